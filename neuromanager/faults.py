@@ -1,0 +1,35 @@
+"""What can go wrong, in the suite's one table of exit codes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+DONE = 0
+WRONG_INPUT = 100  # wrong words, config or params: trying again cannot help
+TROUBLE = 111  # the system or the scheduler failed: trying again may help
+INCOMPLETE = 123  # finished, but some runs did not complete
+BUG = 125  # ours, with a traceback
+NOT_EXECUTABLE = 126
+NOT_FOUND = 127
+
+
+class Failure(Exception):
+    """The end of a command: its exit code, and one line for each fault (what is wrong; the mend)."""
+
+    def __init__(self, code: int, *faults: str) -> None:
+        super().__init__(*faults)
+        self.code = code
+        self.faults = faults
+
+
+def offer_nearest(word: str, known: Iterable[str]) -> str:
+    """The mend for an unknown word: the known one that looks most like it, and all of them when they are few."""
+    import difflib  # only when something is wrong
+
+    names = list(known)
+    if not names:
+        return "there is none"
+    folded = {name.lower(): name for name in names}
+    near = difflib.get_close_matches(word.lower(), folded, n=1, cutoff=0.5)
+    listed = "known: " + ", ".join(names) if len(names) <= 12 else f"{len(names)} are known"
+    return f"did you mean {folded[near[0]]!r}? ({listed})" if near else listed

@@ -1,0 +1,47 @@
+"""Commands x points x repeats -> runs, in the order in which they are numbered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from neuromanager.values import render_json, text_of
+from neuromanager.words import Command, fill_placeholders
+
+
+class SweptPoint(NamedTuple):
+    """One line of NEU_POINTS: a point, and the words it adds to a command."""
+
+    point: Mapping[str, Any]
+    words: Command
+
+
+class Run(NamedTuple):
+    number: int
+    repeat: int
+    command: Command
+    point: str | None  # JSON
+
+
+def make_runs(
+    commands: Sequence[Command], points: Sequence[SweptPoint], repeats: int, directory: str, name: str
+) -> list[Run]:
+    """Every command at every point, ``repeats`` times; the repeats of one command line stand side by side.
+
+    ``{index}``, ``{repeat}``, ``{run_dir}``, ``{name}`` and the points' names are replaced; a point's name wins.
+    """
+    runs: list[Run] = []
+    for command in commands:
+        fixed = not any("{" in word for word in command)
+        for swept in points or (SweptPoint({}, ()),):
+            line = (*command, *swept.words)
+            text = render_json(dict(swept.point)) if points else None
+            values = {} if fixed else {key: text_of(value) for key, value in swept.point.items()}
+            for repeat in range(repeats):
+                index = len(runs)
+                if not fixed:
+                    launch = {"index": str(index), "repeat": str(repeat), "name": name,
+                              "run_dir": f"{directory}/{name}_{index}"}  # fmt: skip
+                    line = (*fill_placeholders(command, {**launch, **values}), *swept.words)
+                runs.append(Run(index, repeat, line, text))
+    return runs

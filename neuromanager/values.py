@@ -1,0 +1,59 @@
+"""Values of JSON files, with the text their numbers have there: ``1e-4`` stays ``1e-4`` on a command line."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Union
+
+Value = Union[None, bool, str, "Integer", "Float", int, float, list[Any], dict[str, Any]]
+
+
+class Integer(int):
+    """A whole number that remembers how it was written."""
+
+    text: str
+
+
+class Float(float):
+    """A number with a fraction or an exponent that remembers how it was written."""
+
+    text: str
+
+
+def parse_integer(text: str) -> Integer | Float:
+    if len(text) > 4000:  # int() refuses texts above 4300 digits since Python 3.11 (CVE-2020-10735)
+        return parse_float(text)
+    number = Integer(text)
+    number.text = text
+    return number
+
+
+def parse_float(text: str) -> Float:
+    number = Float(text)
+    number.text = text
+    return number
+
+
+def text_of(value: Value) -> str:
+    """A value as a word of a command line: strings as they are, numbers as written, ``null`` as the empty text."""
+    if isinstance(value, str):
+        return value
+    return "" if value is None else render_json(value)
+
+
+def render_json(value: Value) -> str:
+    """Compact JSON on one line; numbers keep their text. Bytes that are no text (surrogates) are escaped."""
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=not is_text(value))
+    if isinstance(value, (Integer, Float)):
+        return value.text
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(render_json, value)) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{render_json(key)}: {render_json(item)}" for key, item in value.items()) + "}"
+    return json.dumps(value)
+
+
+def is_text(word: str) -> bool:
+    """False when a word holds lone surrogates: bytes of the system that were not UTF-8 (PEP 383)."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in word)
