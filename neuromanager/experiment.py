@@ -1,0 +1,188 @@
+"""An experiment on disk (neuromanager-experiment(5)): the directory, its files, and the events of its runs."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from neuromanager.faults import WRONG_INPUT, Failure
+from neuromanager.quoting import parse_line, quote_word
+from neuromanager.values import is_text
+
+RUNS = "runs"
+LONGEST_NAME = 200  # bytes; logs are named NAME_1234567.stdout, and a file name has 255
+_INTERPRETERS = re.compile(r"(python|pypy|bash|sh|dash|zsh|perl|ruby|node|julia|Rscript|java|octave)[0-9.]*")
+
+
+class Experiment(NamedTuple):
+    """A directory made by mkdir, which is the lock on its name."""
+
+    directory: str  # absolute
+    name: str
+
+    def path(self, *parts: str) -> str:
+        return os.path.join(self.directory, *parts)
+
+    def run_directory(self, index: int) -> str:
+        return self.path(f"{self.name}_{index}")
+
+    def log(self, index: int, stream: str) -> str:
+        return self.path("logs", f"{self.name}_{index}.{stream}")
+
+
+def check_name(name: str) -> None:
+    """Raises Failure for a name that could not be a file's, a job's and a word in ``train-3:0-9`` at once."""
+    if not re.fullmatch(r"[\w+=@.-]+", name) or name[0] in ".-":
+        raise Failure(WRONG_INPUT, f"--name: {name!r}: a name has letters, digits and . _ + = @ -, "
+                      "and begins with none of . and -")  # fmt: skip
+    if len(os.fsencode(name)) > LONGEST_NAME:
+        raise Failure(WRONG_INPUT, f"--name: {len(os.fsencode(name))} bytes; {LONGEST_NAME} at most")
+
+
+def stem_of(command: tuple[str, ...]) -> str:
+    """The name a user would call a command by: ``train`` for ``python3 -u src/train.py --lr=1``."""
+    word = command[0]
+    if _INTERPRETERS.fullmatch(os.path.basename(word)):
+        for option in command[1:]:
+            if option in ("-c", "-e"):  # a program's text, not its name
+                break
+            if not option.startswith("-"):
+                word = option
+                break
+    stem = re.sub(r"\.(py|sh|pl|rb|js|jl|R|m|jar)$", "", os.path.basename(word))
+    stem = re.sub(r"[^\w+=@.-]+", "-", stem).strip(".-")
+    while len(os.fsencode(stem)) > LONGEST_NAME - 20:
+        stem = stem[:-1]
+    return stem or "run"
+
+
+def find_free_name(stem: str) -> str:
+    """``train-4`` after ``train-3``, whatever lies between."""
+    with contextlib.suppress(OSError):
+        taken = [re.fullmatch(re.escape(stem) + r"-([0-9]{1,9})", entry) for entry in os.listdir(RUNS)]
+        return f"{stem}-{max((int(match.group(1)) for match in taken if match), default=0) + 1}"
+    return f"{stem}-1"
+
+
+@contextlib.contextmanager
+def making_experiment(name: str | None, stem: str) -> Iterator[Experiment]:
+    """A new experiment; whatever fails inside the block, nothing of it stays.
+
+    The caller writes experiment.json last: a directory without it is no experiment, even after a kill -9.
+    """
+    made_runs = not os.path.isdir(RUNS)
+    experiment = None
+    try:
+        experiment = _make_directory(name, stem)
+        _keep_out_of_git()
+        os.mkdir(experiment.path("logs"))
+        yield experiment
+    except BaseException as error:
+        if experiment:
+            shutil.rmtree(experiment.directory, ignore_errors=True)
+        if made_runs:
+            with contextlib.suppress(OSError):
+                os.unlink(os.path.join(RUNS, ".gitignore"))
+            with contextlib.suppress(OSError):
+                os.rmdir(RUNS)
+        if isinstance(error, OSError):
+            place = error.filename or (experiment.directory if experiment else RUNS)
+            raise Failure(WRONG_INPUT, f"{place}: {error.strerror}; nothing was launched and nothing is left") from None
+        raise
+
+
+def _make_directory(name: str | None, stem: str) -> Experiment:
+    os.makedirs(RUNS, exist_ok=True)
+    while True:
+        chosen = name or find_free_name(stem)
+        directory = os.path.join(os.getcwd(), RUNS, chosen)
+        try:
+            os.mkdir(directory)
+            return Experiment(directory, chosen)
+        except FileExistsError:
+            if name:
+                raise Failure(
+                    WRONG_INPUT, f"--name: {os.path.join(RUNS, name)} exists already; choose another name, or none"
+                ) from None
+
+
+def _keep_out_of_git() -> None:
+    path = os.path.join(RUNS, ".gitignore")
+    if not os.path.exists(path):
+        write_file(path, "*\n")
+
+
+def write_file(path: str, text: str) -> None:
+    """Whole or not at all: written beside, then renamed. Words that are no UTF-8 keep their bytes."""
+    beside = f"{path}.{os.getpid()}"
+    try:
+        with open(beside, "w", encoding="utf-8", errors="surrogateescape", newline="\n") as file:
+            file.write(text)
+        os.replace(beside, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            os.unlink(beside)
+        raise OSError(error.errno or errno.EIO, error.strerror, path) from None
+
+
+def append_line(path: str, text: str) -> None:
+    """One line in one write: appended whole, also beside other writers of a local disk."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    try:
+        os.write(descriptor, (text + "\n").encode("utf-8", "surrogateescape"))
+    finally:
+        os.close(descriptor)
+
+
+def write_record(experiment: Experiment, record: Mapping[str, Any]) -> None:
+    text = json.dumps(record, indent=2, ensure_ascii=False)
+    write_file(experiment.path("experiment.json"), (text if is_text(text) else json.dumps(record, indent=2)) + "\n")
+
+
+def append_job(experiment: Experiment, record: Mapping[str, Any]) -> None:
+    append_line(experiment.path("jobs.jsonl"), json.dumps(record))
+
+
+def format_time(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def append_event(experiment: Experiment, index: int, word: str, details: Mapping[str, object]) -> None:
+    """A line of events.txt as run.sh writes it too: word, time, then ``key=value`` words quoted for a shell."""
+    words = " ".join(f"{key}={quote_word(str(value))}" for key, value in details.items())
+    append_line(os.path.join(experiment.run_directory(index), "events.txt"), f"{word} {format_time(time.time())} {words}")
+
+
+class Event(NamedTuple):
+    word: str  # started, finished
+    time: str  # ISO 8601, UTC
+    details: dict[str, str]
+
+
+def read_events(experiment: Experiment, index: int) -> list[Event]:
+    """The whole lines of a run's events; a run that has none yet has not started."""
+    try:
+        with open(os.path.join(experiment.run_directory(index), "events.txt"), encoding="utf-8", errors="replace") as file:
+            text = file.read()
+    except FileNotFoundError:
+        return []
+    return [event for line in text.split("\n")[:-1] if (event := _parse_event(line))]
+
+
+def _parse_event(line: str) -> Event | None:
+    try:
+        word, moment, *details = parse_line(line)
+    except ValueError:
+        return None
+    return Event(word, moment, dict(detail.split("=", 1) for detail in details if "=" in detail))
+
+
+def completed(event: Event) -> bool:
+    return event.word == "finished" and event.details.get("exit_code") == "0"

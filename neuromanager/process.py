@@ -1,0 +1,260 @@
+"""Starts programs, waits for them, and passes signals on."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import FrameType
+from typing import NamedTuple
+
+KILL_AFTER_SECONDS = 30  # between TERM and KILL at a time limit, as Slurm's KillWait
+_LEFTOVERS_SECONDS = 2  # what a run left in its process group gets between TERM and KILL
+
+
+class Answer(NamedTuple):
+    """What a program said; ``exit_code`` is None when it did not end in time, negative when a signal ended it."""
+
+    exit_code: int | None
+    stdout: str
+    stderr: str
+
+
+class Ending(NamedTuple):
+    """How a run ended: with an exit code, or by a signal."""
+
+    exit_code: int | None
+    signal: int | None
+    timed_out: bool = False
+
+    def as_exit_code(self) -> int:
+        return 128 + self.signal if self.signal else self.exit_code or 0
+
+
+def ask(words: Sequence[str], timeout_seconds: float, env: Mapping[str, str] | None = None) -> Answer:
+    """Runs a program to its end and keeps what it says. Raises FileNotFoundError when there is none.
+
+    In a session of its own: a Ctrl-C meant for us does not leave a submission half made.
+    """
+    process = subprocess.Popen(
+        words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env,
+        encoding="utf-8", errors="surrogateescape", start_new_session=True,
+    )  # fmt: skip
+    try:
+        stdout, stderr = process.communicate(timeout=timeout_seconds)
+        return Answer(process.returncode, stdout, stderr)
+    except subprocess.TimeoutExpired:
+        return Answer(None, "", "")
+    finally:
+        if process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        for stream in (process.stdout, process.stderr):
+            if stream:
+                stream.close()
+
+
+class Forwarder:
+    """Passes our signals on to the process group of the run in progress, and remembers that it was told to stop.
+
+    A run has a session of its own, so what a terminal sends reaches it through us, once.
+    """
+
+    STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+    PASSED_ON = (signal.SIGUSR1, signal.SIGUSR2)
+
+    def __init__(self) -> None:
+        self.group: int | None = None
+        self.stopped_by: int | None = None
+        self._before: dict[int, object] = {}
+
+    def __enter__(self) -> Forwarder:
+        for number in (*self.STOPPING, *self.PASSED_ON, signal.SIGTSTP):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup stays nohup
+                self._before[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+    def _handle(self, number: int, _: FrameType | None) -> None:
+        if number == signal.SIGTSTP:
+            self.send(signal.SIGSTOP)
+            os.kill(os.getpid(), signal.SIGSTOP)
+            self.send(signal.SIGCONT)
+        elif number in self.PASSED_ON:
+            self.send(number, whole_group=False)  # its helpers would die of it
+        else:
+            self.send(signal.SIGKILL if self.stopped_by else number)  # asked twice
+            self.stopped_by = self.stopped_by or number
+
+    def send(self, number: int, whole_group: bool = True) -> None:
+        if self.group is not None:
+            with contextlib.suppress(ProcessLookupError):
+                (os.killpg if whole_group else os.kill)(self.group, number)
+
+
+def run_through(words: Sequence[str], env: Mapping[str, str], forwarder: Forwarder, pass_fds: Sequence[int] = ()) -> Ending:
+    """Runs a program on our own stdin, stdout and stderr, in our process group: as if it had been called directly."""
+    sys.stdout.flush()
+    process = subprocess.Popen(words, env=env, pass_fds=pass_fds)
+
+    def pass_on(number: int, _: FrameType | None) -> None:
+        forwarder.stopped_by = forwarder.stopped_by or number
+        if number not in (signal.SIGINT, signal.SIGQUIT):  # a terminal sends those to the program itself
+            process.send_signal(number)
+
+    before = {number: signal.signal(number, pass_on) for number in (*Forwarder.STOPPING, *Forwarder.PASSED_ON)
+              if signal.getsignal(number) is not signal.SIG_IGN}  # fmt: skip
+    try:
+        code = process.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return Ending(code, None) if code >= 0 else Ending(None, -code)
+
+
+class Streams(NamedTuple):
+    """Where a run's output goes: a log, and the terminal's (or pipe's) descriptor beside it."""
+
+    log: int
+    shown: int
+
+
+def run_logged(
+    words: Sequence[str],
+    env: Mapping[str, str],
+    stdin: int | None,
+    streams: tuple[Streams, Streams],
+    forwarder: Forwarder,
+    time_limit_seconds: float | None = None,
+    pass_fds: Sequence[int] = (),
+    on_start: Callable[[int], None] = lambda pid: None,
+) -> Ending:
+    """Runs a program in a session of its own, its output copied as it comes; returns when it and its group are gone.
+
+    Raises OSError when it cannot be executed. ``on_start`` is given the process id.
+    """
+    with _waking_on_child() as wake:
+        process = subprocess.Popen(
+            words, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, bufsize=0,
+            pass_fds=pass_fds, start_new_session=True,
+        )  # fmt: skip
+        forwarder.group = process.pid
+        try:
+            if forwarder.stopped_by:  # it came while we were starting
+                forwarder.send(forwarder.stopped_by)
+            on_start(process.pid)
+            for descriptor in pass_fds:
+                os.close(descriptor)
+            assert process.stdout and process.stderr
+            copier = _Copier({process.stdout.fileno(): streams[0], process.stderr.fileno(): streams[1]})
+            timed_out = _wait(process, copier, wake, forwarder, time_limit_seconds)
+            _end_leftovers(process.pid, copier)
+        finally:
+            forwarder.group = None
+            for stream in (process.stdout, process.stderr):
+                if stream:
+                    stream.close()
+    code = process.returncode
+    return Ending(code, None, timed_out) if code >= 0 else Ending(None, -code, timed_out)
+
+
+@contextlib.contextmanager
+def _waking_on_child() -> Iterator[int]:
+    """A descriptor that becomes readable when a child ends: select() then need not poll."""
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    os.set_blocking(writer, False)
+    before = signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    old = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    try:
+        yield reader
+    finally:
+        signal.set_wakeup_fd(old)
+        signal.signal(signal.SIGCHLD, before)
+        os.close(reader)
+        os.close(writer)
+
+
+def _wait(
+    process: subprocess.Popen[bytes], copier: _Copier, wake: int, forwarder: Forwarder, limit_seconds: float | None
+) -> bool:
+    """Copies until the program ends; True when the time limit ended it."""
+    deadline = None if limit_seconds is None else time.monotonic() + limit_seconds
+    timed_out = False
+    while process.poll() is None:
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        copier.copy(left, wake)
+        if deadline is not None and time.monotonic() >= deadline and process.poll() is None:
+            forwarder.send(signal.SIGKILL if timed_out else signal.SIGTERM)
+            deadline, timed_out = (None if timed_out else deadline + KILL_AFTER_SECONDS), True
+    return timed_out
+
+
+def _end_leftovers(group: int, copier: _Copier) -> None:
+    """Ends what the run left behind in its group, as a cluster does at the end of a job; then the rest of its output."""
+    copier.copy(0)
+    deadline = time.monotonic() + _LEFTOVERS_SECONDS
+    there = _send_group(group, signal.SIGTERM)
+    while there and time.monotonic() < deadline + 1:  # longer only in the kernel's hands: a dead network disk
+        copier.copy(0.01)
+        there = _send_group(group, signal.SIGKILL if time.monotonic() >= deadline else 0)
+    while copier.open and copier.copy(0):
+        pass
+
+
+def _send_group(group: int, number: int) -> bool:
+    try:
+        os.killpg(group, number)
+        return True
+    except (ProcessLookupError, PermissionError):
+        return False
+
+
+class _Copier:
+    """Copies pipes to a log and to what is shown; either may fail without harm to the other or to the run."""
+
+    def __init__(self, streams: dict[int, Streams]) -> None:
+        self.open = dict(streams)
+        self._lost: set[int] = set()
+
+    def copy(self, timeout_seconds: float | None, wake: int | None = None) -> bool:
+        """Copies what is there, waiting for it up to the timeout (None: for ever); False when nothing came."""
+        with selectors.DefaultSelector() as selector:
+            for descriptor in (*self.open, *(() if wake is None else (wake,))):
+                selector.register(descriptor, selectors.EVENT_READ)
+            ready = [key.fd for key, _ in selector.select(timeout_seconds)]
+        for descriptor in ready:
+            data = os.read(descriptor, 65536)
+            if descriptor == wake:
+                continue
+            if not data:
+                del self.open[descriptor]
+                continue
+            for target in self.open[descriptor]:
+                self._write(target, data)
+        return bool(ready)
+
+    def _write(self, target: int, data: bytes) -> None:
+        if target in self._lost:
+            return
+        try:
+            while data:
+                try:
+                    data = data[os.write(target, data) :]
+                except BlockingIOError:  # somebody made our terminal non-blocking
+                    with selectors.DefaultSelector() as selector:
+                        selector.register(target, selectors.EVENT_WRITE)
+                        selector.select()
+        except OSError as error:
+            self._lost.add(target)
+            if target > 2:
+                sys.stderr.write(f"neurun: warning: a log cannot be written ({error.strerror}); the run goes on\n")

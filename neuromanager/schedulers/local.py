@@ -1,0 +1,187 @@
+"""This machine: runs one after the other, each recorded by neurun itself."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from neuromanager.durations import parse_duration
+from neuromanager.experiment import Experiment, append_event, read_events
+from neuromanager.faults import INCOMPLETE, NOT_EXECUTABLE, NOT_FOUND, WRONG_INPUT, Failure, offer_nearest
+from neuromanager.guardian import end_processes, start_guardian
+from neuromanager.process import Ending, Forwarder, Streams, run_logged
+from neuromanager.profile import Profile
+from neuromanager.runs import Run
+from neuromanager.script import render_env_script
+
+UNDERSTOOD = ("time",)
+_ORPHAN_SECONDS = 10  # between TERM and KILL for a run whose neurun is gone
+_ENV_FAILED = 111
+
+
+def check_resources(profile: Profile, source: str) -> float | None:
+    """The time limit in seconds; raises Failure for every resource that nobody here would keep."""
+    faults, limit = [], None
+    for name, value in profile.resources:
+        place = f"{source}: {profile.support}.{profile.device}.resources.{name}"
+        if name not in UNDERSTOOD:
+            faults.append(f"{place}: this machine has nobody to keep it; {offer_nearest(name, UNDERSTOOD)}")
+            continue
+        try:
+            limit = parse_duration(value or "")
+        except ValueError as error:
+            faults.append(f"{place}: {error}")
+    if faults:
+        raise Failure(WRONG_INPUT, *faults)
+    return limit
+
+
+def run_variables(experiment: Experiment, run: Run, attempt: int) -> dict[str, str]:
+    """NEU_ variables of a run; the point only where it is short enough for an environment (128 KiB on Linux)."""
+    variables = {
+        "NEU_EXPERIMENT": experiment.directory,
+        "NEU_NAME": experiment.name,
+        "NEU_INDEX": str(run.number),
+        "NEU_REPEAT": str(run.repeat),
+        "NEU_ATTEMPT": str(attempt),
+        "NEU_RUN_DIR": experiment.run_directory(run.number),
+    }
+    if run.point is not None and len(run.point) <= 30000:
+        variables["NEU_POINT"] = run.point
+    return variables
+
+
+def run_all(
+    experiment: Experiment,
+    profile: Profile,
+    runs: Sequence[Run],
+    environ: Mapping[str, str],
+    time_limit_seconds: float | None,
+    stdin: int | None,
+    tell: Callable[[str], None],
+) -> int:
+    """Runs them in order and goes on after a failure; returns neurun's exit code. Raises Stopped after a signal."""
+    tell_guardian = start_guardian(lambda run: _end_orphan(experiment, int(run)))
+    failed = 0
+    with Forwarder() as forwarder:
+        for run in runs:
+            tell_guardian(str(run.number))
+            ending = _run_one(experiment, profile, run, environ, time_limit_seconds, stdin, forwarder, tell)
+            tell_guardian("")
+            if ending.as_exit_code() or ending.timed_out:
+                failed += 1
+                if len(runs) > 1 and not forwarder.stopped_by:
+                    tell(f"run {run.number}: {_describe(ending)}; see {_shown(experiment.log(run.number, 'stderr'))}")
+            if forwarder.stopped_by:
+                not_started = len(runs) - run.number - 1
+                tell(f"stopped by signal {forwarder.stopped_by}"
+                     + (f"; {not_started} of {len(runs)} runs were not started" if not_started else ""))  # fmt: skip
+                raise Stopped(forwarder.stopped_by)
+    if len(runs) == 1:
+        return ending.as_exit_code()
+    tell(f"{len(runs)} runs: {len(runs) - failed} completed, {failed} failed")
+    return INCOMPLETE if failed else 0
+
+
+class Stopped(Exception):
+    """A signal ended the runs; its number is the first argument."""
+
+
+def _shown(path: str) -> str:
+    return os.path.relpath(path)
+
+
+def _describe(ending: Ending) -> str:
+    if ending.timed_out:
+        return "ended at its time limit"
+    return f"killed by signal {ending.signal}" if ending.signal else f"exit code {ending.exit_code}"
+
+
+def _run_one(
+    experiment: Experiment,
+    profile: Profile,
+    run: Run,
+    environ: Mapping[str, str],
+    time_limit_seconds: float | None,
+    stdin: int | None,
+    forwarder: Forwarder,
+    tell: Callable[[str], None],
+) -> Ending:
+    attempt = 1
+    os.makedirs(experiment.run_directory(run.number), exist_ok=True)
+    env = {
+        "PYTHONUNBUFFERED": "1",  # so that logs and the terminal see lines when they are printed
+        **{name: value for name, value in environ.items() if name != "NEU_POINT" or run.point is None},
+        **dict(profile.variables),
+        **run_variables(experiment, run, attempt),
+    }
+
+    def record_start(pid: int) -> None:
+        append_event(experiment, run.number, "started", {"attempt": attempt, "host": platform.node(), "pid": pid})
+
+    with contextlib.ExitStack() as stack:
+        streams = tuple(
+            Streams(stack.enter_context(_opened_log(experiment.log(run.number, name))), shown)
+            for name, shown in (("stdout", 1), ("stderr", 2))
+        )
+        ready, words = None, (*profile.wrap, *run.command)
+        passed: tuple[int, ...] = ()
+        if profile.env:
+            ready, writer = os.pipe()
+            words, passed = ("bash", "-c", render_env_script(profile.env, writer), "neurun", *words), (writer,)
+        sys.stdout.flush()
+        try:
+            ending = run_logged(words, env, stdin, (streams[0], streams[1]), forwarder, time_limit_seconds,
+                                passed, record_start)  # fmt: skip
+        except OSError as error:
+            ending = _refused(error, words[0], streams[1].log, tell)
+            record_start(0)
+        env_failed = ready is not None and os.read(ready, 1) != b"."
+        if ready is not None:
+            os.close(ready)
+    if env_failed and not ending.signal:
+        ending = Ending(_ENV_FAILED, None)
+    _record_end(experiment, run.number, attempt, ending, "env failed" if env_failed else None)
+    return ending
+
+
+@contextlib.contextmanager
+def _opened_log(path: str) -> Iterator[int]:
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _refused(error: OSError, program: str, log: int, tell: Callable[[str], None]) -> Ending:
+    """The kernel would not execute it: said where the program's own complaint would stand."""
+    text = f"{program}: {error.strerror}"
+    tell(f"error: {text}")
+    os.write(log, f"neurun: error: {text}\n".encode("utf-8", "surrogateescape"))
+    return Ending(NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE, None)
+
+
+def _record_end(experiment: Experiment, index: int, attempt: int, ending: Ending, reason: str | None) -> None:
+    details: dict[str, object] = {"attempt": attempt}
+    details.update({"signal": ending.signal} if ending.signal else {"exit_code": ending.exit_code})
+    if ending.timed_out:
+        details["state"] = "TIMEOUT"
+    if reason:
+        details["reason"] = reason
+    append_event(experiment, index, "finished", details)
+
+
+def _end_orphan(experiment: Experiment, index: int) -> None:
+    """In the guardian, when neurun was killed in the middle of run ``index``: ends what runs on, and records it."""
+    marker = f"NEU_RUN_DIR={experiment.run_directory(index)}"
+    if end_processes(marker, _ORPHAN_SECONDS):
+        details = {"attempt": 1, "signal": 9, "state": "CANCELLED", "reason": "neurun was killed, and the run with it"}
+    elif [event.word for event in read_events(experiment, index)][-1:] != ["started"]:
+        return  # it had not begun, or its end is recorded
+    else:
+        details = {"attempt": 1, "state": "UNKNOWN", "reason": "neurun was killed before it could record the end"}
+    append_event(experiment, index, "finished", details)

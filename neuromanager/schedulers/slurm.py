@@ -1,0 +1,175 @@
+"""Slurm: sbatch takes the experiment, squeue says what is still there. Words and answers above, programs below."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+from neuromanager.experiment import Experiment, read_events
+from neuromanager.faults import TROUBLE, WRONG_INPUT, Failure
+from neuromanager.process import Answer, ask
+from neuromanager.profile import Profile
+
+# sbatch itself tries again for 15 + 14 + ... + 1 seconds when the queue is full (src/sbatch/sbatch.c, MAX_RETRIES).
+PATIENCE_SECONDS = 180.0
+_QUERY_SECONDS = 60.0
+_KEPT = ("SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_JWT", "SLURM_SACK_SOCKET", "SLURM_SACK_KEY")
+_OURS_TO_SET = re.compile(r"(SBATCH|SLURM|SQUEUE|SACCT|SCANCEL|SINFO|SALLOC|SRUN)_")
+# Answers after which the controller may have the job all the same. A frozen slurmctld makes sbatch fail with the
+# first, and runs the job when it wakes up.
+_UNSURE = re.compile(
+    r"Socket timed out|Zero Bytes|Unexpected message|Message receive failure|Message send failure|"
+    r"Connection reset|Unspecified error|Broken pipe",
+    re.IGNORECASE,
+)
+
+
+class Submission(NamedTuple):
+    """A job that Slurm accepted."""
+
+    job: str
+
+
+class Refusal(NamedTuple):
+    """No job, as far as can be told: ``sure`` when Slurm said so, not when its answer was lost."""
+
+    faults: tuple[str, ...]
+    sure: bool
+
+
+def client_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment without what would beat the lines of run.sh (SBATCH_*) or leak from an outer job (SLURM_*).
+
+    sbatch(1): "Environment variables will override any options set in a batch script".
+    """
+    return {name: value for name, value in environ.items() if name in _KEPT or not _OURS_TO_SET.match(name)}
+
+
+def submit_words(script: str) -> list[str]:
+    return ["sbatch", "--parsable", script]
+
+
+def parse_submission(answer: Answer, patience_seconds: float) -> Submission | Refusal:
+    """What sbatch's answer means; its own words are kept whole."""
+    if answer.exit_code is None:
+        return Refusal((f"sbatch did not answer within {patience_seconds:g} seconds",), sure=False)
+    job = re.fullmatch(r"(\d+)(;\S+)?", answer.stdout.strip())
+    if answer.exit_code == 0 and job:
+        return Submission(job.group(1))
+    said = [line for line in (answer.stderr + "\n" + answer.stdout).split("\n") if line.strip()]
+    if answer.exit_code == 0:
+        return Refusal(("sbatch answered with no job number", *(f"sbatch said: {line}" for line in said)), sure=False)
+    how = f"signal {-answer.exit_code} ended sbatch" if answer.exit_code < 0 else f"sbatch failed ({answer.exit_code})"
+    sure = answer.exit_code > 0 and not any(_UNSURE.search(line) for line in said)
+    return Refusal((how, *(f"sbatch said: {line}" for line in said)), sure)
+
+
+def queue_words(job: str) -> list[str]:
+    """squeue's words for all elements of a job: one question, however long the sweep."""
+    return ["squeue", "--noheader", "--array", f"--jobs={job}", "--format=%K|%T"]
+
+
+def parse_queue(answer: Answer) -> frozenset[int] | None:
+    """The runs that Slurm still has, pending or running; None when it did not say."""
+    if answer.exit_code == 0:
+        elements = [line.partition("|")[0] for line in answer.stdout.split("\n") if "|" in line]
+        return frozenset(int(element) if element.isdigit() else 0 for element in elements)  # N/A: no array, run 0
+    if answer.exit_code is not None and "Invalid job id" in answer.stderr:
+        return frozenset()  # purged: Slurm forgets a job MinJobAge seconds after its end
+    return None
+
+
+def check_sbatch() -> None:
+    """Raises Failure when there is no sbatch to submit with."""
+    if shutil.which("sbatch") is None:
+        raise Failure(TROUBLE, "sbatch: no such program on PATH; is this a machine of the cluster (module load slurm)?")
+
+
+def read_working_directory(profile: Profile) -> str:
+    """Where the jobs are to run; raises Failure where Slurm would quietly run them in /tmp instead."""
+    directory = dict(profile.resources).get("chdir") or "."
+    absolute = os.path.abspath(directory)
+    if not os.path.isdir(absolute):
+        place = f"{profile.support}.{profile.device}.resources.chdir"
+        raise Failure(WRONG_INPUT, f"{place}: {directory}: no such folder; Slurm would run the job in /tmp")
+    if "\n" in absolute:
+        raise Failure(WRONG_INPUT, f"{absolute}: a folder with a newline in its name cannot be written in a script")
+    return absolute
+
+
+def check_logs(profile: Profile, cwd: str) -> None:
+    """Raises Failure for logs that Slurm could not write: the job would fail, or its output be lost, without a word."""
+    for name in ("output", "error"):
+        path = dict(profile.resources).get(name)
+        if not path:
+            continue
+        path = os.path.join(cwd, path)
+        folder = os.path.dirname(path)
+        if "%" in folder or path == "/dev/null":
+            continue  # known only when the job runs
+        place = f"{profile.support}.{profile.device}.resources.{name}: {path}"
+        if not os.path.isdir(folder):
+            raise Failure(WRONG_INPUT, f"{place}: no folder {folder}; Slurm makes none, and the job would fail")
+        writable = os.access(path, os.W_OK) if os.path.exists(path) else os.access(folder, os.W_OK | os.X_OK)
+        if os.path.isdir(path) or not writable:
+            raise Failure(WRONG_INPUT, f"{place}: cannot be written; the job would fail without a word")
+
+
+def submit(script: str, environ: Mapping[str, str]) -> Submission | Refusal:
+    """One sbatch call. NEU_SBATCH_SECONDS in the environment says how long it may take."""
+    try:
+        patience = float(environ.get("NEU_SBATCH_SECONDS", PATIENCE_SECONDS))
+    except ValueError:
+        patience = PATIENCE_SECONDS
+    try:
+        return parse_submission(ask(submit_words(script), patience, client_environment(environ)), patience)
+    except OSError as error:
+        return Refusal((f"sbatch: {error.strerror}",), sure=True)
+
+
+def wait(experiment: Experiment, job: str, indices: Iterable[int], environ: Mapping[str, str],
+         tell: Callable[[str], None]) -> tuple[int, int]:  # fmt: skip
+    """Waits until every run has ended; returns how many did not complete, and for how many of those no end is known.
+
+    The runs' own events are followed; squeue is asked seldom, and ever more seldom, for the runs that will write none.
+    """
+    left, failed, gone_before = set(indices), 0, frozenset[int]()
+    pause, query_pause, next_query = 0.1, 2.0, time.monotonic() + 2.0
+    while True:
+        signalled = set()
+        for index in sorted(left):
+            details = _read_end(experiment, index)
+            if details is None:
+                continue
+            if "signal" in details:  # cancelled, or sent back to the queue: squeue knows
+                signalled.add(index)
+                continue
+            left.discard(index)
+            failed += details.get("exit_code") != "0"
+        if not left:
+            return failed, 0
+        if time.monotonic() >= next_query:
+            live = parse_queue(ask(queue_words(job), _QUERY_SECONDS, client_environment(environ)))
+            if live is None and query_pause < 5:
+                tell("squeue does not answer; waiting on")
+            gone = frozenset(left) - live if live is not None else gone_before
+            failed += len(gone & signalled)
+            left -= gone & signalled
+            lost = gone & gone_before if live is not None else frozenset()
+            if left and left == lost:
+                return failed + len(lost), len(lost)
+            gone_before = gone
+            query_pause = min(query_pause * 1.5, 60.0)
+            next_query = time.monotonic() + query_pause
+        if left:
+            time.sleep(pause)
+            pause = min(pause * 1.3, 5.0)
+
+
+def _read_end(experiment: Experiment, index: int) -> dict[str, str] | None:
+    events = read_events(experiment, index)
+    return events[-1].details if events and events[-1].word == "finished" else None

@@ -1,0 +1,165 @@
+"""The text of run.sh: readable, close to what a person writes, and complete: ``sbatch run.sh`` by hand works too."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from neuromanager.profile import Profile
+from neuromanager.quoting import quote_sbatch, quote_word
+from neuromanager.words import Command
+
+# Words that bash would act on where a program's name stands.
+_RESERVED = frozenset(
+    "! case coproc do done elif else esac fi for function if in select then until while { } [[ ]] time".split()
+)
+
+
+class Job(NamedTuple):
+    """What a script is to run: one run, or as many as commands.txt has lines."""
+
+    directory: str  # the experiment's, absolute
+    name: str
+    cwd: str
+    run_count: int
+    repeats: int
+    command: Command  # of the only run, when there is one
+    point: str | None  # of the only run: JSON; "" when params.txt has the points; None without points
+
+
+def quote_command(command: Command) -> str:
+    """A command line on which bash finds a program first: no keyword, no assignment."""
+    first = command[0]
+    bare = quote_word(first)
+    if bare == first and (first in _RESERVED or "=" in first):
+        bare = f"'{first}'"
+    return " ".join((bare, *map(quote_word, command[1:])))
+
+
+def render_script(profile: Profile, job: Job) -> str:
+    """run.sh: the profile's ``#SBATCH`` lines in file order, neurun's own, the recorder, ``env``, the command."""
+    lines = ["#!/bin/bash", *(render_option(name, value) for name, value in profile.resources)]
+    lines += ["", "# neurun's own: the name, the folder and the logs.", *_own_options(profile, job)]
+    lines += ["", *_run_variables(job), "", *_RECORDER, ""]
+    lines += [f"export {name}={quote_word(value)}" for name, value in profile.variables]
+    lines += ["# Below: env, then on the last line the command. A line of env that fails ends the run."]
+    lines += ["trap 'neu_before $? $LINENO' DEBUG", "", *profile.env, _last_line(profile, job)]
+    return "\n".join(lines) + "\n"
+
+
+def render_option(name: str, value: str | None) -> str:
+    return f"#SBATCH --{name}" if value is None else f"#SBATCH --{name}={quote_sbatch(value)}"
+
+
+def _own_options(profile: Profile, job: Job) -> list[str]:
+    given = {name for name, _ in profile.resources}
+    element = "%a" if job.run_count > 1 else "0"
+    log = f"{job.directory}/logs/{job.name}_".replace("%", "%%") + element
+    own = {
+        "job-name": quote_sbatch(job.name),
+        "chdir": quote_sbatch(job.cwd),
+        "output": quote_sbatch(log + ".stdout"),
+        "error": quote_sbatch(log + ".stderr"),
+        "open-mode": "append",
+    }
+    if "output" in given:
+        del own["error"]  # as sbatch has it: one log for both, unless error is given too
+    if job.run_count > 1:
+        own["array"] = f"0-{job.run_count - 1}"
+    return [f"#SBATCH --{name}={value}" for name, value in own.items() if name not in given]
+
+
+def _run_variables(job: Job) -> list[str]:
+    lines = [
+        "set +o posix",
+        f"export NEU_EXPERIMENT={quote_word(job.directory)} NEU_NAME={quote_word(job.name)}",
+    ]
+    if job.run_count > 1:
+        lines.append(f"export NEU_INDEX=$SLURM_ARRAY_TASK_ID NEU_REPEAT=$((SLURM_ARRAY_TASK_ID % {job.repeats}))")
+    else:
+        lines.append("export NEU_INDEX=0 NEU_REPEAT=0")
+    lines += [
+        'export NEU_RUN_DIR="$NEU_EXPERIMENT/${NEU_NAME}_$NEU_INDEX" NEU_ATTEMPT=1',
+        "unset NEU_POINT",
+    ]
+    if job.point:
+        lines.append(f"neu_point={quote_word(job.point)}")
+    elif job.point is not None:
+        lines.append('mapfile -t -s "$NEU_INDEX" -n 1 neu_point < "$NEU_EXPERIMENT/params.txt"')
+    if job.point is not None:  # Linux takes no variable above 128 KiB, and would refuse to start the program
+        lines.append('[ "${#neu_point}" -gt 30000 ] || export NEU_POINT="$neu_point"')
+    if job.run_count > 1:
+        lines.append('mapfile -t -s "$NEU_INDEX" -n 1 neu_command < "$NEU_EXPERIMENT/commands.txt"')
+    lines.append('export PYTHONUNBUFFERED="${PYTHONUNBUFFERED-1}"  # logs grow as the program prints')
+    return lines
+
+
+_RECORDER = r"""# The recorder: events.txt tells how this run began and ended. One writer, no process per line.
+neu_event() {  # neu_event WORD DETAILS
+  local now
+  TZ=UTC0 printf -v now '%(%Y-%m-%dT%H:%M:%SZ)T' -1
+  printf '%s %s attempt=%s %s\n' "$1" "$now" "$NEU_ATTEMPT" "$2" >> "$NEU_RUN_DIR/events.txt"
+}
+neu_finish() {  # on EXIT, however the script ends; $1: its exit code
+  local code=$1 details
+  trap - DEBUG EXIT
+  if [ "$neu_stage" = env ]; then
+    printf 'neurun: error: env failed (%s): %s; the command was not started\n' "$code" "$neu_text" >&2
+    printf -v details 'exit_code=111 reason=%q' "env failed: $neu_text"
+    code=111
+  elif [ "$code" -gt 128 ] && [ "$code" -le 192 ]; then
+    details="signal=$((code - 128))"  # bash's way to say so
+  else
+    details="exit_code=$code"
+  fi
+  neu_event finished "$details"
+  exit "$code"
+}
+neu_before() {  # before each command below; $1: how the last one ended, $2: the line of the next one
+  # A lower line is the trap on EXIT, which bash calls line 1.
+  if [ "$neu_stage" = env ] && [ "$2" -gt "$neu_line" ]; then
+    if [ "$1" != 0 ] && [ "$neu_line" != 0 ]; then exit "$1"; fi
+    neu_line=$2 neu_text=${neu_script[$2 - 1]}
+    if [ "$2" = "${#neu_script[@]}" ]; then neu_stage=command; fi
+  fi
+}
+mkdir -p "$NEU_RUN_DIR" || exit 111
+if [ -e "$NEU_RUN_DIR/events.txt" ]; then  # requeued: one more attempt of the same run
+  while read -r neu_word _; do
+    if [ "$neu_word" = started ]; then NEU_ATTEMPT=$((NEU_ATTEMPT + 1)); fi
+  done < "$NEU_RUN_DIR/events.txt"
+fi
+mapfile -t neu_script < "${BASH_SOURCE[0]}"
+neu_stage=env neu_line=0 neu_text=
+neu_job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
+neu_event started "host=${SLURMD_NODENAME:-$HOSTNAME} pid=$$ job=${neu_job:-$SLURM_JOB_ID}"
+trap 'neu_finish $?' EXIT
+trap : TERM INT HUP  # the program gets them too; stay to record how it ends""".split("\n")
+
+
+def _last_line(profile: Profile, job: Job) -> str:
+    if job.run_count == 1:
+        return quote_command((*profile.wrap, *job.command))
+    # eval reads its words twice, so wrap is quoted twice.
+    wrap = "".join(quote_word(quote_word(word)) + " " for word in profile.wrap)
+    return f'eval {wrap}"$neu_command"'
+
+
+def render_env_script(env: tuple[str, ...], ready_descriptor: int) -> str:
+    """For ``bash -c TEXT neurun WORDS...`` on this machine: env, a byte on the descriptor, then the words' program.
+
+    No byte means that env failed or left: the command was not started.
+    """
+    lines = [
+        "set +o posix",
+        "neu_failed() { printf 'neurun: error: env failed (%s): %s; the command was not started\\n' "
+        '"$1" "$2" >&2; exit 111; }',
+    ]
+    for line in env:
+        lines += [f"{{ {line}", f"}} || neu_failed $? {quote_word(line)}"]
+    lines += [f"printf . >&{ready_descriptor}", f"exec {ready_descriptor}>&-", 'exec "$@"']
+    return "\n".join(lines) + "\n"
+
+
+def render_commands(commands: list[Command]) -> str:
+    """commands.txt: line i is run i's command line; ``sed -n 5p commands.txt | bash`` runs it."""
+    return "".join(quote_command(command) + "\n" for command in commands)
