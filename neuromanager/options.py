@@ -1,0 +1,97 @@
+"""Words in: a command's own options, and the words that belong to the next program, which nobody looks at."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import NoReturn
+
+from neuromanager.faults import WRONG_INPUT, Failure, offer_nearest
+
+# An option may also be what is looked for in vain: these words are told apart from the wrapped command's by position.
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, that ends with the suite's exit code and takes no shortened options (a script would break later)."""
+
+    def __init__(self, name: str, usage: str, description: str, epilog: str) -> None:
+        super().__init__(
+            prog=name,
+            usage=usage,
+            description=description,
+            epilog=epilog,
+            allow_abbrev=False,
+            add_help=False,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+
+    def error(self, message: str) -> NoReturn:
+        raise Failure(WRONG_INPUT, f"{message.replace('argument ', '', 1)} (see {self.prog} --help)")
+
+
+def split_words(parser: argparse.ArgumentParser, words: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
+    """The leading options, and all that follows the last of them.
+
+    As POSIX has it (XBD 12.2, guidelines 9 and 10): options come before the first operand, ``--`` ends them, ``-`` is
+    an operand. argparse.REMAINDER would take away a later ``--`` and look for options behind the operands.
+    """
+    takes_value = {
+        option: action.nargs != 0 and not isinstance(action, argparse._HelpAction)
+        for action in parser._actions
+        for option in action.option_strings
+    }
+    position = 0
+    while position < len(words):
+        word = words[position]
+        if word == "--":
+            return list(words[:position]), tuple(words[position + 1 :])
+        if word == "-" or not word.startswith("-"):
+            break
+        position += 1
+        if _wants_next(word, takes_value):
+            if position == len(words):
+                raise Failure(WRONG_INPUT, f"{word}: a value is missing (see {parser.prog} --help)")
+            position += 1
+    return list(words[:position]), tuple(words[position:])
+
+
+def _wants_next(word: str, takes_value: dict[str, bool]) -> bool:
+    """Whether an option's value is the next word; raises Failure for an option that does not exist."""
+    if word.startswith("--"):
+        name, equals, _ = word.partition("=")
+        if name not in takes_value:
+            longs = [option for option in takes_value if option.startswith("--")]
+            raise Failure(WRONG_INPUT, f"{name}: no such option; {offer_nearest(name, longs)}")
+        if equals and not takes_value[name]:
+            raise Failure(WRONG_INPUT, f"{name}: takes no value")
+        return takes_value[name] and not equals
+    for place, letter in enumerate(word[1:], 1):
+        if f"-{letter}" not in takes_value:
+            shorts = [option for option in takes_value if not option.startswith("--")]
+            raise Failure(WRONG_INPUT, f"-{letter}: no such option; {offer_nearest(f'-{letter}', shorts)}")
+        if takes_value[f"-{letter}"]:
+            return place == len(word) - 1
+    return False
+
+
+def parse_options(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Namespace:
+    """The options' values. Each value is bound to its option, so that one beginning with ``-`` stays a value."""
+    takes_value = {
+        option: action.nargs != 0 for action in parser._actions for option in action.option_strings
+    }
+    bound, rest = [], iter(words)
+    for word in rest:
+        if word.startswith("--"):
+            bound.append(f"{word}={next(rest)}" if takes_value[word.partition("=")[0]] and "=" not in word else word)
+            continue
+        letters = word[1:]
+        while letters:
+            option, letters = f"-{letters[0]}", letters[1:]
+            if takes_value[option]:
+                value = letters or next(rest)
+                bound.append(option + value if value else option)
+                if not value:
+                    raise Failure(WRONG_INPUT, f"{option}: a value is missing (see {parser.prog} --help)")
+                break
+            bound.append(option)
+    return parser.parse_args(bound)

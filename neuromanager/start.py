@@ -1,0 +1,37 @@
+"""Where a command begins: under a Python that the user's PYTHONPATH does not reach and that has what we need.
+
+A user's PYTHONPATH is for the user's programs: a ``json.py`` in it would be imported by ours. So a command that finds
+one starts again with ``-E`` (ignore PYTHON* variables); the variables themselves are left for the programs it runs.
+A clone whose ``make`` had to make a ``.venv`` is started with that one, which has jsonschema.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def _start_again_if_needed() -> None:
+    clone = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    python, flags = sys.executable, ["-E"] if "PYTHONPATH" in os.environ and not sys.flags.ignore_environment else []
+    venv = os.path.join(clone, ".venv")
+    if os.path.realpath(sys.prefix) != os.path.realpath(venv) and os.access(os.path.join(venv, "bin/python3"), os.X_OK):
+        python, flags = os.path.join(venv, "bin/python3"), ["-E"]
+    if flags and python and os.path.exists(sys.argv[0]):
+        os.execv(python, [python, *flags, *sys.argv])
+
+
+def neusweep() -> None:
+    _start_again_if_needed()
+    from neuromanager.commands import neusweep
+    from neuromanager.console import run_command
+
+    run_command("neusweep", neusweep.main)
+
+
+def neurun() -> None:
+    _start_again_if_needed()
+    from neuromanager.commands import neurun
+    from neuromanager.console import run_command
+
+    run_command("neurun", neurun.main)
