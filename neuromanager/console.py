@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -14,15 +15,13 @@ from neuromanager.quoting import visible
 
 def say(who: str, text: str) -> None:
     """One line on stderr; a stderr that is gone stops nothing."""
-    try:
-        sys.stderr.write(f"{who}: {visible(text)}\n")
-        sys.stderr.flush()
-    except (OSError, ValueError):
-        pass
+    with contextlib.suppress(OSError):  # past sys.stderr, whose buffer would fail again at every later flush
+        os.write(2, f"{who}: {visible(text)}\n".encode())
 
 
 def run_command(who: str, main: Callable[[Sequence[str]], int]) -> NoReturn:
     """Runs a command's ``main`` on the words given, and leaves the process with the suite's exit codes."""
+    _fill_closed_descriptors()
     # Words of the system that are no UTF-8 travel as surrogates; what is printed gets the same bytes back.
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
@@ -40,7 +39,8 @@ def run_command(who: str, main: Callable[[Sequence[str]], int]) -> NoReturn:
     except BrokenPipeError:
         die_by(signal.SIGPIPE)
     except OSError as error:
-        say(who, f"error: {error.filename or 'standard output'}: {error.strerror}")
+        place = "the current folder" if isinstance(error, FileNotFoundError) else "standard output"
+        say(who, f"error: {error.filename or place}: {error.strerror}")
         code = TROUBLE
     except Exception:
         import traceback
@@ -49,6 +49,22 @@ def run_command(who: str, main: Callable[[Sequence[str]], int]) -> NoReturn:
         say(who, "error: a bug in neuromanager; please report the lines above")
         code = BUG
     _leave(code)
+
+
+def _fill_closed_descriptors() -> None:
+    """A stream closed by our caller (``>&-``): else a pipe of ours would become number 0, 1 or 2, and be mistaken.
+
+    Opened the wrong way round, so that reading or writing it fails as it would have.
+    """
+    for number, mode in ((0, os.O_WRONLY), (1, os.O_RDONLY), (2, os.O_RDONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, mode), True)
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", closefd=False)
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", closefd=False)
 
 
 def die_by(number: int) -> NoReturn:
@@ -60,10 +76,10 @@ def die_by(number: int) -> NoReturn:
 
 def _leave(code: int) -> NoReturn:
     """Ends without Python's own complaint about a stdout that cannot be flushed: ours has been made."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            if stream is not None:
-                stream.flush()
-        except (OSError, ValueError):
-            code = code or TROUBLE
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        code = code or TROUBLE
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.flush()
     os._exit(code)

@@ -88,9 +88,10 @@ def _explain(text: str, error: json.JSONDecodeError) -> str:
         return "a text in single quotes; JSON wants double quotes"
     if after[:2] == "//" or after[:1] == "#":
         return "a comment, which JSON has not; take it away"
+    message = error.msg[:1].lower() + error.msg[1:].removesuffix(" at")
     if not after:
-        return f"the file ends too early ({error.msg[:1].lower()}{error.msg[1:]}); is a bracket or a quote missing?"
-    return f"not JSON: {error.msg[:1].lower()}{error.msg[1:]}"
+        return f"the file ends too early ({message}); is a bracket or a quote missing?"
+    return f"not JSON: {message}"
 
 
 def _find_faults(value: Any, path: str, repeated: list[tuple[dict[str, Any], str]]) -> Iterator[str]:

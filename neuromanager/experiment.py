@@ -7,7 +7,6 @@ import errno
 import json
 import os
 import re
-import shutil
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -32,6 +31,9 @@ class Experiment(NamedTuple):
 
     def run_directory(self, index: int) -> str:
         return self.path(f"{self.name}_{index}")
+
+    def events(self, index: int) -> str:
+        return os.path.join(self.run_directory(index), "events.txt")
 
     def log(self, index: int, stream: str) -> str:
         return self.path("logs", f"{self.name}_{index}.{stream}")
@@ -86,7 +88,7 @@ def making_experiment(name: str | None, stem: str) -> Iterator[Experiment]:
         yield experiment
     except BaseException as error:
         if experiment:
-            shutil.rmtree(experiment.directory, ignore_errors=True)
+            remove(experiment)
         if made_runs:
             with contextlib.suppress(OSError):
                 os.unlink(os.path.join(RUNS, ".gitignore"))
@@ -96,6 +98,13 @@ def making_experiment(name: str | None, stem: str) -> Iterator[Experiment]:
             place = error.filename or (experiment.directory if experiment else RUNS)
             raise Failure(WRONG_INPUT, f"{place}: {error.strerror}; nothing was launched and nothing is left") from None
         raise
+
+
+def remove(experiment: Experiment) -> None:
+    """Takes away an experiment of which nothing was launched."""
+    import shutil  # only when something went wrong
+
+    shutil.rmtree(experiment.directory, ignore_errors=True)
 
 
 def _make_directory(name: str | None, stem: str) -> Experiment:
@@ -157,7 +166,7 @@ def format_time(seconds: float) -> str:
 def append_event(experiment: Experiment, index: int, word: str, details: Mapping[str, object]) -> None:
     """A line of events.txt as run.sh writes it too: word, time, then ``key=value`` words quoted for a shell."""
     words = " ".join(f"{key}={quote_word(str(value))}" for key, value in details.items())
-    append_line(os.path.join(experiment.run_directory(index), "events.txt"), f"{word} {format_time(time.time())} {words}")
+    append_line(experiment.events(index), f"{word} {format_time(time.time())} {words}")
 
 
 class Event(NamedTuple):
@@ -169,7 +178,7 @@ class Event(NamedTuple):
 def read_events(experiment: Experiment, index: int) -> list[Event]:
     """The whole lines of a run's events; a run that has none yet has not started."""
     try:
-        with open(os.path.join(experiment.run_directory(index), "events.txt"), encoding="utf-8", errors="replace") as file:
+        with open(experiment.events(index), encoding="utf-8", errors="replace") as file:
             text = file.read()
     except FileNotFoundError:
         return []

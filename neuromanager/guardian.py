@@ -1,11 +1,10 @@
-"""What happens to a run whose neurun is killed with -9: it must neither run on unseen nor stay RUNNING in its record."""
+"""A run whose neurun is killed with -9 must neither run on unseen nor stay RUNNING in its record."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable
 
@@ -45,8 +44,6 @@ def start_guardian(on_orphaned: Callable[[str], None]) -> Callable[[str], None]:
     Returns the function to tell it something; told ``""``, it has nothing to do. It ends when we do.
     """
     reader, writer = os.pipe()
-    sys.stdout.flush()
-    sys.stderr.flush()
     if os.fork() == 0:
         try:
             os.setsid()

@@ -66,7 +66,7 @@ def _read_points(environ: Mapping[str, str]) -> list[SweptPoint]:
         point, faults = parse_json(text, "NEU_POINT")
         if faults or not isinstance(point, dict):
             raise Failure(WRONG_INPUT, *(faults or ["NEU_POINT: not a JSON object; unset it"]))
-        return [SweptPoint(point, ())]
+        return [SweptPoint(point, (), replaced=True)]
     points, source = [], "NEU_POINTS"
     try:
         with open(path, encoding="utf-8", errors="surrogateescape") as file:

@@ -101,7 +101,9 @@ class Forwarder:
                 (os.killpg if whole_group else os.kill)(self.group, number)
 
 
-def run_through(words: Sequence[str], env: Mapping[str, str], forwarder: Forwarder, pass_fds: Sequence[int] = ()) -> Ending:
+def run_through(
+    words: Sequence[str], env: Mapping[str, str], forwarder: Forwarder, pass_fds: Sequence[int] = ()
+) -> Ending:
     """Runs a program on our own stdin, stdout and stderr, in our process group: as if it had been called directly."""
     sys.stdout.flush()
     process = subprocess.Popen(words, env=env, pass_fds=pass_fds)
@@ -200,13 +202,13 @@ def _wait(
 
 
 def _end_leftovers(group: int, copier: _Copier) -> None:
-    """Ends what the run left behind in its group, as a cluster does at the end of a job; then the rest of its output."""
+    """Ends what the run left behind in its group, as a cluster does; then copies the rest of its output."""
     copier.copy(0)
     deadline = time.monotonic() + _LEFTOVERS_SECONDS
     there = _send_group(group, signal.SIGTERM)
     while there and time.monotonic() < deadline + 1:  # longer only in the kernel's hands: a dead network disk
         copier.copy(0.01)
-        there = _send_group(group, signal.SIGKILL if time.monotonic() >= deadline else 0)
+        there = _send_group(group, signal.SIGKILL if time.monotonic() >= deadline else 0) and _group_lives(group)
     while copier.open and copier.copy(0):
         pass
 
@@ -217,6 +219,18 @@ def _send_group(group: int, number: int) -> bool:
         return True
     except (ProcessLookupError, PermissionError):
         return False
+
+
+def _group_lives(group: int) -> bool:
+    """False when a group has only dead members left, which a container's process 1 may never collect."""
+    with contextlib.suppress(OSError):
+        for entry in filter(str.isdigit, os.listdir("/proc")):
+            with contextlib.suppress(OSError), open(f"/proc/{entry}/stat", encoding="utf-8", errors="replace") as file:
+                state, _, member_of = file.read().rpartition(")")[2].split()[:3]  # proc(5): state, parent, group
+                if member_of == str(group) and state not in "ZX":
+                    return True
+        return False
+    return True  # no /proc here
 
 
 class _Copier:
@@ -257,4 +271,6 @@ class _Copier:
         except OSError as error:
             self._lost.add(target)
             if target > 2:
-                sys.stderr.write(f"neurun: warning: a log cannot be written ({error.strerror}); the run goes on\n")
+                warning = f"neurun: warning: a log cannot be written ({error.strerror}); the run goes on\n"
+                with contextlib.suppress(OSError):
+                    os.write(2, warning.encode())

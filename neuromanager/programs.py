@@ -7,7 +7,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 
-from neuromanager.faults import NOT_EXECUTABLE, NOT_FOUND, Failure
+from neuromanager.faults import NOT_EXECUTABLE, NOT_FOUND, WRONG_INPUT, Failure
 
 
 def is_program(word: str, directory: str = ".") -> bool:
@@ -33,10 +33,12 @@ def check_program(command: Sequence[str], directory: str, search: bool) -> None:
     A script that ``python`` is to read is looked for as well.
     """
     word = command[0]
-    if word.startswith("-") or not word:
+    if word.startswith("-"):
         raise Failure(
-            NOT_FOUND, f"{word!r} stands where a program is wanted; options of a command come before its first operand"
+            WRONG_INPUT, f"{word!r} stands where a program is wanted; options come before the first word that is none"
         )
+    if not word:
+        raise Failure(NOT_FOUND, "an empty word stands where a program is wanted")
     script = command[1] if word == "python" and len(command) > 1 and command[1].endswith(".py") else None
     for name in (word, script):
         if name is None or ("/" not in name and name != script and not search):

@@ -14,6 +14,7 @@ class SweptPoint(NamedTuple):
 
     point: Mapping[str, Any]
     words: Command
+    replaced: bool = False  # neusweep --each has replaced the names in the command; a value may look like one
 
 
 class Run(NamedTuple):
@@ -36,7 +37,7 @@ def make_runs(
         for swept in points or (SweptPoint({}, ()),):
             line = (*command, *swept.words)
             text = render_json(dict(swept.point)) if points else None
-            values = {} if fixed else {key: text_of(value) for key, value in swept.point.items()}
+            values = {} if fixed or swept.replaced else {key: text_of(value) for key, value in swept.point.items()}
             for repeat in range(repeats):
                 index = len(runs)
                 if not fixed:

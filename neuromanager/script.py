@@ -42,7 +42,7 @@ def render_script(profile: Profile, job: Job) -> str:
     lines += ["", *_run_variables(job), "", *_RECORDER, ""]
     lines += [f"export {name}={quote_word(value)}" for name, value in profile.variables]
     lines += ["# Below: env, then on the last line the command. A line of env that fails ends the run."]
-    lines += ["trap 'neu_before $? $LINENO' DEBUG", "", *profile.env, _last_line(profile, job)]
+    lines += ["trap 'neu_before $? $LINENO' DEBUG", "", *_env_lines(profile), _last_line(profile, job)]
     return "\n".join(lines) + "\n"
 
 
@@ -117,10 +117,15 @@ neu_finish() {  # on EXIT, however the script ends; $1: its exit code
 neu_before() {  # before each command below; $1: how the last one ended, $2: the line of the next one
   # A lower line is the trap on EXIT, which bash calls line 1.
   if [ "$neu_stage" = env ] && [ "$2" -gt "$neu_line" ]; then
-    if [ "$1" != 0 ] && [ "$neu_line" != 0 ]; then exit "$1"; fi
+    if [ "$1" != 0 ]; then neu_text=${neu_text:-${neu_script[$2 - 2]}}; exit "$1"; fi
     neu_line=$2 neu_text=${neu_script[$2 - 1]}
     if [ "$2" = "${#neu_script[@]}" ]; then neu_stage=command; fi
+    case $neu_text in *eval*) trap - DEBUG ;; esac  # its commands have line numbers of their own; neu_after follows
   fi
+}
+neu_after() {  # after a line with eval; $1: how it ended
+  if [ "$1" != 0 ]; then exit "$1"; fi
+  trap 'neu_before $? $LINENO' DEBUG
 }
 mkdir -p "$NEU_RUN_DIR" || exit 111
 if [ -e "$NEU_RUN_DIR/events.txt" ]; then  # requeued: one more attempt of the same run
@@ -134,6 +139,11 @@ neu_job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
 neu_event started "host=${SLURMD_NODENAME:-$HOSTNAME} pid=$$ job=${neu_job:-$SLURM_JOB_ID}"
 trap 'neu_finish $?' EXIT
 trap : TERM INT HUP  # the program gets them too; stay to record how it ends""".split("\n")
+
+
+def _env_lines(profile: Profile) -> list[str]:
+    """env as it was written; bash numbers the lines inside an ``eval`` as if they were the script's next ones."""
+    return [text for line in profile.env for text in ((line, "neu_after $?") if "eval" in line else (line,))]
 
 
 def _last_line(profile: Profile, job: Job) -> str:

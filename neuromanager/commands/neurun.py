@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -20,6 +19,7 @@ from neuromanager.experiment import (
     find_free_name,
     format_time,
     making_experiment,
+    remove,
     stem_of,
     write_file,
     write_record,
@@ -43,11 +43,12 @@ NAME = "neurun"
 def make_parser() -> Parser:
     parser = Parser(
         NAME,
-        "neurun [OPTION ...] SUPPORT DEVICE COMMAND [WORD ...]\n       neurun [OPTION ...] SUPPORT DEVICE - < LINES",
+        "neurun [OPTION ...] SUPPORT DEVICE COMMAND [WORD ...]\n"
+        "       neurun [OPTION ...] SUPPORT DEVICE - < LINES",
         "Runs COMMAND as config.json says for SUPPORT and DEVICE: here, or as a batch script on a cluster.",
         "With - for COMMAND, command lines are read from standard input. In a word of COMMAND {index}, {repeat},\n"
         "{run_dir} and {name} are replaced. Options come before SUPPORT; what follows DEVICE belongs to COMMAND.\n"
-        "Exit: the command's own code for one run here, 0 accepted or done, 100 wrong input, 111 the scheduler failed,\n"
+        "Exit: the command's own code for one run here, 0 accepted or done, 100 wrong input, 111 scheduler failed,\n"
         "123 some runs did not complete, 126 and 127 no such program. See neurun(1).",
     )
     add = parser.add_argument
@@ -133,7 +134,8 @@ def _check_env(profile: Profile, source: str) -> None:
     """Each line of env is a command of its own; a half one would take the lines below with it."""
     faults = []
     for line in profile.env:
-        answer = ask(["bash", "-n", "-c", line], timeout_seconds=10)
+        # In braces first: alone, a backslash or a here-document that reaches for the next line would pass.
+        answer = ask(["bash", "-n", "-c", f"{{ {line}\n}}\n{line}"], timeout_seconds=10)
         if answer.exit_code:
             said = answer.stderr.strip().split("\n")[0].partition(": ")[2]
             faults.append(
@@ -173,16 +175,16 @@ def _print_plan(request: Request) -> int:
     if request.profile.scheduler == "local":
         for run in runs:
             print(quote_command((*request.profile.wrap, *run.command)))
-        say(NAME, f"would run {_count(runs)} here, one after the other, in {RUNS}/{name}")
+        say(NAME, f"would run {_count(len(runs))} here, one after the other, in {RUNS}/{name}")
         return 0
     sys.stdout.write(render_script(request.profile, _make_job(request, directory, name, runs)))
     how = f"as one array, 0-{len(runs) - 1}" if len(runs) > 1 else "as one job"
-    say(NAME, f"would submit {_count(runs)} {how}: {quote_line(slurm.submit_words(f'{RUNS}/{name}/run.sh'))}")
+    say(NAME, f"would submit {_count(len(runs))} {how}: {quote_line(slurm.submit_words(f'{RUNS}/{name}/run.sh'))}")
     return 0
 
 
-def _count(runs: Sequence[Run]) -> str:
-    return f"{len(runs)} run" + ("s" if len(runs) != 1 else "")
+def _count(runs: int) -> str:
+    return f"{runs} run" + ("s" if runs != 1 else "")
 
 
 def _prepare(request: Request) -> tuple[Experiment, list[Run]]:
@@ -230,7 +232,7 @@ def _make_record(request: Request, experiment: Experiment, run_count: int, commi
 def _run_here(request: Request) -> int:
     experiment, runs = _prepare(request)
     environ = {name: value for name, value in os.environ.items() if not name.startswith("NEU_POINTS")}
-    _tell(f"{RUNS}/{experiment.name}" + (f": {_count(runs)}, one after the other" if len(runs) > 1 else ""))
+    _tell(f"{RUNS}/{experiment.name}" + (f": {_count(len(runs))}, one after the other" if len(runs) > 1 else ""))
     stdin = os.open(os.devnull, os.O_RDONLY) if request.launch.used_stdin else None
     try:
         return local.run_all(experiment, request.profile, runs, environ, request.time_limit_seconds, stdin, _tell)
@@ -250,7 +252,7 @@ def _run_on_slurm(request: Request, wait: bool) -> int:
     answer = slurm.submit(experiment.path("run.sh"), environ)
     if isinstance(answer, slurm.Refusal):
         if answer.sure:
-            shutil.rmtree(experiment.directory, ignore_errors=True)
+            remove(experiment)
             raise Failure(TROUBLE, *answer.faults, "nothing was submitted, and nothing is left")
         raise Failure(
             TROUBLE,
@@ -264,7 +266,7 @@ def _run_on_slurm(request: Request, wait: bool) -> int:
         append_job(experiment, record)
     except OSError as error:
         _tell(f"warning: {shown}/jobs.jsonl: {error.strerror}; keep the job's number yourself")
-    _tell(f"submitted {_count(runs)} as job {answer.job}")
+    _tell(f"submitted {_count(len(runs))} as job {answer.job}")
     print(shown, flush=True)
     return _wait(experiment, answer.job, len(runs), environ) if wait else 0
 
@@ -276,6 +278,6 @@ def _wait(experiment: Experiment, job: str, run_count: int, environ: Mapping[str
         _tell(f"waits no longer; job {job} goes on")
         raise
     if lost:
-        _tell(f"{lost} runs left the queue without recording an end: cancelled before they began, or lost with a node")
-    _tell(f"{run_count} runs: {run_count - failed} completed, {failed} did not")
+        _tell(f"{_count(lost)} left the queue and recorded no end: cancelled before the start, or lost with a node")
+    _tell(f"{_count(run_count)}: {run_count - failed} completed, {failed} did not")
     return INCOMPLETE if failed else 0

@@ -35,7 +35,8 @@ def make_parser() -> Parser:
     add("-p", "--params", metavar="FILE", default="params.json", help="the sweep (default: params.json)")
     add("-n", "--print", action="store_true", help="print the command lines, one a line, and run nothing")
     add("--count", action="store_true", help="print the number of points, and run nothing")
-    add("--style", choices=STYLES, default="equals", help="write --name=value (equals, the default) or --name value (space)")
+    add("--style", choices=STYLES, default="equals",
+        help="write --name=value (equals, the default) or --name value (space)")  # fmt: skip
     add("--each", action="store_true", help="run COMMAND once for each point, even if it could take all at once")
     add("--batch", action="store_true", help="run COMMAND once, with all points in the file that NEU_POINTS names")
     add("--fail-fast", action="store_true", help="stop after the first point that fails")
@@ -70,15 +71,16 @@ def main(words: Sequence[str]) -> int:
 
 
 def make_command(command: Command, placed: frozenset[str], point: Point, style: str) -> Command:
-    texts = {name: text_of(value) for name, value in point if name in placed}
+    texts = {name: text_of(value) for name, value in point}  # all of them: {{name}} stands for {name}
     return (*fill_placeholders(command, texts), *render_flags(point, style, placed))
 
 
 def print_lines(sweep: Sweep, command: Command, style: str) -> None:
     """The command lines, streamed in constant memory."""
     placed = find_placeholders(command, [name for name, _ in sweep.parameters])
-    if placed:
-        lines: Iterator[str] = (quote_line(make_command(command, placed, point, style)) + "\n" for point in sweep.points())
+    if any("{" in word for word in command):
+        commands = (make_command(command, placed, point, style) for point in sweep.points())
+        lines: Iterator[str] = (quote_line(command) + "\n" for command in commands)
     else:
         lines = _join_lines(sweep, command, style)
     chunk: list[str] = []
@@ -109,7 +111,7 @@ def quote_one(word: str) -> str:
 def run_each(sweep: Sweep, command: Command, style: str, fail_fast: bool) -> int:
     """One execution per point, in order; goes on after a failure unless told not to."""
     placed = find_placeholders(command, [name for name, _ in sweep.parameters])
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("NEU_POINTS")}
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("NEU_POINT")}
     forwarder, failed, count = Forwarder(), 0, sweep.length()
     for index, point in enumerate(sweep.points()):
         line = make_command(command, placed, point, style)

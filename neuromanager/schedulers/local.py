@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import platform
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -120,7 +119,7 @@ def _run_one(
     }
 
     def record_start(pid: int) -> None:
-        append_event(experiment, run.number, "started", {"attempt": attempt, "host": platform.node(), "pid": pid})
+        append_event(experiment, run.number, "started", {"attempt": attempt, "host": os.uname().nodename, "pid": pid})
 
     with contextlib.ExitStack() as stack:
         streams = tuple(

@@ -96,8 +96,9 @@ def read_working_directory(profile: Profile) -> str:
     if not os.path.isdir(absolute):
         place = f"{profile.support}.{profile.device}.resources.chdir"
         raise Failure(WRONG_INPUT, f"{place}: {directory}: no such folder; Slurm would run the job in /tmp")
-    if "\n" in absolute:
-        raise Failure(WRONG_INPUT, f"{absolute}: a folder with a newline in its name cannot be written in a script")
+    for folder in (absolute, os.getcwd()):
+        if not folder.isprintable() or "\\" in folder:  # a backslash turns off %a in the names of logs (sbatch(1))
+            raise Failure(WRONG_INPUT, f"{folder}: Slurm cannot keep logs in a folder with such a name; rename it")
     return absolute
 
 
