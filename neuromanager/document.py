@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from neuromanager.faults import TROUBLE, WRONG_INPUT, Failure, offer_nearest
+from neuromanager.faults import TROUBLE, WRONG_INPUT, Failure, join_path, offer_nearest
 from neuromanager.values import is_text, parse_float, parse_integer
 
 _SCHEMAS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "schemas")
@@ -21,12 +21,16 @@ def read_document(path: str, schema_name: str, missing: str) -> Any:
 
     Raises Failure with one line per fault. ``missing`` is the mend when there is no such file.
     """
-    text = _read_text(path, missing)
-    value, faults = parse_json(text, path)
+    return check_document(_read_text(path, missing), schema_name, path)
+
+
+def check_document(text: str, schema_name: str, source: str) -> Any:
+    """The value of a JSON text that fits the schema; ``source`` is where the faults say that it stands."""
+    value, faults = parse_json(text, source)
     with open(os.path.join(_SCHEMAS, f"{schema_name}.schema.json"), encoding="utf-8") as file:
         schema_text = file.read()
     if faults or not _is_known_good(schema_text, text):
-        faults += _check_shape(value, json.loads(schema_text), path)
+        faults += _check_shape(value, json.loads(schema_text), source)
         if faults:
             raise Failure(WRONG_INPUT, *dict.fromkeys(faults))
         _remember_good(schema_text, text)
@@ -98,10 +102,10 @@ def _find_faults(value: Any, path: str, repeated: list[tuple[dict[str, Any], str
     if isinstance(value, dict):
         for made, name in repeated:
             if made is value:
-                yield f"{_join(path, name)}: given twice in the same object; keep one of them"
+                yield f"{join_path(path, name)}: given twice in the same object; keep one of them"
         for name, item in value.items():
-            yield from _find_faults(name, _join(path, name), [])
-            yield from _find_faults(item, _join(path, name), repeated)
+            yield from _find_faults(name, join_path(path, name), [])
+            yield from _find_faults(item, join_path(path, name), repeated)
     elif isinstance(value, list):
         for place, item in enumerate(value):
             yield from _find_faults(item, f"{path}[{place}]", repeated)
@@ -111,12 +115,6 @@ def _find_faults(value: Any, path: str, repeated: list[tuple[dict[str, Any], str
         yield f"{path or 'the file'}: a text with a NUL character, which no program can be given; take it out"
     elif isinstance(value, str) and not is_text(value):
         yield f"{path or 'the file'}: half of a \\u surrogate pair, which is no character; write both halves or none"
-
-
-def _join(path: str, name: str) -> str:
-    if not re.fullmatch(r"[^\s.\[\]\"]+", name):
-        return f"{path}[{json.dumps(name)}]"
-    return f"{path}.{name}" if path else name
 
 
 def _check_shape(value: Any, schema: dict[str, Any], source: str) -> list[str]:
@@ -141,27 +139,31 @@ def _say_error(error: Any) -> list[str]:
     """A fault of shape in the user's words: what stands there, what fits, and the schema's own ``x-mend``."""
     path = ""
     for part in error.absolute_path:
-        path = f"{path}[{part}]" if isinstance(part, int) else _join(path, part)
+        path = f"{path}[{part}]" if isinstance(part, int) else join_path(path, part)
     mend = error.schema.get("x-mend", "")
     tail = f"; {mend}" if mend else ""
     here = f"{path}: " if path else ""
     if error.validator == "additionalProperties":
-        known = [name for name in error.schema.get("properties", {}) if not name.startswith("$")]
+        every = list(error.schema.get("properties", {}))
+        known = [name for name in every if not name.startswith("$")] or every
         patterns = error.schema.get("patternProperties", {})
         unknown = [name for name in error.instance if name not in error.schema.get("properties", {})
                    and not any(re.search(pattern, name) for pattern in patterns)]  # fmt: skip
-        return [f"{_join(path, name)}: unknown key; {offer_nearest(name, known)}" for name in unknown]
+        return [f"{join_path(path, name)}: unknown key; {offer_nearest(name, known)}" for name in unknown]
     if error.validator == "type":
         kinds = error.validator_value if isinstance(error.validator_value, list) else [error.validator_value]
         expected = " or ".join(dict.fromkeys(_NAMES[kind] for kind in kinds if kind != "null"))
         return [f"{here}{_describe(error.instance)} where {expected} is wanted{tail}"]
-    if error.validator == "minItems":
-        return [f"{here}an empty list{tail}"]
+    if error.validator in ("minItems", "minProperties") and not error.instance:
+        return [f"{here}an empty {'list' if error.validator == 'minItems' else 'object'}{tail}"]
     if error.validator == "enum":
         known = [str(item) for item in error.validator_value]
         return [f"{here}unknown value {_describe(error.instance)}; {offer_nearest(str(error.instance), known)}"]
+    if error.validator == "pattern" and error.instance.startswith("$") and "x-words" in error.schema:
+        known = error.schema["x-words"]
+        return [f"{join_path(path, error.instance)}: no such word here; {offer_nearest(error.instance, known)}"]
     if error.validator == "pattern" and "propertyNames" in error.absolute_schema_path:
-        return [f"{_join(path, error.instance)}: this cannot be a name{tail}"]
+        return [f"{join_path(path, error.instance)}: this cannot be a name{tail}"]
     return [f"{here}{_describe(error.instance)} does not fit{tail}"]
 
 

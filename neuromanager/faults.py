@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterable
 
 DONE = 0
@@ -33,3 +35,10 @@ def offer_nearest(word: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(word.lower(), folded, n=1, cutoff=0.5)
     listed = "known: " + ", ".join(names) if len(names) <= 12 else f"{len(names)} are known"
     return f"did you mean {folded[near[0]]!r}? ({listed})" if near else listed
+
+
+def join_path(path: str, name: str) -> str:
+    """The JSON path of a member: ``opt.sgd``, or ``opt["my name"]`` where a dot would not tell."""
+    if not re.fullmatch(r"[^\s.\[\]\"]+", name):
+        return f"{path}[{json.dumps(name)}]"
+    return f"{path}.{name}" if path else name

@@ -66,7 +66,7 @@ def _read_points(environ: Mapping[str, str]) -> list[SweptPoint]:
         point, faults = parse_json(text, "NEU_POINT")
         if faults or not isinstance(point, dict):
             raise Failure(WRONG_INPUT, *(faults or ["NEU_POINT: not a JSON object; unset it"]))
-        return [SweptPoint(point, (), replaced=True)]
+        return [SweptPoint(point, (), (), replaced=True)]
     points, source = [], "NEU_POINTS"
     try:
         with open(path, encoding="utf-8", errors="surrogateescape") as file:
@@ -74,7 +74,8 @@ def _read_points(environ: Mapping[str, str]) -> list[SweptPoint]:
                 value, faults = parse_json(line, f"{source}, line {number}")
                 if faults or not isinstance(value, dict) or not isinstance(value.get("point"), dict):
                     raise Failure(WRONG_INPUT, *(faults or [f"{source}, line {number}: not a point with its words"]))
-                points.append(SweptPoint(value["point"], tuple(map(str, value.get("words", [])))))
+                words, before = (tuple(map(str, value.get(name, []))) for name in ("words", "before"))
+                points.append(SweptPoint(value["point"], words, before))
     except OSError as error:
         raise Failure(WRONG_INPUT, f"{source}: {path}: {error.strerror}; unset it where no sweep is meant") from None
     if not points:

@@ -10,10 +10,11 @@ from neuromanager.words import Command, fill_placeholders
 
 
 class SweptPoint(NamedTuple):
-    """One line of NEU_POINTS: a point, and the words it adds to a command."""
+    """One line of NEU_POINTS: a point, and the words it adds behind a command and before it."""
 
     point: Mapping[str, Any]
     words: Command
+    before: Command = ()
     replaced: bool = False  # neusweep --each has replaced the names in the command; a value may look like one
 
 
@@ -35,7 +36,7 @@ def make_runs(
     for command in commands:
         fixed = not any("{" in word for word in command)
         for swept in points or (SweptPoint({}, ()),):
-            line = (*command, *swept.words)
+            line = (*swept.before, *command, *swept.words)
             text = render_json(dict(swept.point)) if points else None
             values = {} if fixed or swept.replaced else {key: text_of(value) for key, value in swept.point.items()}
             for repeat in range(repeats):
@@ -43,6 +44,6 @@ def make_runs(
                 if not fixed:
                     launch = {"index": str(index), "repeat": str(repeat), "name": name,
                               "run_dir": f"{directory}/{name}_{index}"}  # fmt: skip
-                    line = (*fill_placeholders(command, {**launch, **values}), *swept.words)
+                    line = (*swept.before, *fill_placeholders(command, {**launch, **values}), *swept.words)
                 runs.append(Run(index, repeat, line, text))
     return runs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Hashable
 from typing import Any, Union
 
 Value = Union[None, bool, str, "Integer", "Float", int, float, list[Any], dict[str, Any]]
@@ -57,3 +58,27 @@ def render_json(value: Value) -> str:
 def is_text(word: str) -> bool:
     """False when a word holds lone surrogates: bytes of the system that were not UTF-8 (PEP 383)."""
     return not any("\ud800" <= letter <= "\udfff" for letter in word)
+
+
+def split_number(text: str) -> tuple[int, int]:
+    """A number's text as an exact ``(mantissa, exponent of ten)``, the mantissa without trailing zeros."""
+    mantissa, _, exponent = text.lower().partition("e")
+    whole, _, fraction = mantissa.partition(".")
+    digits = (whole + fraction).rstrip("0")
+    if not digits.strip("+-0"):
+        return 0, 0
+    return int(digits), int(exponent or 0) + len(whole + fraction) - len(digits) - len(fraction)
+
+
+def equality_key(value: Value) -> Hashable:
+    """Equal for equal JSON values: ``1`` and ``1.0`` are one number, ``true`` and ``"1"`` are none."""
+    if value is None or isinstance(value, bool):
+        return (type(value), value)
+    if isinstance(value, (int, float)):
+        text = text_of(value)
+        return text if len(text) > 4000 else split_number(text)
+    if isinstance(value, (list, tuple)):
+        return (list, tuple(map(equality_key, value)))
+    if isinstance(value, dict):
+        return (dict, frozenset((name, equality_key(item)) for name, item in value.items()))
+    return (str, value)

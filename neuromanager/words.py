@@ -8,9 +8,12 @@ from collections.abc import Callable, Iterable, Mapping
 from neuromanager.points import Point
 from neuromanager.values import Value, text_of
 
-STYLES = ("equals", "space")
+STYLES = ("equals", "space", "hydra", "env", "none")
 LAUNCH_NAMES = ("index", "repeat", "run_dir", "name")  # replaced by neurun when it lays out an experiment
 Command = tuple[str, ...]
+# What Hydra 1.1 and later (hydra/grammar/OverrideLexer.g4) read as one text, and what they read as another type.
+_HYDRA_PLAIN = re.compile(r"[A-Za-z0-9_/.+%*@?|$-]+(?: +[A-Za-z0-9_/.+%*@?|$-]+)*")
+_HYDRA_OTHER = re.compile(r"null|true|false|[+-]?(?:inf|nan|(?:[0-9][0-9_]*\.?|(?=\.))[0-9_]*(?:e[+-]?[0-9]+)?)", re.I)
 
 
 def render_flag(name: str, value: Value, style: str) -> Command:
@@ -25,8 +28,35 @@ def render_flag(name: str, value: Value, style: str) -> Command:
 
 
 def render_flags(point: Point, style: str, placed: Iterable[str] = ()) -> Command:
-    """The words of a point, without the parameters that stand in the command already as placeholders."""
+    """The words of a point, without the parameters that stand in the command already as placeholders.
+
+    ``hydra`` writes ``lr=0.1`` and all values; ``env`` and ``none`` add no word behind the command.
+    """
+    if style in ("env", "none"):
+        return ()
+    if style == "hydra":
+        return tuple(f"{name}={render_hydra(value)}" for name, value in point if name not in placed)
     return tuple(word for name, value in point if name not in placed for word in render_flag(name, value, style))
+
+
+def render_variables(point: Point, placed: Iterable[str] = ()) -> Command:
+    """The words of the style ``env``, which stand before the command: ``env lr=0.1``; null sets nothing."""
+    words = tuple(f"{name}={text_of(value)}" for name, value in point if name not in placed and value is not None)
+    return ("env", "--", *words) if words and words[0].startswith("-") else ("env", *words) if words else ()
+
+
+def render_hydra(value: Value) -> str:
+    """A value in Hydra's grammar of overrides: what would end a text or begin another thing there is quoted."""
+    if isinstance(value, (list, tuple)):
+        return "[" + ",".join(map(render_hydra, value)) + "]"
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{name}:{render_hydra(item)}" for name, item in value.items()) + "}"
+    if value is None:
+        return "null"
+    if not isinstance(value, str) or (_HYDRA_PLAIN.fullmatch(value) and not _HYDRA_OTHER.fullmatch(value)):
+        return text_of(value)
+    escaped = re.sub(r"(\\*)('|$)", lambda match: match.group(1) * 2 + match.group(2).replace("'", "\\'"), value)
+    return f"'{escaped}'"
 
 
 def placeholder_pattern(names: Iterable[str]) -> re.Pattern[str] | None:

@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 from neuromanager import __version__
 from neuromanager.console import die_by, say
-from neuromanager.document import read_document
+from neuromanager.document import check_document, read_document
 from neuromanager.faults import INCOMPLETE, TROUBLE, WRONG_INPUT, Failure
+from neuromanager.listing import list_texts
 from neuromanager.options import Parser, parse_options, split_words
-from neuromanager.points import Point, Sweep, parse_sweep, render_point
+from neuromanager.points import LISTED, Point, render_point
 from neuromanager.process import Forwarder, run_through
 from neuromanager.programs import check_program, find_program, is_program
 from neuromanager.quoting import quote_line
+from neuromanager.sampling import Selection, select
+from neuromanager.sources import read_sources
+from neuromanager.sweep import Sweep
+from neuromanager.sweepfile import parse_sweep
+from neuromanager.sweepwords import write_document
 from neuromanager.values import render_json, text_of
-from neuromanager.words import STYLES, Command, add_python, fill_placeholders, find_placeholders, render_flags
+from neuromanager.words import (
+    STYLES,
+    Command,
+    add_python,
+    fill_placeholders,
+    find_placeholders,
+    render_flags,
+    render_variables,
+)
 
 READERS = ("neurun",)  # the commands of the suite that read NEU_POINTS
 
@@ -32,11 +47,20 @@ def make_parser() -> Parser:
         "Exit: 0 all done, 100 wrong input, 123 some points failed, 126 and 127 no such program. See neusweep(1).",
     )
     add = parser.add_argument
-    add("-p", "--params", metavar="FILE", default="params.json", help="the sweep (default: params.json)")
+    add("-p", "--params", metavar="FILE", help="the sweep (default: params.json)")
+    add("-s", "--sweep", metavar="NAME=V1,V2", action="append", help="a parameter, in place of a file; may be repeated")
     add("-n", "--print", action="store_true", help="print the command lines, one a line, and run nothing")
+    add("--json", action="store_true", help="print the points, one JSON object a line, and run nothing")
     add("--count", action="store_true", help="print the number of points, and run nothing")
+    add("--order", choices=("last", "first"), default="last",
+        help="which parameter varies fastest: the last of the file (the default) or the first")  # fmt: skip
+    add("--at", metavar="PLACES", help="only these points, counted from 0: 17, or 3,5-9")
+    add("--sample", metavar="N", type=_whole_number, help="N points by chance, none of them twice")
+    add("--shuffle", action="store_true", help="all points, in an order of chance")
+    add("--seed", metavar="S", type=_whole_number, help="the chance of --sample and --shuffle (default: 0)")
     add("--style", choices=STYLES, default="equals",
-        help="write --name=value (equals, the default) or --name value (space)")  # fmt: skip
+        help="write --name=value (equals, the default), --name value (space), name=value (hydra), "
+        "env name=value before COMMAND (env), or nothing (none)")  # fmt: skip
     add("--each", action="store_true", help="run COMMAND once for each point, even if it could take all at once")
     add("--batch", action="store_true", help="run COMMAND once, with all points in the file that NEU_POINTS names")
     add("--fail-fast", action="store_true", help="stop after the first point that fails")
@@ -45,75 +69,105 @@ def make_parser() -> Parser:
     return parser
 
 
+def _whole_number(text: str) -> int:
+    if not text.lstrip("-").isdecimal() or not text.isascii() or len(text) > 1000:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number")
+    return int(text)
+
+
 def main(words: Sequence[str]) -> int:
     parser = make_parser()
     own, command = split_words(parser, words)
     options = parse_options(parser, own)
-    if options.each and options.batch:
-        raise Failure(WRONG_INPUT, "--each and --batch exclude each other; give one of them")
-    if not command and not options.count:
-        raise Failure(WRONG_INPUT, "no command to sweep; write neusweep COMMAND [WORD ...] (see neusweep --help)")
-    mend = 'write one, as {"lr": [0.1, 0.01]}, or name another with -p FILE'
-    sweep = parse_sweep(read_document(options.params, "params", mend))
+    _check_options(options, command)
+    sweep = _read_sweep(options)
+    try:
+        selection = select(sweep, at=options.at, sample=options.sample, shuffle=options.shuffle, seed=options.seed)
+    except ValueError as error:
+        raise Failure(WRONG_INPUT, str(error)) from None
     if options.count:
-        print(sweep.length())
+        print(selection.length())
         return 0
+    if options.json:
+        return write_lines(render_point(point) + "\n" for point in selection.points())
     command = add_python(command, is_program)
+    placed = find_placeholders(command, sweep.names())
+    _check_placed(placed, sweep)
     if options.print:
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # a reader that has enough ends us quietly
-        print_lines(sweep, command, options.style)
-        return 0
+        return print_lines(selection, command, placed, options.style)
     command = (find_program(command[0]), *command[1:])
     check_program(command, ".", search=True)
     if options.batch or (not options.each and os.path.basename(command[0]) in READERS):
-        return run_batch(sweep, command, options.style)
-    return run_each(sweep, command, options.style, options.fail_fast)
+        return run_batch(selection, command, placed, options.style)
+    return run_each(selection, command, placed, options.style, options.fail_fast)
+
+
+def _check_options(options: argparse.Namespace, command: Command) -> None:
+    for one, other in (("each", "batch"), ("json", "count"), ("params", "sweep")):
+        if getattr(options, one) and getattr(options, other):
+            raise Failure(WRONG_INPUT, f"--{one} and --{other} exclude each other; give one of them")
+    if not command and not options.count and not options.json:
+        raise Failure(WRONG_INPUT, "no command to sweep; write neusweep COMMAND [WORD ...] (see neusweep --help)")
+
+
+def _read_sweep(options: argparse.Namespace) -> Sweep:
+    if options.sweep:
+        source = "--sweep"
+        document = check_document(write_document(options.sweep), "params", source)
+    else:
+        source = options.params or "params.json"
+        mend = 'write one, as {"lr": [0.1, 0.01]}, or name another with -p FILE'
+        document = read_document(source, "params", mend)
+    return parse_sweep(document, source, first=options.order == "first", contents=read_sources(document, source))
+
+
+def _check_placed(placed: Iterable[str], sweep: Sweep) -> None:
+    missing = sorted(set(placed) - sweep.always())
+    if missing:
+        listed = ", ".join(f"{{{name}}}" for name in missing)
+        raise Failure(WRONG_INPUT, f"{listed}: not every point of the sweep has a value to put there; "
+                      "take it out of the command, and it is added where there is one")  # fmt: skip
 
 
 def make_command(command: Command, placed: frozenset[str], point: Point, style: str) -> Command:
     texts = {name: text_of(value) for name, value in point}  # all of them: {{name}} stands for {name}
-    return (*fill_placeholders(command, texts), *render_flags(point, style, placed))
+    return (*_words_before(point, style, placed), *fill_placeholders(command, texts),
+            *render_flags(point, style, placed))  # fmt: skip
 
 
-def print_lines(sweep: Sweep, command: Command, style: str) -> None:
+def _words_before(point: Point, style: str, placed: frozenset[str]) -> Command:
+    return render_variables(point, placed) if style == "env" else ()
+
+
+def print_lines(selection: Selection, command: Command, placed: frozenset[str], style: str) -> int:
     """The command lines, streamed in constant memory."""
-    placed = find_placeholders(command, [name for name, _ in sweep.parameters])
-    if any("{" in word for word in command):
-        commands = (make_command(command, placed, point, style) for point in sweep.points())
-        lines: Iterator[str] = (quote_line(command) + "\n" for command in commands)
-    else:
-        lines = _join_lines(sweep, command, style)
-    chunk: list[str] = []
-    for line in lines:
-        chunk.append(line)
-        if len(chunk) == 4096:
-            sys.stdout.write("".join(chunk))
-            chunk.clear()
-    sys.stdout.write("".join(chunk))
+    if not any("{" in word for word in command) and selection.is_whole() and style != "env":
+        texts = list_texts(selection.sweep, quote_line(command), "", lambda point: _quote_flags(point, style))
+        return write_lines(texts, at_once=1)
+    commands = (make_command(command, placed, point, style) for point in selection.points())
+    return write_lines(quote_line(command) + "\n" for command in commands)
 
 
-def _join_lines(sweep: Sweep, command: Command, style: str) -> Iterator[str]:
-    """Lines made of parts quoted once: each value's words once per sweep, not once per line."""
+def _quote_flags(point: Point, style: str) -> str:
+    return "".join(" " + quote_line((word,)) for word in render_flags(point, style))
+
+
+def write_lines(lines: Iterable[str], at_once: int = LISTED) -> int:
+    """Texts on standard output, many at a time; a reader that has enough ends us quietly."""
     import itertools
 
-    parts = [
-        ["".join(" " + word for word in map(quote_one, render_flags(((name, value),), style))) for value in values]
-        for name, values in sweep.parameters
-    ]
-    head = quote_line(command)
-    return (head + "".join(tail) + "\n" for tail in itertools.product(*parts))
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    lines = iter(lines)
+    while chunk := list(itertools.islice(lines, at_once)):
+        sys.stdout.write("".join(chunk))
+    return 0
 
 
-def quote_one(word: str) -> str:
-    return quote_line((word,))
-
-
-def run_each(sweep: Sweep, command: Command, style: str, fail_fast: bool) -> int:
+def run_each(selection: Selection, command: Command, placed: frozenset[str], style: str, fail_fast: bool) -> int:
     """One execution per point, in order; goes on after a failure unless told not to."""
-    placed = find_placeholders(command, [name for name, _ in sweep.parameters])
     environ = {name: value for name, value in os.environ.items() if not name.startswith("NEU_POINT")}
-    forwarder, failed, count = Forwarder(), 0, sweep.length()
-    for index, point in enumerate(sweep.points()):
+    forwarder, failed, count = Forwarder(), 0, selection.length()
+    for index, point in enumerate(selection.points()):
         line = make_command(command, placed, point, style)
         text = render_point(point)
         env = {**environ, "NEU_POINT": text} if len(text) <= 30000 else environ
@@ -135,19 +189,20 @@ def run_each(sweep: Sweep, command: Command, style: str, fail_fast: bool) -> int
     return INCOMPLETE if failed else 0
 
 
-def run_batch(sweep: Sweep, command: Command, style: str) -> int:
+def run_batch(selection: Selection, command: Command, placed: frozenset[str], style: str) -> int:
     """One execution for all points, which it finds in the file NEU_POINTS; its exit code is ours.
 
     The file has no name that could stay behind, and the reader says on a descriptor that it took the points.
     """
     import tempfile
 
-    placed = find_placeholders(command, [name for name, _ in sweep.parameters])
     reader, writer = os.pipe()
     with tempfile.TemporaryFile("w", encoding="utf-8", errors="surrogateescape") as file:
-        for point in sweep.points():
+        for point in selection.points():
             words = render_json(list(render_flags(point, style, placed)))
-            file.write(f'{{"point": {render_point(point)}, "words": {words}}}\n')
+            before = _words_before(point, style, placed)
+            more = f', "before": {render_json(list(before))}' if before else ""
+            file.write(f'{{"point": {render_point(point)}, "words": {words}{more}}}\n')
         file.flush()
         file.seek(0)
         env = {**os.environ, "NEU_POINTS": f"/dev/fd/{file.fileno()}", "NEU_POINTS_TAKEN": str(writer)}
