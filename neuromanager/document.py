@@ -21,7 +21,7 @@ def read_document(path: str, schema_name: str, missing: str) -> Any:
 
     Raises Failure with one line per fault. ``missing`` is the mend when there is no such file.
     """
-    return check_document(_read_text(path, missing), schema_name, path)
+    return check_document(read_text(path, missing), schema_name, path)
 
 
 def check_document(text: str, schema_name: str, source: str) -> Any:
@@ -37,7 +37,7 @@ def check_document(text: str, schema_name: str, source: str) -> Any:
     return value
 
 
-def _read_text(path: str, missing: str) -> str:
+def read_text(path: str, missing: str) -> str:
     try:
         with open(path, encoding="utf-8-sig") as file:
             text = file.read()

@@ -1,4 +1,4 @@
-"""The lines of ``neusweep -n``: text made of parts that are quoted once, and joined a few thousand at a time."""
+"""The lines of ``neusweep -n`` and ``--json``: text made of parts that are quoted once, and joined a few thousand at a time."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from neuromanager.points import LISTED, Node, Point, Product, make_product, stream
 from neuromanager.sweep import Sweep
+from neuromanager.values import render_json
 
 Render = Callable[[Point], str]  # the words of a part of a point, quoted, each with a space before it
 
@@ -18,6 +19,16 @@ def list_texts(sweep: Sweep, before: str, after: str, render: Render) -> Iterato
             yield from _list_product(grid.tree, before, after, render)
         else:
             yield from _join(f"{before}{_render_all(point, render)}{after}\n" for point in grid.points())
+
+
+def list_objects(sweep: Sweep) -> Iterator[str]:
+    """Every point as one JSON object on one line, many in one text."""
+
+    def render(point: Point) -> str:
+        return "".join(f", {render_json(name)}: {render_json(value)}" for name, value in point)
+
+    for text in list_texts(sweep, "{", "}", render):
+        yield ("\n" + text).replace("\n{, ", "\n{")[1:]  # no newline stands inside a JSON text
 
 
 def _render_all(point: Point, render: Render) -> str:

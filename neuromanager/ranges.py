@@ -21,6 +21,8 @@ Spaced = TypeVar("Spaced", "Linear", "Geometric")
 
 def render_decimal(mantissa: int, exponent: int) -> Value:
     """``mantissa * 10**exponent`` as a number of JSON, as people write it: ``0.1``, ``1000``, ``2.5e-7``."""
+    if exponent == 0 and abs(mantissa) < 10**18:
+        return parse_integer(str(mantissa))
     mantissa, exponent = split_number(f"{mantissa}e{exponent}")
     sign, digits = "-" if mantissa < 0 else "", str(abs(mantissa))
     point = len(digits) + exponent  # where it stands in the digits

@@ -35,3 +35,11 @@ def neurun() -> None:
     from neuromanager.console import run_command
 
     run_command("neurun", neurun.main)
+
+
+def neuimport() -> None:
+    _start_again_if_needed()
+    from neuromanager.commands import neuimport
+    from neuromanager.console import run_command
+
+    run_command("neuimport", neuimport.main)

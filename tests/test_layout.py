@@ -13,8 +13,8 @@ PACKAGE = ROOT / "neuromanager"
 # Every module of the package has its layer here; what it imports of the package lies in its own layer or below.
 # The exceptions are in the tests: commands never import each other.
 LAYERS = {
-    "pure": "draws durations exclusion faults listing options points profile quoting ranges runs sampling script sweep "
-            "sweepfile sweepwords values words",
+    "pure": "draws durations exclusion faults imports listing options points profile quoting ranges runs sampling "
+            "script sweep sweepfile sweepwords values words",
     "world": "console document experiment git guardian launch process programs schedulers.local "
              "schedulers.slurm sources",
     "commands": "commands.neuimport commands.neurun commands.neusweep",

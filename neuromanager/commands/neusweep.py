@@ -12,7 +12,7 @@ from neuromanager import __version__
 from neuromanager.console import die_by, say
 from neuromanager.document import check_document, read_document
 from neuromanager.faults import INCOMPLETE, TROUBLE, WRONG_INPUT, Failure
-from neuromanager.listing import list_texts
+from neuromanager.listing import list_objects, list_texts
 from neuromanager.options import Parser, parse_options, split_words
 from neuromanager.points import LISTED, Point, render_point
 from neuromanager.process import Forwarder, run_through
@@ -88,6 +88,8 @@ def main(words: Sequence[str]) -> int:
     if options.count:
         print(selection.length())
         return 0
+    if options.json and selection.is_whole():
+        return write_lines(list_objects(sweep), at_once=1)
     if options.json:
         return write_lines(render_point(point) + "\n" for point in selection.points())
     command = add_python(command, is_program)
