@@ -19,6 +19,87 @@ ROOT = Path(__file__).resolve().parent.parent
 TENS = list(range(10))
 
 
+# A million points as command lines, as others make them: scikit-learn's and Hydra's own code, and the least there is.
+OTHERS = {
+    "itertools.product and shlex": """
+import itertools, json, shlex, sys
+sweep = json.load(open(sys.argv[1]))
+parts = [[shlex.quote(f"--{name}={value}") for value in values] for name, values in sweep.items()]
+for words in itertools.product(*parts):
+    print("python train.py", *words)
+""",
+    "scikit-learn's ParameterGrid": """
+import json, sys
+from sklearn.model_selection import ParameterGrid
+for point in ParameterGrid(json.load(open(sys.argv[1]))):
+    print("python train.py", *(f"--{name}={value}" for name, value in point.items()))
+""",
+    "Hydra's BasicSweeper": """
+import json, sys
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+sweep = json.load(open(sys.argv[1]))
+words = [f"{name}={','.join(map(str, values))}" for name, values in sweep.items()]
+for batch in BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(words), max_batch_size=None):
+    for words in batch:
+        print("python train.py", *words)
+""",
+}
+NEEDED = {"scikit-learn's ParameterGrid": "scikit-learn", "Hydra's BasicSweeper": "hydra-core"}
+
+
+def compare_sweeps(folder: str, environ: dict[str, str], rounds: int) -> None:
+    """Side by side, in turn; the two packages go into a venv that is removed with the folder, or are told as missing."""
+    python, missing = install_packages(folder)
+    names = [name for name in OTHERS if NEEDED.get(name) not in missing]
+    commands = {"neusweep -n": ["neusweep", "-p", "million.json", "-n", "train.py"]}
+    commands.update((name, [python, "-c", OTHERS[name], "million.json"]) for name in names)
+    counted = {name: len(subprocess.check_output(words, cwd=folder, env=environ).splitlines()) for name, words in commands.items()}
+    assert set(counted.values()) == {1_000_000}, counted
+    seconds: dict[str, list[float]] = {name: [] for name in commands}
+    for _ in range(rounds):
+        for name, words in commands.items():
+            seconds[name].append(measure_seconds(words, folder, environ))
+    ours = statistics.median(seconds["neusweep -n"])
+    for name in commands:
+        taken = statistics.median(seconds[name])
+        print(f"1,000,000 points printed, {name}: {taken:.2f} s; neusweep takes {ours / taken:.2f} of it")
+    for package in missing:
+        print(f"NOT MEASURED: {package}, which pip could not install here")
+
+
+def install_packages(folder: str) -> tuple[str, list[str]]:
+    """A Python that has the packages to compare with, and which of them it has not."""
+    python = f"{folder}/venv/bin/python3"
+    if subprocess.run([sys.executable, "-m", "venv", f"{folder}/venv"], stdout=subprocess.DEVNULL, check=False).returncode:
+        return sys.executable, list(NEEDED.values())
+    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    return python, [name for name in NEEDED.values()
+                    if subprocess.run([*pip, name], stderr=subprocess.DEVNULL, check=False).returncode]  # fmt: skip
+
+
+def measure_peak_kib(words: list[str], folder: str, environ: dict[str, str]) -> int:
+    """The largest memory that a command held (its children's, by wait4)."""
+    process = subprocess.Popen(words, cwd=folder, env=environ, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = status
+    assert status == 0, words
+    return usage.ru_maxrss
+
+
+def compare_memory(folder: str, environ: dict[str, str]) -> None:
+    for told, sweep in (
+        ("7 parameters", lambda power: {chr(97 + place) * 3: TENS for place in range(power)}),
+        ("one $range", lambda power: {"seed": {"$range": [0, 10**power]}}),
+    ):
+        peaks = []
+        for power in (4, 7):
+            Path(folder, "memory.json").write_text(json.dumps(sweep(power)))
+            peaks.append(measure_peak_kib(["neusweep", "-p", "memory.json", "-n", "train.py"], folder, environ))
+        print(f"neusweep -n, memory at 10,000 and at 10,000,000 points ({told}): "
+              f"{peaks[0] / 1024:.1f} and {peaks[1] / 1024:.1f} MiB")  # fmt: skip
+
+
 def measure_seconds(words: list[str], folder: str, environ: dict[str, str]) -> float:
     before = time.perf_counter()
     subprocess.run(words, cwd=folder, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
@@ -52,6 +133,8 @@ def main(rounds: int) -> None:
         seconds, floor = compare(rounds, time_of("neusweep", "-p", "million.json", "-n", "train.py"),
                                  time_of(*python, "-c", "pass"))  # fmt: skip
         print(f"neusweep -n, 1,000,000 points of 8 words: {seconds:.2f} s, {8e6 / seconds / 1e6:.1f} million words/s")
+        compare_sweeps(folder, environ, min(rounds, 3))
+        compare_memory(folder, environ)
         seconds, floor = compare(rounds, time_of("neurun", "local", "cpu", "true"), time_of(*python, "-c", "pass"))
         print(f"neurun local cpu true: {1e3 * seconds:.0f} ms; python3 -c pass: {1e3 * floor:.0f} ms; "
               f"ratio {seconds / floor:.1f}")  # fmt: skip
