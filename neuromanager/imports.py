@@ -95,7 +95,7 @@ def _convert_value(value: Any, path: str, faults: list[str], drawn: list[str]) -
             low, high = match.groups() if match else (str(-(2**63)), str(2**63 - 1))
             return {"$randint": [parse_integer(low), parse_integer(high)]}
         if _SAMPLE.search(value) or _SEED in value:
-            faults.append(f"{path}: a number drawn inside a text; make it a parameter, placed in the command as {{NAME}}")
+            faults.append(f"{path}: a number drawn inside a text; make it a parameter, and place it as {{NAME}}")
         return value
     if value is None or isinstance(value, bool):
         return str(value)

@@ -1,4 +1,4 @@
-"""The lines of ``neusweep -n`` and ``--json``: text made of parts that are quoted once, and joined a few thousand at a time."""
+"""The lines of ``neusweep -n`` and ``--json``: parts are quoted once, and joined a few thousand at a time."""
 
 from __future__ import annotations
 

@@ -18,7 +18,8 @@ ALPHAEX = {"experiments": [
          "p3": [1, 2, 3]},
         {"algorithm": ["a2"], "p1": ["w", "x"], "p4": [True, False]}]},
     {"simulator": ["s2"], "algorithm and parameters": [
-        {"algorithm": ["a2"], "p1": ["w", "x"], "p4": [True, False]}, {"algorithm": ["a3"], "p5": ["y"], "p6": [True]}]},
+        {"algorithm": ["a2"], "p1": ["w", "x"], "p4": [True, False]}, {"algorithm": ["a3"], "p5": ["y"],
+        "p6": [True]}]},
 ]}  # fmt: skip
 CLUTILS = {
     "cmd": "python -m x", "preload": "A=1 B='x y' numactl -N0", "precmd": ["module load x"], "git": "url",
@@ -58,8 +59,10 @@ class ClutilsTest(unittest.TestCase):
     def test_counts(self) -> None:
         """Of the shapes of sweeps in use: lists and scalars, a conditional of one value each, a large one."""
         lists = {"a": list(range(9)), "b": list(range(5)), "c": [0.0, 0.7, 0.99, 0.997], "d": ["True", "False"], "e": 1}
-        conditional = {"dim": {str(size): {"out": [size]} for size in range(20, 90, 10)}, "lr": [1, 2, 3, 4], "gc": [3, 4, 5]}
-        large = {**{f"l{place}": list(range(10)) for place in range(3)}, **{f"t{place}": ["a", "b"] for place in range(4)}}
+        conditional = {"dim": {str(size): {"out": [size]} for size in range(20, 90, 10)}, "lr": [1, 2, 3, 4],
+            "gc": [3, 4, 5]}
+        large = {**{f"l{place}": list(range(10)) for place in range(3)}, **{f"t{place}": ["a",
+            "b"] for place in range(4)}}
         uneven = {"lr": [2], "model": {"r": {"wd": 1}, "v": {"wd2": [2, 3], "x": [2, 5]}}, "bs": [1, 2]}
         for params, count in ((lists, 360), (conditional, 84), (large, 16000), (uneven, 10)):
             self.assertEqual(len(order({"params": params}, import_clutils)), count)
@@ -110,9 +113,11 @@ class ClutilsTest(unittest.TestCase):
         for document, told in (
             ({}, "no object params"), ({"params": {}, "args": {}}, "both"), ([], "no object params"),
             ({"params": {"a": []}}, "params.a: an empty list"), ({"params": {"a": {"x": 1}}}, "params.a.x: 1 where"),
-            ({"params": {"a": "x__SEED__()"}}, "params.a[0]: a number drawn inside"), ({"params": {"a": [1, 1]}}, "a[1]: 1 stands"),
+            ({"params": {"a": "x__SEED__()"}}, "params.a[0]: a number drawn inside"),
+            ({"params": {"a": [1, 1]}}, "a[1]: 1 stands"),
             ({"params": {"m": {"r": {"LR": 1}}}}, "LR: clutils writes LR and its value without dashes"),
-            ({"params": {"lr": 1, "m": {"r": {"lr": 1}}}}, "m.r.lr: 'lr' would be given twice"), ("{", "ends too early"),
+            ({"params": {"lr": 1, "m": {"r": {"lr": 1}}}}, "m.r.lr: 'lr' would be given twice"),
+            ("{", "ends too early"),
         ):  # fmt: skip
             with self.subTest(document=document):
                 folder.write("sweep.json", document)
@@ -126,7 +131,8 @@ class AlphaExTest(unittest.TestCase):
         points = order(ALPHAEX, import_alphaex)
         self.assertEqual(len(points), 33)
         begin = {"simulator": "s1", "algorithm": "a1", "p1": "u", "p2": 0.1, "p3": 1}
-        for index, changed in ((0, {}), (1, {"p1": "v"}), (2, {"p2": 0.2}), (4, {"p1": "w", "p2": 0.3}), (8, {"p3": 2})):
+        for index, changed in ((0, {}), (1, {"p1": "v"}), (2, {"p2": 0.2}), (4, {"p1": "w", "p2": 0.3}),
+        (8, {"p3": 2})):
             self.assertEqual(points[index], {**begin, **changed})
         self.assertEqual([list(point.values()) for point in points[24:]], [
             [simulator, "a2", p1, p4] for simulator in ("s1", "s2") for p4 in (True, False) for p1 in ("w", "x")
@@ -138,7 +144,8 @@ class AlphaExTest(unittest.TestCase):
         points = order(document, import_alphaex)
         self.assertEqual(len(points), 5 * 2 * 2)
         self.assertEqual(points[0], {"n": 1, "s": "a", "l": [10, 10]})
-        self.assertEqual([next(iter(point.items())) for point in points[:5]], [("n", 1), ("n", 2), ("x", 1), ("x", 2), ("n", 3)])
+        self.assertEqual([next(iter(point.items())) for point in points[:5]], [("n", 1), ("n", 2), ("x", 1),
+        ("x", 2), ("n", 3)])
 
     def test_command(self) -> None:
         folder = Folder(self)
@@ -146,7 +153,8 @@ class AlphaExTest(unittest.TestCase):
         self.assertEqual(notes, ["neuimport: neusweep --order=first neurun --runs=N SUPPORT DEVICE COMMAND"])
         folder.write("params.json", text)
         self.assertEqual(folder.run("neusweep", "--count").stdout, "33\n")
-        for document, told in (({"a": 1}, "a: 1 where AlphaEx wants a list"), ({"a": []}, "a: []"), ([], "not an object")):
+        for document, told in (({"a": 1}, "a: 1 where AlphaEx wants a list"), ({"a": []}, "a: []"),
+        ([], "not an object")):
             folder.write("sweep.json", document)
             self.assertIn(told, folder.run("neuimport", "alphaex", "sweep.json").stderr)
 

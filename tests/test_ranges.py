@@ -22,7 +22,8 @@ class RangesTest(unittest.TestCase):
     def test_range(self) -> None:
         for given, expected in (
             ("[0, 1, 0.1]", "0 0.1 0.2 0.3 0.4 0.5 0.6 0.7 0.8 0.9"),
-            ("[0, 3]", "0 1 2"), ("[3, 0, -1]", "3 2 1"), ("[0, 1, 0.4]", "0 0.4 0.8"), ("[1, 0, -0.3]", "1 0.7 0.4 0.1"),
+            ("[0, 3]", "0 1 2"), ("[3, 0, -1]", "3 2 1"), ("[0, 1, 0.4]", "0 0.4 0.8"),
+            ("[1, 0, -0.3]", "1 0.7 0.4 0.1"),
             ("[0.1, 0.2, 1]", "0.1"), ("[1e-5, 3e-5, 1e-5]", "1e-5 2e-5"), ("[1e-4, 3e-4, 1e-4]", "0.0001 0.0002"),
             ("[1e3, 3000, 1E+3]", "1000 2000"), ("[-0.2, 0.2, 0.1]", "-0.2 -0.1 0 0.1"), ("[0, 1.0, 0.50]", "0 0.5"),
         ):  # fmt: skip
@@ -38,7 +39,8 @@ class RangesTest(unittest.TestCase):
     def test_linspace(self) -> None:
         for given, expected in (
             ("[0, 1, 5]", "0 0.25 0.5 0.75 1"), ("[0, 1, 4]", "0 0.3333333333333333 0.6666666666666666 1"),
-            ("[1, 0, 3]", "1 0.5 0"), ("[5, 7, 1]", "5"), ("[0, 10, 11]", "0 1 2 3 4 5 6 7 8 9 10"), ("[0.1, 0.3, 3]", "0.1 0.2 0.3"),
+            ("[1, 0, 3]", "1 0.5 0"), ("[5, 7, 1]", "5"), ("[0, 10, 11]", "0 1 2 3 4 5 6 7 8 9 10"),
+            ("[0.1, 0.3, 3]", "0.1 0.2 0.3"),
         ):  # fmt: skip
             with self.subTest(given=given):
                 self.assertEqual(texts(parse_linear(numbers(given))), expected)
@@ -46,7 +48,8 @@ class RangesTest(unittest.TestCase):
     def test_geomspace(self) -> None:
         for given, expected in (
             ("[1e-4, 0.1, 4]", "0.0001 0.001 0.01 0.1"), ("[1, 1000, 4]", "1 10 100 1000"), ("[8, 1, 4]", "8 4 2 1"),
-            ("[-1, -100, 3]", "-1 -10 -100"), ("[1, 2, 3]", "1 1.4142135623730951 2"), ("[1e-6, 1e-2, 3]", "1e-6 0.0001 0.01"),
+            ("[-1, -100, 3]", "-1 -10 -100"), ("[1, 2, 3]", "1 1.4142135623730951 2"),
+            ("[1e-6, 1e-2, 3]", "1e-6 0.0001 0.01"),
         ):  # fmt: skip
             with self.subTest(given=given):
                 self.assertEqual(texts(parse_geometric(numbers(given))), expected)
@@ -69,8 +72,10 @@ class RangesTest(unittest.TestCase):
 
     def test_find_is_the_inverse_of_at(self) -> None:
         for made in (
-            parse_range(numbers("[0, 1, 0.1]")), parse_range(numbers("[5, -5, -0.5]")), parse_linear(numbers("[0, 1, 7]")),
-            parse_linear(numbers("[1, 0, 7]")), parse_geometric(numbers("[1, 99, 8]")), parse_geometric(numbers("[-1, -9, 5]")),
+            parse_range(numbers("[0, 1, 0.1]")), parse_range(numbers("[5, -5, -0.5]")),
+            parse_linear(numbers("[0, 1, 7]")),
+            parse_linear(numbers("[1, 0, 7]")), parse_geometric(numbers("[1, 99, 8]")),
+            parse_geometric(numbers("[-1, -9, 5]")),
         ):  # fmt: skip
             for index in range(made.length()):
                 self.assertEqual(made.find(0, equality_key(made.at(index)[0])), [index])

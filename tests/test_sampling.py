@@ -120,7 +120,7 @@ class SampleTest(unittest.TestCase):
             (partly, {"sample": 3}, "3 points of 2"), (plain, {"sample": 2, "at": "2"}, "no point 2"),
         ):  # fmt: skip
             with self.subTest(wanted=wanted), self.assertRaisesRegex(ValueError, told):
-                select(parse(document), **wanted)  # type: ignore[arg-type]
+                select(parse(document), **wanted)
 
 
 class DrawsTest(unittest.TestCase):
@@ -143,7 +143,8 @@ class DrawsTest(unittest.TestCase):
         self.assertEqual(set(choices[::2]), {"a", "b"})
 
     def test_distributions(self) -> None:
-        for kind, limits, lower_part in (("$uniform", [10, 20], 15), ("$loguniform", [1e-4, 1], 1e-2)):
+        cases: list[tuple[str, list[Any], float]] = [("$uniform", [10, 20], 15), ("$loguniform", [1e-4, 1], 1e-2)]
+        for kind, limits, lower_part in cases:
             distribution = parse_distribution(kind, limits)
             drawn = [float(distribution.draw(1, "x", line)) for line in range(4000)]  # type: ignore[arg-type]
             self.assertTrue(all(limits[0] <= value <= limits[1] for value in drawn))
@@ -170,7 +171,8 @@ class DrawsTest(unittest.TestCase):
                 parse_distribution(kind, limits)  # type: ignore[arg-type]
 
     def test_seeds_and_names_are_told_apart(self) -> None:
-        keys = {make_key(*parts) for parts in itertools.product(("a", "b", "ab", "", "a\0"), (0, 1, -1, 2**64, 255, 256))}
+        keys = {make_key(*parts) for parts in itertools.product(("a", "b", "ab", "", "a\0"),
+        (0, 1, -1, 2**64, 255, 256))}
         self.assertEqual(len(keys), 30)
 
 

@@ -61,7 +61,8 @@ class SelectionTest(unittest.TestCase):
         for words, told in (
             (("--at=6", "-n", "p"), "no point 6; there are 0 to 5"), (("--sample=7", "--json"), "7 points of 6"),
             (("--seed=1", "--json"), "--seed"), (("--sample=x", "--json"), "no whole number"),
-            (("-s", "a=1", "-p", "x.json", "--json"), "exclude each other"), (("--json", "--count"), "exclude each other"),
+            (("-s", "a=1", "-p", "x.json", "--json"), "exclude each other"),
+            (("--json", "--count"), "exclude each other"),
             (("-s", "a", "--json"), "write NAME=V1,V2"), (("-s", "a=1", "-s", "a=2", "--json"), "given twice"),
             (("-s", "a b=1", "--json"), "cannot be a name"), (("-s", "a=[1", "--json"), "begins like JSON"),
             (("-s", "a=1,1", "--json"), "stands at [0]"), (("--style=x", "-n", "p"), "style"),
@@ -83,7 +84,8 @@ class SelectionTest(unittest.TestCase):
             (("x=true,false,null,a b,007,",), ["p -x", "p", "p", "p -x 'a b'", "p -x 007", "p -x ''"]),
             (('x={"$range": [0, 2]}',), ["p -x 0", "p -x 1"]), (('x=["a,b", 1]',), ["p -x a,b", "p -x 1"]),
             (('x="1","null"',), ["p -x 1", "p -x null"]), (("a=b=c",), ["p -a b=c"]),
-            (("a,b=[[1, 2], [3, 4]]",), ["p -a 1 -b 2", "p -a 3 -b 4"]), (("x=NaN,-1,.5",), ["p -x NaN", "p -x -1", "p -x .5"]),
+            (("a,b=[[1, 2], [3, 4]]",), ["p -a 1 -b 2", "p -a 3 -b 4"]),
+            (("x=NaN,-1,.5",), ["p -x NaN", "p -x -1", "p -x .5"]),
         ):  # fmt: skip
             with self.subTest(words=words):
                 self.assertEqual(self.lines(*(f"--sweep={word}" for word in words), "-n", "p"), lines)
@@ -119,8 +121,10 @@ class StylesTest(unittest.TestCase):
 
     def test_hydra_quotes(self) -> None:
         for value, text in (
-            ("adam", "adam"), ("a b", "a b"), ("a,b", "'a,b'"), ("1", "'1'"), ("true", "'true'"), ("1e-4", "'1e-4'"), ("", "''"),
-            ("it's", "'it\\'s'"), ("a\\", "'a\\\\'"), ("x=y", "'x=y'"), ("${a}", "'${a}'"), (" a", "' a'"), ("a/b.c-d", "a/b.c-d"),
+            ("adam", "adam"), ("a b", "a b"), ("a,b", "'a,b'"), ("1", "'1'"), ("true", "'true'"), ("1e-4", "'1e-4'"),
+            ("", "''"),
+            ("it's", "'it\\'s'"), ("a\\", "'a\\\\'"), ("x=y", "'x=y'"), ("${a}", "'${a}'"), (" a", "' a'"),
+            ("a/b.c-d", "a/b.c-d"),
             (["a", 1, None], "[a,1,null]"), ({"a": "b,c"}, "{a:'b,c'}"),
         ):  # fmt: skip
             with self.subTest(value=value):

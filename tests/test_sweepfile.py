@@ -43,7 +43,8 @@ FORMS = [
 
 # A document, and the faults that name its path; those of shape are the schema's as well.
 FAULTS_OF_SHAPE = [
-    ([], "an empty list"), (5, "the number 5 where an object"), ({"lr": []}, "lr: an empty list"), ({"lr": {}}, "lr: an empty object"),
+    ([], "an empty list"), (5, "the number 5 where an object"), ({"lr": []}, "lr: an empty list"),
+    ({"lr": {}}, "lr: an empty object"),
     ({"opt": {"sgd": 1}}, "opt.sgd: the number 1 where an object is wanted"),
     ({"opt": {"sgd": {"m": 1}, "adam": [1]}}, "opt.adam: a list where an object is wanted"),
     ({"x": {"$rnage": [0, 1]}}, r"x.$rnage: unknown key; did you mean '$range'"),
@@ -53,9 +54,12 @@ FAULTS_OF_SHAPE = [
     ({"a=b": 1}, '=b: this cannot be a name'), ({"a b": 1}, '["a b"]: this cannot be a name'),
     ({"a\nb": 1}, '["a\\nb"]: this cannot be a name'), ({"o": {"x": {"a b": 1}}}, 'o.x["a b"]: this cannot be a name'),
     ({"x": {"$range": [1]}}, "x.$range"), ({"x": {"$linspace": [0, 1, 0]}}, "x.$linspace[2]"),
-    ({"x": {"$uniform": ["a", 1]}}, "x.$uniform[0]: the text"), ({"x": {"$range": [0, 1], "$value": 1}}, "x: an object"),
-    ({"x": [1, [2]]}, "x[1]: a list where"), ({"x": [1, {"y": 1}]}, "x[1].y: unknown key"), ({"x": [{"y": 1}, 2]}, "x[1]"),
-    ({"$include": {}}, "$include: an object where a list"), ({"a": 1, "$exclude": [{"a": [1]}]}, "$exclude[0].a: a list"),
+    ({"x": {"$uniform": ["a", 1]}}, "x.$uniform[0]: the text"),
+    ({"x": {"$range": [0, 1], "$value": 1}}, "x: an object"),
+    ({"x": [1, [2]]}, "x[1]: a list where"), ({"x": [1, {"y": 1}]}, "x[1].y: unknown key"),
+    ({"x": [{"y": 1}, 2]}, "x[1]"),
+    ({"$include": {}}, "$include: an object where a list"),
+    ({"a": 1, "$exclude": [{"a": [1]}]}, "$exclude[0].a: a list"),
     ({"x": {"$files": 1}}, "x.$files: the number"), ({"a": 1, "$include": [{}]}, "$include[0]: an empty object"),
 ]  # fmt: skip
 FAULTS_OF_MEANING = [
@@ -64,9 +68,11 @@ FAULTS_OF_MEANING = [
     ({"a": [[1, 2]]}, "a: a list of lists"), ({"x,y": [[1, 2], [1, 2.0]]}, "x,y[1]: [1, 2.0] stands at [0]"),
     ({"lr": 1, "opt": {"sgd": {"lr": 2}}}, "opt.sgd.lr: 'lr' would be given twice in one point, for it is at lr"),
     ({"opt": {"a": {"opt": 1}}}, "opt.a.opt: 'opt' would be given twice"),
-    ({"p": [{"x": 1}], "q": [{"y": 1}, {"x": 2}]}, "q[1].x: 'x' would be given twice in one point, for it is at p[0].x"),
+    ({"p": [{"x": 1}], "q": [{"y": 1}, {"x": 2}]},
+    "q[1].x: 'x' would be given twice in one point, for it is at p[0].x"),
     ({"a,b": [[1, 2]], "b": 1}, "b: 'b' would be given twice"),
-    ({"x": {"$range": [0, 1, 0]}}, "x.$range: a step of 0"), ({"x": {"$range": [0, 1, -1]}}, "x.$range: the step leads"),
+    ({"x": {"$range": [0, 1, 0]}}, "x.$range: a step of 0"),
+    ({"x": {"$range": [0, 1, -1]}}, "x.$range: the step leads"),
     ({"x": {"$geomspace": [-1, 1, 3]}}, "x.$geomspace: no factor"), ({"x": {"$geomspace": [0, 1, 3]}}, "x.$geomspace"),
     ({"x": {"$uniform": [2, 1]}}, "x.$uniform: LOW"), ({"x": [1, 2, 1.0]}, "x[2]: 1.0 stands at [0] already"),
     ({"x": ["a", "a"]}, 'x[1]: "a" stands at [0]'), ({"x": [5, {"$range": [0, 9]}]}, "x: 5 is given twice"),
@@ -108,7 +114,8 @@ class FormsTest(unittest.TestCase):
         """The example in the documents of clutils gives its four lines."""
         document = {"arg1": ["val1", "val2"], "arg2": {"val1": {"arg3": ["val1"]}, "val2": {"arg3": ["val2"]}}}
         lines = [", ".join(f"{name}={value}" for name, value in point) for point in parse_sweep(document).points()]
-        self.assertEqual(lines, [f"arg1={one}, arg2={two}, arg3={two}" for one in ("val1", "val2") for two in ("val1", "val2")])
+        self.assertEqual(lines, [f"arg1={one}, arg2={two}, arg3={two}" for one in ("val1", "val2") for two in ("val1",
+            "val2")])
 
     def test_sources(self) -> None:
         folder = self.folder()
@@ -122,11 +129,13 @@ class FormsTest(unittest.TestCase):
         folder.write("ids.txt", "one\none\n")
         folder.write("params.json", {"b": {"$lines": "ids.txt"}})
         self.assertIn('b.$lines[1]: "one" stands at [0]', folder.run("neusweep", "-n", "p").stderr)
-        self.assertEqual(list(find_sources(document)), [("b[0].$lines", "$lines", "nowhere"), ("a.$files", "$files", "none/*")])
+        self.assertEqual(list(find_sources(document)), [("b[0].$lines", "$lines", "nowhere"),
+        ("a.$files", "$files", "none/*")])
         here = os.getcwd()
         os.chdir(folder.path)
         try:
-            self.assertEqual(read_sources({"f": {"$files": "data/*"}}, "x"), {("$files", "data/*"): ("data/a.csv", "data/b.csv")})
+            self.assertEqual(read_sources({"f": {"$files": "data/*"}}, "x"), {("$files", "data/*"): ("data/a.csv",
+                "data/b.csv")})
         finally:
             os.chdir(here)
 
