@@ -43,7 +43,7 @@ FORMS = [
 
 # A document, and the faults that name its path; those of shape are the schema's as well.
 FAULTS_OF_SHAPE = [
-    ([], "an empty list"), (5, "the number 5 where an object"), ({"lr": []}, "lr: an empty list"),
+    ([], "an empty list"), (5, "the number 5 where an object or a list is wanted"), ({"lr": []}, "lr: an empty list"),
     ({"lr": {}}, "lr: an empty object"),
     ({"opt": {"sgd": 1}}, "opt.sgd: the number 1 where an object is wanted"),
     ({"opt": {"sgd": {"m": 1}, "adam": [1]}}, "opt.adam: a list where an object is wanted"),
