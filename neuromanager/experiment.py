@@ -89,11 +89,8 @@ def making_experiment(name: str | None, stem: str) -> Iterator[Experiment]:
     except BaseException as error:
         if experiment:
             remove(experiment)
-        if made_runs:
-            with contextlib.suppress(OSError):
-                os.unlink(os.path.join(RUNS, ".gitignore"))
-            with contextlib.suppress(OSError):
-                os.rmdir(RUNS)
+        elif made_runs:
+            _remove_empty_runs()
         if isinstance(error, OSError):
             place = error.filename or (experiment.directory if experiment else RUNS)
             raise Failure(WRONG_INPUT, f"{place}: {error.strerror}; nothing was launched and nothing is left") from None
@@ -101,20 +98,30 @@ def making_experiment(name: str | None, stem: str) -> Iterator[Experiment]:
 
 
 def remove(experiment: Experiment) -> None:
-    """Takes away an experiment of which nothing was launched."""
+    """Takes away an experiment of which nothing was launched, and ``runs/`` with it when it was the only one."""
     import shutil  # only when something went wrong
 
     shutil.rmtree(experiment.directory, ignore_errors=True)
+    _remove_empty_runs()
+
+
+def _remove_empty_runs() -> None:
+    with contextlib.suppress(OSError):
+        if os.listdir(RUNS) == [".gitignore"]:
+            os.unlink(os.path.join(RUNS, ".gitignore"))
+        os.rmdir(RUNS)
 
 
 def _make_directory(name: str | None, stem: str) -> Experiment:
-    os.makedirs(RUNS, exist_ok=True)
     while True:
+        os.makedirs(RUNS, exist_ok=True)  # again each time: another neurun may have taken an empty one away
         chosen = name or find_free_name(stem)
         directory = os.path.join(os.getcwd(), RUNS, chosen)
         try:
             os.mkdir(directory)
             return Experiment(directory, chosen)
+        except FileNotFoundError:
+            continue
         except FileExistsError:
             if name:
                 raise Failure(

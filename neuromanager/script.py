@@ -84,11 +84,13 @@ def _run_variables(job: Job) -> list[str]:
     if job.point:
         lines.append(f"neu_point={quote_word(job.point)}")
     elif job.point is not None:
-        lines.append('mapfile -t -s "$NEU_INDEX" -n 1 neu_point < "$NEU_EXPERIMENT/params.txt"')
+        lines.append('mapfile -t -s "$NEU_INDEX" -n 1 neu_lines < "$NEU_EXPERIMENT/params.txt"')
+        lines.append("neu_point=${neu_lines[0]}")
     if job.point is not None:  # Linux takes no variable above 128 KiB, and would refuse to start the program
         lines.append('[ "${#neu_point}" -gt 30000 ] || export NEU_POINT="$neu_point"')
     if job.run_count > 1:
-        lines.append('mapfile -t -s "$NEU_INDEX" -n 1 neu_command < "$NEU_EXPERIMENT/commands.txt"')
+        lines.append('mapfile -t -s "$NEU_INDEX" -n 1 neu_lines < "$NEU_EXPERIMENT/commands.txt"')
+        lines.append("neu_command=${neu_lines[0]}")
     lines.append('export PYTHONUNBUFFERED="${PYTHONUNBUFFERED-1}"  # logs grow as the program prints')
     return lines
 
@@ -102,7 +104,7 @@ neu_event() {  # neu_event WORD DETAILS
 neu_finish() {  # on EXIT, however the script ends; $1: its exit code
   local code=$1 details
   trap - DEBUG EXIT
-  if [ "$neu_stage" = env ]; then
+  if [ "$neu_stage" != command ]; then
     printf 'neurun: error: env failed (%s): %s; the command was not started\n' "$code" "$neu_text" >&2
     printf -v details 'exit_code=111 reason=%q' "env failed: $neu_text"
     code=111
@@ -112,20 +114,26 @@ neu_finish() {  # on EXIT, however the script ends; $1: its exit code
     details="exit_code=$code"
   fi
   neu_event finished "$details"
+  eval "${neu_theirs[2]-}"  # what env wanted done on EXIT
   exit "$code"
 }
 neu_before() {  # before each command below; $1: how the last one ended, $2: the line of the next one
   # A lower line is the trap on EXIT, which bash calls line 1.
   if [ "$neu_stage" = env ] && [ "$2" -gt "$neu_line" ]; then
-    if [ "$1" != 0 ]; then neu_text=${neu_text:-${neu_script[$2 - 2]}}; exit "$1"; fi
+    if [ "$1" != 0 ]; then neu_text=${neu_text:-${neu_script[$2 - 2]}}; neu_finish "$1"; fi
     neu_line=$2 neu_text=${neu_script[$2 - 1]}
-    if [ "$2" = "${#neu_script[@]}" ]; then neu_stage=command; fi
-    case $neu_text in *eval*) trap - DEBUG ;; esac  # its commands have line numbers of their own; neu_after follows
+    if [ "$2" = "${#neu_script[@]}" ]; then
+      neu_stage='command'
+      eval "neu_theirs=($(trap -p EXIT))" && trap 'neu_finish $?' EXIT  # env may have set one of its own
+      if [[ ${neu_theirs[2]-} = neu_finish* ]]; then neu_theirs=(); fi
+      return
+    fi
+    case $neu_text in *eval*) neu_stage='eval' ;; esac  # its commands have lines of their own; neu_after follows
   fi
 }
 neu_after() {  # after a line with eval; $1: how it ended
-  if [ "$1" != 0 ]; then exit "$1"; fi
-  trap 'neu_before $? $LINENO' DEBUG
+  neu_stage='env'
+  if [ "$1" != 0 ]; then neu_finish "$1"; fi
 }
 mkdir -p "$NEU_RUN_DIR" || exit 111
 if [ -e "$NEU_RUN_DIR/events.txt" ]; then  # requeued: one more attempt of the same run
@@ -155,14 +163,14 @@ def _last_line(profile: Profile, job: Job) -> str:
 
 
 def render_env_script(env: tuple[str, ...], ready_descriptor: int) -> str:
-    """For ``bash -c TEXT neurun WORDS...`` on this machine: env, a byte on the descriptor, then the words' program.
+    """For ``bash -c TEXT neurun WORDS...`` on this machine: env, then the words' program.
 
-    No byte means that env failed or left: the command was not started.
+    The descriptor is told ``.`` before the program starts, or the line that failed; nothing when env left by itself.
     """
     lines = [
         "set +o posix",
         "neu_failed() { printf 'neurun: error: env failed (%s): %s; the command was not started\\n' "
-        '"$1" "$2" >&2; exit 111; }',
+        f'"$1" "$2" >&2; printf %s "$2" >&{ready_descriptor}; exit 111; }}',
     ]
     for line in env:
         lines += [f"{{ {line}", f"}} || neu_failed $? {quote_word(line)}"]

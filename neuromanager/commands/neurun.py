@@ -87,6 +87,8 @@ def main(words: Sequence[str]) -> int:
     repeats = _parse_runs(options.runs)
     if options.name is not None:
         check_name(options.name)
+    if options.dry_run and options.wait:
+        raise Failure(WRONG_INPUT, "--dry-run and --wait exclude each other: nothing is launched to wait for")
     if len(rest) < 3:
         missing = ("SUPPORT", "DEVICE", "COMMAND")[len(rest)]
         raise Failure(WRONG_INPUT, f"{missing} is missing; write neurun SUPPORT DEVICE COMMAND (see neurun --help)")

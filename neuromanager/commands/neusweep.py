@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
 import sys
@@ -49,8 +50,7 @@ def main(words: Sequence[str]) -> int:
     parser = make_parser()
     own, command = split_words(parser, words)
     options = parse_options(parser, own)
-    if options.each and options.batch:
-        raise Failure(WRONG_INPUT, "--each and --batch exclude each other; give one of them")
+    _check_together(options)
     if not command and not options.count:
         raise Failure(WRONG_INPUT, "no command to sweep; write neusweep COMMAND [WORD ...] (see neusweep --help)")
     mend = 'write one, as {"lr": [0.1, 0.01]}, or name another with -p FILE'
@@ -66,8 +66,21 @@ def main(words: Sequence[str]) -> int:
     command = (find_program(command[0]), *command[1:])
     check_program(command, ".", search=True)
     if options.batch or (not options.each and os.path.basename(command[0]) in READERS):
+        if options.fail_fast:
+            raise Failure(WRONG_INPUT, "--fail-fast: a batch is a single execution; use it with --each")
         return run_batch(sweep, command, options.style)
     return run_each(sweep, command, options.style, options.fail_fast)
+
+
+def _check_together(options: argparse.Namespace) -> None:
+    """Raises Failure for options of which one could not apply: it would be ignored without a word."""
+    given = [name for name in ("print", "count", "each", "batch") if getattr(options, name)]
+    if options.fail_fast and given[:1] in (["print"], ["count"], ["batch"]):
+        given.append("fail-fast")
+    elif options.fail_fast:
+        return
+    if len(given) > 1:
+        raise Failure(WRONG_INPUT, f"--{given[0]} and --{given[1]} exclude each other; give one of them")
 
 
 def make_command(command: Command, placed: frozenset[str], point: Point, style: str) -> Command:

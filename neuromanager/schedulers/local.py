@@ -138,13 +138,29 @@ def _run_one(
         except OSError as error:
             ending = _refused(error, words[0], streams[1].log, tell)
             record_start(0)
-        env_failed = ready is not None and os.read(ready, 1) != b"."
-        if ready is not None:
-            os.close(ready)
-    if env_failed and not ending.signal:
+        reason = None if ready is None else _read_failed_line(ready, ending, streams[1].log, tell)
+    if reason and not ending.signal:
         ending = Ending(_ENV_FAILED, None)
-    _record_end(experiment, run.number, attempt, ending, "env failed" if env_failed else None)
+    _record_end(experiment, run.number, attempt, ending, reason)
     return ending
+
+
+def _read_failed_line(ready: int, ending: Ending, log: int, tell: Callable[[str], None]) -> str | None:
+    """Why the command was not started; None when it was. The word of render_env_script, which has ended."""
+    os.set_blocking(ready, False)  # env may have left a process behind that holds the other end
+    try:
+        said = os.read(ready, 65536)
+    except BlockingIOError:
+        said = b""
+    os.close(ready)
+    if said == b".":
+        return None
+    if said:
+        return f"env failed: {os.fsdecode(said)}"
+    text = f"error: env left ({ending.as_exit_code()}); the command was not started"
+    tell(text)
+    os.write(log, f"neurun: {text}\n".encode())
+    return "env left before the command was started"
 
 
 @contextlib.contextmanager
