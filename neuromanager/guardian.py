@@ -26,7 +26,9 @@ def end_processes(marker: str, grace_seconds: float) -> bool:
     deadline = time.monotonic() + grace_seconds
     found = any_found = find_processes(marker)
     sent: set[int] = set()
-    while found and time.monotonic() < deadline + 5:
+    looks = 3  # a process in the middle of an exec has no environment to be found by
+    while looks and time.monotonic() < deadline + 5:
+        looks = 3 if found else looks - 1
         late = time.monotonic() >= deadline
         for pid in found:
             if late or pid not in sent:
@@ -35,6 +37,7 @@ def end_processes(marker: str, grace_seconds: float) -> bool:
                 sent.add(pid)
         time.sleep(0.02)
         found = find_processes(marker)
+        any_found = any_found or found
     return bool(any_found)
 
 

@@ -123,6 +123,14 @@ def run_through(
     return Ending(code, None) if code >= 0 else Ending(None, -code)
 
 
+class CannotExecute(Exception):
+    """The kernel would not execute a program; ``error`` says why."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(error)
+        self.error = error
+
+
 class Streams(NamedTuple):
     """Where a run's output goes: a log, and the terminal's (or pipe's) descriptor beside it."""
 
@@ -142,13 +150,17 @@ def run_logged(
 ) -> Ending:
     """Runs a program in a session of its own, its output copied as it comes; returns when it and its group are gone.
 
-    Raises OSError when it cannot be executed. ``on_start`` is given the process id.
+    Raises CannotExecute. ``on_start`` is given the process id; when it fails, the program is ended before the failure
+    goes on: what cannot be recorded is not run.
     """
     with _waking_on_child() as wake:
-        process = subprocess.Popen(
-            words, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, bufsize=0,
-            pass_fds=pass_fds, start_new_session=True,
-        )  # fmt: skip
+        try:
+            process = subprocess.Popen(
+                words, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, bufsize=0,
+                pass_fds=pass_fds, start_new_session=True,
+            )  # fmt: skip
+        except OSError as error:
+            raise CannotExecute(error) from None
         forwarder.group = process.pid
         try:
             if forwarder.stopped_by:  # it came while we were starting
@@ -161,6 +173,9 @@ def run_logged(
             timed_out = _wait(process, copier, wake, forwarder, time_limit_seconds)
             _end_leftovers(process.pid, copier)
         finally:
+            if process.returncode is None:  # only after a failure of ours
+                forwarder.send(signal.SIGKILL)
+                process.wait()
             forwarder.group = None
             for stream in (process.stdout, process.stderr):
                 if stream:

@@ -150,6 +150,8 @@ def visible(text: str) -> str:
 
 
 def _show_letter(letter: str) -> str:
+    if "\ud800" <= letter < "\udc80" or "\udcff" < letter <= "\udfff":  # half of a pair, from a \u in JSON: no byte's
+        return f"\\u{ord(letter):04x}"
     return {"\n": "\\n", "\t": "\\t", "\r": "\\r"}.get(letter) or "".join(
         f"\\x{byte:02x}" for byte in letter.encode("utf-8", "surrogateescape")
     )

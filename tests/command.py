@@ -1,4 +1,4 @@
-"""Runs the commands of bin/ as a user would, in a scratch folder, with nothing of the machine's settings around them."""
+"""Runs the commands of bin/ as a user would: in a scratch folder, with nothing of the machine's settings."""
 from __future__ import annotations
 
 import json
@@ -106,16 +106,19 @@ class Folder:
             position += 1 + count
         return calls
 
-    def run(self, *words: str, stdin: bytes = b"", **variables: str) -> Outcome:
+    def run(self, *words: str, stdin: bytes = b"", environ: Mapping[str, str] | None = None,
+        **variables: str) -> Outcome:
+        """To its end; ``environ`` and the named variables are added to the clean environment."""
         done = subprocess.run(
-            words, cwd=self.path, env={**self.environment, **variables}, input=stdin, capture_output=True,
+            words, cwd=self.path, env={**self.environment, **(environ or {}), **variables}, input=stdin,
+            capture_output=True,
             check=False, timeout=TIMEOUT_SECONDS,
         )  # fmt: skip
         return Outcome(done.returncode, done.stdout, done.stderr)
 
-    def shell(self, text: str, **variables: str) -> Outcome:
+    def shell(self, text: str) -> Outcome:
         """A line of bash, for pipes and redirections; fails as its last command does."""
-        return self.run("bash", "-c", text, **variables)
+        return self.run("bash", "-c", text)
 
     def start(self, *words: str, **variables: str) -> subprocess.Popen[bytes]:
         """In the background, in a session of its own; output in pipes."""

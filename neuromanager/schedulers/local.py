@@ -11,7 +11,7 @@ from neuromanager.durations import parse_duration
 from neuromanager.experiment import Experiment, append_event, read_events
 from neuromanager.faults import INCOMPLETE, NOT_EXECUTABLE, NOT_FOUND, WRONG_INPUT, Failure, offer_nearest
 from neuromanager.guardian import end_processes, start_guardian
-from neuromanager.process import Ending, Forwarder, Streams, run_logged
+from neuromanager.process import CannotExecute, Ending, Forwarder, Streams, run_logged
 from neuromanager.profile import Profile
 from neuromanager.runs import Run
 from neuromanager.script import render_env_script
@@ -135,8 +135,8 @@ def _run_one(
         try:
             ending = run_logged(words, env, stdin, (streams[0], streams[1]), forwarder, time_limit_seconds,
                                 passed, record_start)  # fmt: skip
-        except OSError as error:
-            ending = _refused(error, words[0], streams[1].log, tell)
+        except CannotExecute as refusal:
+            ending = _refused(refusal.error, words[0], streams[1].log, tell)
             record_start(0)
         reason = None if ready is None else _read_failed_line(ready, ending, streams[1].log, tell)
     if reason and not ending.signal:
@@ -182,7 +182,7 @@ def _refused(error: OSError, program: str, log: int, tell: Callable[[str], None]
 
 def _record_end(experiment: Experiment, index: int, attempt: int, ending: Ending, reason: str | None) -> None:
     details: dict[str, object] = {"attempt": attempt}
-    details.update({"signal": ending.signal} if ending.signal else {"exit_code": ending.exit_code})
+    details["signal" if ending.signal else "exit_code"] = ending.signal or ending.exit_code
     if ending.timed_out:
         details["state"] = "TIMEOUT"
     if reason:
