@@ -153,6 +153,8 @@ def append_line(path: str, text: str) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
     try:
         os.write(descriptor, (text + "\n").encode("utf-8", "surrogateescape"))
+    except OSError as error:
+        raise OSError(error.errno or errno.EIO, error.strerror, path) from None
     finally:
         os.close(descriptor)
 
@@ -187,8 +189,8 @@ def read_events(experiment: Experiment, index: int) -> list[Event]:
     try:
         with open(experiment.events(index), encoding="utf-8", errors="replace") as file:
             text = file.read()
-    except FileNotFoundError:
-        return []
+    except OSError:
+        return []  # not there yet, or not to be read just now: no end is known
     return [event for line in text.split("\n")[:-1] if (event := _parse_event(line))]
 
 
@@ -198,7 +200,3 @@ def _parse_event(line: str) -> Event | None:
     except ValueError:
         return None
     return Event(word, moment, dict(detail.split("=", 1) for detail in details if "=" in detail))
-
-
-def completed(event: Event) -> bool:
-    return event.word == "finished" and event.details.get("exit_code") == "0"

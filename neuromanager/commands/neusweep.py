@@ -14,9 +14,10 @@ from neuromanager.document import read_document
 from neuromanager.faults import INCOMPLETE, TROUBLE, WRONG_INPUT, Failure
 from neuromanager.options import Parser, parse_options, split_words
 from neuromanager.points import Point, Sweep, parse_sweep, render_point
-from neuromanager.process import Forwarder, run_through
+from neuromanager.process import run_through
 from neuromanager.programs import check_program, find_program, is_program
 from neuromanager.quoting import quote_line
+from neuromanager.signals import Forwarder
 from neuromanager.values import render_json, text_of
 from neuromanager.words import STYLES, Command, add_python, fill_placeholders, find_placeholders, render_flags
 
