@@ -7,14 +7,19 @@ import subprocess
 import sys
 import unittest
 
-from neuromanager.guardian import end_processes, find_processes
+from neuromanager.guardian import end_processes
+from neuromanager.procfs import find_processes
 from tests.command import ROOT, Folder, finish, is_alive, pids_with, wait_until
 
 
 class ProcessesTest(unittest.TestCase):
+    marker = f"NEU_TEST=a b {os.getpid()}"
+
     def start(self, text: str, marker: str) -> subprocess.Popen[bytes]:
         name, _, value = marker.partition("=")
-        process = subprocess.Popen(["bash", "-c", text], env={**os.environ, name: value}, stdout=subprocess.PIPE)
+        process = subprocess.Popen(
+            ["bash", "-c", text], env={**os.environ, name: value}, stdout=subprocess.PIPE, start_new_session=True
+        )
         self.addCleanup(process.wait)
         self.addCleanup(process.kill)
         assert process.stdout
@@ -23,20 +28,23 @@ class ProcessesTest(unittest.TestCase):
         return process
 
     def test_found_by_the_whole_value(self) -> None:
-        process = self.start("echo; exec sleep 60", "NEU_TEST=a b")
-        wait_until(lambda: find_processes("NEU_TEST=a b") == [process.pid], "the process, its exec done")
-        for marker in ("NEU_TEST=a", "NEU_TEST=a b ", "NEU_TES=a b", "EU_TEST=a b"):
+        process = self.start("echo; exec sleep 60", self.marker)
+        wait_until(lambda: find_processes(self.marker) == [process.pid], "the process, its exec done")
+        for marker in (self.marker[:-1], f"{self.marker} ", self.marker.replace("=", "S="), self.marker[1:]):
             self.assertEqual(find_processes(marker), [], marker)
+        self.assertEqual(find_processes("NEU_TEST=none", process.pid), [process.pid])
+        self.assertEqual(find_processes("NEU_TEST=none", 0), [], "0 is nobody's group to end")
 
     def test_ended(self) -> None:
-        process = self.start("echo; exec sleep 60", "NEU_TEST=end")
-        self.assertTrue(end_processes("NEU_TEST=end", 10))
+        process = self.start("echo; exec sleep 60", f"NEU_TEST=end {os.getpid()}")
+        self.assertTrue(end_processes(f"NEU_TEST=end {os.getpid()}", 0, 10))
         self.assertEqual(process.wait(), -signal.SIGTERM)
-        self.assertFalse(end_processes("NEU_TEST=end", 10))
+        self.assertFalse(end_processes(f"NEU_TEST=end {os.getpid()}", 0, 10))
 
     def test_stubborn_ones_are_killed(self) -> None:
-        process = self.start("trap '' TERM; echo; while :; do read -t 0.01 <> <(:); done", "NEU_TEST=stubborn")
-        self.assertTrue(end_processes("NEU_TEST=stubborn", 0.2))
+        marker = f"NEU_TEST=stubborn {os.getpid()}"
+        process = self.start("trap '' TERM; echo; while :; do read -t 0.01 <> <(:); done", marker)
+        self.assertTrue(end_processes(marker, 0, 0.2))
         self.assertEqual(process.wait(), -signal.SIGKILL)
 
 
@@ -73,7 +81,8 @@ class GuardianTest(unittest.TestCase):
         process = self.folder.start("neurun", "local", "cpu", "./program")
         pid_file = self.folder.path / "pid"
         wait_until(lambda: pid_file.exists() and pid_file.read_text().strip(), "the program's start")
-        wait_until(lambda: "started" in self.folder.read("runs/program-1/program-1_0/events.txt"), "the event")
+        events = self.folder.path / "runs/program-1/program-1_0/events.txt"
+        wait_until(lambda: events.exists() and "started" in events.read_text(), "the event")
         return process, int(pid_file.read_text())
 
     def recorded(self) -> str:

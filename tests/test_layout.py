@@ -14,7 +14,8 @@ PACKAGE = ROOT / "neuromanager"
 # The exceptions are in the tests: commands never import each other.
 LAYERS = {
     "pure": "durations faults options points profile quoting runs script values words",
-    "world": "console document experiment git guardian launch process programs schedulers.local schedulers.slurm",
+    "world": "console document experiment git guardian launch process procfs programs signals"
+    " schedulers.local schedulers.slurm",
     "commands": "commands.neurun commands.neusweep",
     "start": "start",
 }

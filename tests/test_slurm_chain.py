@@ -280,6 +280,65 @@ class RealSlurm(Contract):
         self.assertEqual((self.folder / "runs/again/logs/again_0.stdout").read_text(), "attempt 1\nattempt 2\n")
 
 
+    def test_what_was_told_to_end_is_not_called_done(self) -> None:
+        """A program that saves and exits 0 on TERM; a signal that only the batch shell gets."""
+        saving = "trap 'exit 0' TERM; echo > \"$NEU_RUN_DIR/up\"; while :; do sleep 0.1; done"
+        for name, cancel in (("saved", ("scancel",)), ("told", ("scancel", "-b", "-s", "TERM"))):
+            waiting = self.start("neurun", f"--name={name}", "--wait", "slurm", "gpu", "bash", "-c", saving)
+            self.wait_for(self.folder / f"runs/{name}/{name}_0/up")
+            job = json.loads(self.files.read(f"runs/{name}/jobs.jsonl"))["job"]
+            self.run_words(*cancel, job)
+            if name == "told":  # the program itself was not told
+                self.run_words("scancel", job)
+            ended = finish(waiting)
+            self.assertEqual(ended.code, 123, ended.stderr)
+            self.assertTrue(self.events(name)[-1].endswith("exit_code=0 told=TERM"), self.events(name))
+
+    def test_signals_to_the_batch_shell_alone_end_nothing(self) -> None:
+        waiting = self.start("neurun", "--name=usr", "--wait", "slurm", "gpu", "bash", "-c",
+            'echo > "$NEU_RUN_DIR/up"; while [ ! -e "$NEU_RUN_DIR/go" ]; do sleep 0.05; done; exit 4')  # fmt: skip
+        self.wait_for(self.folder / "runs/usr/usr_0/up")
+        job = json.loads(self.files.read("runs/usr/jobs.jsonl"))["job"]
+        for name in ("USR1", "USR2", "ALRM", "XCPU"):
+            self.assertEqual(self.run_words("scancel", "-b", "-s", name, job).code, 0)
+        (self.folder / "runs/usr/usr_0/go").touch()
+        ended = finish(waiting)
+        self.assertEqual(ended.code, 123, ended.stderr)
+        self.assertTrue(self.events("usr")[-1].endswith("attempt=1 exit_code=4"), self.events("usr"))
+
+    def test_a_run_without_a_line_is_not_called_done(self) -> None:
+        self.run_words("neurun", "--name=gone", "--runs=2", "-r", "hold", "slurm", "gpu", "true")
+        job = json.loads(self.files.read("runs/gone/jobs.jsonl"))["job"]
+        (self.folder / "runs/gone/commands.txt").unlink()
+        self.run_words("scontrol", "release", job)
+        ends = [self.folder / f"runs/gone/gone_{number}/events.txt" for number in (0, 1)]
+        wait_until(lambda: all(path.exists() and "finished" in path.read_text() for path in ends), "the ends", 60)
+        self.assertIn("exit_code=111 reason=", self.events("gone", 1)[-1])
+        self.assertIn("commands.txt has no line for run 1; the command was not started",
+                      self.files.read("runs/gone/logs/gone_1.stderr"))  # fmt: skip
+
+    def test_told_to_stop_while_sbatch_is_asking(self) -> None:
+        """The submission is finished, the job's number is on record, and then neurun dies as it was told."""
+        bed = cluster.shared()
+        bed.freeze()
+        try:
+            launching = self.start("neurun", "--name=frozen", "slurm", "gpu", "true")
+            self.wait_for(self.calls)
+            launching.send_signal(signal.SIGTERM)
+        finally:
+            bed.thaw()
+        ended = finish(launching)
+        self.assertEqual(ended.code, -signal.SIGTERM, ended.stderr)
+        self.assertRegex(ended.stderr, r"submitted 1 run as job \d+")
+        self.assertIn('"job": "', self.files.read("runs/frozen/jobs.jsonl"))
+
+    def test_more_runs_than_an_array_holds(self) -> None:
+        answer = self.run_words("neurun", "--runs=100000", "slurm", "gpu", "true")
+        self.assertEqual(answer.code, 100)
+        self.assertIn("more runs than MaxArraySize allows", answer.stderr)
+        self.assertFalse((self.folder / "runs").exists())
+
+
 class FakeSlurm(Contract):
     def prepare(self) -> None:
         (self.folder / "slurm").mkdir()
