@@ -27,7 +27,10 @@ def run_command(who: str, main: Callable[[Sequence[str]], int]) -> NoReturn:
         if stream is not None:
             stream.reconfigure(encoding="utf-8", errors="surrogateescape")  # type: ignore[union-attr]
     try:
-        code = main(sys.argv[1:])
+        try:
+            code = main(sys.argv[1:])
+        except SystemExit as ended:  # argparse, after --help
+            code = int(ended.code or 0)
         if sys.stdout is not None:
             sys.stdout.flush()
     except Failure as failure:

@@ -152,7 +152,8 @@ def _say_error(error: Any) -> list[str]:
         return [f"{join_path(path, name)}: unknown key; {offer_nearest(name, known)}" for name in unknown]
     if error.validator == "type":
         kinds = error.validator_value if isinstance(error.validator_value, list) else [error.validator_value]
-        expected = " or ".join(dict.fromkeys(_NAMES[kind] for kind in kinds if kind != "null"))
+        names = [name for kind in kinds if kind != "null" for name in _NAMES[kind].split(" or ")]
+        expected = " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))
         return [f"{here}{_describe(error.instance)} where {expected} is wanted{tail}"]
     if error.validator in ("minItems", "minProperties") and not error.instance:
         return [f"{here}an empty {'list' if error.validator == 'minItems' else 'object'}{tail}"]

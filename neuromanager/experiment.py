@@ -89,11 +89,8 @@ def making_experiment(name: str | None, stem: str) -> Iterator[Experiment]:
     except BaseException as error:
         if experiment:
             remove(experiment)
-        if made_runs:
-            with contextlib.suppress(OSError):
-                os.unlink(os.path.join(RUNS, ".gitignore"))
-            with contextlib.suppress(OSError):
-                os.rmdir(RUNS)
+        elif made_runs:
+            _remove_empty_runs()
         if isinstance(error, OSError):
             place = error.filename or (experiment.directory if experiment else RUNS)
             raise Failure(WRONG_INPUT, f"{place}: {error.strerror}; nothing was launched and nothing is left") from None
@@ -101,20 +98,30 @@ def making_experiment(name: str | None, stem: str) -> Iterator[Experiment]:
 
 
 def remove(experiment: Experiment) -> None:
-    """Takes away an experiment of which nothing was launched."""
+    """Takes away an experiment of which nothing was launched, and ``runs/`` with it when it was the only one."""
     import shutil  # only when something went wrong
 
     shutil.rmtree(experiment.directory, ignore_errors=True)
+    _remove_empty_runs()
+
+
+def _remove_empty_runs() -> None:
+    with contextlib.suppress(OSError):
+        if os.listdir(RUNS) == [".gitignore"]:
+            os.unlink(os.path.join(RUNS, ".gitignore"))
+        os.rmdir(RUNS)
 
 
 def _make_directory(name: str | None, stem: str) -> Experiment:
-    os.makedirs(RUNS, exist_ok=True)
     while True:
+        os.makedirs(RUNS, exist_ok=True)  # again each time: another neurun may have taken an empty one away
         chosen = name or find_free_name(stem)
         directory = os.path.join(os.getcwd(), RUNS, chosen)
         try:
             os.mkdir(directory)
             return Experiment(directory, chosen)
+        except FileNotFoundError:
+            continue
         except FileExistsError:
             if name:
                 raise Failure(
@@ -146,6 +153,8 @@ def append_line(path: str, text: str) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
     try:
         os.write(descriptor, (text + "\n").encode("utf-8", "surrogateescape"))
+    except OSError as error:
+        raise OSError(error.errno or errno.EIO, error.strerror, path) from None
     finally:
         os.close(descriptor)
 
@@ -180,8 +189,8 @@ def read_events(experiment: Experiment, index: int) -> list[Event]:
     try:
         with open(experiment.events(index), encoding="utf-8", errors="replace") as file:
             text = file.read()
-    except FileNotFoundError:
-        return []
+    except OSError:
+        return []  # not there yet, or not to be read just now: no end is known
     return [event for line in text.split("\n")[:-1] if (event := _parse_event(line))]
 
 
@@ -191,7 +200,3 @@ def _parse_event(line: str) -> Event | None:
     except ValueError:
         return None
     return Event(word, moment, dict(detail.split("=", 1) for detail in details if "=" in detail))
-
-
-def completed(event: Event) -> bool:
-    return event.word == "finished" and event.details.get("exit_code") == "0"

@@ -8,25 +8,17 @@ import signal
 import time
 from collections.abc import Callable
 
-
-def find_processes(marker: str) -> list[int]:
-    """Processes whose environment holds ``NAME=VALUE``, other than ours; none where there is no /proc."""
-    found = []
-    with contextlib.suppress(OSError):
-        for entry in os.listdir("/proc"):
-            if entry.isdigit() and int(entry) != os.getpid():
-                with contextlib.suppress(OSError), open(f"/proc/{entry}/environ", "rb") as file:
-                    if os.fsencode(marker) in file.read().split(b"\0"):
-                        found.append(int(entry))
-    return found
+from neuromanager.procfs import find_processes
 
 
-def end_processes(marker: str, grace_seconds: float) -> bool:
-    """TERM, then KILL, to every process marked so; whether there were any."""
+def end_processes(marker: str, group: int, grace_seconds: float) -> bool:
+    """TERM, then KILL, to every process marked so or of that group; whether there were any."""
     deadline = time.monotonic() + grace_seconds
-    found = any_found = find_processes(marker)
+    found = any_found = find_processes(marker, group)
     sent: set[int] = set()
-    while found and time.monotonic() < deadline + 5:
+    looks = 3  # a process in the middle of an exec has no environment to be found by
+    while looks and time.monotonic() < deadline + 5:
+        looks = 3 if found else looks - 1
         late = time.monotonic() >= deadline
         for pid in found:
             if late or pid not in sent:
@@ -34,7 +26,8 @@ def end_processes(marker: str, grace_seconds: float) -> bool:
                     os.kill(pid, signal.SIGKILL if late else signal.SIGTERM)
                 sent.add(pid)
         time.sleep(0.02)
-        found = find_processes(marker)
+        found = find_processes(marker, group)
+        any_found = any_found or found
     return bool(any_found)
 
 
@@ -44,8 +37,12 @@ def start_guardian(on_orphaned: Callable[[str], None]) -> Callable[[str], None]:
     Returns the function to tell it something; told ``""``, it has nothing to do. It ends when we do.
     """
     reader, writer = os.pipe()
+    stopping = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    signal.pthread_sigmask(signal.SIG_BLOCK, stopping)
     if os.fork() == 0:
         try:
+            for number in stopping:
+                signal.signal(number, signal.SIG_IGN)
             os.setsid()
             null = os.open(os.devnull, os.O_RDWR)
             for descriptor in (0, 1, 2):
@@ -55,17 +52,17 @@ def start_guardian(on_orphaned: Callable[[str], None]) -> Callable[[str], None]:
             _guard(3, on_orphaned)
         finally:
             os._exit(0)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, stopping)
     os.close(reader)
 
     def tell(text: str) -> None:
-        os.write(writer, (text + "\n").encode())
+        with contextlib.suppress(OSError):  # somebody killed the guardian; the runs go on without one
+            os.write(writer, (text + "\n").encode())
 
     return tell
 
 
 def _guard(reader: int, on_orphaned: Callable[[str], None]) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
     told = b""
     while data := os.read(reader, 65536):
         told = (told + data)[-4096:]

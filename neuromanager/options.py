@@ -75,23 +75,33 @@ def _wants_next(word: str, takes_value: dict[str, bool]) -> bool:
 
 
 def parse_options(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Namespace:
-    """The options' values. Each value is bound to its option, so that one beginning with ``-`` stays a value."""
-    takes_value = {
-        option: action.nargs != 0 for action in parser._actions for option in action.option_strings
-    }
-    bound, rest = [], iter(words)
+    """The options' values, for words that ``split_words`` let pass; argparse's own parser would take some values apart.
+
+    It loses a value ``--`` (Python 3.9 to 3.12), and reads ``-p=x`` as ``-p x``.
+    """
+    actions = {option: action for action in parser._actions for option in action.option_strings}
+    values, rest = parser.parse_args([]), iter(words)
+
+    def apply(option: str, text: str | None) -> None:
+        action = actions[option]
+        try:
+            value = [] if action.nargs == 0 or text is None else parser._get_value(action, text)
+            if action.nargs != 0:
+                parser._check_value(action, value)
+        except argparse.ArgumentError as error:
+            parser.error(str(error))
+        action(parser, values, value, option)
+
     for word in rest:
         if word.startswith("--"):
-            bound.append(f"{word}={next(rest)}" if takes_value[word.partition("=")[0]] and "=" not in word else word)
+            name, equals, value = word.partition("=")
+            apply(name, value if equals else next(rest) if actions[name].nargs != 0 else None)
             continue
         letters = word[1:]
         while letters:
             option, letters = f"-{letters[0]}", letters[1:]
-            if takes_value[option]:
-                value = letters or next(rest)
-                bound.append(option + value if value else option)
-                if not value:
-                    raise Failure(WRONG_INPUT, f"{option}: a value is missing (see {parser.prog} --help)")
+            if actions[option].nargs != 0:
+                apply(option, letters or next(rest))
                 break
-            bound.append(option)
-    return parser.parse_args(bound)
+            apply(option, None)
+    return values

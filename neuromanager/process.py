@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import selectors
 import signal
@@ -13,7 +14,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FrameType
 from typing import NamedTuple
 
-KILL_AFTER_SECONDS = 30  # between TERM and KILL at a time limit, as Slurm's KillWait
+from neuromanager.procfs import group_lives
+from neuromanager.signals import Forwarder, in_foreground, time_limit
+
 _LEFTOVERS_SECONDS = 2  # what a run left in its process group gets between TERM and KILL
 
 
@@ -60,47 +63,6 @@ def ask(words: Sequence[str], timeout_seconds: float, env: Mapping[str, str] | N
                 stream.close()
 
 
-class Forwarder:
-    """Passes our signals on to the process group of the run in progress, and remembers that it was told to stop.
-
-    A run has a session of its own, so what a terminal sends reaches it through us, once.
-    """
-
-    STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
-    PASSED_ON = (signal.SIGUSR1, signal.SIGUSR2)
-
-    def __init__(self) -> None:
-        self.group: int | None = None
-        self.stopped_by: int | None = None
-        self._before: dict[int, object] = {}
-
-    def __enter__(self) -> Forwarder:
-        for number in (*self.STOPPING, *self.PASSED_ON, signal.SIGTSTP):
-            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup stays nohup
-                self._before[number] = signal.signal(number, self._handle)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
-
-    def _handle(self, number: int, _: FrameType | None) -> None:
-        if number == signal.SIGTSTP:
-            self.send(signal.SIGSTOP)
-            os.kill(os.getpid(), signal.SIGSTOP)
-            self.send(signal.SIGCONT)
-        elif number in self.PASSED_ON:
-            self.send(number, whole_group=False)  # its helpers would die of it
-        else:
-            self.send(signal.SIGKILL if self.stopped_by else number)  # asked twice
-            self.stopped_by = self.stopped_by or number
-
-    def send(self, number: int, whole_group: bool = True) -> None:
-        if self.group is not None:
-            with contextlib.suppress(ProcessLookupError):
-                (os.killpg if whole_group else os.kill)(self.group, number)
-
-
 def run_through(
     words: Sequence[str], env: Mapping[str, str], forwarder: Forwarder, pass_fds: Sequence[int] = ()
 ) -> Ending:
@@ -110,8 +72,8 @@ def run_through(
 
     def pass_on(number: int, _: FrameType | None) -> None:
         forwarder.stopped_by = forwarder.stopped_by or number
-        if number not in (signal.SIGINT, signal.SIGQUIT):  # a terminal sends those to the program itself
-            process.send_signal(number)
+        if number not in (signal.SIGINT, signal.SIGQUIT) or not in_foreground():
+            process.send_signal(number)  # a terminal sends those two to the program itself
 
     before = {number: signal.signal(number, pass_on) for number in (*Forwarder.STOPPING, *Forwarder.PASSED_ON)
               if signal.getsignal(number) is not signal.SIG_IGN}  # fmt: skip
@@ -121,6 +83,14 @@ def run_through(
         for number, handler in before.items():
             signal.signal(number, handler)
     return Ending(code, None) if code >= 0 else Ending(None, -code)
+
+
+class CannotExecute(Exception):
+    """The kernel would not execute a program; ``error`` says why."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(error)
+        self.error = error
 
 
 class Streams(NamedTuple):
@@ -142,13 +112,17 @@ def run_logged(
 ) -> Ending:
     """Runs a program in a session of its own, its output copied as it comes; returns when it and its group are gone.
 
-    Raises OSError when it cannot be executed. ``on_start`` is given the process id.
+    Raises CannotExecute. ``on_start`` is given the process id; when it fails, the program is ended before the failure
+    goes on: what cannot be recorded is not run.
     """
     with _waking_on_child() as wake:
-        process = subprocess.Popen(
-            words, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, bufsize=0,
-            pass_fds=pass_fds, start_new_session=True,
-        )  # fmt: skip
+        try:
+            process = subprocess.Popen(
+                words, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, bufsize=0,
+                pass_fds=pass_fds, start_new_session=True,
+            )  # fmt: skip
+        except OSError as error:
+            raise CannotExecute(error) from None
         forwarder.group = process.pid
         try:
             if forwarder.stopped_by:  # it came while we were starting
@@ -158,15 +132,20 @@ def run_logged(
                 os.close(descriptor)
             assert process.stdout and process.stderr
             copier = _Copier({process.stdout.fileno(): streams[0], process.stderr.fileno(): streams[1]})
-            timed_out = _wait(process, copier, wake, forwarder, time_limit_seconds)
+            with time_limit(forwarder, time_limit_seconds) as timer:
+                while process.poll() is None:
+                    copier.copy(None, wake)
             _end_leftovers(process.pid, copier)
         finally:
+            if process.returncode is None:  # only after a failure of ours
+                forwarder.send(signal.SIGKILL)
+                process.wait()
             forwarder.group = None
             for stream in (process.stdout, process.stderr):
                 if stream:
                     stream.close()
     code = process.returncode
-    return Ending(code, None, timed_out) if code >= 0 else Ending(None, -code, timed_out)
+    return Ending(code, None, timer.rang) if code >= 0 else Ending(None, -code, timer.rang)
 
 
 @contextlib.contextmanager
@@ -186,21 +165,6 @@ def _waking_on_child() -> Iterator[int]:
         os.close(writer)
 
 
-def _wait(
-    process: subprocess.Popen[bytes], copier: _Copier, wake: int, forwarder: Forwarder, limit_seconds: float | None
-) -> bool:
-    """Copies until the program ends; True when the time limit ended it."""
-    deadline = None if limit_seconds is None else time.monotonic() + limit_seconds
-    timed_out = False
-    while process.poll() is None:
-        left = None if deadline is None else max(0.0, deadline - time.monotonic())
-        copier.copy(left, wake)
-        if deadline is not None and time.monotonic() >= deadline and process.poll() is None:
-            forwarder.send(signal.SIGKILL if timed_out else signal.SIGTERM)
-            deadline, timed_out = (None if timed_out else deadline + KILL_AFTER_SECONDS), True
-    return timed_out
-
-
 def _end_leftovers(group: int, copier: _Copier) -> None:
     """Ends what the run left behind in its group, as a cluster does; then copies the rest of its output."""
     copier.copy(0)
@@ -208,9 +172,10 @@ def _end_leftovers(group: int, copier: _Copier) -> None:
     there = _send_group(group, signal.SIGTERM)
     while there and time.monotonic() < deadline + 1:  # longer only in the kernel's hands: a dead network disk
         copier.copy(0.01)
-        there = _send_group(group, signal.SIGKILL if time.monotonic() >= deadline else 0) and _group_lives(group)
-    while copier.open and copier.copy(0):
-        pass
+        there = _send_group(group, signal.SIGKILL if time.monotonic() >= deadline else 0) and group_lives(group)
+    for _ in range(64):  # a pipe holds 64 KiB; one that stays full is held by a process that left the group
+        if not (copier.open and copier.copy(0)):
+            break
 
 
 def _send_group(group: int, number: int) -> bool:
@@ -219,18 +184,6 @@ def _send_group(group: int, number: int) -> bool:
         return True
     except (ProcessLookupError, PermissionError):
         return False
-
-
-def _group_lives(group: int) -> bool:
-    """False when a group has only dead members left, which a container's process 1 may never collect."""
-    with contextlib.suppress(OSError):
-        for entry in filter(str.isdigit, os.listdir("/proc")):
-            with contextlib.suppress(OSError), open(f"/proc/{entry}/stat", encoding="utf-8", errors="replace") as file:
-                state, _, member_of = file.read().rpartition(")")[2].split()[:3]  # proc(5): state, parent, group
-                if member_of == str(group) and state not in "ZX":
-                    return True
-        return False
-    return True  # no /proc here
 
 
 class _Copier:
@@ -270,7 +223,8 @@ class _Copier:
                         selector.select()
         except OSError as error:
             self._lost.add(target)
-            if target > 2:
-                warning = f"neurun: warning: a log cannot be written ({error.strerror}); the run goes on\n"
+            if error.errno != errno.EPIPE:  # a reader that has enough is no fault
+                what = {1: "standard output", 2: "standard error"}.get(target, "a log")
+                warning = f"neurun: warning: {what} cannot be written ({error.strerror}); the run goes on\n"
                 with contextlib.suppress(OSError):
                     os.write(2, warning.encode())

@@ -77,7 +77,8 @@ def resolve_profile(
 
 def _split_lines(env: str | list[str]) -> tuple[str, ...]:
     entries = [env] if isinstance(env, str) else env
-    return tuple(line for entry in entries for line in entry.split("\n") if line.strip())
+    lines = (line.strip() for entry in entries for line in entry.split("\n"))
+    return tuple(line for line in lines if line and not line.startswith("#"))
 
 
 def _merge_resources(shared: Any, own: Any, path: str, faults: list[str]) -> dict[str, str | None]:

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 _UNSAFE = re.compile(r"[^A-Za-z0-9_@%+=:,./-]")
 _UNSAFE_FOR_SBATCH = re.compile(r"[^A-Za-z0-9_@%+=:,./\[\]*&|()-]")
 _ACTIVE = frozenset("|&;<>()$`*?[~")  # what a shell would act on where it stands unquoted
-_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "e": "\x1b", "f": "\f", "v": "\v"}
+_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "e": "\x1b", "E": "\x1b", "f": "\f", "v": "\v",
+            "\\": "\\", "'": "'", '"': '"', "?": "?"}  # fmt: skip
 _CODES = re.compile(rb"\\(x[0-9a-fA-F]{1,2}|[0-7]{1,3}|u[0-9a-fA-F]{1,4}|U[0-9a-fA-F]{1,8}|.)", re.DOTALL)
 
 
@@ -128,7 +129,7 @@ def _decode_escape(match: re.Match[bytes]) -> bytes:
         return chr(int(code[1:], 16)).encode("utf-8", "surrogatepass")
     if code[0] in "01234567":
         return bytes([int(code, 8) & 0xFF])
-    return _ESCAPES.get(code, code).encode("utf-8", "surrogateescape")
+    return _ESCAPES.get(code, "\\" + code).encode("utf-8", "surrogateescape")
 
 
 def quote_sbatch(value: str) -> str:
@@ -149,6 +150,8 @@ def visible(text: str) -> str:
 
 
 def _show_letter(letter: str) -> str:
+    if "\ud800" <= letter < "\udc80" or "\udcff" < letter <= "\udfff":  # half of a pair, from a \u in JSON: no byte's
+        return f"\\u{ord(letter):04x}"
     return {"\n": "\\n", "\t": "\\t", "\r": "\\r"}.get(letter) or "".join(
         f"\\x{byte:02x}" for byte in letter.encode("utf-8", "surrogateescape")
     )

@@ -39,10 +39,10 @@ def render_script(profile: Profile, job: Job) -> str:
     """run.sh: the profile's ``#SBATCH`` lines in file order, neurun's own, the recorder, ``env``, the command."""
     lines = ["#!/bin/bash", *(render_option(name, value) for name, value in profile.resources)]
     lines += ["", "# neurun's own: the name, the folder and the logs.", *_own_options(profile, job)]
-    lines += ["", *_run_variables(job), "", *_RECORDER, ""]
+    lines += ["", *_run_variables(job), "", *_RECORDER, *(_READ_COMMAND if job.run_count > 1 else ()), ""]
     lines += [f"export {name}={quote_word(value)}" for name, value in profile.variables]
     lines += ["# Below: env, then on the last line the command. A line of env that fails ends the run."]
-    lines += ["trap 'neu_before $? $LINENO' DEBUG", "", *_env_lines(profile), _last_line(profile, job)]
+    lines += ["trap 'neu_before \"$?\" \"$LINENO\"' DEBUG", "", *_env_lines(profile), _last_line(profile, job)]
     return "\n".join(lines) + "\n"
 
 
@@ -74,6 +74,7 @@ def _run_variables(job: Job) -> list[str]:
         f"export NEU_EXPERIMENT={quote_word(job.directory)} NEU_NAME={quote_word(job.name)}",
     ]
     if job.run_count > 1:
+        lines.append(': "${SLURM_ARRAY_TASK_ID:?this script is an array of runs; start it with sbatch}"')
         lines.append(f"export NEU_INDEX=$SLURM_ARRAY_TASK_ID NEU_REPEAT=$((SLURM_ARRAY_TASK_ID % {job.repeats}))")
     else:
         lines.append("export NEU_INDEX=0 NEU_REPEAT=0")
@@ -84,11 +85,10 @@ def _run_variables(job: Job) -> list[str]:
     if job.point:
         lines.append(f"neu_point={quote_word(job.point)}")
     elif job.point is not None:
-        lines.append('mapfile -t -s "$NEU_INDEX" -n 1 neu_point < "$NEU_EXPERIMENT/params.txt"')
+        lines.append('mapfile -t -s "$NEU_INDEX" -n 1 neu_lines < "$NEU_EXPERIMENT/params.txt"')
+        lines.append("neu_point=${neu_lines[0]-}")
     if job.point is not None:  # Linux takes no variable above 128 KiB, and would refuse to start the program
         lines.append('[ "${#neu_point}" -gt 30000 ] || export NEU_POINT="$neu_point"')
-    if job.run_count > 1:
-        lines.append('mapfile -t -s "$NEU_INDEX" -n 1 neu_command < "$NEU_EXPERIMENT/commands.txt"')
     lines.append('export PYTHONUNBUFFERED="${PYTHONUNBUFFERED-1}"  # logs grow as the program prints')
     return lines
 
@@ -99,33 +99,40 @@ neu_event() {  # neu_event WORD DETAILS
   TZ=UTC0 printf -v now '%(%Y-%m-%dT%H:%M:%SZ)T' -1
   printf '%s %s attempt=%s %s\n' "$1" "$now" "$NEU_ATTEMPT" "$2" >> "$NEU_RUN_DIR/events.txt"
 }
-neu_finish() {  # on EXIT, however the script ends; $1: its exit code
+neu_finish() {  # on EXIT, however the script ends; $1: its exit code, $2: the trap on DEBUG, which env may have changed
   local code=$1 details
-  trap - DEBUG EXIT
-  if [ "$neu_stage" = env ]; then
-    printf 'neurun: error: env failed (%s): %s; the command was not started\n' "$code" "$neu_text" >&2
-    printf -v details 'exit_code=111 reason=%q' "env failed: $neu_text"
+  if [ "$neu_stage" = lost ] || { [ "$neu_stage" != command ] && [[ $2 = *neu_before* ]]; }; then
+    if [ "$neu_stage" != lost ]; then printf -v neu_text 'env failed (%s): %s' "$code" "$neu_text"; fi
+    printf 'neurun: error: %s; the command was not started\n' "$neu_text" >&2
+    printf -v details 'exit_code=111 reason=%q' "$neu_text"
     code=111
   elif [ "$code" -gt 128 ] && [ "$code" -le 192 ]; then
     details="signal=$((code - 128))"  # bash's way to say so
   else
     details="exit_code=$code"
   fi
-  neu_event finished "$details"
+  trap - DEBUG EXIT
+  neu_event finished "$details${neu_told:+ told=$neu_told}"
+  eval "${neu_theirs[2]-}"  # what env wanted done on EXIT
   exit "$code"
 }
 neu_before() {  # before each command below; $1: how the last one ended, $2: the line of the next one
   # A lower line is the trap on EXIT, which bash calls line 1.
   if [ "$neu_stage" = env ] && [ "$2" -gt "$neu_line" ]; then
-    if [ "$1" != 0 ]; then neu_text=${neu_text:-${neu_script[$2 - 2]}}; exit "$1"; fi
+    if [ "$1" != 0 ]; then neu_text=${neu_script[$2 - 2]}; neu_finish "$1" neu_before; fi
     neu_line=$2 neu_text=${neu_script[$2 - 1]}
-    if [ "$2" = "${#neu_script[@]}" ]; then neu_stage=command; fi
-    case $neu_text in *eval*) trap - DEBUG ;; esac  # its commands have line numbers of their own; neu_after follows
+    neu_trap=$(trap -p EXIT)
+    if [[ $neu_trap != *neu_finish* ]]; then  # env has set one of its own: ours first, then that
+      eval "neu_theirs=($neu_trap)"
+      trap 'neu_finish "$?" "$(trap -p DEBUG)"' EXIT
+    fi
+    if [ "$2" = "${#neu_script[@]}" ]; then neu_stage='command'; return; fi
+    case $neu_text in *eval*) neu_stage='eval' ;; esac  # its commands have lines of their own; neu_after follows
   fi
 }
 neu_after() {  # after a line with eval; $1: how it ended
-  if [ "$1" != 0 ]; then exit "$1"; fi
-  trap 'neu_before $? $LINENO' DEBUG
+  neu_stage='env'
+  if [ "$1" != 0 ]; then neu_finish "$1" neu_before; fi
 }
 mkdir -p "$NEU_RUN_DIR" || exit 111
 if [ -e "$NEU_RUN_DIR/events.txt" ]; then  # requeued: one more attempt of the same run
@@ -134,16 +141,26 @@ if [ -e "$NEU_RUN_DIR/events.txt" ]; then  # requeued: one more attempt of the s
   done < "$NEU_RUN_DIR/events.txt"
 fi
 mapfile -t neu_script < "${BASH_SOURCE[0]}"
-neu_stage=env neu_line=0 neu_text=
+neu_stage=env neu_line=0 neu_text='' neu_told='' neu_theirs=()
 neu_job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
 neu_event started "host=${SLURMD_NODENAME:-$HOSTNAME} pid=$$ job=${neu_job:-$SLURM_JOB_ID}"
-trap 'neu_finish $?' EXIT
-trap : TERM INT HUP  # the program gets them too; stay to record how it ends""".split("\n")
+trap 'neu_finish "$?" "$(trap -p DEBUG)"' EXIT
+# The program gets them too; stay to record how it ends, and that it was told to.
+trap neu_told=TERM TERM; trap neu_told=INT INT; trap neu_told=HUP HUP
+trap : USR1 USR2 ALRM XCPU VTALRM PROF IO""".split("\n")
+
+
+_READ_COMMAND = r"""mapfile -t -s "$NEU_INDEX" -n 1 neu_lines < "$NEU_EXPERIMENT/commands.txt"
+neu_command=${neu_lines[0]-}
+if [ -z "$neu_command" ]; then
+  neu_stage='lost' neu_text="commands.txt has no line for run $NEU_INDEX"
+  exit 1
+fi""".split("\n")
 
 
 def _env_lines(profile: Profile) -> list[str]:
     """env as it was written; bash numbers the lines inside an ``eval`` as if they were the script's next ones."""
-    return [text for line in profile.env for text in ((line, "neu_after $?") if "eval" in line else (line,))]
+    return [text for line in profile.env for text in ((line, 'neu_after "$?"') if "eval" in line else (line,))]
 
 
 def _last_line(profile: Profile, job: Job) -> str:
@@ -155,18 +172,19 @@ def _last_line(profile: Profile, job: Job) -> str:
 
 
 def render_env_script(env: tuple[str, ...], ready_descriptor: int) -> str:
-    """For ``bash -c TEXT neurun WORDS...`` on this machine: env, a byte on the descriptor, then the words' program.
+    """For ``bash -c TEXT neurun WORDS...`` on this machine: env, then the words' program.
 
-    No byte means that env failed or left: the command was not started.
+    The descriptor is told ``.`` before the program starts, or the line that failed; nothing when env left by itself.
     """
     lines = [
         "set +o posix",
+        'neu_words=("$@"); set --',  # a script that env sources is to see no words
         "neu_failed() { printf 'neurun: error: env failed (%s): %s; the command was not started\\n' "
-        '"$1" "$2" >&2; exit 111; }',
+        f'"$1" "$2" >&2; printf "env failed (%s): %s" "$1" "$2" >&{ready_descriptor}; exit 111; }}',
     ]
     for line in env:
         lines += [f"{{ {line}", f"}} || neu_failed $? {quote_word(line)}"]
-    lines += [f"printf . >&{ready_descriptor}", f"exec {ready_descriptor}>&-", 'exec "$@"']
+    lines += [f"printf . >&{ready_descriptor}", f"exec {ready_descriptor}>&-", 'exec "${neu_words[@]}"']
     return "\n".join(lines) + "\n"
 
 

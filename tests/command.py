@@ -28,6 +28,16 @@ with open(os.environ["OUT"], "ab") as file:
 """
 
 
+# Says that it is ready, and waits to be ended. Not bash, which loses an INT or QUIT that comes between two commands.
+PATIENT = """#!/usr/bin/env python3
+import resource, signal, time
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+open("ready", "w").close()
+time.sleep(60)
+"""
+
+
 class Outcome(NamedTuple):
     """How a command ended: its exit code (negative: the signal that killed it), and what it printed."""
 

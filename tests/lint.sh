@@ -64,7 +64,12 @@ check_shell() {
     done < <(git ls-files --cached --others --exclude-standard -- bin tests examples .ci | while read -r file; do
         if [[ -f $file ]]; then printf '%s\n' "$file"; fi
     done)
-    if have shellcheck; then check shellcheck shellcheck "${files[@]}"; else miss "shell scripts, for there is no shellcheck"; fi
+    # SC1091: a golden run.sh sources what its user's env names, which is not here to follow.
+    if have shellcheck; then
+        check shellcheck shellcheck --exclude=SC1091 "${files[@]}"
+    else
+        miss "shell scripts, for there is no shellcheck"
+    fi
 }
 
 check_manual() {

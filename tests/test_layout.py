@@ -14,9 +14,9 @@ PACKAGE = ROOT / "neuromanager"
 # The exceptions are in the tests: commands never import each other.
 LAYERS = {
     "pure": "draws durations exclusion faults imports listing options points profile quoting ranges runs sampling "
-            "script sweep sweepfile sweepwords values words",
-    "world": "console document experiment git guardian launch process programs schedulers.local "
-             "schedulers.slurm sources",
+    "script sweep sweepfile sweepwords values words",
+    "world": "console document experiment git guardian launch process procfs programs schedulers.local "
+    "schedulers.slurm signals sources",
     "commands": "commands.neuimport commands.neurun commands.neusweep",
     "start": "start",
 }

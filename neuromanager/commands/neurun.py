@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -35,6 +36,7 @@ from neuromanager.quoting import quote_line
 from neuromanager.runs import Run, make_runs
 from neuromanager.schedulers import local, slurm
 from neuromanager.script import Job, quote_command, render_commands, render_script
+from neuromanager.signals import Interrupted, holding_signals, may_read_stdin
 from neuromanager.words import add_python
 
 NAME = "neurun"
@@ -87,6 +89,8 @@ def main(words: Sequence[str]) -> int:
     repeats = _parse_runs(options.runs)
     if options.name is not None:
         check_name(options.name)
+    if options.dry_run and options.wait:
+        raise Failure(WRONG_INPUT, "--dry-run and --wait exclude each other: nothing is launched to wait for")
     if len(rest) < 3:
         missing = ("SUPPORT", "DEVICE", "COMMAND")[len(rest)]
         raise Failure(WRONG_INPUT, f"{missing} is missing; write neurun SUPPORT DEVICE COMMAND (see neurun --help)")
@@ -148,6 +152,8 @@ def _check_env(profile: Profile, source: str) -> None:
 def _check_programs(request: Request) -> None:
     """Before anything is made. What env puts on PATH is not known yet, so with one only paths are looked at."""
     search = not request.profile.env and "PATH" not in dict(request.profile.variables)
+    if any(re.search(r"\b(cd|pushd)\b", line) for line in request.profile.env):
+        return  # nor what folder the command will find itself in
     if request.profile.wrap:
         return check_program(request.profile.wrap, request.cwd, search)
     seen = set()
@@ -230,10 +236,15 @@ def _make_record(request: Request, experiment: Experiment, run_count: int, commi
 
 
 def _run_here(request: Request) -> int:
-    experiment, runs = _prepare(request)
+    with holding_signals() as held:
+        experiment, runs = _prepare(request)
+    if held.number:
+        remove(experiment)
+        die_by(held.number)
     environ = {name: value for name, value in os.environ.items() if not name.startswith("NEU_POINTS")}
     _tell(f"{RUNS}/{experiment.name}" + (f": {_count(len(runs))}, one after the other" if len(runs) > 1 else ""))
-    stdin = os.open(os.devnull, os.O_RDONLY) if request.launch.used_stdin else None
+    without_stdin = request.launch.used_stdin or not may_read_stdin()
+    stdin = os.open(os.devnull, os.O_RDONLY) if without_stdin else None
     try:
         return local.run_all(experiment, request.profile, runs, environ, request.time_limit_seconds, stdin, _tell)
     except local.Stopped as stopped:
@@ -245,30 +256,50 @@ def _tell(text: str) -> None:
 
 
 def _run_on_slurm(request: Request, wait: bool) -> int:
-    experiment, runs = _prepare(request)
-    shown = f"{RUNS}/{experiment.name}"
     environ = {name: value for name, value in os.environ.items() if not name.startswith("NEU_")}
     environ.update({name: value for name, value in os.environ.items() if name == "NEU_SBATCH_SECONDS"})
-    answer = slurm.submit(experiment.path("run.sh"), environ)
-    if isinstance(answer, slurm.Refusal):
-        if answer.sure:
+    with holding_signals() as held:  # from the first file to the job's number on record
+        experiment, runs = _prepare(request)
+        if held.number:
             remove(experiment)
-            raise Failure(TROUBLE, *answer.faults, "nothing was submitted, and nothing is left")
+            die_by(held.number)
+        job = _submit(request, experiment, len(runs), environ)
+    shown = f"{RUNS}/{experiment.name}"
+    try:
+        print(shown, flush=True)
+    except OSError as error:
+        _tell(f"warning: standard output: {error.strerror}; the experiment is {shown}")
+    if held.number:
+        die_by(held.number)
+    return _wait(experiment, job, len(runs), environ) if wait else 0
+
+
+def _submit(request: Request, experiment: Experiment, run_count: int, environ: Mapping[str, str]) -> str:
+    """One sbatch call; returns the job's number when it is on record. Raises Failure, and tidies up after a refusal."""
+    shown = f"{RUNS}/{experiment.name}"
+    try:
+        answer = slurm.submit(experiment.path("run.sh"), environ)
+    except Interrupted:
+        answer = slurm.Refusal(("told to stop while sbatch had not answered",), sure=False)
+    if isinstance(answer, slurm.Refusal) and answer.sure:
+        remove(experiment)
+        raise Failure(answer.code, *answer.faults, "nothing was submitted, and nothing is left")
+    if isinstance(answer, slurm.Refusal):
+        job_name = dict(request.profile.resources).get("job-name") or experiment.name
         raise Failure(
             TROUBLE,
             *answer.faults,
             f"it is not known whether Slurm has the job; {shown} is kept; look before submitting again: "
-            f"squeue --name={experiment.name}",
+            + quote_line(("squeue", f"--name={job_name}")),
         )
-    record = {"job": answer.job, "scheduler": "slurm", "first_run": 0, "last_run": len(runs) - 1, "attempt": 1,
+    record = {"job": answer.job, "scheduler": "slurm", "first_run": 0, "last_run": run_count - 1, "attempt": 1,
               "submitted": format_time(time.time())}  # fmt: skip
     try:
         append_job(experiment, record)
     except OSError as error:
         _tell(f"warning: {shown}/jobs.jsonl: {error.strerror}; keep the job's number yourself")
-    _tell(f"submitted {_count(len(runs))} as job {answer.job}")
-    print(shown, flush=True)
-    return _wait(experiment, answer.job, len(runs), environ) if wait else 0
+    _tell(f"submitted {_count(run_count)} as job {answer.job}")
+    return answer.job
 
 
 def _wait(experiment: Experiment, job: str, run_count: int, environ: Mapping[str, str]) -> int:

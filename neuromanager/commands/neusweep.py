@@ -15,10 +15,11 @@ from neuromanager.faults import INCOMPLETE, TROUBLE, WRONG_INPUT, Failure
 from neuromanager.listing import list_objects, list_texts
 from neuromanager.options import Parser, parse_options, split_words
 from neuromanager.points import LISTED, Point, render_point
-from neuromanager.process import Forwarder, run_through
+from neuromanager.process import run_through
 from neuromanager.programs import check_program, find_program, is_program
 from neuromanager.quoting import quote_line
 from neuromanager.sampling import Selection, select
+from neuromanager.signals import Forwarder
 from neuromanager.sources import read_sources
 from neuromanager.sweep import Sweep
 from neuromanager.sweepfile import parse_sweep
@@ -79,7 +80,9 @@ def main(words: Sequence[str]) -> int:
     parser = make_parser()
     own, command = split_words(parser, words)
     options = parse_options(parser, own)
-    _check_options(options, command)
+    _check_together(options)
+    if not command and not options.count and not options.json:
+        raise Failure(WRONG_INPUT, "no command to sweep; write neusweep COMMAND [WORD ...] (see neusweep --help)")
     sweep = _read_sweep(options)
     try:
         selection = select(sweep, at=options.at, sample=options.sample, shuffle=options.shuffle, seed=options.seed)
@@ -100,16 +103,10 @@ def main(words: Sequence[str]) -> int:
     command = (find_program(command[0]), *command[1:])
     check_program(command, ".", search=True)
     if options.batch or (not options.each and os.path.basename(command[0]) in READERS):
+        if options.fail_fast:
+            raise Failure(WRONG_INPUT, "--fail-fast: a batch is a single execution; use it with --each")
         return run_batch(selection, command, placed, options.style)
     return run_each(selection, command, placed, options.style, options.fail_fast)
-
-
-def _check_options(options: argparse.Namespace, command: Command) -> None:
-    for one, other in (("each", "batch"), ("json", "count"), ("params", "sweep")):
-        if getattr(options, one) and getattr(options, other):
-            raise Failure(WRONG_INPUT, f"--{one} and --{other} exclude each other; give one of them")
-    if not command and not options.count and not options.json:
-        raise Failure(WRONG_INPUT, "no command to sweep; write neusweep COMMAND [WORD ...] (see neusweep --help)")
 
 
 def _read_sweep(options: argparse.Namespace) -> Sweep:
@@ -129,6 +126,17 @@ def _check_placed(placed: Iterable[str], sweep: Sweep) -> None:
         listed = ", ".join(f"{{{name}}}" for name in missing)
         raise Failure(WRONG_INPUT, f"{listed}: not every point of the sweep has a value to put there; "
                       "take it out of the command, and it is added where there is one")  # fmt: skip
+
+
+def _check_together(options: argparse.Namespace) -> None:
+    """Raises Failure for options of which one could not apply: it would be ignored without a word."""
+    given = [name for name in ("print", "json", "count", "each", "batch") if getattr(options, name)]
+    if options.fail_fast and given[:1] not in ([], ["each"]):
+        given.append("fail-fast")
+    sources = [name for name in ("params", "sweep") if getattr(options, name)]
+    for names in (given, sources):
+        if len(names) > 1:
+            raise Failure(WRONG_INPUT, f"--{names[0]} and --{names[1]} exclude each other; give one of them")
 
 
 def make_command(command: Command, placed: frozenset[str], point: Point, style: str) -> Command:

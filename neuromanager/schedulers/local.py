@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from neuromanager.durations import parse_duration
 from neuromanager.experiment import Experiment, append_event, read_events
-from neuromanager.faults import INCOMPLETE, NOT_EXECUTABLE, NOT_FOUND, WRONG_INPUT, Failure, offer_nearest
+from neuromanager.faults import INCOMPLETE, NOT_EXECUTABLE, NOT_FOUND, TROUBLE, WRONG_INPUT, Failure, offer_nearest
 from neuromanager.guardian import end_processes, start_guardian
-from neuromanager.process import Ending, Forwarder, Streams, run_logged
+from neuromanager.process import CannotExecute, Ending, Streams, run_logged
 from neuromanager.profile import Profile
 from neuromanager.runs import Run
 from neuromanager.script import render_env_script
+from neuromanager.signals import Forwarder
 
 UNDERSTOOD = ("time",)
 _ORPHAN_SECONDS = 10  # between TERM and KILL for a run whose neurun is gone
@@ -63,16 +64,22 @@ def run_all(
     tell: Callable[[str], None],
 ) -> int:
     """Runs them in order and goes on after a failure; returns neurun's exit code. Raises Stopped after a signal."""
-    tell_guardian = start_guardian(lambda run: _end_orphan(experiment, int(run)))
+    tell_guardian = start_guardian(lambda told: _end_orphan(experiment, *map(int, told.split())))
     failed = 0
     with Forwarder() as forwarder:
         for run in runs:
             tell_guardian(str(run.number))
-            ending = _run_one(experiment, profile, run, environ, time_limit_seconds, stdin, forwarder, tell)
+            try:
+                ending = _run_one(experiment, profile, run, environ, time_limit_seconds, stdin, forwarder, tell,
+                                  tell_guardian)  # fmt: skip
+            except OSError as error:
+                tell(f"error: {error.filename or 'a pipe'}: {error.strerror}; what cannot be recorded is not run: "
+                     f"{len(runs) - run.number} of {len(runs)} runs did not complete")  # fmt: skip
+                return TROUBLE
             tell_guardian("")
             if ending.as_exit_code() or ending.timed_out:
                 failed += 1
-                if len(runs) > 1 and not forwarder.stopped_by:
+                if (len(runs) > 1 or ending.timed_out) and not forwarder.stopped_by:
                     tell(f"run {run.number}: {_describe(ending)}; see {_shown(experiment.log(run.number, 'stderr'))}")
             if forwarder.stopped_by:
                 not_started = len(runs) - run.number - 1
@@ -80,7 +87,7 @@ def run_all(
                      + (f"; {not_started} of {len(runs)} runs were not started" if not_started else ""))  # fmt: skip
                 raise Stopped(forwarder.stopped_by)
     if len(runs) == 1:
-        return ending.as_exit_code()
+        return ending.as_exit_code() or (INCOMPLETE if failed else 0)
     tell(f"{len(runs)} runs: {len(runs) - failed} completed, {failed} failed")
     return INCOMPLETE if failed else 0
 
@@ -108,6 +115,7 @@ def _run_one(
     stdin: int | None,
     forwarder: Forwarder,
     tell: Callable[[str], None],
+    tell_guardian: Callable[[str], None],
 ) -> Ending:
     attempt = 1
     os.makedirs(experiment.run_directory(run.number), exist_ok=True)
@@ -119,6 +127,7 @@ def _run_one(
     }
 
     def record_start(pid: int) -> None:
+        tell_guardian(f"{run.number} {pid}")
         append_event(experiment, run.number, "started", {"attempt": attempt, "host": os.uname().nodename, "pid": pid})
 
     with contextlib.ExitStack() as stack:
@@ -135,16 +144,32 @@ def _run_one(
         try:
             ending = run_logged(words, env, stdin, (streams[0], streams[1]), forwarder, time_limit_seconds,
                                 passed, record_start)  # fmt: skip
-        except OSError as error:
-            ending = _refused(error, words[0], streams[1].log, tell)
+        except CannotExecute as refusal:
+            ending = _refused(refusal.error, words[0], streams[1].log, tell)
             record_start(0)
-        env_failed = ready is not None and os.read(ready, 1) != b"."
-        if ready is not None:
-            os.close(ready)
-    if env_failed and not ending.signal:
+        reason = None if ready is None else _read_failed_line(ready, ending, streams[1].log, tell)
+    if reason and not ending.signal:
         ending = Ending(_ENV_FAILED, None)
-    _record_end(experiment, run.number, attempt, ending, "env failed" if env_failed else None)
+    _record_end(experiment, run.number, attempt, ending, reason)
     return ending
+
+
+def _read_failed_line(ready: int, ending: Ending, log: int, tell: Callable[[str], None]) -> str | None:
+    """Why the command was not started; None when it was. The word of render_env_script, which has ended."""
+    os.set_blocking(ready, False)  # env may have left a process behind that holds the other end
+    try:
+        said = os.read(ready, 65536)
+    except BlockingIOError:
+        said = b""
+    os.close(ready)
+    if said == b".":
+        return None
+    if said:
+        return os.fsdecode(said)
+    text = f"error: env left ({ending.as_exit_code()}); the command was not started"
+    tell(text)
+    os.write(log, f"neurun: {text}\n".encode())
+    return "env left before the command was started"
 
 
 @contextlib.contextmanager
@@ -166,7 +191,7 @@ def _refused(error: OSError, program: str, log: int, tell: Callable[[str], None]
 
 def _record_end(experiment: Experiment, index: int, attempt: int, ending: Ending, reason: str | None) -> None:
     details: dict[str, object] = {"attempt": attempt}
-    details.update({"signal": ending.signal} if ending.signal else {"exit_code": ending.exit_code})
+    details["signal" if ending.signal else "exit_code"] = ending.signal or ending.exit_code
     if ending.timed_out:
         details["state"] = "TIMEOUT"
     if reason:
@@ -174,10 +199,10 @@ def _record_end(experiment: Experiment, index: int, attempt: int, ending: Ending
     append_event(experiment, index, "finished", details)
 
 
-def _end_orphan(experiment: Experiment, index: int) -> None:
+def _end_orphan(experiment: Experiment, index: int, group: int = 0) -> None:
     """In the guardian, when neurun was killed in the middle of run ``index``: ends what runs on, and records it."""
     marker = f"NEU_RUN_DIR={experiment.run_directory(index)}"
-    if end_processes(marker, _ORPHAN_SECONDS):
+    if end_processes(marker, group, _ORPHAN_SECONDS):
         details = {"attempt": 1, "signal": 9, "state": "CANCELLED", "reason": "neurun was killed, and the run with it"}
     elif [event.word for event in read_events(experiment, index)][-1:] != ["started"]:
         return  # it had not begun, or its end is recorded

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import os
 import re
 import shutil
@@ -17,6 +19,7 @@ from neuromanager.profile import Profile
 # sbatch itself tries again for 15 + 14 + ... + 1 seconds when the queue is full (src/sbatch/sbatch.c, MAX_RETRIES).
 PATIENCE_SECONDS = 180.0
 _QUERY_SECONDS = 60.0
+_LOST_SECONDS = 8.0  # after a run left the queue, for its last line to reach us over a network disk
 _KEPT = ("SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_JWT", "SLURM_SACK_SOCKET", "SLURM_SACK_KEY")
 _OURS_TO_SET = re.compile(r"(SBATCH|SLURM|SQUEUE|SACCT|SCANCEL|SINFO|SALLOC|SRUN)_")
 # Answers after which the controller may have the job all the same. A frozen slurmctld makes sbatch fail with the
@@ -39,6 +42,7 @@ class Refusal(NamedTuple):
 
     faults: tuple[str, ...]
     sure: bool
+    code: int = TROUBLE
 
 
 def client_environment(environ: Mapping[str, str]) -> dict[str, str]:
@@ -64,8 +68,11 @@ def parse_submission(answer: Answer, patience_seconds: float) -> Submission | Re
     if answer.exit_code == 0:
         return Refusal(("sbatch answered with no job number", *(f"sbatch said: {line}" for line in said)), sure=False)
     how = f"signal {-answer.exit_code} ended sbatch" if answer.exit_code < 0 else f"sbatch failed ({answer.exit_code})"
-    sure = answer.exit_code > 0 and not any(_UNSURE.search(line) for line in said)
-    return Refusal((how, *(f"sbatch said: {line}" for line in said)), sure)
+    faults = (how, *(f"sbatch said: {line}" for line in said))
+    if any("Invalid job array specification" in line for line in said):
+        mend = "more runs than MaxArraySize allows (scontrol show config | grep MaxArraySize); launch them in parts"
+        return Refusal((*faults, mend), sure=True, code=WRONG_INPUT)
+    return Refusal(faults, sure=answer.exit_code > 0 and not any(_UNSURE.search(line) for line in said))
 
 
 def queue_words(job: str) -> list[str]:
@@ -138,15 +145,19 @@ def wait(experiment: Experiment, job: str, indices: Iterable[int], environ: Mapp
 
     The runs' own events are followed; squeue is asked seldom, and ever more seldom, for the runs that will write none.
     """
-    left, failed, gone_before = set(indices), 0, frozenset[int]()
+    left, failed = set(indices), 0
+    gone_since: dict[int, float] = {}
+    asked_in_vain = False
     pause, query_pause, next_query = 0.1, 2.0, time.monotonic() + 2.0
     while True:
+        with contextlib.suppress(OSError):
+            os.listdir(experiment.directory)  # a network disk then looks anew for folders that were not there
         signalled = set()
         for index in sorted(left):
             details = _read_end(experiment, index)
             if details is None:
                 continue
-            if "signal" in details:  # cancelled, or sent back to the queue: squeue knows
+            if "signal" in details or "told" in details:  # cancelled, or sent back to the queue: squeue knows
                 signalled.add(index)
                 continue
             left.discard(index)
@@ -155,15 +166,17 @@ def wait(experiment: Experiment, job: str, indices: Iterable[int], environ: Mapp
             return failed, 0
         if time.monotonic() >= next_query:
             live = parse_queue(ask(queue_words(job), _QUERY_SECONDS, client_environment(environ)))
-            if live is None and query_pause < 5:
-                tell("squeue does not answer; waiting on")
-            gone = frozenset(left) - live if live is not None else gone_before
-            failed += len(gone & signalled)
-            left -= gone & signalled
-            lost = gone & gone_before if live is not None else frozenset()
-            if left and left == lost:
-                return failed + len(lost), len(lost)
-            gone_before = gone
+            if live is None:
+                if not asked_in_vain:
+                    tell("squeue does not answer; waiting on")
+                asked_in_vain = True
+            else:
+                gone = left - live
+                failed += len(gone & signalled)
+                left -= gone & signalled
+                gone_since = {index: gone_since.get(index, time.monotonic()) for index in gone & left}
+                if left and all(time.monotonic() - gone_since.get(index, math.inf) >= _LOST_SECONDS for index in left):
+                    return failed + len(left), len(left)
             query_pause = min(query_pause * 1.5, 60.0)
             next_query = time.monotonic() + query_pause
         if left:

@@ -1,0 +1,38 @@
+"""Who is still there: what /proc tells of processes (proc(5))."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+
+def group_lives(group: int) -> bool:
+    """False when a group has only dead members left, which a container's process 1 may never collect."""
+    return not os.path.exists("/proc/self/stat") or bool(find_processes("", group))
+
+
+def find_processes(marker: str, group: int = 0) -> list[int]:
+    """Live processes of a group, or with ``NAME=VALUE`` in their environment, other than ours; none without /proc.
+
+    A program may clear its environment, and may leave its group; few do both.
+    """
+    found = []
+    with contextlib.suppress(OSError):
+        for entry in os.listdir("/proc"):
+            if entry.isdigit() and int(entry) != os.getpid():
+                with contextlib.suppress(OSError):
+                    # 0 is no group: the kernel's threads have it, and whoever came from outside a container
+                    if (group and _is_member(entry, group)) or (marker and _is_marked(entry, marker)):
+                        found.append(int(entry))
+    return found
+
+
+def _is_member(entry: str, group: int) -> bool:
+    with open(f"/proc/{entry}/stat", encoding="utf-8", errors="replace") as file:
+        state, _, member_of = file.read().rpartition(")")[2].split()[:3]  # state, parent, group
+    return int(member_of) == group and state not in "ZX"
+
+
+def _is_marked(entry: str, marker: str) -> bool:
+    with open(f"/proc/{entry}/environ", "rb") as file:
+        return os.fsencode(marker) in file.read().split(b"\0")

@@ -1,0 +1,78 @@
+#!/bin/bash
+
+# neurun's own: the name, the folder and the logs.
+#SBATCH --job-name=train-1
+#SBATCH --chdir=/home/me/exp
+#SBATCH --output=/home/me/exp/runs/train-1/logs/train-1_0.stdout
+#SBATCH --error=/home/me/exp/runs/train-1/logs/train-1_0.stderr
+#SBATCH --open-mode=append
+
+set +o posix
+export NEU_EXPERIMENT=/home/me/exp/runs/train-1 NEU_NAME=train-1
+export NEU_INDEX=0 NEU_REPEAT=0
+export NEU_RUN_DIR="$NEU_EXPERIMENT/${NEU_NAME}_$NEU_INDEX" NEU_ATTEMPT=1
+unset NEU_POINT
+neu_point='{"lr": 0.1, "name": "it'"'"'s"}'
+[ "${#neu_point}" -gt 30000 ] || export NEU_POINT="$neu_point"
+export PYTHONUNBUFFERED="${PYTHONUNBUFFERED-1}"  # logs grow as the program prints
+
+# The recorder: events.txt tells how this run began and ended. One writer, no process per line.
+neu_event() {  # neu_event WORD DETAILS
+  local now
+  TZ=UTC0 printf -v now '%(%Y-%m-%dT%H:%M:%SZ)T' -1
+  printf '%s %s attempt=%s %s\n' "$1" "$now" "$NEU_ATTEMPT" "$2" >> "$NEU_RUN_DIR/events.txt"
+}
+neu_finish() {  # on EXIT, however the script ends; $1: its exit code, $2: the trap on DEBUG, which env may have changed
+  local code=$1 details
+  if [ "$neu_stage" = lost ] || { [ "$neu_stage" != command ] && [[ $2 = *neu_before* ]]; }; then
+    if [ "$neu_stage" != lost ]; then printf -v neu_text 'env failed (%s): %s' "$code" "$neu_text"; fi
+    printf 'neurun: error: %s; the command was not started\n' "$neu_text" >&2
+    printf -v details 'exit_code=111 reason=%q' "$neu_text"
+    code=111
+  elif [ "$code" -gt 128 ] && [ "$code" -le 192 ]; then
+    details="signal=$((code - 128))"  # bash's way to say so
+  else
+    details="exit_code=$code"
+  fi
+  trap - DEBUG EXIT
+  neu_event finished "$details${neu_told:+ told=$neu_told}"
+  eval "${neu_theirs[2]-}"  # what env wanted done on EXIT
+  exit "$code"
+}
+neu_before() {  # before each command below; $1: how the last one ended, $2: the line of the next one
+  # A lower line is the trap on EXIT, which bash calls line 1.
+  if [ "$neu_stage" = env ] && [ "$2" -gt "$neu_line" ]; then
+    if [ "$1" != 0 ]; then neu_text=${neu_script[$2 - 2]}; neu_finish "$1" neu_before; fi
+    neu_line=$2 neu_text=${neu_script[$2 - 1]}
+    neu_trap=$(trap -p EXIT)
+    if [[ $neu_trap != *neu_finish* ]]; then  # env has set one of its own: ours first, then that
+      eval "neu_theirs=($neu_trap)"
+      trap 'neu_finish "$?" "$(trap -p DEBUG)"' EXIT
+    fi
+    if [ "$2" = "${#neu_script[@]}" ]; then neu_stage='command'; return; fi
+    case $neu_text in *eval*) neu_stage='eval' ;; esac  # its commands have lines of their own; neu_after follows
+  fi
+}
+neu_after() {  # after a line with eval; $1: how it ended
+  neu_stage='env'
+  if [ "$1" != 0 ]; then neu_finish "$1" neu_before; fi
+}
+mkdir -p "$NEU_RUN_DIR" || exit 111
+if [ -e "$NEU_RUN_DIR/events.txt" ]; then  # requeued: one more attempt of the same run
+  while read -r neu_word _; do
+    if [ "$neu_word" = started ]; then NEU_ATTEMPT=$((NEU_ATTEMPT + 1)); fi
+  done < "$NEU_RUN_DIR/events.txt"
+fi
+mapfile -t neu_script < "${BASH_SOURCE[0]}"
+neu_stage=env neu_line=0 neu_text='' neu_told='' neu_theirs=()
+neu_job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
+neu_event started "host=${SLURMD_NODENAME:-$HOSTNAME} pid=$$ job=${neu_job:-$SLURM_JOB_ID}"
+trap 'neu_finish "$?" "$(trap -p DEBUG)"' EXIT
+# The program gets them too; stay to record how it ends, and that it was told to.
+trap neu_told=TERM TERM; trap neu_told=INT INT; trap neu_told=HUP HUP
+trap : USR1 USR2 ALRM XCPU VTALRM PROF IO
+
+# Below: env, then on the last line the command. A line of env that fails ends the run.
+trap 'neu_before "$?" "$LINENO"' DEBUG
+
+python train.py --lr=0.1

@@ -1,0 +1,154 @@
+"""A real Slurm for tests: slurmctld, three slurmd, slurmdbd with MariaDB, munge; on this host, for this process.
+
+In a test:
+
+    def setUp(self) -> None:
+        self.cluster = cluster.require(self)
+    ...
+        subprocess.run(["sbatch", ...], env={**os.environ, **self.cluster.environment})
+
+For developers, in a terminal (as root or not; tests/slurm/install.sh installs what is needed on Debian):
+
+    python3 -m tests.slurm.cluster             boots a cluster and opens $SHELL with it; stopped when the shell ends
+    python3 -m tests.slurm.cluster -- CMD...   boots one, runs CMD with it, stops it; CMD's exit code
+
+Partitions: big-gpu (n1, n2; 4 GPUs each: --gres=gpu:p100:1) and big-mem (n3); account myproject, which every job
+gets that names none; any other is refused.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import sys
+import unittest
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.slurm.configuration import NODES
+from tests.slurm.guardian import BOOT_SECONDS, SEARCH_PATH, BootError
+
+PROGRAMS = (
+    "munged", "slurmctld", "slurmd", "slurmdbd", "sbatch", "squeue", "sacct", "scancel", "sinfo", "scontrol",
+    "sacctmgr", "mariadbd", "mariadb-install-db", "mariadb-admin",
+)  # fmt: skip
+
+not_run: list[str] = []
+"""What require() skipped, and why, for the test runner to say at the end."""
+
+_shared: Cluster | BootError | None = None
+
+
+class Cluster:
+    """A running cluster. It ends with stop(), or with the process that made it."""
+
+    def __init__(self) -> None:
+        """Boot one, in some 3 s. Raises BootError with the end of the daemons' logs."""
+        self._owner = os.getpid()
+        self._guardian = subprocess.Popen(
+            [sys.executable, "-m", "tests.slurm.guardian"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL, cwd=Path(__file__).parents[2], start_new_session=True)  # fmt: skip
+        assert self._guardian.stdout is not None
+        line = self._guardian.stdout.readline()
+        report = json.loads(line) if line else {"error": "the guardian process ended without a word"}
+        if "error" in report:
+            self.stop()
+            raise BootError(f"no Slurm: {report['error']}")
+        self.directory: str = report["directory"]
+        self.slurmctld_pid: int = report["slurmctld_pid"]
+        self.ports: tuple[int, ...] = tuple(report["ports"])
+        self.nodes = NODES
+        self.environment = {"SLURM_CONF": f"{self.directory}/slurm.conf"}
+
+    @property
+    def guardian_pid(self) -> int:
+        return self._guardian.pid
+
+    def freeze(self) -> None:
+        """Let slurmctld take no step more: clients wait, and give up after MessageTimeout, 10 s."""
+        os.kill(self.slurmctld_pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        os.kill(self.slurmctld_pid, signal.SIGCONT)
+
+    def stop(self) -> None:
+        """Kill every daemon and job and delete the directory; returns when that is done. May be called again."""
+        if os.getpid() != self._owner:
+            return  # a forked child must not take its parent's cluster
+        for stream in (self._guardian.stdin, self._guardian.stdout):
+            if stream is not None:
+                stream.close()
+        self._guardian.wait(timeout=BOOT_SECONDS)
+
+
+def why_not() -> str | None:
+    """None when a real Slurm can be had here, else the reason in one sentence."""
+    if not sys.platform.startswith("linux"):
+        return "The tests' Slurm needs Linux."
+    missing = [program for program in PROGRAMS if shutil.which(program, path=SEARCH_PATH) is None]
+    if missing:
+        return f"Programs are missing ({', '.join(missing)}); tests/slurm/install.sh installs them on Debian."
+    try:
+        pwd.getpwuid(os.geteuid())
+    except KeyError:
+        return f"The user id {os.geteuid()} has no name, and Slurm's accounts are by user name."
+    return None
+
+
+def shared() -> Cluster:
+    """This process's cluster, booted at the first call. Raises BootError; the same one again, without a second try."""
+    global _shared
+    if _shared is None:
+        try:
+            _shared = Cluster()
+            atexit.register(_shared.stop)
+        except BootError as error:
+            _shared = error
+    if isinstance(_shared, BootError):
+        raise _shared
+    return _shared
+
+
+def require(test: unittest.TestCase | type[unittest.TestCase]) -> Cluster:
+    """shared(), for a test (in setUp) or a class of tests (in setUpClass).
+
+    Where no Slurm can be had the test fails if CI=true, for there it is promised; elsewhere it is skipped, and not_run
+    remembers it.
+    """
+    reason = why_not()
+    if reason is None:
+        return shared()
+    if os.environ.get("CI") == "true":
+        raise AssertionError(f"CI must test with a real Slurm. {reason}")
+    name = test.id() if isinstance(test, unittest.TestCase) else f"{test.__module__}.{test.__qualname__}"
+    not_run.append(f"{name}: {reason}")
+    raise unittest.SkipTest(reason)
+
+
+def main(words: Sequence[str]) -> int:
+    if words and words[0] != "--":
+        print(__doc__, file=sys.stderr)
+        return 100
+    reason = why_not()
+    if reason is not None:
+        print(f"tests.slurm.cluster: error: {reason}", file=sys.stderr)
+        return 111
+    command = list(words[1:]) or [os.environ.get("SHELL", "/bin/sh")]
+    # Ctrl-C is the command's to take. A handler and not SIG_IGN: that one the command would inherit.
+    signal.signal(signal.SIGINT, lambda *_: None)
+    cluster = Cluster()
+    print(f"tests.slurm.cluster: SLURM_CONF={cluster.environment['SLURM_CONF']}", file=sys.stderr)
+    try:
+        code = subprocess.run(command, env={**os.environ, **cluster.environment}, check=False).returncode
+    finally:
+        cluster.stop()
+    return 128 - code if code < 0 else code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,189 @@
+"""The directory of an experiment: its name is locked by mkdir, its files are whole, its events can be read back."""
+from __future__ import annotations
+
+import json
+import os
+import unittest
+from collections.abc import Callable
+from pathlib import Path
+
+from neuromanager.experiment import (
+    Experiment,
+    append_event,
+    append_line,
+    check_name,
+    find_free_name,
+    making_experiment,
+    read_events,
+    stem_of,
+    write_file,
+    write_record,
+)
+from neuromanager.faults import WRONG_INPUT, Failure
+from tests.command import Folder
+from tests.hardwords import HARD_WORDS, random_words
+
+
+def at_once(count: int, act: Callable[[int], None]) -> list[int]:
+    """The exit codes of as many processes, each of which acted once, all let loose at the same moment."""
+    reader, writer = os.pipe()
+    children = []
+    for number in range(count):
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                os.close(writer)
+                os.read(reader, 1)  # until everybody is there
+                act(number)
+                code = 0
+            finally:
+                os._exit(code)
+        children.append(child)
+    os.close(writer)
+    os.close(reader)
+    return [os.WEXITSTATUS(os.waitpid(child, 0)[1]) for child in children]
+
+
+def make_one(_: int) -> None:
+    with making_experiment(None, "train"):
+        pass
+
+
+class ExperimentTest(unittest.TestCase):
+    def setUp(self) -> None:
+        self.folder = Folder(self)
+        self.addCleanup(os.chdir, os.getcwd())
+        os.chdir(self.folder.path)
+
+    def test_names_are_checked(self) -> None:
+        for name in ("train-1", "a", "a.b", "é", "日本", "a_b+c=d@e", "x" * 200, "1"):
+            check_name(name)
+        for name in ("", ".", "..", ".a", "-a", "a/b", "/", "a b", "a\nb", "a\n", "\x1b[1m", "x" * 201, "é" * 101,
+            "a:b", "a%j", "a,b",
+                     "\udcff", "{lr}", "*"):  # fmt: skip
+            with self.subTest(name=name[:20]), self.assertRaises(Failure) as caught:
+                check_name(name)
+            self.assertEqual(caught.exception.code, WRONG_INPUT)
+            self.assertEqual(len(caught.exception.faults), 1)
+
+    def test_stems(self) -> None:
+        for command, stem in (
+            (("train.py",), "train"), (("python3", "-u", "src/train.py", "--lr=1"), "train"),
+            (("python3.11", "a.py"), "a"),
+            (("bash", "run.sh"), "run"), (("./a b.sh",), "a-b"), (("/usr/bin/env", "x"), "env"),
+            (("python",), "python"),
+            (("...",), "run"), (("-",), "run"), (("日本.py",), "日本"), (("python", "-c", "print(1)"), "python"),
+            (("a\nb\x1b",), "a-b"),
+            (("train.tar.py",), "train.tar"), (("\udcff",), "run"),
+        ):  # fmt: skip
+            with self.subTest(command=command):
+                self.assertEqual(stem_of(command), stem)
+
+    def test_every_stem_is_a_name(self) -> None:
+        for word in (*HARD_WORDS, *random_words(2000, seed=5)):
+            check_name(f"{stem_of((word,))}-1234567")
+
+    def test_free_names(self) -> None:
+        self.assertEqual(find_free_name("train"), "train-1")
+        for name in ("train-1", "train-3", "train-x", "train", "train-12-3", "training-7", "xtrain-9",
+            "train-1000000000000"):
+            Path("runs", name).mkdir(parents=True)
+        self.assertEqual(find_free_name("train"), "train-4")
+        self.assertEqual(find_free_name("t.ain"), "t.ain-1")
+
+    def test_made(self) -> None:
+        with making_experiment(None, "train") as experiment:
+            self.assertEqual(experiment, Experiment(str(self.folder.path / "runs/train-1"), "train-1"))
+        self.assertEqual(Path("runs/.gitignore").read_text(), "*\n")
+        self.assertTrue(Path("runs/train-1/logs").is_dir())
+        with making_experiment("mine", "train") as experiment:
+            self.assertEqual(experiment.name, "mine")
+
+    def test_taken(self) -> None:
+        Path("runs/mine").mkdir(parents=True)
+        before = self.folder.tree()
+        with self.assertRaises(Failure) as caught, making_experiment("mine", "train"):
+            self.fail("made twice")
+        self.assertEqual(caught.exception.faults, ("--name: runs/mine exists already; choose another name, or none",))
+        self.assertEqual(self.folder.tree(), before)
+
+    def test_nothing_stays_of_what_failed(self) -> None:
+        before = self.folder.tree()
+        for error in (OSError(28, "No space left on device", "x"), KeyboardInterrupt(), Failure(100, "a"),
+            ValueError("b")):
+            expected = Failure if isinstance(error, OSError) else type(error)
+            with self.assertRaises(expected), making_experiment(None, "train") as experiment:
+                write_file(experiment.path("commands.txt"), "true\n")
+                raise error
+            self.assertEqual(self.folder.tree(), before)
+
+    def test_what_was_there_before_stays(self) -> None:
+        with making_experiment(None, "train"):
+            pass
+        before = self.folder.tree()
+        with self.assertRaises(ValueError), making_experiment(None, "train"):
+            raise ValueError
+        self.assertEqual(self.folder.tree(), before)
+
+    def test_a_gitignore_of_the_user_stays(self) -> None:
+        self.folder.write("runs/.gitignore", "mine\n")
+        with making_experiment(None, "train"):
+            pass
+        self.assertEqual(Path("runs/.gitignore").read_text(), "mine\n")
+
+    def test_twenty_at_once(self) -> None:
+        self.assertEqual(at_once(20, make_one), [0] * 20)
+        self.assertEqual(set(os.listdir("runs")), {".gitignore", *(f"train-{number}" for number in range(1, 21))})
+
+    def test_files_are_whole_or_not_there(self) -> None:
+        write_file("a", "é\n\udcff")
+        self.assertEqual(Path("a").read_bytes(), b"\xc3\xa9\n\xff")
+        os.mkdir("folder")
+        with self.assertRaises(OSError) as caught:
+            write_file("folder", "x")
+        self.assertEqual(caught.exception.filename, "folder")
+        self.assertEqual(sorted(os.listdir(".")), ["a", "config.json", "folder"])
+
+    def test_lines_of_many_writers(self) -> None:
+        lines = [str(number) * 500 for number in range(20)]
+        self.assertEqual(at_once(20, lambda number: append_line("lines", lines[number])), [0] * 20)
+        self.assertEqual(sorted(Path("lines").read_text().splitlines()), sorted(lines))
+
+    def test_record_keeps_hard_words(self) -> None:
+        words = [*HARD_WORDS, *random_words(500, seed=6)]
+        experiment = Experiment(str(self.folder.path), "x")
+        for part in (words, ["é"]):
+            write_record(experiment, {"command": part})
+            self.assertEqual(json.loads(Path("experiment.json").read_text(encoding="utf-8")), {"command": part})
+        self.assertIn("é", Path("experiment.json").read_text(encoding="utf-8"))
+
+
+class EventsTest(unittest.TestCase):
+    def setUp(self) -> None:
+        self.folder = Folder(self)
+        self.experiment = Experiment(str(self.folder.path), "t-1")
+        self.path = self.folder.write("t-1_0/events.txt", "")
+
+    def test_written_and_read(self) -> None:
+        words = [*HARD_WORDS, *random_words(300, seed=7)]
+        for word in words:
+            append_event(self.experiment, 0, "finished", {"attempt": 1, "reason": word})
+        events = read_events(self.experiment, 0)
+        self.assertEqual([event.details["reason"] for event in events], words)
+        for event in events:
+            self.assertEqual((event.word, event.details["attempt"]), ("finished", "1"))
+            self.assertRegex(event.time, r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")
+
+    def test_none(self) -> None:
+        self.assertEqual(read_events(self.experiment, 0), [])
+        self.assertEqual(read_events(self.experiment, 1), [])
+
+    def test_half_a_line_and_rubbish_are_no_events(self) -> None:
+        rubbish = b"\n\xff\nx\nfinished 'open\nfinished 2026-01-01T00:00:00Z attempt=1 exi"
+        self.path.write_bytes(b"started 2026-01-01T00:00:00Z attempt=1\n" + rubbish)
+        self.assertEqual([event.word for event in read_events(self.experiment, 0)], ["started"])
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,237 @@
+"""The tests' own Slurm: that it is what tests expect of it, and that nothing of it stays."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from unittest import mock
+
+from tests.slurm import cluster, configuration
+from tests.slurm.configuration import Site
+from tests.slurm.guardian import BootError
+
+ROOT = Path(__file__).resolve().parent.parent
+PATIENCE_SECONDS = 20.0
+SITE = Site("/bed", "here", "someone", (22, 5), 7000, 7001, (7002, 7003, 7004))
+# A job that leaves its session, as daemons do, and is to be found again by its arguments.
+STRAY = "setsid sleep 98765 & sleep 98764"
+
+
+def is_alive(process: int) -> bool:
+    try:
+        with open(f"/proc/{process}/stat", encoding="utf-8") as file:
+            return file.read().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def processes_naming(text: str) -> list[int]:
+    """Live processes with `text` in their environment or arguments: daemons, job steps, jobs."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if text.encode() in (folder / "environ").read_bytes() + (folder / "cmdline").read_bytes():
+                found.append(int(folder.name))
+        except OSError:
+            continue
+    return [process for process in found if process != os.getpid() and is_alive(process)]
+
+
+def wait_for(true: Callable[[], object], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not true():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {PATIENCE_SECONDS:g} s: {what}")
+        time.sleep(0.02)
+
+
+@contextmanager
+def stopping(booted: cluster.Cluster) -> Iterator[cluster.Cluster]:
+    try:
+        yield booted
+    finally:
+        booted.stop()
+
+
+class ConfigurationTest(unittest.TestCase):
+    def test_every_node_has_its_port_and_only_two_have_gpus(self) -> None:
+        lines = configuration.slurm_conf(SITE).splitlines()
+        nodes = [line for line in lines if re.match(r"NodeName=n\d", line)]
+        self.assertEqual([re.findall(r"Port=(\d+)", line) for line in nodes], [["7002"], ["7003"], ["7004"]])
+        self.assertEqual(["gpu:p100:4" in line for line in nodes], [True, True, False])
+
+    def test_slurm_conf_names_each_setting_once(self) -> None:
+        keys = [line.partition("=")[0] for line in configuration.slurm_conf(SITE).splitlines()]
+        single = [key for key in keys if key not in ("NodeName", "PartitionName")]
+        self.assertEqual(len(single), len(set(single)), single)
+
+    def test_every_slurm_is_told_in_its_words_to_do_without_cgroups(self) -> None:
+        for version, text in (((24, 11), "CgroupPlugin=disabled"), ((22, 5), "CgroupPlugin=cgroup/v1"),
+                              ((20, 11), "CgroupAutomount=no")):  # fmt: skip
+            self.assertEqual(configuration.cgroup_conf(SITE._replace(version=version)), f"{text}\n")
+
+    def test_old_slurm_is_not_told_what_it_does_not_know(self) -> None:
+        self.assertIn("AccountingStoreFlags=", configuration.slurm_conf(SITE))
+        self.assertNotIn("AccountingStoreFlags=", configuration.slurm_conf(SITE._replace(version=(20, 11))))
+
+    def test_all_files_speak_of_the_same_munge(self) -> None:
+        self.assertIn("socket=/bed/munge.socket", configuration.slurm_conf(SITE))
+        self.assertIn("AccountingStoragePass=/bed/munge.socket\n", configuration.slurm_conf(SITE))
+        self.assertIn("socket=/bed/munge.socket\n", configuration.slurmdbd_conf(SITE))
+
+
+class RequireTest(unittest.TestCase):
+    """What happens where there is no Slurm, played on an empty PATH."""
+
+    def setUp(self) -> None:
+        patch = mock.patch.multiple(cluster, SEARCH_PATH="/nonexistent", not_run=[])
+        patch.start()
+        self.addCleanup(patch.stop)
+
+    def test_the_reason_names_what_is_missing_and_the_cure(self) -> None:
+        reason = cluster.why_not() or ""
+        self.assertIn("slurmctld", reason)
+        self.assertIn("tests/slurm/install.sh", reason)
+
+    def test_skips_loudly_for_a_developer(self) -> None:
+        with mock.patch.dict(os.environ, {"CI": "false"}), self.assertRaises(unittest.SkipTest):
+            cluster.require(self)
+        self.assertEqual(len(cluster.not_run), 1)
+        self.assertRegex(cluster.not_run[0], "test_skips_loudly_for_a_developer: Programs are missing")
+
+    def test_fails_in_ci(self) -> None:
+        with mock.patch.dict(os.environ, {"CI": "true"}), self.assertRaisesRegex(AssertionError, "missing"):
+            cluster.require(type(self))
+
+
+class SharedClusterTest(unittest.TestCase):
+    cluster: cluster.Cluster
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        cls.cluster = cluster.require(cls)
+
+    def run_client(self, *words: str, patience_seconds: float = 30.0) -> str:
+        environment = {**os.environ, **self.cluster.environment}
+        done = subprocess.run(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                              timeout=patience_seconds, check=False)  # fmt: skip
+        return done.stdout.strip()
+
+    def test_it_is_shared(self) -> None:
+        self.assertIs(cluster.shared(), self.cluster)
+
+    def test_nodes_and_partitions(self) -> None:
+        found = self.run_client("sinfo", "-h", "-N", "-o", "%N %R %G").splitlines()
+        self.assertEqual(found, ["n1 big-gpu gpu:p100:4", "n2 big-gpu gpu:p100:4", "n3 big-mem (null)"])
+        self.assertEqual(self.cluster.nodes, ("n1", "n2", "n3"))
+
+    def test_only_loopback_for_the_daemons_that_can_be_told(self) -> None:
+        for port in self.cluster.ports[1:]:  # slurmdbd, the first, listens everywhere whatever its configuration says
+            self.assertEqual(listening_addresses(port), {"127.0.0.1"}, port)
+
+    def test_accounts_are_enforced(self) -> None:
+        said = self.run_client("sbatch", "--account=stranger", "--wrap=true")
+        self.assertIn("Invalid account or account/partition combination specified", said)
+        job = self.run_client("sbatch", "--parsable", "--hold", "--output=/dev/null", "--wrap=true")
+        self.addCleanup(self.run_client, "scancel", job)
+        self.assertIn("Account=myproject", self.run_client("scontrol", "show", "job", job))
+
+    def test_a_frozen_controller_keeps_its_clients_waiting(self) -> None:
+        self.cluster.freeze()
+        try:
+            with self.assertRaises(subprocess.TimeoutExpired):
+                self.run_client("squeue", patience_seconds=0.5)
+        finally:
+            self.cluster.thaw()
+        self.assertIn("JOBID", self.run_client("squeue"))
+
+    def test_a_job_that_ends_with_a_code_is_accounted(self) -> None:
+        job = self.run_client("sbatch", "--parsable", "--output=/dev/null", "--wrap=exit 42")
+        words = ("sacct", "-X", "-n", "-P", "-j", job, "-o", "State,ExitCode")
+        wait_for(lambda: self.run_client(*words) == "FAILED|42:0", "sacct knows the end of the job")
+
+
+class EndTest(unittest.TestCase):
+    """However it ends: no process, no folder, no port."""
+
+    def setUp(self) -> None:
+        if cluster.why_not() is not None:
+            cluster.require(self)  # which skips or fails; where there is a Slurm, these tests boot their own
+        self.outside = tempfile.TemporaryDirectory()
+        self.addCleanup(self.outside.cleanup)
+
+    def submit_stray(self, environment: dict[str, str]) -> None:
+        """Returns when the job, and the child that left its session, run."""
+        mark = f"{self.outside.name}/up"
+        subprocess.run(["sbatch", "--output=/dev/null", f"--wrap=touch {mark}; {STRAY}"], check=True,
+                       stdout=subprocess.DEVNULL, env={**os.environ, **environment})  # fmt: skip
+        wait_for(lambda: os.path.exists(mark), "the job runs")
+
+    def assert_no_trace(self, directory: str, ports: tuple[int, ...]) -> None:
+        self.assertEqual(processes_naming(directory), [])
+        self.assertFalse(os.path.exists(directory))
+        self.assertEqual([port for port in ports if listening_addresses(port)], [])
+
+    def test_stop(self) -> None:
+        with stopping(cluster.Cluster()) as booted:
+            self.submit_stray(booted.environment)
+            booted.freeze()  # a stopped process takes no SIGTERM, and must go all the same
+            self.assertNotEqual(processes_naming(booted.directory), [])
+        self.assert_no_trace(booted.directory, booted.ports)
+        self.assertFalse(is_alive(booted.guardian_pid))
+        booted.stop()
+
+    def test_killed_owner(self) -> None:
+        program = (
+            "import json, signal\nfrom tests.slurm.cluster import Cluster\nbooted = Cluster()\n"
+            "print(json.dumps([booted.directory, booted.ports, booted.guardian_pid]), flush=True)\nsignal.pause()\n"
+        )
+        with subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, text=True) as owner:
+            assert owner.stdout is not None
+            directory, ports, guardian = json.loads(owner.stdout.readline())
+            self.submit_stray({"SLURM_CONF": f"{directory}/slurm.conf"})
+            owner.send_signal(signal.SIGKILL)
+        wait_for(lambda: not is_alive(guardian), "the guardian is done")
+        self.assert_no_trace(directory, tuple(ports))
+
+    def test_on_the_command_line(self) -> None:
+        command = 'sinfo --version; echo "$SLURM_CONF"; exit 7'
+        done = subprocess.run([sys.executable, "-m", "tests.slurm.cluster", "--", "sh", "-c", command], cwd=ROOT,
+                              capture_output=True, text=True, check=False)  # fmt: skip
+        self.assertEqual(done.returncode, 7, done.stderr)
+        version, conf = done.stdout.splitlines()
+        self.assertRegex(version, r"^slurm[- ]\w* ?\d+\.\d+")
+        self.assert_no_trace(os.path.dirname(conf), ())
+
+    def test_what_cannot_boot_says_why_and_leaves_nothing(self) -> None:
+        scratch = f"{self.outside.name}/with blank"
+        os.mkdir(scratch)
+        with mock.patch.dict(os.environ, {"TMPDIR": scratch}), self.assertRaisesRegex(BootError, "no Slurm: TMPDIR"):
+            cluster.Cluster()
+        self.assertEqual(os.listdir(scratch), [])
+
+
+def listening_addresses(port: int) -> set[str]:
+    """IPv4 addresses on which somebody listens on this port, from /proc/net/tcp (proc(5))."""
+    addresses = set()
+    for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]:
+        local, state = line.split()[1], line.split()[3]
+        address, _, number = local.partition(":")
+        if state == "0A" and int(number, 16) == port:
+            addresses.add(socket.inet_ntoa(int(address, 16).to_bytes(4, sys.byteorder)))
+    return addresses
+
+
+if __name__ == "__main__":
+    unittest.main()
