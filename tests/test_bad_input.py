@@ -32,7 +32,7 @@ DOCUMENTS: list[tuple[str, bytes | None, list[str]]] = [
     ("trailing comma", b'{"lr": [1, 2],}', ["a trailing comma"]),
     ("duplicate key", b'{"lr": 1, "lr": 1}', [": lr: given twice in the same object; keep one of them"]),
     ("NaN", b'{"lr": NaN}', [": lr: NaN is no JSON number"]),
-    ("list", b"[]", [": a list where an object is wanted"]),
+    ("number", b"3", [": the number 3 where an object "]),
     ("not UTF-8", b'{"lr": "\xff"}', ["not UTF-8 at byte 8"]),
     ("surrogate", b'{"lr": "\\ud800"}', [": lr: half of a \\u surrogate pair"]),
     ("NUL", b'{"lr": "a\\u0000"}', [": lr: a text with a NUL character"]),
@@ -87,7 +87,7 @@ class DocumentsTest(BadInputTest):
                 "no point could be made; give a value, or take the parameter out"])  # fmt: skip
 
     def test_all_faults_at_once(self) -> None:
-        self.folder.write("params.json", '{"a": [], "b": {"c": 1}, "d": NaN, "e f": 1, "g": 1, "g": [[2]]}')
+        self.folder.write("params.json", '{"a": [], "b": {"c": 1}, "d": NaN, "e f": 1, "g": 1, "g": {"$rnge": [2]}}')
         self.refused("neusweep", "./show", lines=6)
         self.folder.write("config.json",
             '{"local": {"cpu": {"en": 1, "wrap": "x", "resources": 3, "variables": {"NEU_X": "1"}}}}')

@@ -95,7 +95,8 @@ class PrintTest(unittest.TestCase):
         self.assertEqual(self.printed("x", "it's", params={}), ["x 'it'\"'\"'s'"])
 
     def test_one_line_for_each_point_whatever_the_words(self) -> None:
-        values = [word for word in (*HARD_WORDS, *random_words(3000, seed=11)) if is_utf8(word)]
+        words_once = dict.fromkeys((*HARD_WORDS, *random_words(3000, seed=11)))  # equal values are refused
+        values = [word for word in words_once if is_utf8(word)]
         for words, prefix in (((), "--value="), (("{value}",), "")):
             lines = self.printed("show", *words, params={"value": values})
             self.assertEqual([parse_line(line) for line in lines], [("show", prefix + value) for value in values])
