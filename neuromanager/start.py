@@ -1,7 +1,8 @@
 """Where a command begins: under a Python that the user's PYTHONPATH does not reach and that has what we need.
 
-A user's PYTHONPATH is for the user's programs: a ``json.py`` in it would be imported by ours. So a command that finds
-one starts again with ``-E`` (ignore PYTHON* variables); the variables themselves are left for the programs it runs.
+A user's PYTHONPATH is for the user's programs: a ``json.py`` in it would be imported by ours. The files of bin/ start
+Python with ``-E`` (ignore PYTHON* variables); one that pip made starts again with it. The variables themselves are left
+for the programs that are run.
 A clone whose ``make`` had to make a ``.venv`` is started with that one, which has jsonschema.
 """
 

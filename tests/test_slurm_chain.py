@@ -255,9 +255,11 @@ class RealSlurm(Contract):
     def test_ctrl_c_ends_the_waiting_and_not_the_job(self) -> None:
         waiting = self.start(
             "neurun", "--name=on", "--wait", "slurm", "gpu", "sh", "-c",
-            "echo >$NEU_RUN_DIR/up; while [ ! -e $NEU_RUN_DIR/go ]; do sleep 0.1; done",
+            'echo > "$NEU_RUN_DIR/up"; while [ ! -e "$NEU_RUN_DIR/go" ]; do sleep 0.1; done',
         )
         self.wait_for(self.folder / "runs/on/on_0/up")
+        self.wait_for(self.folder / "runs/on/jobs.jsonl")
+        assert waiting.stdout and waiting.stdout.readline() == b"runs/on\n"  # it waits from here on
         waiting.send_signal(signal.SIGINT)
         ended = finish(waiting)
         self.assertEqual(ended.code, -signal.SIGINT)
