@@ -79,13 +79,20 @@ def install_packages(folder: str) -> tuple[str, list[str]]:
                     if subprocess.run([*pip, name], stderr=subprocess.DEVNULL, check=False).returncode]  # fmt: skip
 
 
+# A process is charged with the memory of the one that started it (execve(2) keeps ru_maxrss), so a small one starts it.
+PEAK = """
+import os, resource, sys
+os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+assert os.spawnvp(os.P_WAIT, sys.argv[1], sys.argv[1:]) == 0
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr)
+"""
+
+
 def measure_peak_kib(words: list[str], folder: str, environ: dict[str, str]) -> int:
-    """The largest memory that a command held (its children's, by wait4)."""
-    process = subprocess.Popen(words, cwd=folder, env=environ, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = status
-    assert status == 0, words
-    return usage.ru_maxrss
+    """The largest memory that a command held."""
+    small = [sys.executable, "-I", "-S", "-c", PEAK, *words]
+    done = subprocess.run(small, cwd=folder, env=environ, stderr=subprocess.PIPE, check=True)
+    return int(done.stderr)
 
 
 def compare_memory(folder: str, environ: dict[str, str]) -> None:
