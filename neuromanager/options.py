@@ -8,8 +8,6 @@ from typing import NoReturn
 
 from neuromanager.faults import WRONG_INPUT, Failure, offer_nearest
 
-# An option may also be what is looked for in vain: these words are told apart from the wrapped command's by position.
-
 
 class Parser(argparse.ArgumentParser):
     """argparse, that ends with the suite's exit code and takes no shortened options (a script would break later)."""
@@ -35,11 +33,7 @@ def split_words(parser: argparse.ArgumentParser, words: Sequence[str]) -> tuple[
     As POSIX has it (XBD 12.2, guidelines 9 and 10): options come before the first operand, ``--`` ends them, ``-`` is
     an operand. argparse.REMAINDER would take away a later ``--`` and look for options behind the operands.
     """
-    takes_value = {
-        option: action.nargs != 0 and not isinstance(action, argparse._HelpAction)
-        for action in parser._actions
-        for option in action.option_strings
-    }
+    takes_value = {option: action.nargs != 0 for action in parser._actions for option in action.option_strings}
     position = 0
     while position < len(words):
         word = words[position]

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from neuromanager.profile import Profile
 from neuromanager.quoting import quote_sbatch, quote_word
+from neuromanager.values import LONGEST_VARIABLE
 from neuromanager.words import Command
 
 # Words that bash would act on where a program's name stands.
@@ -88,7 +89,7 @@ def _run_variables(job: Job) -> list[str]:
         lines.append('mapfile -t -s "$NEU_INDEX" -n 1 neu_lines < "$NEU_EXPERIMENT/params.txt"')
         lines.append("neu_point=${neu_lines[0]-}")
     if job.point is not None:  # Linux takes no variable above 128 KiB, and would refuse to start the program
-        lines.append('[ "${#neu_point}" -gt 30000 ] || export NEU_POINT="$neu_point"')
+        lines.append(f'[ "${{#neu_point}}" -gt {LONGEST_VARIABLE} ] || export NEU_POINT="$neu_point"')
     lines.append('export PYTHONUNBUFFERED="${PYTHONUNBUFFERED-1}"  # logs grow as the program prints')
     return lines
 

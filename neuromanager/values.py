@@ -9,6 +9,9 @@ from typing import Any, Union
 Value = Union[None, bool, str, "Integer", "Float", int, float, list[Any], dict[str, Any]]
 
 
+LONGEST_VARIABLE = 30_000  # characters of JSON; Linux starts no program with a variable above 128 KiB (execve(2))
+
+
 class Integer(int):
     """A whole number that remembers how it was written."""
 

@@ -24,7 +24,7 @@ from neuromanager.sources import read_sources
 from neuromanager.sweep import Sweep
 from neuromanager.sweepfile import parse_sweep
 from neuromanager.sweepwords import write_document
-from neuromanager.values import render_json, text_of
+from neuromanager.values import LONGEST_VARIABLE, render_json, text_of
 from neuromanager.words import (
     STYLES,
     Command,
@@ -180,7 +180,7 @@ def run_each(selection: Selection, command: Command, placed: frozenset[str], sty
     for index, point in enumerate(selection.points()):
         line = make_command(command, placed, point, style)
         text = render_point(point)
-        env = {**environ, "NEU_POINT": text} if len(text) <= 30000 else environ
+        env = {**environ, "NEU_POINT": text} if len(text) <= LONGEST_VARIABLE else environ
         try:
             code = run_through(line, env, forwarder).as_exit_code()
         except OSError as error:

@@ -16,6 +16,7 @@ from neuromanager.profile import Profile
 from neuromanager.runs import Run
 from neuromanager.script import render_env_script
 from neuromanager.signals import Forwarder
+from neuromanager.values import LONGEST_VARIABLE
 
 UNDERSTOOD = ("time",)
 _ORPHAN_SECONDS = 10  # between TERM and KILL for a run whose neurun is gone
@@ -49,7 +50,7 @@ def run_variables(experiment: Experiment, run: Run, attempt: int) -> dict[str, s
         "NEU_ATTEMPT": str(attempt),
         "NEU_RUN_DIR": experiment.run_directory(run.number),
     }
-    if run.point is not None and len(run.point) <= 30000:
+    if run.point is not None and len(run.point) <= LONGEST_VARIABLE:
         variables["NEU_POINT"] = run.point
     return variables
 
