@@ -13,7 +13,7 @@ KILL_AFTER_SECONDS = 30  # between TERM and KILL at a time limit, as Slurm's Kil
 _SAME_WISH_SECONDS = 1  # one wish may arrive twice at once: from the terminal, its shell, and who called us
 
 
-class Interrupted(Exception):
+class Interrupted(KeyboardInterrupt):
     """Told to stop twice while signals were held."""
 
 
