@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from neuromanager.faults import WRONG_INPUT, Failure
-from neuromanager.quoting import parse_line, quote_word
 from neuromanager.values import is_text
 
 RUNS = "runs"
@@ -148,11 +147,21 @@ def write_file(path: str, text: str) -> None:
         raise OSError(error.errno or errno.EIO, error.strerror, path) from None
 
 
-def append_line(path: str, text: str) -> None:
-    """One line in one write: appended whole, also beside other writers of a local disk."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+def append_line(path: str, text: str, durable: bool = False) -> None:
+    """One line in one write: appended whole, also beside other writers of a local disk.
+
+    What a full disk or a kill left of an earlier line gets an end of its own first. ``durable``: on the disk itself
+    before this returns, and not only in the system's cache.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
     try:
-        os.write(descriptor, (text + "\n").encode("utf-8", "surrogateescape"))
+        size = os.fstat(descriptor).st_size
+        torn = size and os.pread(descriptor, 1, size - 1) != b"\n"
+        data = ("\n" if torn else "").encode() + (text + "\n").encode("utf-8", "surrogateescape")
+        if os.write(descriptor, data) < len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if durable:
+            os.fsync(descriptor)
     except OSError as error:
         raise OSError(error.errno or errno.EIO, error.strerror, path) from None
     finally:
@@ -164,39 +173,5 @@ def write_record(experiment: Experiment, record: Mapping[str, Any]) -> None:
     write_file(experiment.path("experiment.json"), (text if is_text(text) else json.dumps(record, indent=2)) + "\n")
 
 
-def append_job(experiment: Experiment, record: Mapping[str, Any]) -> None:
-    append_line(experiment.path("jobs.jsonl"), json.dumps(record))
-
-
 def format_time(seconds: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
-
-
-def append_event(experiment: Experiment, index: int, word: str, details: Mapping[str, object]) -> None:
-    """A line of events.txt as run.sh writes it too: word, time, then ``key=value`` words quoted for a shell."""
-    words = " ".join(f"{key}={quote_word(str(value))}" for key, value in details.items())
-    append_line(experiment.events(index), f"{word} {format_time(time.time())} {words}")
-
-
-class Event(NamedTuple):
-    word: str  # started, finished
-    time: str  # ISO 8601, UTC
-    details: dict[str, str]
-
-
-def read_events(experiment: Experiment, index: int) -> list[Event]:
-    """The whole lines of a run's events; a run that has none yet has not started."""
-    try:
-        with open(experiment.events(index), encoding="utf-8", errors="replace") as file:
-            text = file.read()
-    except OSError:
-        return []  # not there yet, or not to be read just now: no end is known
-    return [event for line in text.split("\n")[:-1] if (event := _parse_event(line))]
-
-
-def _parse_event(line: str) -> Event | None:
-    try:
-        word, moment, *details = parse_line(line)
-    except ValueError:
-        return None
-    return Event(word, moment, dict(detail.split("=", 1) for detail in details if "=" in detail))

@@ -36,3 +36,27 @@ def _is_member(entry: str, group: int) -> bool:
 def _is_marked(entry: str, marker: str) -> bool:
     with open(f"/proc/{entry}/environ", "rb") as file:
         return os.fsencode(marker) in file.read().split(b"\0")
+
+
+_boot: list[str] = []
+
+
+def read_identity(pid: int) -> str | None:
+    """``TICKS@BOOT``: when a process started, in clock ticks of which boot; None when there is no such process.
+
+    A process number alone is used again; with this it names one process for ever (proc(5): stat, field 22).
+    """
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+        if not _boot:
+            with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+                _boot.append(file.read().strip()[:8])
+    except OSError:
+        return None
+    return None if fields[0] in (b"Z", b"X") else f"{int(fields[19])}@{_boot[0]}"
+
+
+def lives(pid: int, identity: str | None) -> bool:
+    """Whether that very process is there still."""
+    return identity is not None and read_identity(pid) == identity

@@ -7,14 +7,13 @@ import unittest
 from collections.abc import Callable
 from pathlib import Path
 
+from neuromanager.events import append_event, read_events
 from neuromanager.experiment import (
     Experiment,
-    append_event,
     append_line,
     check_name,
     find_free_name,
     making_experiment,
-    read_events,
     stem_of,
     write_file,
     write_record,

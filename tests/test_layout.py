@@ -13,10 +13,10 @@ PACKAGE = ROOT / "neuromanager"
 # Every module of the package has its layer here; what it imports of the package lies in its own layer or below.
 # The exceptions are in the tests: commands never import each other.
 LAYERS = {
-    "pure": "draws durations exclusion faults imports listing options points profile quoting ranges runs sampling "
-    "script sweep sweepfile sweepwords values words",
-    "world": "console document experiment git guardian launch process procfs programs schedulers.local "
-    "schedulers.slurm signals sources",
+    "pure": "draws durations exclusion faults imports indices listing options points profile quoting ranges runs "
+    "sampling script states sweep sweepfile sweepwords values words",
+    "world": "catalog console document events experiment git guardian launch launches process procfs programs "
+    "schedulers.local schedulers.slurm signals sources status",
     "commands": "commands.neuimport commands.neurun commands.neusweep",
     "start": "start",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
@@ -15,7 +16,7 @@ from neuromanager.document import read_document
 from neuromanager.experiment import (
     RUNS,
     Experiment,
-    append_job,
+    append_line,
     check_name,
     find_free_name,
     format_time,
@@ -295,7 +296,7 @@ def _submit(request: Request, experiment: Experiment, run_count: int, environ: M
     record = {"job": answer.job, "scheduler": "slurm", "first_run": 0, "last_run": run_count - 1, "attempt": 1,
               "submitted": format_time(time.time())}  # fmt: skip
     try:
-        append_job(experiment, record)
+        append_line(experiment.path("jobs.jsonl"), json.dumps(record))
     except OSError as error:
         _tell(f"warning: {shown}/jobs.jsonl: {error.strerror}; keep the job's number yourself")
     _tell(f"submitted {_count(run_count)} as job {answer.job}")

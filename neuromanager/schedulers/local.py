@@ -8,7 +8,8 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from neuromanager.durations import parse_duration
-from neuromanager.experiment import Experiment, append_event, read_events
+from neuromanager.events import append_event, read_events
+from neuromanager.experiment import Experiment
 from neuromanager.faults import INCOMPLETE, NOT_EXECUTABLE, NOT_FOUND, TROUBLE, WRONG_INPUT, Failure, offer_nearest
 from neuromanager.guardian import end_processes, start_guardian
 from neuromanager.process import CannotExecute, Ending, Streams, run_logged

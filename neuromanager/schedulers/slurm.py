@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
-from neuromanager.experiment import Experiment, read_events
+from neuromanager.events import read_events
+from neuromanager.experiment import Experiment
 from neuromanager.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.process import Answer, ask
 from neuromanager.profile import Profile

@@ -1,0 +1,33 @@
+"""Sets of run numbers as text: ``0-9,12``, in jobs.jsonl, in ``train-3:0-9,12`` and in ``--array=``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+LARGEST = 10**9  # beyond any experiment; a slip such as 0-99999999999 is refused instead of filling the memory
+
+
+def parse_indices(text: str) -> list[int]:
+    """Ascending, each once. Raises ValueError, with the mend, for anything but numbers and ranges."""
+    found: set[int] = set()
+    for part in text.split(","):
+        match = re.fullmatch(r"([0-9]{1,10})(?:-([0-9]{1,10}))?", part)
+        if not match:
+            raise ValueError(f"{text!r}: write run numbers as 0-9,12")
+        first, last = int(match.group(1)), int(match.group(2) or match.group(1))
+        if last < first or last > LARGEST:
+            raise ValueError(f"{part!r}: " + ("runs backwards" if last < first else f"beyond {LARGEST}"))
+        found.update(range(first, last + 1))
+    return sorted(found)
+
+
+def format_indices(indices: Iterable[int]) -> str:
+    """The shortest such text for ascending numbers; empty for none."""
+    parts: list[list[int]] = []
+    for index in indices:
+        if parts and parts[-1][1] == index - 1:
+            parts[-1][1] = index
+        else:
+            parts.append([index, index])
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in parts)

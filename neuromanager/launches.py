@@ -1,0 +1,150 @@
+"""jobs.jsonl: what was launched, written before it is launched, and what came of asking (neuromanager-experiment(5)).
+
+A launch is told twice: the *intent*, with a token of its own, before sbatch or the first run here is started; then
+the *answer*. An intent without an answer is one of which it is not known whether the scheduler has its job; the token,
+which the job carries in its comment, finds it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import secrets
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from neuromanager.experiment import Experiment, append_line, format_time
+from neuromanager.indices import format_indices, parse_indices
+from neuromanager.procfs import read_identity
+
+COMMENT_MARK = "neu:"  # in a job's comment, before the token
+
+
+class Launch(NamedTuple):
+    """One intent of jobs.jsonl, and its answer as far as there is one."""
+
+    token: str
+    scheduler: str
+    runs: tuple[int, ...]
+    asked: str  # ISO 8601, UTC
+    name: str  # the job's
+    profile: Mapping[str, Any]
+    cwd: str
+    host: str  # of the neurun that launched
+    pid: int
+    process: str | None  # its identity, procfs.read_identity
+    elements: str | None  # file, relative to the experiment, whose line e+1 is the run of element e; None: e is the run
+    job: str | None = None
+    submitted: str | None = None
+    refused: str | None = None
+
+    @property
+    def is_unsure(self) -> bool:
+        """Whether a scheduler may have a job of it that nobody knows the number of."""
+        return self.scheduler != "local" and self.job is None and self.refused is None
+
+
+def make_token() -> str:
+    return secrets.token_hex(6)
+
+
+def write_intent(experiment: Experiment, token: str, runs: list[int], *, scheduler: str, name: str,
+                 profile: Mapping[str, Any], cwd: str, git: object, elements: str | None = None) -> None:  # fmt: skip
+    """On the disk, not only in its cache, before anything is launched. Raises OSError."""
+    record = {
+        "token": token, "scheduler": scheduler, "runs": format_indices(runs), "asked": format_time(time.time()),
+        "name": name, "profile": profile, "cwd": cwd, "git": git, "host": os.uname().nodename, "pid": os.getpid(),
+        "process": read_identity(os.getpid()), "elements": elements,
+    }  # fmt: skip
+    append_line(experiment.path("jobs.jsonl"), json.dumps(record), durable=True)
+
+
+def write_job(experiment: Experiment, token: str, job: str) -> None:
+    """The scheduler has it. Raises OSError."""
+    line = {"token": token, "job": job, "submitted": format_time(time.time())}
+    append_line(experiment.path("jobs.jsonl"), json.dumps(line))
+
+
+def write_refusal(experiment: Experiment, token: str, text: str) -> None:
+    """The scheduler surely has no job of this launch. Raises OSError."""
+    line = {"token": token, "refused": text, "at": format_time(time.time())}
+    append_line(experiment.path("jobs.jsonl"), json.dumps(line))
+
+
+def read_launches(experiment: Experiment) -> list[Launch]:
+    """In the order of asking; a line that is not whole is passed over. Raises OSError when the file cannot be read."""
+    try:
+        with open(experiment.path("jobs.jsonl"), encoding="utf-8", errors="replace") as file:
+            lines = file.read().split("\n")
+    except FileNotFoundError:
+        return []
+    return parse_launches(lines)
+
+
+def parse_launches(lines: list[str]) -> list[Launch]:
+    found: dict[str, Launch] = {}
+    for line in lines:
+        try:
+            value = json.loads(line)
+            token = value["token"]
+            if "runs" in value:
+                found[token] = _parse_intent(value)
+            elif token in found:
+                job, submitted, refused = (value.get(name) for name in ("job", "submitted", "refused"))
+                found[token] = found[token]._replace(job=job, submitted=submitted, refused=refused)
+        except (ValueError, KeyError, TypeError):
+            continue
+    return list(found.values())
+
+
+def _parse_intent(value: Mapping[str, Any]) -> Launch:
+    runs = tuple(parse_indices(value["runs"])) if value["runs"] else ()
+    process = value.get("process")
+    return Launch(str(value["token"]), str(value["scheduler"]), runs, str(value["asked"]), str(value["name"]),
+                  dict(value["profile"]), str(value["cwd"]), str(value["host"]), int(value["pid"]),
+                  None if process is None else str(process), value.get("elements"))  # fmt: skip
+
+
+def find_current(launches: list[Launch]) -> dict[int, Launch]:
+    """Run -> the last launch that covers it and was not refused."""
+    return {index: launch for launch in launches if launch.refused is None for index in launch.runs}
+
+
+class Locked(Exception):
+    """Somebody else holds the lock."""
+
+
+@contextlib.contextmanager
+def held_lock(path: str, wait_seconds: float | None = 0.0) -> Iterator[int]:
+    """flock on a file, made if need be; its descriptor, for a child that shall hold it on (``pass_fds``).
+
+    Raises Locked after ``wait_seconds`` (None: waits for ever). A file system without locks gives one that holds
+    nothing: the name of an experiment is taken by mkdir, which is a lock everywhere.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        _take(descriptor, wait_seconds)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _take(descriptor: int, wait_seconds: float | None) -> None:
+    deadline = None if wait_seconds is None else time.monotonic() + wait_seconds
+    pause = 0.01
+    while True:
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if deadline is None else fcntl.LOCK_NB))
+        except OSError as error:
+            if error.errno in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+                return None
+            if error.errno not in (errno.EAGAIN, errno.EACCES):
+                raise
+        if deadline is None or time.monotonic() >= deadline:
+            raise Locked
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.5)
