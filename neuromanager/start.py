@@ -44,3 +44,11 @@ def neuimport() -> None:
     from neuromanager.console import run_command
 
     run_command("neuimport", neuimport.main)
+
+
+def neustat() -> None:
+    _start_again_if_needed()
+    from neuromanager.commands import neustat
+    from neuromanager.console import run_command
+
+    run_command("neustat", neustat.main)

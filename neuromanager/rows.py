@@ -1,0 +1,144 @@
+"""What reports show of a run beside its status: its command line, its point, why, and how far it is."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Mapping, Sequence
+
+from neuromanager.catalog import read_lines
+from neuromanager.events import read_events
+from neuromanager.experiment import Experiment
+from neuromanager.progress import Progress, parse_progress
+from neuromanager.quoting import parse_line
+from neuromanager.report import Facts, Row
+from neuromanager.states import RUNNING, Status
+from neuromanager.status import Report
+from neuromanager.values import parse_float, parse_integer, text_of
+
+TAIL_BYTES = 4096  # of a log: several drawings of a bar, and one read
+
+
+def read_rows(report: Report, statuses: Sequence[Status], label: str) -> list[Row]:
+    """For a table; ``statuses`` are those of the report that are shown. Raises Failure."""
+    points = read_points(report.experiment)
+    none: Mapping[str, str] = {}
+    return [
+        Row(f"{label}:{status.number}", status, _name_ending(status), _explain(report.experiment, status),
+            points[status.number] if status.number < len(points) else none,
+            read_progress(report.experiment, status) if status.state == RUNNING else None)
+        for status in statuses
+    ]  # fmt: skip
+
+
+def read_facts(report: Report, statuses: Sequence[Status]) -> list[Facts]:
+    """For JSON Lines. Raises Failure."""
+    experiment, record = report.experiment, report.record
+    commands, points = read_lines(experiment, "commands.txt"), read_lines(experiment, "params.txt")
+    repeats, written = _count_repeats(record), read_lines(experiment, "repeats.txt")
+    profile = record.get("profile") if isinstance(record.get("profile"), dict) else {}
+    support, device = (str((profile or {}).get(name) or "") for name in ("support", "device"))
+    tags = read_tags(record)
+    found = []
+    for status in statuses:
+        number = status.number
+        repeat = int(written[number]) if number < len(written) and written[number].isdigit() else number % repeats
+        found.append(Facts(
+            experiment.directory, experiment.name, support, device, tags, repeat,
+            _read_command(commands[number]) if number < len(commands) else (),
+            points[number] if number < len(points) and _is_object(points[number]) else None,
+            _explain(experiment, status) or None,
+            read_progress(experiment, status) if status.state == RUNNING else None,
+        ))  # fmt: skip
+    return found
+
+
+def read_tags(record: Mapping[str, object]) -> list[str]:
+    tags = record.get("tags")
+    return [str(tag) for tag in tags] if isinstance(tags, list) else []
+
+
+def read_where(record: Mapping[str, object]) -> str:
+    """``slurm/gpu``."""
+    profile = record.get("profile")
+    words = profile if isinstance(profile, dict) else {}
+    return f"{words.get('support') or '-'}/{words.get('device') or '-'}"
+
+
+def _count_repeats(record: Mapping[str, object]) -> int:
+    repeats = record.get("repeats")
+    return repeats if isinstance(repeats, int) and repeats > 0 else 1
+
+
+def read_points(experiment: Experiment) -> list[dict[str, str]]:
+    """The parameters of every run as texts, numbers as they were written; what is damaged has none."""
+    lines = read_lines(experiment, "params.txt")
+    decoder = json.JSONDecoder(parse_int=parse_integer, parse_float=parse_float)
+    try:
+        values = decoder.decode(f"[{','.join(lines)}]") if lines else []
+    except (ValueError, RecursionError):
+        values = []
+    if len(values) != len(lines):
+        values = [decoder.decode(line) if _is_object(line) else {} for line in lines]
+    return [{name: "null" if value is None else text_of(value) for name, value in point.items()}
+            if isinstance(point, dict) else {} for point in values]  # fmt: skip
+
+
+def _is_object(line: str) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _read_command(line: str) -> Sequence[str]:
+    try:
+        return parse_line(line)
+    except ValueError:
+        return (line,)
+
+
+def _name_ending(status: Status) -> str:
+    if status.signal is None:
+        return "" if status.exit_code is None else str(status.exit_code)
+    try:
+        return signal.Signals(status.signal).name
+    except ValueError:
+        return f"SIG{status.signal}"
+
+
+def _explain(experiment: Experiment, status: Status) -> str:
+    return status.reason or ""
+
+
+def read_progress(experiment: Experiment, status: Status) -> Progress | None:
+    """From the end of what the attempt in progress has printed; None where there is no bar, or no log to read."""
+    try:
+        started = [event.details for event in read_events(experiment, status.number) if event.word == "started"]
+    except OSError:
+        started = []
+    details = started[-1] if started else {}
+    for stream in ("stderr", "stdout"):  # tqdm draws on stderr
+        path = details.get(stream) or experiment.log(status.number, stream)
+        before = details.get(f"{stream}_bytes", "")
+        progress = parse_progress(read_tail(path, int(before) if before.isdigit() else 0))
+        if progress:
+            return progress
+    return None
+
+
+def read_tail(path: str, begin: int = 0) -> str:
+    """The last 4 KB of a file, of what lies behind ``begin`` bytes; empty for one that cannot be read."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a profile may have named a pipe
+    except OSError:
+        return ""
+    try:
+        size = os.fstat(descriptor).st_size
+        start = max(begin, size - TAIL_BYTES)
+        return os.pread(descriptor, max(0, size - start), start).decode("utf-8", "replace")
+    except OSError:
+        return ""
+    finally:
+        os.close(descriptor)
