@@ -98,19 +98,23 @@ def render_rows(rows: Sequence[Row], width: int | None, now: float) -> Iterator[
     Why comes last, for it is a sentence: it alone is cut where the terminal is too narrow for both.
     """
     names = find_varying([row.point for row in rows])
-    header = ["RUN", "STATE", "EXIT", "ATTEMPT", "JOB", "NODE", "ELAPSED", *("" for _ in names), "WHY"]
-    if names:
-        header[7] = "PARAMETERS"
-    lines = [header]
-    for label, status, ending, why, point, progress in rows:
+    lines = [["RUN", "STATE", "EXIT", "ATTEMPT", "JOB", "NODE", "ELAPSED", *["PARAMETERS"] * bool(names), "WHY"]]
+    parameters = _render_points([row.point for row in rows], names)
+    for (label, status, ending, why, _, progress), varied in zip(rows, parameters):
         elapsed = measure_seconds(status, now)
         lines.append([
             visible(label), status.state, ending or "-", str(status.attempt), visible(status.job or "-"),
             visible(status.node or "-"), "-" if elapsed is None else render_duration(elapsed),
-            *(visible(f"{name}={point[name]}") if name in point else "-" for name in names),
-            visible(render_progress(progress) if progress else why),
+            *[varied] * bool(names), visible(render_progress(progress) if progress else why),
         ])  # fmt: skip
-    return _render_table(lines, width, over=frozenset([7]) if names else frozenset())
+    return _render_table(lines, width)
+
+
+def _render_points(points: Sequence[Mapping[str, str]], names: Sequence[str]) -> Iterator[str]:
+    """``lr=0.1    layers=4``: a narrow column for each name."""
+    columns = [_pad([visible(f"{name}={point[name]}") if name in point else "-" for point in points])
+               for name in names]  # fmt: skip
+    return map(GAP.join, zip(*columns)) if names else iter([""] * len(points))
 
 
 def find_varying(points: Sequence[Mapping[str, str]]) -> list[str]:
@@ -134,25 +138,23 @@ def render_progress(progress: Progress) -> str:
 
 
 def _render_table(
-    lines: Sequence[Sequence[str]], width: int | None, right: frozenset[int] = frozenset(),
-    over: frozenset[int] = frozenset(),
+    lines: Sequence[Sequence[str]], width: int | None, right: frozenset[int] = frozenset()
 ) -> Iterator[str]:  # fmt: skip
-    """``right``: columns of numbers. ``over``: columns whose header may reach over the next one."""
-    padded = []
-    last = len(lines[0]) - 1
-    for place, column in enumerate(zip(*lines)):
-        counted = column[1:] if place in over else column
-        size = max(map(_columns_of, counted), default=0)
-        if place == last and place not in right:
-            padded.append(list(column))
-        elif place in right:
-            padded.append([" " * (size - _columns_of(cell)) + cell for cell in column])
-        else:
-            padded.append([cell.ljust(size) if cell.isascii() else cell + " " * (size - _columns_of(cell))
-                           for cell in column])  # fmt: skip
+    """``right``: columns of numbers."""
+    columns = list(zip(*lines))
+    padded = [_pad(column, place in right) for place, column in enumerate(columns[:-1])]
+    padded.append(_pad(columns[-1], True) if len(columns) - 1 in right else list(columns[-1]))
     for cells in zip(*padded):
         line = GAP.join(cells).rstrip()
         yield line if width is None else cut(line, width)
+
+
+def _pad(column: Sequence[str], right: bool = False) -> list[str]:
+    sizes = list(map(_columns_of, column))
+    widest = max(sizes, default=0)
+    if right:
+        return [" " * (widest - size) + cell for cell, size in zip(column, sizes)]
+    return [cell + " " * (widest - size) for cell, size in zip(column, sizes)]
 
 
 def _columns_of(text: str) -> int:

@@ -71,11 +71,8 @@ def watch(draw: Draw, title: str, environ: Mapping[str, str]) -> None:
         locale.setlocale(locale.LC_ALL, "")  # curses writes text in the terminal's encoding
     for name in ("COLUMNS", "LINES"):  # ncurses would believe them rather than the terminal, and see no resize
         os.environ.pop(name, None)
-    with _ending_by_signals() as ended:
-        try:
-            curses.wrapper(_loop, draw, title)
-        except _Told:
-            pass
+    with _ending_by_signals() as ended, contextlib.suppress(_Told):
+        curses.wrapper(_loop, draw, title)
     if ended:
         die_by(ended[0])
 
