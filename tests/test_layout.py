@@ -16,7 +16,7 @@ LAYERS = {
     "pure": "draws durations exclusion faults imports indices listing options points profile quoting ranges runs "
     "sampling script states sweep sweepfile sweepwords values words",
     "world": "catalog console document events experiment git guardian launch launches process procfs programs "
-    "schedulers.local schedulers.slurm signals sources status",
+    "schedulers.local schedulers.slurm signals sources status waiting",
     "commands": "commands.neuimport commands.neurun commands.neusweep",
     "start": "start",
 }
