@@ -17,7 +17,7 @@ LAYERS = {
     "ranges reasons runs sampling script slurmstates states sweep sweepfile sweepwords values words",
     "world": "catalog console document events experiment git guardian launch launches launching localruns making "
     "planning process procfs programs request resuming schedulers.local schedulers.slurm schedulers.slurmqueue settled "
-    "signals slurmruns sources status",
+    "signals slurmruns sources status waiting",
     "commands": "commands.neuimport commands.neurun commands.neusweep",
     "start": "start",
 }
