@@ -228,7 +228,8 @@ class SeveralTest(unittest.TestCase):
     def test_names_go_on(self) -> None:
         for _ in range(3):
             self.folder.run("neurun", "local", "cpu", "true")
-        self.assertEqual(sorted(os.listdir(self.folder.path / "runs")), [".gitignore", ".lock", "true-1", "true-2", "true-3"])
+        names = sorted(os.listdir(self.folder.path / "runs"))
+        self.assertEqual(names, [".gitignore", ".lock", "true-1", "true-2", "true-3"])
 
     def test_twenty_at_once(self) -> None:
         started = "for i in {1..20}; do neurun local cpu true & done"
