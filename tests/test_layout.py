@@ -13,12 +13,12 @@ PACKAGE = ROOT / "neuromanager"
 # Every module of the package has its layer here; what it imports of the package lies in its own layer or below.
 # The exceptions are in the tests: commands never import each other.
 LAYERS = {
-    "pure": "draws durations evidence exclusion faults imports indices listing options points profile progress "
-    "quoting ranges reasons report runs sampling script slurmstates states sweep sweepfile sweepwords values "
-    "words",
-    "world": "catalog console document events experiment git guardian launch launches localruns process procfs "
-    "programs rows schedulers.local schedulers.slurm schedulers.slurmqueue settled signals slurmruns sources "
-    "status watch",
+    "pure": "draws durations evidence exclusion faults identity imports indices listing options points profile "
+    "progress quoting ranges reasons report runs sampling script slurmstates states sweep sweepfile "
+    "sweepwords values words",
+    "world": "catalog console document events experiment git guardian launch launches launching localruns making "
+    "planning process procfs programs request resuming rows schedulers.local schedulers.slurm "
+    "schedulers.slurmqueue settled signals slurmruns sources status waiting watch",
     "commands": "commands.neuimport commands.neurun commands.neustat commands.neusweep",
     "start": "start",
 }
