@@ -15,8 +15,8 @@ PACKAGE = ROOT / "neuromanager"
 LAYERS = {
     "pure": "draws durations evidence exclusion faults imports indices listing options points profile quoting ranges "
     "reasons runs sampling script slurmstates states sweep sweepfile sweepwords values words",
-    "world": "catalog console document events experiment git guardian launch launches localruns process procfs "
-    "programs schedulers.local schedulers.slurm schedulers.slurmqueue settled signals slurmruns sources status",
+    "world": "catalog console document events experiment git guardian lastwords launch launches localruns process "
+    "procfs programs schedulers.local schedulers.slurm schedulers.slurmqueue settled signals slurmruns sources status",
     "commands": "commands.neuimport commands.neurun commands.neusweep",
     "start": "start",
 }
