@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from neuromanager.catalog import read_lines
 from neuromanager.events import read_events
 from neuromanager.experiment import Experiment
+from neuromanager.lastwords import explain_all
 from neuromanager.progress import Progress, parse_progress
 from neuromanager.quoting import parse_line
 from neuromanager.report import Facts, Row
@@ -22,10 +23,10 @@ TAIL_BYTES = 4096  # of a log: several drawings of a bar, and one read
 
 def read_rows(report: Report, statuses: Sequence[Status], label: str) -> list[Row]:
     """For a table; ``statuses`` are those of the report that are shown. Raises Failure."""
-    points = read_points(report.experiment)
+    points, whys = read_points(report.experiment), explain_all(report.experiment, statuses)
     none: Mapping[str, str] = {}
     return [
-        Row(f"{label}:{status.number}", status, _name_ending(status), _explain(report.experiment, status),
+        Row(f"{label}:{status.number}", status, _name_ending(status), whys[status.number],
             points[status.number] if status.number < len(points) else none,
             read_progress(report.experiment, status) if status.state == RUNNING else None)
         for status in statuses
@@ -39,7 +40,7 @@ def read_facts(report: Report, statuses: Sequence[Status]) -> list[Facts]:
     repeats, written = _count_repeats(record), read_lines(experiment, "repeats.txt")
     profile = record.get("profile") if isinstance(record.get("profile"), dict) else {}
     support, device = (str((profile or {}).get(name) or "") for name in ("support", "device"))
-    tags = read_tags(record)
+    tags, whys = read_tags(record), explain_all(experiment, statuses)
     found = []
     for status in statuses:
         number = status.number
@@ -48,7 +49,7 @@ def read_facts(report: Report, statuses: Sequence[Status]) -> list[Facts]:
             experiment.directory, experiment.name, support, device, tags, repeat,
             _read_command(commands[number]) if number < len(commands) else (),
             points[number] if number < len(points) and _is_object(points[number]) else None,
-            _explain(experiment, status) or None,
+            whys[number] or None,
             read_progress(experiment, status) if status.state == RUNNING else None,
         ))  # fmt: skip
     return found
@@ -106,10 +107,6 @@ def _name_ending(status: Status) -> str:
         return signal.Signals(status.signal).name
     except ValueError:
         return f"SIG{status.signal}"
-
-
-def _explain(experiment: Experiment, status: Status) -> str:
-    return status.reason or ""
 
 
 def read_progress(experiment: Experiment, status: Status) -> Progress | None:

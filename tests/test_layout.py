@@ -16,8 +16,8 @@ LAYERS = {
     "pure": "draws durations evidence exclusion faults identity imports indices listing options points profile "
     "progress quoting ranges reasons report runs sampling script slurmstates states sweep sweepfile "
     "sweepwords values words",
-    "world": "catalog console document events experiment git guardian launch launches launching localruns making "
-    "planning process procfs programs request resuming rows schedulers.local schedulers.slurm "
+    "world": "catalog console document events experiment git guardian lastwords launch launches launching localruns "
+    "making planning process procfs programs request resuming rows schedulers.local schedulers.slurm "
     "schedulers.slurmqueue settled signals slurmruns sources status waiting watch",
     "commands": "commands.neuimport commands.neurun commands.neustat commands.neusweep",
     "start": "start",
