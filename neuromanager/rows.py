@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 from collections.abc import Mapping, Sequence
 
 from neuromanager.catalog import read_lines
-from neuromanager.events import read_events
 from neuromanager.experiment import Experiment
-from neuromanager.lastwords import explain_all
+from neuromanager.lastwords import explain_all, read_tail
+from neuromanager.localruns import read_trail
 from neuromanager.progress import Progress, parse_progress
 from neuromanager.quoting import parse_line
 from neuromanager.report import Facts, Row
 from neuromanager.states import RUNNING, Status
 from neuromanager.status import Report
 from neuromanager.values import parse_float, parse_integer, text_of
-
-TAIL_BYTES = 4096  # of a log: several drawings of a bar, and one read
 
 
 def read_rows(report: Report, statuses: Sequence[Status], label: str) -> list[Row]:
@@ -112,30 +109,13 @@ def _name_ending(status: Status) -> str:
 def read_progress(experiment: Experiment, status: Status) -> Progress | None:
     """From the end of what the attempt in progress has printed; None where there is no bar, or no log to read."""
     try:
-        started = [event.details for event in read_events(experiment, status.number) if event.word == "started"]
+        details = read_trail(experiment, status.number).begun
     except OSError:
-        started = []
-    details = started[-1] if started else {}
+        return None
     for stream in ("stderr", "stdout"):  # tqdm draws on stderr
         path = details.get(stream) or experiment.log(status.number, stream)
         before = details.get(f"{stream}_bytes", "")
-        progress = parse_progress(read_tail(path, int(before) if before.isdigit() else 0))
-        if progress:
+        if progress := parse_progress(read_tail(path, int(before) if before.isdecimal() else 0)):
             return progress
     return None
 
-
-def read_tail(path: str, begin: int = 0) -> str:
-    """The last 4 KB of a file, of what lies behind ``begin`` bytes; empty for one that cannot be read."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a profile may have named a pipe
-    except OSError:
-        return ""
-    try:
-        size = os.fstat(descriptor).st_size
-        start = max(begin, size - TAIL_BYTES)
-        return os.pread(descriptor, max(0, size - start), start).decode("utf-8", "replace")
-    except OSError:
-        return ""
-    finally:
-        os.close(descriptor)

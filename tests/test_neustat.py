@@ -16,7 +16,6 @@ import termios
 import time
 import unittest
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -24,8 +23,8 @@ import jsonschema
 from neuromanager.commands.neustat import make_parser
 from neuromanager.experiment import format_time
 from neuromanager.procfs import read_identity
-from neuromanager.states import STATES
-from neuromanager.watch import LONGEST_PAUSE_SECONDS, REDRAW_SECONDS, Pace
+from neuromanager.states import STATES, Status
+from neuromanager.watch import LONGEST_PAUSE_SECONDS, REDRAW_SECONDS, Pace, keep_known
 from tests.command import ROOT, Folder, Outcome, wait_until
 from tests.slurm import cluster
 
@@ -40,8 +39,8 @@ class Written:
                  repeats: int = 1, tags: Sequence[str] = (), age_seconds: float = 60) -> None:  # fmt: skip
         self.folder, self.name, self.place = folder, name, f"runs/{name}"
         self.asked = format_time(time.time() - age_seconds)
-        profile = {"support": scheduler, "device": "cpu", "scheduler": scheduler, "env": [], "resources": {}, "wrap": [],
-                   "variables": {}}  # fmt: skip
+        profile = {"support": scheduler, "device": "cpu", "scheduler": scheduler, "env": [], "resources": {},
+                   "wrap": [], "variables": {}}  # fmt: skip
         folder.write(f"{self.place}/commands.txt", "".join(f"./prog 'a b' {number}\n" for number in range(len(points))))
         if points[0] is not None:
             folder.write(f"{self.place}/params.txt",
@@ -114,7 +113,7 @@ class ExperimentsTest(unittest.TestCase):
     def test_none(self) -> None:
         folder = make_folder(self)
         for words, told in ((("neustat",), "no experiment in ./runs; neurun"), (("neustat", "--all"), "in any folder"),
-                            (("neustat", "--tag=x"), "tag x here"), (("neustat", "--json"), "no experiment")):  # fmt: skip
+                            (("neustat", "--tag=x"), "tag x here"), (("neustat", "--json"), "no experiment")):
             done = folder.run(*words)
             self.assertEqual((done.code, done.out, len(done.errors())), (0, b"", 1))
             self.assertIn(told, done.stderr)
@@ -134,7 +133,7 @@ class ExperimentsTest(unittest.TestCase):
         Written(here, "t-1", [None]).end(0)
         Written(there, "t-1", [None]).end(0)
         far = there.path / "runs/t-1"
-        here.write("state/neuromanager/experiments.jsonl", f"{json.dumps(str(far))}\n{json.dumps('/gone/runs/x')}\nnoise\n")
+        here.write("state/neuromanager/experiments.jsonl", f'{json.dumps(str(far))}\n"/gone/runs/x"\nnoise\n')
         self.assertEqual(len(here.run("neustat").lines()), 2)
         lines = here.run("neustat", "--all").lines()
         self.assertEqual([line.rpartition("  local/cpu")[0].strip() for line in lines[1:]],
@@ -148,19 +147,21 @@ class RunsTest(unittest.TestCase):
     def test_one_line_each(self) -> None:
         folder = make_folder(self)
         made = Written(folder, "t", ['{"lr": 0.10, "k": 4, "net": "a"}', '{"lr": 1e-3, "k": 4, "net": "b"}',
-                                     '{"lr": 1e-3, "k": 4}', '{"lr": 0.10, "k": 4}', '{"lr": 0.10, "k": 4}'])  # fmt: skip
+                                     '{"lr": 1e-3, "k": 4}', '{"lr": 0.10, "k": 4}', '{"lr": 0.10, "k": 4}'])
         made.end(0)
         made.end(1, "exit_code=3", 3)
         made.end(2, "signal=9", 2)
+        made.log(1, "stderr", "Traceback (most recent call last):\nValueError: bad\n")
         made.start(3)
         made.log(3, "stderr", BAR)
         lines = folder.run("neustat", "t").lines()
         self.assertEqual(re.split(" {2,}", lines[0]),
-                         ["RUN", "STATE", "EXIT", "ATTEMPT", "JOB", "NODE", "ELAPSED", "PARAMETERS", "WHY"])  # fmt: skip
+                         ["RUN", "STATE", "EXIT", "ATTEMPT", "JOB", "NODE", "ELAPSED", "PARAMETERS", "WHY"])
         cells = [re.split(" {2,}", line) for line in lines[1:]]
         node = os.uname().nodename
         self.assertEqual(cells[0], ["t:0", "COMPLETED", "0", "1", "-", node, "0:30", "lr=0.10", "net=a"])
-        self.assertEqual(cells[1][:9], ["t:1", "FAILED", "3", "1", "-", node, "0:03", "lr=1e-3", "net=b"])
+        self.assertEqual(cells[1], ["t:1", "FAILED", "3", "1", "-", node, "0:03", "lr=1e-3", "net=b",
+                                    "ValueError: bad"])  # fmt: skip
         self.assertEqual(cells[2][:9], ["t:2", "FAILED", "SIGKILL", "1", "-", node, "0:02", "lr=1e-3", "-"])
         self.assertEqual((cells[3][:4], cells[3][-1]), (["t:3", "RUNNING", "-", "1"], "45% 0:12 left"))
         self.assertEqual(cells[4][:4], ["t:4", "PENDING", "-", "0"])
@@ -172,7 +173,8 @@ class RunsTest(unittest.TestCase):
         made.end(3, "exit_code=1")
         Written(folder, "u", [None]).end(0)
         for words, expected in (
-            (["t:0,2-3"], ["t:0", "t:2", "t:3"]), (["runs/t/t_3", "u"], ["t:3", "u:0"]), (["t:0", "t:1"], ["t:0", "t:1"]),
+            (["t:0,2-3"], ["t:0", "t:2", "t:3"]), (["runs/t/t_3", "u"], ["t:3", "u:0"]),
+            (["t:0", "t:1"], ["t:0", "t:1"]),
             (["--state=failed", "t"], ["t:3"]), (["--state", "FAILED,COMPLETED"], ["t:0", "t:1", "t:2", "t:3", "u:0"]),
             (["t", "--state=TIMEOUT"], []), (["--", "t:1"], ["t:1"]),
         ):  # fmt: skip
@@ -193,7 +195,8 @@ class RunsTest(unittest.TestCase):
         os.mkfifo(folder.path / "runs/t/logs/t_2.stderr")  # nobody writes: must not wait for it
         whys = [line.split("  ")[-1].strip() for line in folder.run("neustat", "t").lines()[1:]]
         self.assertEqual(whys[:2], ["70%", "45% 0:12 left"])
-        self.assertEqual([line["progress"] for line in read_json(folder.run("neustat", "t", "--json"))], [0.7, 0.45, None])
+        lines = read_json(folder.run("neustat", "t", "--json"))
+        self.assertEqual([line["progress"] for line in lines], [0.7, 0.45, None])
 
     def test_cut_on_a_terminal_only(self) -> None:
         folder = make_folder(self)
@@ -219,11 +222,12 @@ class RunsTest(unittest.TestCase):
         first = lines[0]
         self.assertEqual(
             {name: first[name] for name in ("experiment", "name", "index", "attempt", "state", "exit_code", "signal",
-                                            "scheduler", "support", "device", "job", "started", "elapsed_seconds", "tags",
-                                            "command")},
+                                            "scheduler", "support", "device", "job", "started", "elapsed_seconds",
+                                            "tags", "command")},
             {"experiment": str(folder.path / "runs/t"), "name": "t", "index": 0, "attempt": 1, "state": "COMPLETED",
              "exit_code": 0, "signal": None, "scheduler": "local", "support": "local", "device": "cpu", "job": None,
-             "started": made.asked, "elapsed_seconds": 30, "tags": ["x"], "command": ["./prog", "a b", "0"]})  # fmt: skip
+             "started": made.asked, "elapsed_seconds": 30, "tags": ["x"],
+             "command": ["./prog", "a b", "0"]})  # fmt: skip
         self.assertEqual((lines[1]["signal"], lines[1]["reason"]), (15, "it was so"))
         folder.write("runs/t/repeats.txt", "5\n6\n7\n8\n")
         self.assertEqual([line["repeat"] for line in read_json(folder.run("neustat", "t:1-2", "--json"))], [6, 7])
@@ -266,7 +270,8 @@ class FaultsTest(unittest.TestCase):
         for words, told in (
             (["--state=FAILD"], "--state: 'FAILD': no such state; did you mean 'FAILED'?"),
             (["--state="], "no such state"), (["--state", "RUNNING,x,y"], "'Y': no such state"),
-            (["trian-1"], "did you mean 'train-1'?"), (["train-1:2"], "no run 2"), (["--jsn"], "did you mean '--json'?"),
+            (["trian-1"], "did you mean 'train-1'?"), (["train-1:2"], "no run 2"),
+            (["--jsn"], "did you mean '--json'?"),
             (["train-1", "--jsn"], "did you mean '--json'?"), (["--all", "train-1"], "name none with it"),
             (["--watch"], "on a terminal"), (["-w", "--json"], "exclude each other"), (["-w", "--check"], "exclude"),
             (["4711"], "no experiment here has this job"),
@@ -306,9 +311,9 @@ class FaultsTest(unittest.TestCase):
 class Terminal:
     """A command on a terminal of a given size."""
 
-    def __init__(self, folder: Folder, words: Sequence[str], rows: int = 12, columns: int = 80, **variables: str) -> None:
+    def __init__(self, folder: Folder, words: Sequence[str], **variables: str) -> None:
         self.master, slave = pty.openpty()
-        self.resize(rows, columns)
+        self.resize(12, 80)
         self.process = subprocess.Popen(
             words, cwd=folder.path, env={**folder.environment, "TERM": "xterm", **variables}, stdin=slave, stdout=slave,
             stderr=slave, preexec_fn=_take_terminal, close_fds=True,
@@ -324,19 +329,20 @@ class Terminal:
 
     def wait_for(self, text: str) -> None:
         """Until it has been drawn, since the last such wait."""
-        wait_until(lambda: self._read() or text in self.shown, f"{text!r} in {self.shown!r}")
+        wait_until(lambda: text in self._read(), f"{text!r} in {self.shown!r}")
         self.shown = self.shown.partition(text)[2]
 
-    def _read(self) -> None:
+    def _read(self) -> str:
         while select.select([self.master], [], [], 0)[0]:
             try:
                 data = os.read(self.master, 65536)
             except OSError:  # EIO: how Linux tells the end of a terminal
-                return
+                break
             self.shown += data.decode("utf-8", "replace")
+        return self.shown
 
     def read_to_end(self) -> str:
-        wait_until(lambda: self._read() or self.process.poll() is not None, "its end")
+        wait_until(lambda: (self._read(), self.process.poll() is not None)[1], "its end")
         self._read()
         os.close(self.master)
         return self.shown
@@ -395,6 +401,15 @@ class WatchTest(unittest.TestCase):
         terminal = Terminal(folder, ["neustat", "-w", "nonesuch"])
         self.assertNotIn("\x1b[", terminal.read_to_end())
 
+    def test_answers_are_kept_between_questions(self) -> None:
+        """Unless the run recorded its end since, or was launched again."""
+        silent = Status(0, "UNKNOWN", True, reason="the scheduler was not asked", scheduler="slurm", token="a")
+        running, ended = silent._replace(state="RUNNING", reason=None), silent._replace(state="COMPLETED", open=False)
+        again, here = silent._replace(token="b"), silent._replace(scheduler="local")
+        for fresh, known, shown in ((silent, running, running), (ended, running, ended), (again, running, again),
+                                    (silent, None, silent), (here, running, here)):  # fmt: skip
+            self.assertEqual(keep_known(fresh, known), shown)
+
     def test_the_scheduler_is_asked_ever_more_seldom(self) -> None:
         pace, asked = Pace(), []
         for tick in range(0, 3000):
@@ -443,7 +458,8 @@ class SlurmTest(unittest.TestCase):
         self.wait_for_states([*["RUNNING"] * 3, *["PENDING"] * 2])
         self.questions()
         table = self.folder.run("neustat")
-        self.assertEqual([line.split()[2:7] for line in table.lines()[1:]], [list("30300"), list("20020")], table.stdout)
+        counts = [line.split()[2:7] for line in table.lines()[1:]]
+        self.assertEqual(counts, [list("30300"), list("20020")], table.stdout)
         self.assertEqual(self.questions(), ["squeue"], "one question for all experiments")
         lines = self.folder.run("neustat", "w", "h").lines()
         self.assertRegex(lines[1], r"\Aw:0  RUNNING +- +1 +\d+_0 +n\d +\d:\d\d\Z")
@@ -454,7 +470,8 @@ class SlurmTest(unittest.TestCase):
         self.assertEqual(self.folder.run("neustat", "w:0", "--check").code, 0)
         self.assertEqual(self.folder.run("neustat", "w", "--check").code, 1)
         self.questions()
-        self.assertEqual([line["exit_code"] for line in read_json(self.folder.run("neustat", "w", "--json"))], [0, 1, 2])
+        ended = read_json(self.folder.run("neustat", "w", "--json"))
+        self.assertEqual([line["exit_code"] for line in ended], [0, 1, 2])
         self.assertEqual(self.questions(), [], "what is settled is asked of nobody")
         self.folder.run("scancel", "--user", "root", "--state=PENDING")
         self.wait_for_states(["COMPLETED", "FAILED", "FAILED", "CANCELLED", "CANCELLED"])
@@ -462,11 +479,26 @@ class SlurmTest(unittest.TestCase):
         self.states()
         self.assertEqual(self.questions(), [])
 
+    def test_a_queue_that_has_forgotten(self) -> None:
+        """Then accounting is asked, once for all experiments as well."""
+        for name in ("a", "b"):
+            held = self.folder.run("neurun", "--runs=2", f"--name={name}", "-r", "hold", "slurm", "gpu", "./wait.sh")
+            self.assertEqual(held.code, 0, held.stderr)
+            job = re.findall(r"job (\d+)", held.stderr)[-1]
+            self.assertEqual(self.folder.run("scancel", job).code, 0)
+        self.folder.bash("counting/squeue", f'echo squeue >> "{self.folder.path}/asked"')
+        calls = 0
+        while self.states() != ["CANCELLED"] * 4:  # sacct may lag up to 5 s behind
+            calls += 1
+            self.assertLess(calls, 200)
+        self.assertEqual(self.questions(), ["squeue", "sacct"] * (calls + 1))
+
     def test_a_controller_that_does_not_answer(self) -> None:
         self.assertEqual(self.folder.run("neurun", "--name=w", "slurm", "gpu", "./wait.sh").code, 0)
         self.wait_for_states(["RUNNING"])
         (self.folder.path / "counting/squeue").write_text(
-            "#!/bin/sh\necho 'slurm_load_jobs error: Unable to contact slurm controller' >&2\nexit 1\n", encoding="utf-8")
+            "#!/bin/sh\necho 'slurm_load_jobs error: Unable to contact slurm controller' >&2\nexit 1\n",
+            encoding="utf-8")
         done = self.folder.run("neustat", "w", "--json")
         (line,) = read_json(done)
         self.assertEqual((done.code, line["state"], line["open"]), (0, "UNKNOWN", True))

@@ -25,7 +25,8 @@ FORMS = {
 class ProgressTest(unittest.TestCase):
     def test_forms(self) -> None:
         for text, expected in FORMS.items():
-            for before, after in (("", ""), ("loss 0.3\n\r", ""), ("", "\r\n"), ("\r 1%|  | 1/100 [00:00<00:01]\r", "")):
+            earlier = "\r 1%|  | 1/100 [00:00<00:01]\r"
+            for before, after in (("", ""), ("loss 0.3\n\r", ""), ("", "\r\n"), (earlier, "")):
                 with self.subTest(text=text, before=before):
                     found = parse_progress(before + text + after)
                     if expected is None and "%" in before:

@@ -103,7 +103,8 @@ class RowsTest(unittest.TestCase):
         ])  # fmt: skip
 
     def test_without_parameters(self) -> None:
-        lines = list(render_rows([Row("t:0", Status(0, FAILED, attempt=2), "3", "ValueError: x", {"lr": "1"})], 30, NOW))
+        row = Row("t:0", Status(0, FAILED, attempt=2), "3", "ValueError: x", {"lr": "1"})
+        lines = list(render_rows([row], 30, NOW))
         self.assertEqual(lines, ["RUN  STATE   EXIT  ATTEMPT ...", "t:0  FAILED  3     2       ..."])
         self.assertEqual(list(render_rows([], None, NOW)),
                          ["RUN  STATE  EXIT  ATTEMPT  JOB  NODE  ELAPSED  WHY"])  # fmt: skip
@@ -123,7 +124,8 @@ class RowsTest(unittest.TestCase):
 
     def test_cut(self) -> None:
         for line, width, expected in (("abcdef", 6, "abcdef"), ("abcdefg", 6, "abc..."), ("模型模型", 8, "模型模型"),
-                                      ("模型模型", 7, "模型..."), ("模型模型", 6, "模..."), ("abcd", 2, "..")):  # fmt: skip
+                                      ("模型模型", 7, "模型..."),
+                                      ("模型模型", 6, "模..."), ("abcd", 2, "..")):  # fmt: skip
             self.assertEqual(cut(line, width), expected)
 
     def test_varying(self) -> None:
@@ -137,7 +139,8 @@ class RowsTest(unittest.TestCase):
 
 class JsonTest(unittest.TestCase):
     def test_line(self) -> None:
-        facts = Facts("/d/runs/t", "t", "local", "cpu", ["x"], 1, ["python", "é"], '{"lr": 1e-4}', "why", Progress(0.5, None))
+        facts = Facts("/d/runs/t", "t", "local", "cpu", ["x"], 1, ["python", "é"], '{"lr": 1e-4}', "why",
+                      Progress(0.5, None))  # fmt: skip
         line = render_run(facts, ended(3, FAILED, 9)._replace(exit_code=3), NOW)
         value = json.loads(line)
         self.assertIn('"point": {"lr": 1e-4}', line)
