@@ -127,6 +127,14 @@ class QueueTest(QueueCase):
         self.answer("squeue", queued("20", "CANCELLED", "b" * 12))
         self.assert_state(self.read(experiment)[0], CANCELLED, False, "before it started")
 
+    def test_elements_that_squeue_cuts_off_are_not_gone(self) -> None:
+        experiment = self.make(3)
+        self.launch(experiment, "a" * 12, range(3), "10")
+        self.answer("squeue", queued("10_0", "RUNNING", "a" * 12), queued("10_[1...", "PENDING", "a" * 12))
+        found = self.read(experiment)
+        self.assert_state(found[0], RUNNING, True)
+        self.assert_state(found[2], UNKNOWN, True, "does not name all elements")
+
     def test_a_mapped_launch(self) -> None:
         """Element e of the job is line e+1 of a file; Slurm's own messages are in a log of the job's."""
         experiment = self.make(10)
