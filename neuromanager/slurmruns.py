@@ -99,6 +99,7 @@ class _Queue:
 
     def __init__(self, queue: Rows) -> None:
         self.failure = queue.failure
+        self.unclear = queue.unclear
         self.rows = {(row.job, row.element): row for row in queue.rows}
         self.samples = {row.job: row for row in queue.rows}
         self.tokens: dict[str, str] = {}
@@ -245,6 +246,8 @@ def _judge(case: Case, queue: _Queue, accounted: Row | None, siblings: bool) -> 
         return show_end(base, case.ours, verdict, _read_evidence(case), resources)
     if queue.failure:
         return base._replace(reason=queue.failure)
+    if case.job in queue.unclear:
+        return base._replace(reason="squeue does not name all elements of its job")
     if _owner(case.experiment) != os.geteuid() and os.geteuid() != 0:
         return base._replace(reason="it is another user's, whose jobs Slurm may not show you")
     status = show_trace(base, case.ours, _read_evidence(case), resources)

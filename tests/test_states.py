@@ -61,6 +61,11 @@ class ParseTest(unittest.TestCase):
         (row,) = parse_squeue(answered(line)).rows
         self.assertEqual(row.comment, f"one{SEPARATOR}two neu:abc")
 
+    def test_squeue_that_cuts_off(self) -> None:
+        rest = "None|N/A|N/A|N/A||x|/tmp|"
+        found = parse_squeue(answered(f"9_[1-5,...|PENDING|{rest}\n8_1|RUNNING|{rest}\n"))
+        self.assertEqual((found.unclear, [row.number for row in found.rows]), ({"9"}, ["8_1"]))
+
     def test_squeue_that_fails(self) -> None:
         forgotten = parse_squeue(Answer(1, "", "slurm_load_jobs error: Invalid job id specified\n"))
         self.assertEqual((list(forgotten.rows), forgotten.failure), ([], None))
@@ -86,8 +91,9 @@ class ParseTest(unittest.TestCase):
 
     def test_elements(self) -> None:
         for text, elements in (
-            ("1080", [None]), ("1080_5", [5]), ("1080_[5-7,9%4]", [5, 6, 7, 9]), ("1080_[0-6:3]", [0, 3, 6]),
-            ("1080_[7]", [7]), ("1080+1", []), ("", []), ("1080_[5-9...", []),
+            ("1080", [None]), ("1080_5", [5]), ("1080_[7]", [7]), ("1080_[5-7,9%4]", [5, 6, 7, 9]),
+            ("1080_[0-6:3]", [0, 3, 6]), ("1080_[1-7:2]", [1, 3, 5, 7]), ("1080+1", []), ("", []),
+            ("1080_[5-9...", []), ("1080_[5-]", []), ("1080_[5,]", []),
         ):  # fmt: skip
             self.assertEqual(expand_elements(text), elements, text)
 
@@ -158,7 +164,8 @@ class ReasonsTest(unittest.TestCase):
             ("QOSMaxJobsPerUserLimit", "waits for a limit of the QOS"),
             ("AssocGrpCPUMinutesLimit", "waits for a limit of the account"),
             ("QOSMaxWallDurationPerJobLimit", "more than the QOS allows a job"),
-            ("ReqNodeNotAvail, UnavailableNodes:n[1-3]", "is not available"),
+            ("ReqNodeNotAvail, UnavailableNodes:n[1-3]", "is not available"), ("MaxCpuPerAccount", "of the account"),
+            ("Nodes required for job are DOWN, DRAINED or reserved for jobs in higher priority partitions", "drained"),
         ):  # fmt: skip
             self.assertIn(sentence, describe_reason(word), word)
             self.assertTrue(describe_reason(word).endswith(f"({word})"), word)
