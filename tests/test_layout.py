@@ -16,9 +16,10 @@ LAYERS = {
     "pure": "draws durations evidence exclusion faults identity imports indices listing options points profile "
     "progress quoting ranges reasons report runs sampling script slurmstates states sweep sweepfile "
     "sweepwords values words",
-    "world": "catalog console document events experiment git guardian lastwords launch launches launching localruns "
-    "making planning process procfs programs request resuming rows schedulers.local schedulers.slurm "
-    "schedulers.slurmqueue settled signals slurmruns sources status waiting watch",
+    "world": "cancellations catalog console copying document events experiment git keeper lastwords launch launches "
+    "launching localruns making orphans planning pool process procfs programs request resuming rows "
+    "schedulers.local schedulers.record schedulers.slurm schedulers.slurmqueue settled signals slots "
+    "slurmruns sources status waiting watch",
     "commands": "commands.neuimport commands.neurun commands.neustat commands.neusweep",
     "start": "start",
 }

@@ -386,12 +386,11 @@ class FakeSlurm(Contract):
         self.assertIn("neurun: error: sbatch did not answer within 0.5 seconds\n", answer.stderr)
         self.assertTrue((self.folder / "runs/faulty/run.sh").exists())
 
-    def test_a_lost_answer_is_no_refusal(self) -> None:
+    def test_a_lost_answer_is_found_again(self) -> None:
         answer = self.submit(FAKE_SLURM_FAULT="timeout")
-        self.assertEqual((answer.stdout, answer.code), ("", 111))
-        self.assertIn("it is not known whether Slurm has the job", answer.stderr)
-        self.wait_for(self.folder / "runs/faulty/faulty_0/events.txt")  # it had
-
+        self.assertEqual((answer.stdout, answer.code), ("runs/faulty\n", 0), answer.stderr)
+        self.assertIn("sbatch failed (1); its answer was lost, and Slurm has it as job 1\n", answer.stderr)
+        self.assertEqual(self.job_of("faulty"), "1")
 
 
 del Contract  # unittest is to find its tests only where there is a Slurm
