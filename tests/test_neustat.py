@@ -238,7 +238,7 @@ class RunsTest(unittest.TestCase):
         self.assertEqual(SCHEMA["properties"]["state"]["enum"], list(STATES))
 
     def test_nothing_is_changed(self) -> None:
-        """But for the cache, which may be deleted; and a folder that cannot be written does no harm."""
+        """But for the cache, which may be deleted."""
         folder = make_folder(self)
         made = Written(folder, "t", [None] * 3)
         made.end(0)
