@@ -15,9 +15,10 @@ PACKAGE = ROOT / "neuromanager"
 LAYERS = {
     "pure": "draws durations exclusion faults imports indices listing options points profile quoting ranges runs "
     "sampling script states sweep sweepfile sweepwords values words",
-    "world": "catalog console document events experiment git guardian launch launches process procfs programs "
-    "schedulers.local schedulers.slurm signals sources status waiting",
-    "commands": "commands.neuimport commands.neurun commands.neusweep",
+    "world": "catalog console document events experiment git guardian launch launches localruns process procfs "
+    "programs schedulers.local schedulers.localcancel schedulers.slurm schedulers.slurmcancel settled signals sources "
+    "status waiting",
+    "commands": "commands.neucancel commands.neuimport commands.neurun commands.neusweep commands.neuwait",
     "start": "start",
 }
 ORDER = list(LAYERS)
