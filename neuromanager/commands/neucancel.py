@@ -181,19 +181,20 @@ def _cancel_here(reports: Sequence[Report], wish: Wish) -> tuple[dict[str, list[
 
 
 def _look_again(report: Report, meant: Sequence[Status], wish: Wish) -> list[Status]:
-    """Those that are to be ended, after cancelled.txt was written: some that waited may have started meanwhile."""
-    waiting = {status.number for status in meant if status.state == PENDING}
-    if not waiting:
+    """Those that are to be ended, after cancelled.txt was written: meanwhile some may have started, others ended."""
+    doubtful = {status.number for status in meant
+                if status.state == PENDING or localcancel.find_group(status) is None}  # fmt: skip
+    if not doubtful:
         return list(meant)
     time.sleep(_START_SECONDS)
-    selected = Selected(report.experiment, tuple(sorted(waiting)))
+    selected = Selected(report.experiment, tuple(sorted(doubtful)))
     fresh = {status.number: status for status in read_reports([selected], os.environ, _tell, ask=False)[0].statuses}
     found = []
     for status in meant:
         now = fresh.get(status.number, status)
-        if now.attempt == status.attempt:  # not started: cancelled by that line alone
+        if status.state == PENDING and now.attempt == status.attempt:  # not started: that line alone cancels it
             found.append(status)
-        elif now.state == RUNNING and wish.state is None:
+        elif now.state == RUNNING and wish.state != PENDING:
             found.append(now)
     return found
 

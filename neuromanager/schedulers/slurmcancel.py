@@ -50,12 +50,15 @@ def parse_cancellation(answer: Answer) -> tuple[str, ...]:
         return (f"scancel did not answer within {_PATIENCE_SECONDS:g} seconds",)
     if answer.exit_code == 0:
         return ()
-    how = f"signal {-answer.exit_code} ended scancel" if answer.exit_code < 0 else f"scancel failed ({answer.exit_code})"
+    code = answer.exit_code
+    how = f"signal {-code} ended scancel" if code < 0 else f"scancel failed ({code})"
     said = [line for line in (answer.stderr + "\n" + answer.stdout).split("\n") if line.strip()]
     return (how, *(f"scancel said: {line}" for line in said))
 
 
-def cancel(targets: Mapping[str, Sequence[int] | None], signal: int | None, environ: Mapping[str, str]) -> tuple[str, ...]:
+def cancel(
+    targets: Mapping[str, Sequence[int] | None], signal: int | None, environ: Mapping[str, str]
+) -> tuple[str, ...]:
     """Cancels, or sends the signal; returns the faults. After a fault nothing more is asked for."""
     for words in cancel_words(targets, signal):
         try:
