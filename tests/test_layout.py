@@ -13,11 +13,12 @@ PACKAGE = ROOT / "neuromanager"
 # Every module of the package has its layer here; what it imports of the package lies in its own layer or below.
 # The exceptions are in the tests: commands never import each other.
 LAYERS = {
-    "pure": "draws durations evidence exclusion faults imports indices listing options points profile quoting ranges "
-    "reasons runs sampling script slurmstates states sweep sweepfile sweepwords values words",
-    "world": "catalog console document events experiment git guardian launch launches localruns process procfs "
-    "programs schedulers.local schedulers.localcancel schedulers.slurm schedulers.slurmcancel "
-    "schedulers.slurmqueue settled signals slurmruns sources status waiting",
+    "pure": "draws durations evidence exclusion faults identity imports indices listing options points profile "
+    "quoting ranges reasons runs sampling script slurmstates states sweep sweepfile sweepwords values words",
+    "world": "catalog console document events experiment git guardian launch launches launching localruns making "
+    "planning process procfs programs request resuming schedulers.local schedulers.localcancel "
+    "schedulers.slurm schedulers.slurmcancel schedulers.slurmqueue settled signals slurmruns sources status "
+    "waiting",
     "commands": "commands.neucancel commands.neuimport commands.neurun commands.neusweep commands.neuwait",
     "start": "start",
 }
