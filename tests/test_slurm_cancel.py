@@ -83,6 +83,16 @@ class CancelTest(SlurmCase):
         self.assertEqual(self.neu("neucancel", "scattered:6").stdout, "scattered:6\n")
         self.assertEqual(self.cancelling()[1:], [f"scancel {job}_3"])
 
+    def test_every_second_run_of_many(self) -> None:
+        """squeue calls what is left 1-999:2, and ``--array`` of it would leave out the last."""
+        experiment, _ = self.submit("second", 1000, hold=None)
+        even, odd = range(0, 1000, 2), range(1, 1000, 2)
+        outcome = self.neu("neucancel", "second:" + ",".join(map(str, even)))
+        self.assertEqual(outcome.stdout, "second:" + ",".join(map(str, even)) + "\n")
+        left = [status.number for status in self.read_here(experiment) if status.state == "PENDING"]
+        self.assertEqual(left, list(odd))
+        self.assertEqual(self.neu("neucancel", "second").stdout, "second:" + ",".join(map(str, odd)) + "\n")
+
     def test_a_signal_reaches_the_program(self) -> None:
         experiment, job = self.submit("usr", 3)
         lone, _ = self.submit("lone", 1)
