@@ -14,7 +14,7 @@ from neuromanager import launching
 from neuromanager.experiment import Experiment
 from neuromanager.launches import held_lock
 from neuromanager.profile import Profile
-from tests.command import Folder, Outcome
+from tests.command import ROOT, Folder, Outcome
 from tests.slurm import cluster
 from tests.test_status import StatusCase
 
@@ -54,7 +54,7 @@ class LaunchedCase(StatusCase):
 
 
 class SlurmCase(LaunchedCase):
-    """On the real Slurm. A run ends when the file ``go`` is in its directory, with the exit code in it."""
+    """On a real Slurm. A run ends when the file ``go`` is in its directory, with the exit code in it."""
 
     PROGRAM = """#!/bin/bash
 trap 'echo USR1 >> "$NEU_RUN_DIR/got"' USR1
@@ -65,10 +65,14 @@ exit "$(cat "$NEU_RUN_DIR/go")"
 
     def setUp(self) -> None:
         super().setUp()
-        self.bed = cluster.require(self)
-        self.environ.update(self.bed.environment)
+        self.prepare()
         self.files.program("program", self.PROGRAM)
         self.addCleanup(self.take_away_jobs)
+
+    def prepare(self) -> None:
+        """Puts a Slurm on PATH."""
+        self.bed = cluster.require(self)
+        self.environ.update(self.bed.environment)
 
     def take_away_jobs(self) -> None:
         for path in self.folder.glob("runs/*/jobs.jsonl"):
@@ -110,7 +114,7 @@ exit "$(cat "$NEU_RUN_DIR/go")"
     def count_calls(self, *programs: str) -> Path:
         """A file to which each call of those programs adds a line, from here on."""
         calls = self.folder / "calls"
-        path = self.files.environment["PATH"]
+        path = self.environ.get("PATH", self.files.environment["PATH"])
         for program in programs:
             real = shutil.which(program, path=path)
             text = f'#!/bin/sh\necho "{program} $*" >> "{calls}"\nexec {real} "$@"\n'
@@ -118,3 +122,12 @@ exit "$(cat "$NEU_RUN_DIR/go")"
         self.environ["PATH"] = f"{self.folder}/counting:{path}"
         calls.touch()
         return calls
+
+
+class FakeSlurmCase(SlurmCase):
+    """On the fake Slurm, where there is no real one."""
+
+    def prepare(self) -> None:
+        (self.folder / "slurm").mkdir()
+        self.environ["PATH"] = f"{ROOT}/tests/fake:{self.files.environment['PATH']}"
+        self.environ["FAKE_SLURM_DIR"] = str(self.folder / "slurm")

@@ -1,4 +1,4 @@
-"""neucancel and neuwait on the real Slurm."""
+"""neucancel and neuwait on the real Slurm, and neucancel on the fake one too."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from neuromanager.experiment import Experiment
 from neuromanager.states import Status
 from neuromanager.status import read_reports
 from tests.command import finish, wait_until
-from tests.launched import SlurmCase
+from tests.launched import FakeSlurmCase, SlurmCase
 
 
-class CancelTest(SlurmCase):
+class Held(SlurmCase):
+    """What a fake Slurm can show too: jobs that wait."""
+
     def cancelling(self) -> list[str]:
         """The calls of scancel so far."""
         return [line for line in (self.folder / "calls").read_text().splitlines() if line.startswith("scancel ")]
@@ -37,28 +39,6 @@ class CancelTest(SlurmCase):
         again = self.neu("neucancel", "held")
         self.assertEqual((again.code, again.stdout), (0, ""))
         self.assertEqual(again.stderr, "neucancel: held: nothing to cancel: 8 runs: 0 completed, 8 CANCELLED\n")
-
-    def test_what_runs_and_half_an_array(self) -> None:
-        experiment, job = self.submit("half", 4)
-        wait_until(lambda: all(self.is_up(experiment, number) for number in range(4)), "four runs", 60)
-        outcome = self.neu("neucancel", f"{job}_0", "half:2")
-        self.assertEqual((outcome.code, outcome.stdout, outcome.stderr), (0, "half:0,2\n", ""))
-        for number in (1, 3):
-            self.end(experiment, number)
-        outcome = self.neu("neuwait", "half")
-        self.assertEqual((outcome.code, outcome.stdout), (123, ""))
-        self.assertEqual(outcome.stderr, "neuwait: half: 4 runs: 2 completed, 2 CANCELLED\n")
-
-    def test_only_what_waits_of_a_job_of_which_some_run(self) -> None:
-        experiment, job = self.submit("some", 2)
-        wait_until(lambda: self.is_up(experiment, 0) and self.is_up(experiment, 1), "two runs", 60)
-        _, held = self.submit("held", 3, hold=None)
-        self.count_calls("scancel")
-        outcome = self.neu("neucancel", "--state", "PENDING", "some", "held")
-        self.assertEqual((outcome.code, outcome.stdout), (0, "held:0-2\n"))
-        self.assertEqual(outcome.stderr, "neucancel: some: no run is PENDING: 2 runs: 0 completed, 2 RUNNING\n")
-        self.assertEqual(self.cancelling(), [f"scancel {held}"])
-        self.assertEqual(set(self.queue(job).values()), {"RUNNING"})
 
     def test_one_call_for_many_jobs(self) -> None:
         _, one = self.submit("one", 3, hold=None)
@@ -93,21 +73,6 @@ class CancelTest(SlurmCase):
         self.assertEqual(left, list(odd))
         self.assertEqual(self.neu("neucancel", "second").stdout, "second:" + ",".join(map(str, odd)) + "\n")
 
-    def test_a_signal_reaches_the_program(self) -> None:
-        experiment, job = self.submit("usr", 3)
-        lone, _ = self.submit("lone", 1)
-        ups = [(experiment, 0), (experiment, 1), (experiment, 2), (lone, 0)]
-        wait_until(lambda: all(self.is_up(*each) for each in ups), "four runs", 60)
-        outcome = self.neu("neucancel", "--signal", "USR1", "usr:0-1", "lone")
-        self.assertEqual((outcome.code, outcome.stdout, outcome.stderr), (0, "usr:0-1\nlone:0\n", ""))
-        got = [Path(each.run_directory(number), "got") for each, number in ups]
-        wait_until(lambda: got[0].exists() and got[1].exists() and got[3].exists(), "the signal", 20)
-        self.assertFalse(got[2].exists())
-        self.assertEqual(set(self.queue(job).values()), {"RUNNING"})
-        for each, number in ups:
-            self.end(each, number)
-        self.assertEqual(self.neu("neuwait", "usr", "lone").code, 0)  # a signal alone ends nothing
-
     def test_no_signal_for_what_waits(self) -> None:
         _, job = self.submit("held", 2, hold=None)
         self.count_calls("scancel")
@@ -138,23 +103,10 @@ class CancelTest(SlurmCase):
         self.assertEqual(self.cancelling(), [])
         self.assertEqual(self.queue(theirs), {theirs: "PENDING"})
 
-    def test_a_controller_that_is_away(self) -> None:
-        _, job = self.submit("away", 2, hold=None)
-        self.count_calls("scancel")
-        self.bed.freeze()
-        try:
-            outcome = self.neu("neucancel", "away")
-        finally:
-            self.bed.thaw()
-        self.assertEqual((outcome.code, outcome.stdout), (111, ""))
-        self.assertIn("neucancel: error: away:0-1: not cancelled: squeue", outcome.stderr)
-        self.assertEqual(self.cancelling(), [])
-        wait_until(lambda: set(self.queue(job).values()) == {"PENDING"}, "the controller's answer", 30)
-
     def test_scancel_fails(self) -> None:
         experiment, job = self.submit("fails", 2, hold=None)
         self.files.bash("bin/scancel", 'echo "scancel: error: Unable to contact slurm controller" >&2; exit 1')
-        path = self.files.environment["PATH"]
+        path = self.environ.get("PATH", self.files.environment["PATH"])
         outcome = self.neu("neucancel", "fails", PATH=f"{self.folder}/bin:{path}")
         self.assertEqual((outcome.code, outcome.stdout), (111, ""))
         self.assertEqual(outcome.errors(), [
@@ -185,6 +137,71 @@ class CancelTest(SlurmCase):
         environ = {**self.files.environment, **self.environ}
         (report,) = read_reports([Selected(experiment, None)], environ, self.told.append)
         return report.statuses
+
+
+class CancelTest(Held):
+    def test_what_runs_and_half_an_array(self) -> None:
+        experiment, job = self.submit("half", 4)
+        wait_until(lambda: all(self.is_up(experiment, number) for number in range(4)), "four runs", 60)
+        outcome = self.neu("neucancel", f"{job}_0", "half:2")
+        self.assertEqual((outcome.code, outcome.stdout, outcome.stderr), (0, "half:0,2\n", ""))
+        for number in (1, 3):
+            self.end(experiment, number)
+        outcome = self.neu("neuwait", "half")
+        self.assertEqual((outcome.code, outcome.stdout), (123, ""))
+        self.assertEqual(outcome.stderr, "neuwait: half: 4 runs: 2 completed, 2 CANCELLED\n")
+
+    def test_only_what_waits_of_a_job_of_which_some_run(self) -> None:
+        experiment, job = self.submit("some", 2)
+        wait_until(lambda: self.is_up(experiment, 0) and self.is_up(experiment, 1), "two runs", 60)
+        _, held = self.submit("held", 3, hold=None)
+        self.count_calls("scancel")
+        outcome = self.neu("neucancel", "--state", "PENDING", "some", "held")
+        self.assertEqual((outcome.code, outcome.stdout), (0, "held:0-2\n"))
+        self.assertEqual(outcome.stderr, "neucancel: some: no run is PENDING: 2 runs: 0 completed, 2 RUNNING\n")
+        self.assertEqual(self.cancelling(), [f"scancel {held}"])
+        self.assertEqual(set(self.queue(job).values()), {"RUNNING"})
+
+    def test_a_signal_reaches_the_program(self) -> None:
+        experiment, job = self.submit("usr", 3)
+        lone, _ = self.submit("lone", 1)
+        ups = [(experiment, 0), (experiment, 1), (experiment, 2), (lone, 0)]
+        wait_until(lambda: all(self.is_up(*each) for each in ups), "four runs", 60)
+        outcome = self.neu("neucancel", "--signal", "USR1", "usr:0-1", "lone")
+        self.assertEqual((outcome.code, outcome.stdout, outcome.stderr), (0, "usr:0-1\nlone:0\n", ""))
+        got = [Path(each.run_directory(number), "got") for each, number in ups]
+        wait_until(lambda: got[0].exists() and got[1].exists() and got[3].exists(), "the signal", 20)
+        self.assertFalse(got[2].exists())
+        self.assertEqual(set(self.queue(job).values()), {"RUNNING"})
+        for each, number in ups:
+            self.end(each, number)
+        self.assertEqual(self.neu("neuwait", "usr", "lone").code, 0)  # a signal alone ends nothing
+
+    def test_a_controller_that_is_away(self) -> None:
+        _, job = self.submit("away", 2, hold=None)
+        self.count_calls("scancel")
+        self.bed.freeze()
+        try:
+            outcome = self.neu("neucancel", "away")
+        finally:
+            self.bed.thaw()
+        self.assertEqual((outcome.code, outcome.stdout), (111, ""))
+        self.assertIn("neucancel: error: away:0-1: not cancelled: squeue", outcome.stderr)
+        self.assertEqual(self.cancelling(), [])
+        wait_until(lambda: set(self.queue(job).values()) == {"PENDING"}, "the controller's answer", 30)
+
+
+class FakeCancelTest(FakeSlurmCase, Held):
+    def test_a_controller_that_is_down(self) -> None:
+        self.submit("away", 2, hold=None)
+        self.count_calls("scancel")
+        outcome = self.neu("neucancel", "away", FAKE_SLURM_FAULT="down")
+        self.assertEqual((outcome.code, outcome.stdout), (111, ""))
+        self.assertIn("neucancel: error: away:0-1: not cancelled: squeue failed (1)", outcome.stderr)
+        self.assertEqual(self.cancelling(), [])
+
+
+del Held  # unittest is to find its tests only where there is a Slurm
 
 
 class WaitTest(SlurmCase):
