@@ -7,7 +7,10 @@ if [[ -z ${FAKE_SLURM_FAULT-} && -e $FAKE_SLURM_DIR/fault ]]; then
     read -r FAKE_SLURM_FAULT <"$FAKE_SLURM_DIR/fault" || true
     export FAKE_SLURM_FAULT
 fi
+# shellcheck disable=SC2034  # for who includes this, as the next one
 fault=${FAKE_SLURM_FAULT-}
+# shellcheck disable=SC2034
+readonly no_contact='Unable to contact slurm controller (connect failure)'
 
 # log_call PROGRAM WORD...: one JSON list, without starting a process.
 log_call() {
@@ -31,8 +34,6 @@ fail() {
     printf '%s\n' "$@" >&2
     exit "$code"
 }
-
-readonly no_contact='Unable to contact slurm controller (connect failure)'
 
 # run_python MODULE WORD...: tests.fake.MODULE's main(), found by this file's place; no setting of the user's reaches it.
 run_python() {

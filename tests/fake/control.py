@@ -65,14 +65,25 @@ def scancel(words: list[str]) -> int:
         for row in rows:
             cancel(row, row.job in whole)
         return 0
-    running_rows = [row for row in rows if row.entry["state"] == "RUNNING"]
-    for row in running_rows:
-        send(row, number, options)
+    return signal_rows(rows, number, options, selectors)
+
+
+def signal_rows(rows: list[Row], number: int, options: dict[str, str],
+                selectors: list[tuple[str, int, list[int] | None]]) -> int:  # fmt: skip
+    """As scancel.c has it: what waits may begin soon, so it is tried again and again, for a minute and a half."""
+    for row in rows:
+        if row.entry["state"] == "RUNNING":
+            send(row, number, options)
+    if "state" in options:
+        return 0
     missed = [word for word, job, indices in selectors if not any(is_selected(row, job, indices) for row in rows)]
-    missed += [word for word, job, indices in selectors
-               if word not in missed and not any(is_selected(row, job, indices) for row in running_rows)]  # fmt: skip
     for word in missed:
         print(f"scancel: error: Kill job error on job id {word}: {INVALID}", file=sys.stderr)
+    if any(row.entry["state"] == "PENDING" for row in rows):
+        for attempt in range(10):
+            time.sleep(5 + attempt)
+        print("scancel: error: Kill job error on job id: Job is pending execution", file=sys.stderr)
+        return 1
     return 1 if missed else 0
 
 
@@ -158,7 +169,8 @@ def _control(verb: str, selector: str) -> int:
             if is_selected(row, job, indices) and {"hold": hold, "release": release, "requeue": requeue}[verb](row):
                 again.append(row.number)
     if again and os.path.exists(jobs.path_of(rows[0].job, "json")):
-        running.leave_behind(lambda: rows[0].job, again)
+        delay_seconds = running.REQUEUE_SECONDS if verb == "requeue" else 0
+        running.leave_behind(lambda: rows[0].job, again, delay_seconds)
     return 0
 
 

@@ -55,7 +55,7 @@ class Element(NamedTuple):
         }  # fmt: skip
 
 
-def leave_behind(take: Callable[[], int], numbers: Iterable[int]) -> int:
+def leave_behind(take: Callable[[], int], numbers: Iterable[int], delay_seconds: float = 0) -> int:
     """Have a process of its own session take a job, and run those elements of it. Returns the job's number."""
     sys.stdout.flush()
     answer, tell = os.pipe()
@@ -79,9 +79,10 @@ def leave_behind(take: Callable[[], int], numbers: Iterable[int]) -> int:
         signal.signal(signal.SIGTERM, _on_wish)
         signal.signal(signal.SIGALRM, _on_alarm)
         job = take()
-        os.write(3, str(job).encode())  # now that the signals' handlers stand, the job's number may be known
+        with contextlib.suppress(BrokenPipeError):  # sbatch was killed
+            os.write(3, str(job).encode())  # now that the signals' handlers stand, the job's number may be known
         os.close(3)
-        run_elements(job, numbers)
+        run_elements(job, numbers, time.time() + delay_seconds)
     finally:
         os._exit(0)
 
@@ -113,10 +114,10 @@ def _on_alarm(*_: object) -> None:
             os.killpg(_process.pid, signal.SIGKILL)
 
 
-def run_elements(job: int, numbers: Iterable[int]) -> None:
+def run_elements(job: int, numbers: Iterable[int], not_before: float) -> None:
     record = jobs.load(job)
     assert record is not None
-    waiting = deque((number, 0.0) for number in numbers)
+    waiting = deque((number, not_before) for number in numbers)
     while waiting:
         number, not_before = waiting.popleft()
         time.sleep(max(0.0, not_before - time.time()))

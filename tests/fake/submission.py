@@ -127,11 +127,12 @@ def describe(options: Mapping[str, str], operands: list[str], directory: str,
     held = "hold" in options
     reason = "JobHeldUser" if held else "JobArrayTaskLimit" if throttle else "Resources" if indices else "None"
     path = os.path.join(directory, operands[0]) if operands and "wrap" not in options else ""
+    tasks: list[int | None] = [None] if indices is None else [*indices]
     return {
         "options": options, "user": jobs.user_name(), "array": indices is not None, "throttle": throttle,
         "submitted": time.time(), "directory": directory, "arguments": operands[1:],
         "command": " ".join([path, *operands[1:]]) if path else "(null)",
-        "elements": [{"task": task, "reason": reason, "held": held, "dropped": held} for task in indices or [None]],
+        "elements": [{"task": task, "reason": reason, "held": held, "dropped": held} for task in tasks],
     }  # fmt: skip
 
 
