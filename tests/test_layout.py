@@ -15,10 +15,10 @@ PACKAGE = ROOT / "neuromanager"
 LAYERS = {
     "pure": "draws durations evidence exclusion faults identity imports indices listing options points profile "
     "quoting ranges reasons runs sampling script slurmstates states sweep sweepfile sweepwords values words",
-    "world": "cancellations catalog console copying document events experiment git keeper launch launches launching "
-    "localruns making orphans planning pool process procfs programs request resuming schedulers.local "
-    "schedulers.localcancel schedulers.record schedulers.slurm schedulers.slurmcancel schedulers.slurmqueue "
-    "settled signals slots slurmruns sources status waiting",
+    "world": "cancellations catalog console copying document events experiment git keeper lastwords launch launches "
+    "launching localruns making orphans planning pool process procfs programs request resuming "
+    "schedulers.local schedulers.localcancel schedulers.record schedulers.slurm schedulers.slurmcancel "
+    "schedulers.slurmqueue settled signals slots slurmruns sources status waiting",
     "commands": "commands.neucancel commands.neuimport commands.neurun commands.neusweep commands.neuwait",
     "start": "start",
 }
