@@ -22,20 +22,12 @@ def _start_again_if_needed() -> None:
         os.execv(python, [python, *flags, *sys.argv])
 
 
-def neusweep() -> None:
+def neucancel() -> None:
     _start_again_if_needed()
-    from neuromanager.commands import neusweep
+    from neuromanager.commands import neucancel
     from neuromanager.console import run_command
 
-    run_command("neusweep", neusweep.main)
-
-
-def neurun() -> None:
-    _start_again_if_needed()
-    from neuromanager.commands import neurun
-    from neuromanager.console import run_command
-
-    run_command("neurun", neurun.main)
+    run_command("neucancel", neucancel.main)
 
 
 def neuimport() -> None:
@@ -46,9 +38,33 @@ def neuimport() -> None:
     run_command("neuimport", neuimport.main)
 
 
+def neurun() -> None:
+    _start_again_if_needed()
+    from neuromanager.commands import neurun
+    from neuromanager.console import run_command
+
+    run_command("neurun", neurun.main)
+
+
 def neustat() -> None:
     _start_again_if_needed()
     from neuromanager.commands import neustat
     from neuromanager.console import run_command
 
     run_command("neustat", neustat.main)
+
+
+def neusweep() -> None:
+    _start_again_if_needed()
+    from neuromanager.commands import neusweep
+    from neuromanager.console import run_command
+
+    run_command("neusweep", neusweep.main)
+
+
+def neuwait() -> None:
+    _start_again_if_needed()
+    from neuromanager.commands import neuwait
+    from neuromanager.console import run_command
+
+    run_command("neuwait", neuwait.main)

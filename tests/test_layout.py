@@ -14,13 +14,13 @@ PACKAGE = ROOT / "neuromanager"
 # The exceptions are in the tests: commands never import each other.
 LAYERS = {
     "pure": "draws durations evidence exclusion faults identity imports indices listing options points profile "
-    "progress quoting ranges reasons report runs sampling script slurmstates states sweep sweepfile "
-    "sweepwords values words",
+    "progress quoting ranges reasons report runs sampling script slurmstates states sweep sweepfile sweepwords "
+    "values words",
     "world": "cancellations catalog console copying document events experiment git keeper lastwords launch launches "
     "launching localruns making orphans planning pool process procfs programs request resuming rows "
-    "schedulers.local schedulers.record schedulers.slurm schedulers.slurmqueue settled signals slots "
-    "slurmruns sources status waiting watch",
-    "commands": "commands.neuimport commands.neurun commands.neustat commands.neusweep",
+    "schedulers.local schedulers.localcancel schedulers.record schedulers.slurm schedulers.slurmcancel "
+    "schedulers.slurmqueue settled signals slots slurmruns sources status waiting watch",
+    "commands": "commands.neucancel commands.neuimport commands.neurun commands.neustat commands.neusweep commands.neuwait",
     "start": "start",
 }
 ORDER = list(LAYERS)
