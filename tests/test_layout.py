@@ -13,10 +13,11 @@ PACKAGE = ROOT / "neuromanager"
 # Every module of the package has its layer here; what it imports of the package lies in its own layer or below.
 # The exceptions are in the tests: commands never import each other.
 LAYERS = {
-    "pure": "draws durations evidence exclusion faults imports indices listing options points profile quoting ranges "
-    "reasons runs sampling script slurmstates states sweep sweepfile sweepwords values words",
-    "world": "catalog console document events experiment git guardian lastwords launch launches localruns process "
-    "procfs programs schedulers.local schedulers.slurm schedulers.slurmqueue settled signals slurmruns sources status",
+    "pure": "draws durations evidence exclusion faults identity imports indices listing options points profile quoting "
+    "ranges reasons runs sampling script slurmstates states sweep sweepfile sweepwords values words",
+    "world": "cancellations catalog console copying document events experiment git keeper lastwords launch launches "
+    "launching localruns making orphans planning pool process procfs programs request resuming schedulers.local "
+    "schedulers.record schedulers.slurm schedulers.slurmqueue settled signals slots slurmruns sources status waiting",
     "commands": "commands.neuimport commands.neurun commands.neusweep",
     "start": "start",
 }
