@@ -15,8 +15,8 @@ PACKAGE = ROOT / "neuromanager"
 LAYERS = {
     "pure": "draws durations exclusion faults imports indices listing options points profile quoting ranges runs "
     "sampling script states sweep sweepfile sweepwords values words",
-    "world": "catalog console document events experiment git guardian launch launches process procfs programs "
-    "schedulers.local schedulers.slurm signals sources status",
+    "world": "cancellations catalog console copying document events experiment git keeper launch launches orphans pool "
+    "process procfs programs schedulers.local schedulers.record schedulers.slurm signals slots sources status",
     "commands": "commands.neuimport commands.neurun commands.neusweep",
     "start": "start",
 }

@@ -247,7 +247,8 @@ def _run_here(request: Request) -> int:
     without_stdin = request.launch.used_stdin or not may_read_stdin()
     stdin = os.open(os.devnull, os.O_RDONLY) if without_stdin else None
     try:
-        return local.run_all(experiment, request.profile, runs, environ, request.time_limit_seconds, stdin, _tell)
+        return local.run_all(experiment, request.profile, runs, {}, environ, request.cwd, request.time_limit_seconds,
+                             stdin, _tell, os.open(os.devnull, os.O_RDONLY))  # fmt: skip
     except local.Stopped as stopped:
         die_by(stopped.args[0])
 
