@@ -14,7 +14,7 @@ PACKAGE = ROOT / "neuromanager"
 # The exceptions are in the tests: commands never import each other.
 LAYERS = {
     "pure": "draws durations exclusion faults imports indices listing options points profile quoting ranges runs "
-    "sampling script states sweep sweepfile sweepwords values words",
+    "sampling scaling script states sweep sweepfile sweepwords values words",
     "world": "catalog console document events experiment git guardian launch launches process procfs programs "
     "schedulers.local schedulers.slurm signals sources status",
     "commands": "commands.neuimport commands.neurun commands.neusweep",
