@@ -1,0 +1,146 @@
+"""Logs while they grow: of runs that go on, or have not begun, until all of them have ended."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from neuromanager.catalog import Selected
+from neuromanager.events import read_events
+from neuromanager.experiment import Experiment
+from neuromanager.logs import LogPart, find_bounds, find_parts, opened_log, read_pieces
+from neuromanager.status import read_reports
+
+_SHORTEST_SECONDS, _LONGEST_SECONDS = 0.1, 5.0  # between two looks at the files
+_QUESTION_SECONDS, _LONGEST_QUESTION_SECONDS = 15.0, 240.0  # between two questions to a scheduler
+_GONE = select.POLLERR | select.POLLHUP | select.POLLNVAL
+
+Write = Callable[[LogPart, bytes], None]
+
+
+class Followed(NamedTuple):
+    experiment: Experiment
+    index: int
+
+
+class _Watch:
+    """What has been shown so far of the runs that have not ended."""
+
+    def __init__(self, runs: Sequence[Followed], streams: Sequence[str], lines: int) -> None:
+        self.open = list(runs)
+        self._streams, self._lines = streams, lines
+        self._shown: dict[tuple[Followed, str], int] = {}  # up to which byte of which file
+
+    def look(self, write: Write) -> bool:
+        """Shows what is new, and forgets the runs that have ended; whether there was something new."""
+        ended, news = [], False
+        for run in self.open:
+            if _has_ended(run):  # asked first: what it printed before that is then all there
+                ended.append(run)
+            news = self._look_at(run, write) or news
+        self.forget(ended)
+        return news
+
+    def _look_at(self, run: Followed, write: Write) -> bool:
+        news = False
+        with contextlib.suppress(OSError):  # not there yet, or not for the moment: a network disk
+            for part in find_parts(run.experiment, run.index, self._streams):
+                with contextlib.suppress(FileNotFoundError), opened_log(part.path) as descriptor:
+                    news = self._show(run, part, descriptor, write) or news
+        return news
+
+    def _show(self, run: Followed, part: LogPart, descriptor: int, write: Write) -> bool:
+        place = self._shown.get((run, part.path))
+        size = os.fstat(descriptor).st_size
+        if place is None:
+            place, size = find_bounds(descriptor, part, self._lines)
+        elif place > size:
+            place = 0  # it was emptied and begun anew
+        news = place < size
+        for data in read_pieces(descriptor, place, size):
+            write(part, data)
+            place += len(data)
+        self._shown[run, part.path] = place
+        return news
+
+    def forget(self, runs: Sequence[Followed]) -> None:
+        gone = set(runs)
+        self.open = [run for run in self.open if run not in gone]
+
+
+def _has_ended(run: Followed) -> bool:
+    """By its own events. One that was told to end may be put back into the queue: only its scheduler knows."""
+    try:
+        events = read_events(run.experiment, run.index)
+    except OSError:
+        return False
+    return bool(events) and events[-1].word == "finished" and "told" not in events[-1].details
+
+
+def follow(
+    runs: Sequence[Followed], streams: Sequence[str], lines: int, write: Write, environ: Mapping[str, str],
+    tell: Callable[[str], None],
+) -> None:  # fmt: skip
+    """The last ``lines`` of each log, then all that comes. Returns when all runs have ended.
+
+    Raises BrokenPipeError when nobody reads our output any more, also while nothing is written.
+    """
+    watch, said = _Watch(runs, streams, lines), set[str]()
+    question_at, wait_seconds = time.monotonic(), _QUESTION_SECONDS
+
+    def tell_once(text: str) -> None:
+        if text not in said:
+            said.add(text)
+            tell(text)
+
+    while True:
+        began = time.monotonic()
+        news = watch.look(write)
+        if not watch.open:
+            return
+        if time.monotonic() >= question_at:
+            seconds = _ask(watch, write, environ, tell_once)
+            question_at = time.monotonic() + (seconds or wait_seconds)
+            wait_seconds = min(wait_seconds * 1.5, _LONGEST_QUESTION_SECONDS)
+            continue
+        took = time.monotonic() - began
+        _pause(_SHORTEST_SECONDS if news else min(max(2 * _SHORTEST_SECONDS, 5 * took), _LONGEST_SECONDS))
+
+
+def _ask(watch: _Watch, write: Write, environ: Mapping[str, str], tell: Callable[[str], None]) -> float | None:
+    """Forgets the runs that have ended without a word; the seconds to the next question where it costs little."""
+    chosen: dict[Experiment, list[int]] = {}
+    for run in watch.open:
+        chosen.setdefault(run.experiment, []).append(run.index)
+    reports = read_reports([Selected(one, tuple(indices)) for one, indices in chosen.items()], environ, tell)
+    ended = []
+    for report in reports:
+        for status in report.statuses:
+            if not status.open:
+                ended.append(Followed(report.experiment, status.number))
+                if status.finished is None or not status.attempt:
+                    why = f": {status.reason}" if status.reason else ""
+                    tell(f"{report.experiment.name}:{status.number}: {status.state}{why}")
+            elif not status.attempt:
+                tell_waiting(report.experiment, status.number, status.state, tell)
+    watch.look(write)
+    watch.forget(ended)
+    local = all(status.scheduler == "local" for report in reports for status in report.statuses)
+    return 1.0 if local else None
+
+
+def tell_waiting(experiment: Experiment, index: int, state: str, tell: Callable[[str], None]) -> None:
+    tell(f"{experiment.name}:{index} has not started: {state}")
+
+
+def _pause(seconds: float) -> None:
+    """Raises BrokenPipeError as soon as the reader of our output has gone (`neulog -f | head`)."""
+    poller = select.poll()
+    poller.register(1, 0)
+    for _, happened in poller.poll(seconds * 1000):
+        if happened & _GONE:
+            raise BrokenPipeError
