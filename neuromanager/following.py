@@ -12,14 +12,20 @@ from typing import NamedTuple
 from neuromanager.catalog import Selected
 from neuromanager.events import read_events
 from neuromanager.experiment import Experiment
+from neuromanager.indices import format_indices
 from neuromanager.logs import LogPart, find_bounds, find_parts, opened_log, read_pieces
+from neuromanager.states import COMPLETED, Status
 from neuromanager.status import read_reports
 
 _SHORTEST_SECONDS, _LONGEST_SECONDS = 0.1, 5.0  # between two looks at the files
 _QUESTION_SECONDS, _LONGEST_QUESTION_SECONDS = 15.0, 240.0  # between two questions to a scheduler
 _GONE = select.POLLERR | select.POLLHUP | select.POLLNVAL
 
+_LOCAL_QUESTION_SECONDS = 1.0  # on this machine a look at /proc
+_MOST_LINES = 10  # on stderr about runs without output
+
 Write = Callable[[LogPart, bytes], None]
+Tell = Callable[[str], None]
 
 
 class Followed(NamedTuple):
@@ -30,7 +36,7 @@ class Followed(NamedTuple):
 class _Watch:
     """What has been shown so far of the runs that have not ended."""
 
-    def __init__(self, runs: Sequence[Followed], streams: Sequence[str], lines: int) -> None:
+    def __init__(self, runs: Sequence[Followed], streams: Sequence[str], lines: int | None) -> None:
         self.open = list(runs)
         self._streams, self._lines = streams, lines
         self._shown: dict[tuple[Followed, str], int] = {}  # up to which byte of which file
@@ -82,59 +88,59 @@ def _has_ended(run: Followed) -> bool:
 
 
 def follow(
-    runs: Sequence[Followed], streams: Sequence[str], lines: int, write: Write, environ: Mapping[str, str],
-    tell: Callable[[str], None],
+    runs: Sequence[Followed], streams: Sequence[str], lines: int | None, write: Write, environ: Mapping[str, str],
+    tell: Tell,
 ) -> None:  # fmt: skip
     """The last ``lines`` of each log, then all that comes. Returns when all runs have ended.
 
     Raises BrokenPipeError when nobody reads our output any more, also while nothing is written.
     """
-    watch, said = _Watch(runs, streams, lines), set[str]()
-    question_at, wait_seconds = time.monotonic(), _QUESTION_SECONDS
-
-    def tell_once(text: str) -> None:
-        if text not in said:
-            said.add(text)
-            tell(text)
-
+    watch = _Watch(runs, streams, lines)
+    question_at, wait_seconds, first = time.monotonic(), _QUESTION_SECONDS, True
     while True:
         began = time.monotonic()
         news = watch.look(write)
         if not watch.open:
             return
         if time.monotonic() >= question_at:
-            seconds = _ask(watch, write, environ, tell_once)
-            question_at = time.monotonic() + (seconds or wait_seconds)
+            seconds = _ask(watch, write, environ, tell, first)
+            question_at, first = time.monotonic() + (seconds or wait_seconds), False
             wait_seconds = min(wait_seconds * 1.5, _LONGEST_QUESTION_SECONDS)
             continue
         took = time.monotonic() - began
         _pause(_SHORTEST_SECONDS if news else min(max(2 * _SHORTEST_SECONDS, 5 * took), _LONGEST_SECONDS))
 
 
-def _ask(watch: _Watch, write: Write, environ: Mapping[str, str], tell: Callable[[str], None]) -> float | None:
+def _ask(watch: _Watch, write: Write, environ: Mapping[str, str], tell: Tell, first: bool) -> float | None:
     """Forgets the runs that have ended without a word; the seconds to the next question where it costs little."""
     chosen: dict[Experiment, list[int]] = {}
     for run in watch.open:
         chosen.setdefault(run.experiment, []).append(run.index)
-    reports = read_reports([Selected(one, tuple(indices)) for one, indices in chosen.items()], environ, tell)
-    ended = []
-    for report in reports:
-        for status in report.statuses:
-            if not status.open:
-                ended.append(Followed(report.experiment, status.number))
-                if status.finished is None or not status.attempt:
-                    why = f": {status.reason}" if status.reason else ""
-                    tell(f"{report.experiment.name}:{status.number}: {status.state}{why}")
-            elif not status.attempt:
-                tell_waiting(report.experiment, status.number, status.state, tell)
-    watch.look(write)
-    watch.forget(ended)
-    local = all(status.scheduler == "local" for report in reports for status in report.statuses)
-    return 1.0 if local else None
+    selected = [Selected(experiment, tuple(indices)) for experiment, indices in chosen.items()]
+    reports = read_reports(selected, environ, tell if first else lambda text: None)
+    statuses = [(report.experiment, status) for report in reports for status in report.statuses]
+    ended = [(experiment, status) for experiment, status in statuses if not status.open]
+    if first:
+        tell_states([(one, status) for one, status in statuses if status.open and not status.attempt], tell)
+    watch.look(write)  # before what is told below: the last words of those that were killed
+    watch.forget([Followed(experiment, status.number) for experiment, status in ended])
+    tell_states([(one, status) for one, status in ended if status.state != COMPLETED], tell)
+    return _LOCAL_QUESTION_SECONDS if all(status.scheduler == "local" for _, status in statuses) else None
 
 
-def tell_waiting(experiment: Experiment, index: int, state: str, tell: Callable[[str], None]) -> None:
-    tell(f"{experiment.name}:{index} has not started: {state}")
+def tell_states(statuses: Sequence[tuple[Experiment, Status]], tell: Tell) -> None:
+    """One line for all runs of an experiment about which there is the same to say."""
+    alike: dict[tuple[Experiment, str], list[int]] = {}
+    for experiment, status in statuses:
+        begun = "" if status.attempt else "has not started: "
+        why = f", {status.reason}" if status.reason else ""
+        alike.setdefault((experiment, f"{begun}{status.state}{why}"), []).append(status.number)
+    for place, ((experiment, text), numbers) in enumerate(alike.items()):
+        if place == _MOST_LINES:
+            return tell(f"... and {sum(map(len, list(alike.values())[place:]))} runs more; see neustat")
+        listed = format_indices(numbers)
+        shown = listed if len(listed) <= 60 else f"{listed[:60].rpartition(',')[0]},..."
+        tell(f"{experiment.name}:{shown}: {text}")
 
 
 def _pause(seconds: float) -> None:

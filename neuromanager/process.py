@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FrameType
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from neuromanager.procfs import group_lives
 from neuromanager.signals import Forwarder, in_foreground, time_limit

@@ -64,10 +64,8 @@ class TerminalText:
                 self._colored = found.strip("\x1b[0;:m") != ""
                 return found
             return found if self._live else ""  # at the end of a line there is nothing to erase
-        return "".join(
-            letter if letter.isprintable() or letter in _HARMLESS or (self._live and letter == "\r") else visible(letter)
-            for letter in found
-        )
+        kept = _HARMLESS | {"\r"} if self._live else _HARMLESS
+        return "".join(letter if letter.isprintable() or letter in kept else visible(letter) for letter in found)
 
 
 def _last_state(line: str, whole: bool = True) -> str:

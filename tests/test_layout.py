@@ -14,10 +14,10 @@ PACKAGE = ROOT / "neuromanager"
 # The exceptions are in the tests: commands never import each other.
 LAYERS = {
     "pure": "draws durations exclusion faults imports indices listing options points profile quoting ranges runs "
-    "sampling scaling script states sweep sweepfile sweepwords values words",
-    "world": "catalog console document events experiment git guardian launch launches process procfs programs "
-    "schedulers.local schedulers.slurm signals sources status",
-    "commands": "commands.neuimport commands.neurun commands.neusweep",
+    "sampling scaling script states sweep sweepfile sweepwords terminaltext values words",
+    "world": "catalog console document events experiment following git guardian launch launches localruns logs pager "
+    "process procfs programs schedulers.local schedulers.slurm settled signals sources status",
+    "commands": "commands.neuimport commands.neulog commands.neurerun commands.neurun commands.neusweep",
     "start": "start",
 }
 ORDER = list(LAYERS)

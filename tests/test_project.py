@@ -13,7 +13,7 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-COMMANDS = ("neuimport", "neurun", "neusweep")
+COMMANDS = ("neuimport", "neulog", "neurerun", "neurun", "neusweep")
 
 
 def run(*words: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
