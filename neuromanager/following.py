@@ -30,7 +30,7 @@ Tell = Callable[[str], None]
 
 class Followed(NamedTuple):
     experiment: Experiment
-    index: int
+    number: int
 
 
 class _Watch:
@@ -54,7 +54,7 @@ class _Watch:
     def _look_at(self, run: Followed, write: Write) -> bool:
         news = False
         with contextlib.suppress(OSError):  # not there yet, or not for the moment: a network disk
-            for part in find_parts(run.experiment, run.index, self._streams):
+            for part in find_parts(run.experiment, run.number, self._streams):
                 with contextlib.suppress(FileNotFoundError), opened_log(part.path) as descriptor:
                     news = self._show(run, part, descriptor, write) or news
         return news
@@ -81,7 +81,7 @@ class _Watch:
 def _has_ended(run: Followed) -> bool:
     """By its own events. One that was told to end may be put back into the queue: only its scheduler knows."""
     try:
-        events = read_events(run.experiment, run.index)
+        events = read_events(run.experiment, run.number)
     except OSError:
         return False
     return bool(events) and events[-1].word == "finished" and "told" not in events[-1].details
@@ -115,7 +115,7 @@ def _ask(watch: _Watch, write: Write, environ: Mapping[str, str], tell: Tell, fi
     """Forgets the runs that have ended without a word; the seconds to the next question where it costs little."""
     chosen: dict[Experiment, list[int]] = {}
     for run in watch.open:
-        chosen.setdefault(run.experiment, []).append(run.index)
+        chosen.setdefault(run.experiment, []).append(run.number)
     selected = [Selected(experiment, tuple(indices)) for experiment, indices in chosen.items()]
     reports = read_reports(selected, environ, tell if first else lambda text: None)
     statuses = [(report.experiment, status) for report in reports for status in report.statuses]

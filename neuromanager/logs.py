@@ -41,8 +41,8 @@ def find_parts(experiment: Experiment, index: int, streams: Sequence[str], attem
     if attempt > 0 and attempt not in begun:
         raise NoAttempt
     if not begun:  # all the same it may have printed something: a disk that takes the log may not take the events
-        paths = [(stream, experiment.log(index, stream)) for stream in streams]
-        return [LogPart(f"{name} {stream}", path) for stream, path in paths if _has_bytes(path)]
+        logs = [(stream, experiment.log(index, stream)) for stream in streams]
+        return [LogPart(f"{name} {stream}", path) for stream, path in logs if _has_bytes(path)]
     wanted = max(begun) if attempt == LATEST else attempt
     parts = []
     for stream in streams:

@@ -41,10 +41,10 @@ class TerminalText:
             return self._show(text[: cut.start()] if cut else text)
         *whole, rest = text.split("\n")
         shown = "".join(f"{self._show(_last_state(line))}\n" for line in whole)
-        rest = _last_state(rest, whole=False)
+        rest = _last_state(rest, whole=final)
         if final or len(rest) > LONGEST_LINE:
             cut = None if final else _UNFINISHED.search(rest)
-            shown += self._show(rest[: cut.start()] if cut else rest)
+            shown += self._show(rest[: cut.start()] if cut else rest.rstrip("\r"))
             rest = rest[cut.start() :] if cut else ""
         self._held = rest
         return shown

@@ -87,7 +87,7 @@ def _tell(text: str) -> None:
 
 
 def _parse_lines(text: str | None) -> int | None:
-    if text in (None, "all"):
+    if text is None or text == "all":
         return None
     if not re.fullmatch(r"[0-9]{1,12}", text):
         raise Failure(WRONG_INPUT, f"--lines: {text!r}: write a number of lines, or all")
