@@ -130,7 +130,7 @@ class ShowTest(unittest.TestCase):
         outcome = folder.run("neulog", "--attempt=4")
         self.assertEqual(outcome.code, 100)
         self.assertEqual(outcome.stderr,
-                         "neulog: error: --attempt: try:0: no attempt 4; see neustat for how many there are\n")  # fmt: skip
+                         "neulog: error: --attempt: try:0: no attempt 4; see neustat for how many there are\n")
 
     def test_logs_elsewhere(self) -> None:
         """A profile may set output, with one file for both streams and another for each attempt."""

@@ -7,7 +7,6 @@ import unittest
 
 from neuromanager.terminaltext import LONGEST_LINE, TerminalText, remove_colors
 
-
 CONTROLS = re.compile(r"\x1b(?!\[[0-9;:]{0,64}m|\[0?K)|[\x00-\x08\x0b\x0c\x0e-\x1a\x7f-\x9f]")
 
 
