@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 
 from neuromanager.process import ask
@@ -9,6 +10,7 @@ from neuromanager.process import ask
 _PATIENCE_SECONDS = 10
 
 
+@functools.lru_cache(maxsize=None)  # asked for the experiment and for its launch
 def read_commit() -> dict[str, str | bool | None] | None:
     """``commit`` (None before the first one) and ``dirty`` of tracked files; None where there is no repository."""
     if not _in_work_tree() or "GIT_DIR" in os.environ:

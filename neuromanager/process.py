@@ -39,14 +39,16 @@ class Ending(NamedTuple):
         return 128 + self.signal if self.signal else self.exit_code or 0
 
 
-def ask(words: Sequence[str], timeout_seconds: float, env: Mapping[str, str] | None = None) -> Answer:
+def ask(words: Sequence[str], timeout_seconds: float, env: Mapping[str, str] | None = None,
+        pass_fds: Sequence[int] = ()) -> Answer:  # fmt: skip
     """Runs a program to its end and keeps what it says. Raises FileNotFoundError when there is none.
 
-    In a session of its own: a Ctrl-C meant for us does not leave a submission half made.
+    In a session of its own: a Ctrl-C meant for us does not leave a submission half made. ``pass_fds`` stay open in the
+    program, also when we are killed: what they lock is locked as long as either of us lives.
     """
     process = subprocess.Popen(
         words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env,
-        encoding="utf-8", errors="surrogateescape", start_new_session=True,
+        encoding="utf-8", errors="surrogateescape", start_new_session=True, pass_fds=pass_fds,
     )  # fmt: skip
     try:
         stdout, stderr = process.communicate(timeout=timeout_seconds)

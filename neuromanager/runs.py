@@ -25,6 +25,14 @@ class Run(NamedTuple):
     point: str | None  # JSON
 
 
+NO_POINT = "null"  # the line of params.txt of a run without a point, where others have one
+
+
+def find_repeat(number: int, repeats: int, listed: Sequence[str]) -> int:
+    """Which repeat a run is: the lines of repeats.txt say so, or without them the order in which runs are numbered."""
+    return int(listed[number]) if number < len(listed) else number % repeats
+
+
 def make_runs(
     commands: Sequence[Command], points: Sequence[SweptPoint], repeats: int, directory: str, name: str
 ) -> list[Run]:

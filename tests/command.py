@@ -68,7 +68,8 @@ def clean_environment(home: str) -> dict[str, str]:
     kept = {name: os.environ[name] for name in ("HOME", "TMPDIR", "LD_LIBRARY_PATH") if name in os.environ}
     path = f"{ROOT / 'bin'}:{os.path.dirname(sys.executable)}:{os.environ.get('PATH', os.defpath)}"
     return {**kept, "PATH": path, "LC_ALL": "C.UTF-8", "XDG_CACHE_HOME": _cache.name, "XDG_CONFIG_HOME": home,
-            "COLUMNS": "100", "PYTHONDONTWRITEBYTECODE": "1"}  # fmt: skip
+            "XDG_STATE_HOME": os.path.join(_cache.name, "state"), "COLUMNS": "100",
+            "PYTHONDONTWRITEBYTECODE": "1"}  # fmt: skip
 
 
 class Folder:

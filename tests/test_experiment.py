@@ -7,7 +7,6 @@ import unittest
 from collections.abc import Callable
 from pathlib import Path
 
-from neuromanager.events import append_event, read_events
 from neuromanager.experiment import (
     Experiment,
     append_line,
@@ -156,32 +155,6 @@ class ExperimentTest(unittest.TestCase):
             write_record(experiment, {"command": part})
             self.assertEqual(json.loads(Path("experiment.json").read_text(encoding="utf-8")), {"command": part})
         self.assertIn("é", Path("experiment.json").read_text(encoding="utf-8"))
-
-
-class EventsTest(unittest.TestCase):
-    def setUp(self) -> None:
-        self.folder = Folder(self)
-        self.experiment = Experiment(str(self.folder.path), "t-1")
-        self.path = self.folder.write("t-1_0/events.txt", "")
-
-    def test_written_and_read(self) -> None:
-        words = [*HARD_WORDS, *random_words(300, seed=7)]
-        for word in words:
-            append_event(self.experiment, 0, "finished", {"attempt": 1, "reason": word})
-        events = read_events(self.experiment, 0)
-        self.assertEqual([event.details["reason"] for event in events], words)
-        for event in events:
-            self.assertEqual((event.word, event.details["attempt"]), ("finished", "1"))
-            self.assertRegex(event.time, r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")
-
-    def test_none(self) -> None:
-        self.assertEqual(read_events(self.experiment, 0), [])
-        self.assertEqual(read_events(self.experiment, 1), [])
-
-    def test_half_a_line_and_rubbish_are_no_events(self) -> None:
-        rubbish = b"\n\xff\nx\nfinished 'open\nfinished 2026-01-01T00:00:00Z attempt=1 exi"
-        self.path.write_bytes(b"started 2026-01-01T00:00:00Z attempt=1\n" + rubbish)
-        self.assertEqual([event.word for event in read_events(self.experiment, 0)], ["started"])
 
 
 if __name__ == "__main__":

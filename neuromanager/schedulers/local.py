@@ -60,10 +60,14 @@ def run_all(
     experiment: Experiment,
     profile: Profile,
     runs: Sequence[Run],
+    attempts: Mapping[int, int],
     environ: Mapping[str, str],
+    cwd: str,
     time_limit_seconds: float | None,
     stdin: int | None,
     tell: Callable[[str], None],
+    lock: int,
+    jobs: int = 1,
 ) -> int:
     """Runs them in order and goes on after a failure; returns neurun's exit code. Raises Stopped after a signal."""
     tell_guardian = start_guardian(lambda told: _end_orphan(experiment, *map(int, told.split())))
@@ -72,7 +76,7 @@ def run_all(
         for run in runs:
             tell_guardian(str(run.number))
             try:
-                ending = _run_one(experiment, profile, run, environ, time_limit_seconds, stdin, forwarder, tell,
+                ending = _run_one(experiment, profile, run, attempts.get(run.number, 0) + 1, environ, time_limit_seconds, stdin, forwarder, tell,
                                   tell_guardian)  # fmt: skip
             except OSError as error:
                 tell(f"error: {error.filename or 'a pipe'}: {error.strerror}; what cannot be recorded is not run: "
@@ -112,6 +116,7 @@ def _run_one(
     experiment: Experiment,
     profile: Profile,
     run: Run,
+    attempt: int,
     environ: Mapping[str, str],
     time_limit_seconds: float | None,
     stdin: int | None,
@@ -119,7 +124,6 @@ def _run_one(
     tell: Callable[[str], None],
     tell_guardian: Callable[[str], None],
 ) -> Ending:
-    attempt = 1
     os.makedirs(experiment.run_directory(run.number), exist_ok=True)
     env = {
         "PYTHONUNBUFFERED": "1",  # so that logs and the terminal see lines when they are printed

@@ -8,12 +8,13 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from neuromanager.events import read_events
 from neuromanager.experiment import Experiment
 from neuromanager.faults import TROUBLE, WRONG_INPUT, Failure
+from neuromanager.launches import COMMENT_MARK
 from neuromanager.process import Answer, ask
 from neuromanager.profile import Profile
 
@@ -54,8 +55,22 @@ def client_environment(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environ.items() if name in _KEPT or not _OURS_TO_SET.match(name)}
 
 
-def submit_words(script: str) -> list[str]:
-    return ["sbatch", "--parsable", script]
+class Submitted(NamedTuple):
+    """What sbatch is told beside the script; what stands on its command line beats the script's lines (sbatch(1))."""
+
+    script: str
+    comment: str
+    array: str | None = None  # None: as the script has it
+    logs: tuple[tuple[str, str], ...] = ()  # output, error: elsewhere than the script has them
+    argument: str | None = None  # the script's $1
+
+
+def submit_words(asked: Submitted) -> list[str]:
+    words = ["sbatch", "--parsable", f"--comment={asked.comment}"]
+    if asked.array is not None:
+        words.append(f"--array={asked.array}")
+    words += [f"--{name}={path}" for name, path in asked.logs]
+    return [*words, asked.script, *(() if asked.argument is None else (asked.argument,))]
 
 
 def parse_submission(answer: Answer, patience_seconds: float) -> Submission | Refusal:
@@ -89,6 +104,38 @@ def parse_queue(answer: Answer) -> frozenset[int] | None:
     if answer.exit_code is not None and "Invalid job id" in answer.stderr:
         return frozenset()  # purged: Slurm forgets a job MinJobAge seconds after its end
     return None
+
+
+def find_words() -> list[str]:
+    """squeue's words for all jobs of ours with their comments, those that ended within MinJobAge included."""
+    return ["squeue", "--noheader", "--me", "--states=all", "--format=%F %k"]
+
+
+def parse_found(answer: Answer, tokens: Iterable[str]) -> dict[str, str] | None:
+    """Token -> job, for those that Slurm has a job of; None when it did not say."""
+    if answer.exit_code != 0:
+        return None
+    wanted, found = set(tokens), {}
+    for line in answer.stdout.split("\n"):
+        job, _, comment = line.strip().partition(" ")
+        for token in re.findall(rf"(?<!\S){COMMENT_MARK}([0-9a-f]+)(?!\S)", comment):
+            if token in wanted and job.isdigit():
+                found[token] = job
+    return found
+
+
+def find_jobs(tokens: Sequence[str], environ: Mapping[str, str]) -> dict[str, str]:
+    """The jobs of launches whose answer was lost, by their tokens. Raises Failure when squeue does not answer."""
+    try:
+        answer = ask(find_words(), _QUERY_SECONDS, client_environment(environ))
+    except OSError as error:
+        raise Failure(TROUBLE, f"squeue: {error.strerror}") from None
+    found = parse_found(answer, tokens)
+    if found is None:
+        how = "did not answer" if answer.exit_code is None else f"failed ({answer.exit_code})"
+        said = [line for line in answer.stderr.split("\n") if line.strip()]
+        raise Failure(TROUBLE, f"squeue {how}", *(f"squeue said: {line}" for line in said))
+    return found
 
 
 def check_sbatch() -> None:
@@ -128,14 +175,17 @@ def check_logs(profile: Profile, cwd: str) -> None:
             raise Failure(WRONG_INPUT, f"{place}: cannot be written; the job would fail without a word")
 
 
-def submit(script: str, environ: Mapping[str, str]) -> Submission | Refusal:
-    """One sbatch call. NEU_SBATCH_SECONDS in the environment says how long it may take."""
+def submit(words: Sequence[str], environ: Mapping[str, str], lock: int) -> Submission | Refusal:
+    """One sbatch call, which holds the lock as long as it lives, even when we are killed.
+
+    NEU_SBATCH_SECONDS in the environment says how long it may take.
+    """
     try:
         patience = float(environ.get("NEU_SBATCH_SECONDS", PATIENCE_SECONDS))
     except ValueError:
         patience = PATIENCE_SECONDS
     try:
-        return parse_submission(ask(submit_words(script), patience, client_environment(environ)), patience)
+        return parse_submission(ask(words, patience, client_environment(environ), (lock,)), patience)
     except OSError as error:
         return Refusal((f"sbatch: {error.strerror}",), sure=True)
 
