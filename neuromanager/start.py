@@ -60,3 +60,19 @@ def neurerun() -> None:
     from neuromanager.console import run_command
 
     run_command("neurerun", neurerun.main)
+
+
+def neuwait() -> None:
+    _start_again_if_needed()
+    from neuromanager.commands import neuwait
+    from neuromanager.console import run_command
+
+    run_command("neuwait", neuwait.main)
+
+
+def neucancel() -> None:
+    _start_again_if_needed()
+    from neuromanager.commands import neucancel
+    from neuromanager.console import run_command
+
+    run_command("neucancel", neucancel.main)

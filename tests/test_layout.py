@@ -15,9 +15,11 @@ PACKAGE = ROOT / "neuromanager"
 LAYERS = {
     "pure": "draws durations exclusion faults imports indices listing options points profile quoting ranges runs "
     "sampling scaling script states sweep sweepfile sweepwords terminaltext values words",
-    "world": "catalog console document events experiment following git guardian launch launches localruns logs pager "
-    "process procfs programs schedulers.local schedulers.slurm settled signals sources status",
-    "commands": "commands.neuimport commands.neulog commands.neurerun commands.neurun commands.neusweep",
+    "world": "catalog console document events experiment following git guardian launch launches launching localruns "
+    "logs pager process procfs programs schedulers.local schedulers.localcancel schedulers.slurm "
+    "schedulers.slurmcancel settled signals sources status waiting",
+    "commands": "commands.neucancel commands.neuimport commands.neulog commands.neurerun commands.neurun "
+    "commands.neusweep commands.neuwait",
     "start": "start",
 }
 ORDER = list(LAYERS)
