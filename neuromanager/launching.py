@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -21,7 +20,7 @@ from neuromanager.git import read_commit
 from neuromanager.indices import format_indices
 from neuromanager.launches import COMMENT_MARK, Launch, make_token, read_launches, write_intent, write_job, write_refusal
 from neuromanager.profile import Profile
-from neuromanager.quoting import parse_line
+from neuromanager.quoting import split_line
 from neuromanager.runs import NO_POINT, Run, find_repeat
 from neuromanager.schedulers import local, slurm
 from neuromanager.script import Job, render_script
@@ -74,14 +73,9 @@ def read_runs(experiment: Experiment, record: Mapping[str, Any], numbers: Sequen
     found = []
     for number in numbers:
         point = points[number] if number < len(points) else NO_POINT
-        found.append(Run(number, find_repeat(number, record["repeats"], repeats), _split(commands[number]),
+        found.append(Run(number, find_repeat(number, record["repeats"], repeats), split_line(commands[number]),
                          None if point == NO_POINT else point))  # fmt: skip
     return found
-
-
-def _split(line: str) -> tuple[str, ...]:
-    """parse_line, and for most lines faster: what needs no quoting has none of these."""
-    return parse_line(line) if re.search(r"['\"\\$]", line) else tuple(line.split(" "))
 
 
 def launch_here(experiment: Experiment, order: Order, stdin: int | None, tell: Tell, lock: int) -> int:
@@ -123,7 +117,7 @@ def make_job(experiment: Experiment, record: Mapping[str, Any], cwd: str) -> Job
     commands, points = read_lines(experiment, "commands.txt"), read_lines(experiment, "params.txt")
     repeats = None if os.path.exists(experiment.path("repeats.txt")) else record["repeats"]
     point = None if not points else points[0] if len(commands) == 1 else ""
-    return Job(experiment.directory, experiment.name, cwd, len(commands), repeats, parse_line(commands[0]), point)
+    return Job(experiment.directory, experiment.name, cwd, len(commands), repeats, split_line(commands[0]), point)
 
 
 def plan_submission(experiment: Experiment, profile: Profile, numbers: Sequence[int], run_count: int,

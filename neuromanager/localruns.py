@@ -20,7 +20,7 @@ def read_trail(experiment: Experiment, number: int) -> Trail:
 
 
 def is_locked(path: str) -> bool:
-    """Whether somebody on this machine holds a lock on a file, without touching the lock (proc_locks(5)).
+    """Whether somebody else on this machine holds a lock on a file, without touching the lock (proc_locks(5)).
 
     By the file's number alone: what /proc/locks calls the device is not always what stat does (overlay, btrfs).
     """
@@ -30,7 +30,9 @@ def is_locked(path: str) -> bool:
             lines = [line.split() for line in file]
     except OSError:
         return False
-    return any("->" not in fields and len(fields) > 5 and fields[5].rpartition(":")[2] == inode for fields in lines)
+    ours = str(os.getpid())  # who launches again holds the lock while asking what became of the runs
+    return any("->" not in fields and len(fields) > 5 and fields[4] != ours and fields[5].rpartition(":")[2] == inode
+               for fields in lines)  # fmt: skip
 
 
 def read_cancelled(experiment: Experiment) -> dict[int, str]:

@@ -44,8 +44,8 @@ def read_reports(
     Raises Failure for an experiment whose experiment.json, commands.txt or jobs.jsonl cannot be read.
     """
     surveys = [_survey(each) for each in selected]
-    for survey in surveys:
-        _settle(survey)
+    trails = [_read_trails(survey) for survey in surveys]
+    _find_all(list(zip(surveys, trails)), environ, tell, ask)
     for survey in surveys:
         if sum(map(is_settled, survey.statuses.values())) > survey.kept:
             write_settled(survey.experiment, survey.statuses)
@@ -68,7 +68,8 @@ def _survey(selected: Selected) -> _Survey:
     return _Survey(experiment, record, numbers, launches, current, known, len(known))
 
 
-def _settle(survey: _Survey) -> None:
+def _read_trails(survey: _Survey) -> dict[int, Trail]:
+    """Of the runs that are not settled; what can be said without events is said at once."""
     trails: dict[int, Trail] = {}
     for number in survey.numbers:
         if number in survey.statuses:
@@ -83,12 +84,27 @@ def _settle(survey: _Survey) -> None:
             why = f"{error.filename or survey.experiment.events(number)}: {error.strerror}"
             survey.statuses[number] = Status(number, UNKNOWN, True, reason=why, scheduler=launch.scheduler,
                                              token=launch.token)  # fmt: skip
-    local = {number: trail for number, trail in trails.items() if survey.current[number].scheduler == "local"}
-    survey.statuses.update({each.number: each for each in find_local(survey.experiment, local, survey.current)})
-    for number in trails.keys() - local.keys():
-        launch = survey.current[number]
-        survey.statuses[number] = Status(number, UNKNOWN, True, reason="the scheduler was not asked",
-                                         scheduler=launch.scheduler, token=launch.token)  # fmt: skip
+    return trails
+
+
+def _find_all(found: Sequence[tuple[_Survey, dict[int, Trail]]], environ: Mapping[str, str],
+              tell: Callable[[str], None], ask: bool) -> None:  # fmt: skip
+    cases, owners = [], {}
+    for survey, trails in found:
+        owners[survey.experiment.directory] = survey
+        local = {number: trail for number, trail in trails.items() if survey.current[number].scheduler == "local"}
+        if local:
+            survey.statuses.update((each.number, each) for each in find_local(survey.experiment, local, survey.current))
+        rest = {number: trail for number, trail in trails.items() if number not in local}
+        if rest:
+            from neuromanager.slurmruns import make_cases
+
+            cases += make_cases(survey.experiment, rest, survey.current, survey.launches)
+    if cases:
+        from neuromanager.slurmruns import find_on_slurm
+
+        for case, status in find_on_slurm(cases, environ, tell, ask):
+            owners[case.experiment.directory].statuses[case.number] = status
 
 
 def _never_launched(survey: _Survey, number: int) -> Status:

@@ -13,11 +13,13 @@ PACKAGE = ROOT / "neuromanager"
 # Every module of the package has its layer here; what it imports of the package lies in its own layer or below.
 # The exceptions are in the tests: commands never import each other.
 LAYERS = {
-    "pure": "draws durations exclusion faults imports indices listing options points profile quoting ranges runs "
-    "sampling scaling script states sweep sweepfile sweepwords terminaltext values words",
+    "pure": "draws durations evidence exclusion faults identity imports indices listing options points profile "
+    "quoting ranges reasons runs sampling scaling script slurmstates states sweep sweepfile sweepwords "
+    "terminaltext values words",
     "world": "catalog console document events experiment following git guardian launch launches launching localruns "
-    "logs pager process procfs programs schedulers.local schedulers.localcancel schedulers.slurm "
-    "schedulers.slurmcancel settled signals sources status waiting",
+    "logs making pager planning process procfs programs request rerunning resuming schedulers.local "
+    "schedulers.localcancel schedulers.slurm schedulers.slurmcancel schedulers.slurmqueue settled signals "
+    "slurmruns sources status waiting",
     "commands": "commands.neucancel commands.neuimport commands.neulog commands.neurerun commands.neurun "
     "commands.neusweep commands.neuwait",
     "start": "start",
