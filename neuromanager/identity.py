@@ -51,7 +51,8 @@ def _match_texts(asked: Sequence[Asked], lines: Sequence[str], repeats: Sequence
 
 
 def _match_shapes(asked: Sequence[Asked], commands: Mapping[int, Command], repeats: Sequence[int],
-                  points: Sequence[str | None], directory: str, name: str, found: list[int | None]) -> None:  # fmt: skip
+                  points: Sequence[str | None], directory: str, name: str,
+                  found: list[int | None]) -> None:  # fmt: skip
     """Those with ``{index}`` or ``{run_dir}``: looked up by their other words, then filled and compared."""
     waiting: dict[_Shape, dict[tuple[int, Command, str | None], dict[Command, list[int]]]] = {}
     for place in range(len(asked) - 1, -1, -1):
@@ -67,8 +68,8 @@ def _match_shapes(asked: Sequence[Asked], commands: Mapping[int, Command], repea
     for number, command in commands.items():
         for shape in shapes.get(len(command), ()):
             masked = _mask(command, shape[1])
-            alike = [waiting[shape].get((repeats[number], masked, point), {}) for point in (None, points[number])]
-            for words, places in (item for each in alike for item in each.items()):
+            likely = [waiting[shape].get((repeats[number], masked, point), {}) for point in (None, points[number])]
+            for words, places in (item for each in likely for item in each.items()):
                 if places and fill_number(words, number, directory, name) == command:
                     found[places.pop()] = number
                     break

@@ -18,7 +18,15 @@ from neuromanager.experiment import RUNS, Experiment, write_file
 from neuromanager.faults import INCOMPLETE, TROUBLE, WRONG_INPUT, Failure
 from neuromanager.git import read_commit
 from neuromanager.indices import format_indices
-from neuromanager.launches import COMMENT_MARK, Launch, make_token, read_launches, write_intent, write_job, write_refusal
+from neuromanager.launches import (
+    COMMENT_MARK,
+    Launch,
+    make_token,
+    read_launches,
+    write_intent,
+    write_job,
+    write_refusal,
+)
 from neuromanager.profile import Profile
 from neuromanager.quoting import split_line
 from neuromanager.runs import NO_POINT, Run, find_repeat
@@ -108,8 +116,9 @@ def _refusing(experiment: Experiment) -> Iterator[None]:
 
 
 def _write_intent(experiment: Experiment, token: str, order: Order, name: str, elements: str | None) -> None:
-    write_intent(experiment, token, order.numbers, scheduler=order.profile.scheduler, name=name,
-                 profile=describe_profile(order.profile), cwd=order.cwd, git=read_commit(), elements=elements)  # fmt: skip
+    profile = describe_profile(order.profile)
+    write_intent(experiment, token, order.numbers, scheduler=order.profile.scheduler, name=name, profile=profile,
+                 cwd=order.cwd, git=read_commit(), elements=elements)  # fmt: skip
 
 
 def make_job(experiment: Experiment, record: Mapping[str, Any], cwd: str) -> Job:

@@ -89,7 +89,7 @@ def write_runs(experiment: Experiment, commands: Sequence[Command], points: Sequ
     if repeats is not None:
         write_file(experiment.path("repeats.txt"), "".join(f"{repeat}\n" for repeat in repeats))
     above = "".join(f"{line}\n" for line in before)
-    write_file(experiment.path("commands.txt"), above + render_commands(commands))
+    write_file(experiment.path("commands.txt"), above + render_commands(list(commands)))
 
 
 def _make_record(request: Request, experiment: Experiment, run_count: int, commit: object) -> Mapping[str, object]:
@@ -160,17 +160,18 @@ def _judge(experiment: Experiment, anew: bool) -> None:
     if is_whole(experiment.directory):
         raise Exists
     try:
-        with held_lock(experiment.path("lock")):
+        with contextlib.ExitStack() as stack:
+            if os.path.exists(experiment.path("lock")):  # whoever makes one takes it before others may judge
+                stack.enter_context(held_lock(experiment.path("lock")))
             if is_whole(experiment.directory):
                 raise Exists
             if not anew:
-                raise Failure(
-                    WRONG_INPUT, f"--name: {shown} exists already, half made: whoever made it was killed; with "
-                    "--resume it is made anew; or choose another name, or none"
-                )  # fmt: skip
+                raise Failure(WRONG_INPUT, f"--name: {shown} exists already, half made: who made it was killed; "
+                              "add --resume to make it anew, or choose another name")  # fmt: skip
             _remove_half_made(experiment)
     except Locked:
-        raise Failure(TROUBLE, f"{shown} is being made by another neurun; wait for it: neuwait {experiment.name}") from None
+        text = f"{shown} is being made by another neurun; wait for it: neuwait {experiment.name}"
+        raise Failure(TROUBLE, text) from None
 
 
 def _remove_half_made(experiment: Experiment) -> None:

@@ -34,7 +34,7 @@ def find_config(option: str | None) -> str:
 
 
 def check_env(profile: Profile, source: str) -> None:
-    """Raises Failure for a line of env that is no command of its own: half of one would take the lines below with it."""
+    """Raises Failure for a line of env that is no whole command: half of one would take the lines below too."""
     faults = []
     for line in profile.env:
         # In braces first: alone, a backslash or a here-document that reaches for the next line would pass.
@@ -49,8 +49,7 @@ def check_env(profile: Profile, source: str) -> None:
 
 
 def check_programs(request: Request) -> None:
-    """Raises Failure for a program that is not there. What env puts on PATH is not known yet, so with one only paths are
-    looked at."""
+    """Raises Failure for a program that is not there. With an env, which may change PATH, only paths are looked at."""
     search = not request.profile.env and "PATH" not in dict(request.profile.variables)
     if any(re.search(r"\b(cd|pushd)\b", line) for line in request.profile.env):
         return  # nor what folder the command will find itself in

@@ -91,7 +91,8 @@ def make_plan(report: Report, named: Sequence[int] | None, changes: Changes) -> 
     chosen = [status.number for status in statuses if not status.open and status.state != COMPLETED
               and (not changes.states or status.state in changes.states)]  # fmt: skip
     nodes = _find_dead_nodes(report.statuses) if changes.exclude_nodes else ()
-    batches, faults = [], []
+    batches: list[Batch] = []
+    faults: list[str] = []
     for batch in _group(report, chosen):
         try:
             batches.append(_change(batch, experiment, changes, nodes))

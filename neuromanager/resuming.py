@@ -43,8 +43,9 @@ class Gap(NamedTuple):
     def describe(self, launched: bool = True) -> str:
         """``60 runs: 40 completed, 5 in flight, 12 launched again, 3 new``."""
         total = self.completed + len(self.flying) + len(self.numbers)
-        counts = ((self.completed, "completed"), (len(self.flying), "in flight"),
-                  (len(self.again), "launched again" if launched else "to launch again"), (len(self.new), "new"))  # fmt: skip
+        again = "launched again" if launched else "to launch again"
+        counts = ((self.completed, "completed"), (len(self.flying), "in flight"), (len(self.again), again),
+                  (len(self.new), "new"))  # fmt: skip
         parts = ", ".join(f"{count} {what}" for count, what in counts if count)
         return f"{total} run{'s' if total != 1 else ''}: {parts}" + ("" if self.numbers else "; nothing to launch")
 

@@ -40,7 +40,8 @@ def render_script(profile: Profile, job: Job) -> str:
     """run.sh: the profile's ``#SBATCH`` lines in file order, neurun's own, the recorder, ``env``, the command."""
     lines = ["#!/bin/bash", *(render_option(name, value) for name, value in profile.resources)]
     lines += ["", "# neurun's own: the name, the folder and the logs.", *_own_options(profile, job)]
-    lines += ["", *_run_variables(profile, job), "", *_recorder(profile), *(_READ_COMMAND if job.run_count > 1 else ()), ""]
+    lines += ["", *_run_variables(profile, job), "", *_recorder(profile)]
+    lines += [*(_READ_COMMAND if job.run_count > 1 else ()), ""]
     lines += [f"export {name}={quote_word(value)}" for name, value in profile.variables]
     lines += ["set --  # what env sources is to see no words of ours"] if job.run_count > 1 else []
     lines += ["# Below: env, then on the last line the command. A line of env that fails ends the run."]
@@ -76,21 +77,21 @@ def _own_logs(profile: Profile) -> list[str]:
     return [] if "output" in given else ["stdout"] if "error" in given else ["stdout", "stderr"]
 
 
-def _element_lines(profile: Profile, job: Job) -> list[str]:
+def _element_lines(profile: Profile) -> list[str]:
     """Which run this element of the array is; its output goes to the run's logs, whatever the element's number."""
-    logs = " ".join(
+    redirections = " ".join(
         f'{">>" if stream == "stdout" else "2>>"} "$NEU_EXPERIMENT/logs/${{NEU_NAME}}_$NEU_INDEX.{stream}"'
         for stream in _own_logs(profile)
     )
+    messages = "$NEU_EXPERIMENT/logs/job-${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID.txt  # Slurm's own"
+    redirect = [f"  exec {redirections} || exit 111", f"  neu_messages={messages}"]
     return [
         ': "${SLURM_ARRAY_TASK_ID:?this script is an array of runs; start it with sbatch}"',
         "export NEU_INDEX=$SLURM_ARRAY_TASK_ID",
         'if [ -n "${1-}" ]; then  # scattered runs: line i+1 of this file is the run of element i',
         '  mapfile -t -s "$SLURM_ARRAY_TASK_ID" -n 1 neu_lines < "$NEU_EXPERIMENT/$1"',
         '  NEU_INDEX=${neu_lines[0]:?"$1 has no line for element $SLURM_ARRAY_TASK_ID"}',
-        *([f"  exec {logs} || exit 111",
-           "  neu_messages=$NEU_EXPERIMENT/logs/job-${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID.txt  # Slurm's own"]
-          if logs else ()),  # fmt: skip
+        *(redirect if redirections else ()),
         "fi",
     ]
 
@@ -108,7 +109,7 @@ def _run_variables(profile: Profile, job: Job) -> list[str]:
         f"export NEU_EXPERIMENT={quote_word(job.directory)} NEU_NAME={quote_word(job.name)}",
     ]
     if job.run_count > 1:
-        lines += _element_lines(profile, job) + _repeat_lines(job)
+        lines += _element_lines(profile) + _repeat_lines(job)
     else:
         lines.append("export NEU_INDEX=0 NEU_REPEAT=0")
     lines += [

@@ -113,7 +113,8 @@ def _enter_folder(experiment: Experiment) -> None:
 def _make_plans(selected: Sequence[Selected], changes: Changes) -> list[Plan]:
     """Raises Failure with the faults of all experiments at once."""
     whole = [one._replace(indices=None) for one in selected] if changes.exclude_nodes else selected
-    plans, faults, code = [], [], WRONG_INPUT
+    plans, code = [], WRONG_INPUT
+    faults: list[str] = []
     for one, report in zip(selected, read_reports(whole, os.environ, _tell)):
         statuses = wait_for_late(report.experiment, report.statuses, os.environ, _tell)
         _enter_folder(one.experiment)
@@ -166,7 +167,8 @@ def _launch(plan: Plan, lock: int, shown: str) -> int:
         done += len(batch.numbers)
     if plan.batches and not told:
         _tell(f"{shown}: {plan.describe()}")
-    _print_path(shown)
+    if not told:  # else stdout is the runs'
+        _print_path(shown)
     return code or (TROUBLE if plan.doubts and not plan.batches else 0)
 
 

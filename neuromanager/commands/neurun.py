@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 from collections.abc import Mapping, Sequence
 
 from neuromanager import __version__
-from neuromanager.catalog import is_whole
+from neuromanager.catalog import Selected, is_whole
 from neuromanager.console import die_by, say
 from neuromanager.document import read_document
-from neuromanager.experiment import RUNS, Experiment, check_name, find_free_name, stem_of
+from neuromanager.experiment import RUNS, Experiment, check_name
 from neuromanager.faults import INCOMPLETE, WRONG_INPUT, Failure
 from neuromanager.launch import read_launch
 from neuromanager.launching import Order, Refused, launch_here, launch_on_slurm, settle_unsure
@@ -21,9 +20,11 @@ from neuromanager.planning import print_plan
 from neuromanager.profile import resolve_profile
 from neuromanager.programs import is_program
 from neuromanager.request import Request, check_env, check_programs, find_config
-from neuromanager.resuming import Gap, add_runs, find_gap, take_lock
+from neuromanager.resuming import add_runs, find_gap, take_lock
 from neuromanager.schedulers import local, slurm
 from neuromanager.signals import holding_signals, may_read_stdin
+from neuromanager.states import COMPLETED, UNKNOWN
+from neuromanager.waiting import wait_for
 from neuromanager.words import add_python
 
 NAME = "neurun"
@@ -46,7 +47,7 @@ def make_parser() -> Parser:
         help="set one resource of the profile; KEY alone is an option without a value, KEY= leaves it out")  # fmt: skip
     add("--name", metavar="NAME", help="name the experiment (default: the script's stem and the next free number)")
     add("--resume", action="store_true",
-        help="add to the experiment of that NAME: launch what failed, was lost or is new, and nothing else")  # fmt: skip
+        help="add to the experiment NAME: launch what failed, was lost or is new, and nothing else")  # fmt: skip
     add("--tag", metavar="TAG", action="append", default=[], help="keep a word with the experiment; may be repeated")
     add("--note", metavar="TEXT", default="", help="keep a sentence with the experiment")
     add("-n", "--dry-run", action="store_true", help="print run.sh (here: the command lines), and launch nothing")
@@ -88,7 +89,8 @@ def main(words: Sequence[str]) -> int:
     )
     request = Request(profile, launch, repeats, options.name, tuple(options.tag), options.note, cwd)
     check_programs(request)
-    environ = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_OF_RUNS[profile.scheduler])}
+    ours = _NOT_OF_RUNS[profile.scheduler]
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     environ.update({name: value for name, value in os.environ.items() if name == "NEU_SBATCH_SECONDS"})
     if options.dry_run:
         return print_plan(request, options.resume, environ, _tell)
@@ -212,13 +214,15 @@ def _print_path(experiment: Experiment) -> None:
         _tell(f"warning: standard output: {error.strerror}; the experiment is {_shown(experiment)}")
 
 
-def _wait(experiment: Experiment, job: str, run_count: int, environ: Mapping[str, str]) -> int:
+def _wait(experiment: Experiment, numbers: Sequence[int], environ: Mapping[str, str]) -> int:
     try:
-        failed, lost = slurm.wait(experiment, job, range(run_count), environ, _tell)
+        (report,) = wait_for([Selected(experiment, tuple(numbers))], environ, _tell).reports
     except KeyboardInterrupt:
-        _tell(f"waits no longer; job {job} goes on")
+        _tell(f"waits no longer; {_shown(experiment)} goes on")
         raise
+    lost = sum(status.state == UNKNOWN for status in report.statuses)
     if lost:
-        _tell(f"{_count(lost)} left the queue and recorded no end: cancelled before the start, or lost with a node")
-    _tell(f"{_count(run_count)}: {run_count - failed} completed, {failed} did not")
-    return INCOMPLETE if failed else 0
+        _tell(f"{_count(lost)} left the queue and recorded no end: lost with a node, or with what was to record it")
+    completed = sum(status.state == COMPLETED for status in report.statuses)
+    _tell(f"{_count(len(numbers))}: {completed} completed, {len(numbers) - completed} did not")
+    return 0 if completed == len(numbers) else INCOMPLETE

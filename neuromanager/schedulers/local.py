@@ -76,8 +76,8 @@ def run_all(
         for run in runs:
             tell_guardian(str(run.number))
             try:
-                ending = _run_one(experiment, profile, run, attempts.get(run.number, 0) + 1, environ, time_limit_seconds, stdin, forwarder, tell,
-                                  tell_guardian)  # fmt: skip
+                ending = _run_one(experiment, profile, run, attempts.get(run.number, 0) + 1, environ,
+                                  time_limit_seconds, stdin, forwarder, tell, tell_guardian)  # fmt: skip
             except OSError as error:
                 tell(f"error: {error.filename or 'a pipe'}: {error.strerror}; what cannot be recorded is not run: "
                      f"{len(runs) - run.number} of {len(runs)} runs did not complete")  # fmt: skip

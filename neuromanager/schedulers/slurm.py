@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import math
 import os
 import re
 import shutil
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from neuromanager.events import read_events
-from neuromanager.experiment import Experiment
 from neuromanager.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.launches import COMMENT_MARK
 from neuromanager.process import Answer, ask
@@ -21,7 +16,6 @@ from neuromanager.profile import Profile
 # sbatch itself tries again for 15 + 14 + ... + 1 seconds when the queue is full (src/sbatch/sbatch.c, MAX_RETRIES).
 PATIENCE_SECONDS = 180.0
 _QUERY_SECONDS = 60.0
-_LOST_SECONDS = 8.0  # after a run left the queue, for its last line to reach us over a network disk
 _KEPT = ("SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_JWT", "SLURM_SACK_SOCKET", "SLURM_SACK_KEY")
 _OURS_TO_SET = re.compile(r"(SBATCH|SLURM|SQUEUE|SACCT|SCANCEL|SINFO|SALLOC|SRUN)_")
 # Answers after which the controller may have the job all the same. A frozen slurmctld makes sbatch fail with the
@@ -89,21 +83,6 @@ def parse_submission(answer: Answer, patience_seconds: float) -> Submission | Re
         mend = "more runs than MaxArraySize allows (scontrol show config | grep MaxArraySize); launch them in parts"
         return Refusal((*faults, mend), sure=True, code=WRONG_INPUT)
     return Refusal(faults, sure=answer.exit_code > 0 and not any(_UNSURE.search(line) for line in said))
-
-
-def queue_words(job: str) -> list[str]:
-    """squeue's words for all elements of a job: one question, however long the sweep."""
-    return ["squeue", "--noheader", "--array", f"--jobs={job}", "--format=%K|%T"]
-
-
-def parse_queue(answer: Answer) -> frozenset[int] | None:
-    """The runs that Slurm still has, pending or running; None when it did not say."""
-    if answer.exit_code == 0:
-        elements = [line.partition("|")[0] for line in answer.stdout.split("\n") if "|" in line]
-        return frozenset(int(element) if element.isdigit() else 0 for element in elements)  # N/A: no array, run 0
-    if answer.exit_code is not None and "Invalid job id" in answer.stderr:
-        return frozenset()  # purged: Slurm forgets a job MinJobAge seconds after its end
-    return None
 
 
 def find_words() -> list[str]:
@@ -188,53 +167,3 @@ def submit(words: Sequence[str], environ: Mapping[str, str], lock: int) -> Submi
         return parse_submission(ask(words, patience, client_environment(environ), (lock,)), patience)
     except OSError as error:
         return Refusal((f"sbatch: {error.strerror}",), sure=True)
-
-
-def wait(experiment: Experiment, job: str, indices: Iterable[int], environ: Mapping[str, str],
-         tell: Callable[[str], None]) -> tuple[int, int]:  # fmt: skip
-    """Waits until every run has ended; returns how many did not complete, and for how many of those no end is known.
-
-    The runs' own events are followed; squeue is asked seldom, and ever more seldom, for the runs that will write none.
-    """
-    left, failed = set(indices), 0
-    gone_since: dict[int, float] = {}
-    asked_in_vain = False
-    pause, query_pause, next_query = 0.1, 2.0, time.monotonic() + 2.0
-    while True:
-        with contextlib.suppress(OSError):
-            os.listdir(experiment.directory)  # a network disk then looks anew for folders that were not there
-        signalled = set()
-        for index in sorted(left):
-            details = _read_end(experiment, index)
-            if details is None:
-                continue
-            if "signal" in details or "told" in details:  # cancelled, or sent back to the queue: squeue knows
-                signalled.add(index)
-                continue
-            left.discard(index)
-            failed += details.get("exit_code") != "0"
-        if not left:
-            return failed, 0
-        if time.monotonic() >= next_query:
-            live = parse_queue(ask(queue_words(job), _QUERY_SECONDS, client_environment(environ)))
-            if live is None:
-                if not asked_in_vain:
-                    tell("squeue does not answer; waiting on")
-                asked_in_vain = True
-            else:
-                gone = left - live
-                failed += len(gone & signalled)
-                left -= gone & signalled
-                gone_since = {index: gone_since.get(index, time.monotonic()) for index in gone & left}
-                if left and all(time.monotonic() - gone_since.get(index, math.inf) >= _LOST_SECONDS for index in left):
-                    return failed + len(left), len(left)
-            query_pause = min(query_pause * 1.5, 60.0)
-            next_query = time.monotonic() + query_pause
-        if left:
-            time.sleep(pause)
-            pause = min(pause * 1.3, 5.0)
-
-
-def _read_end(experiment: Experiment, index: int) -> dict[str, str] | None:
-    events = read_events(experiment, index)
-    return events[-1].details if events and events[-1].word == "finished" else None
