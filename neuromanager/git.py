@@ -17,9 +17,6 @@ def read_commit() -> dict[str, str | bool | None] | None:
 
 @functools.cache  # asked for the experiment and for its launch
 def _read_commit(folder: str) -> dict[str, str | bool | None] | None:
-
-@functools.lru_cache(maxsize=None)  # asked for the experiment and for its launch
-def _read_commit(folder: str) -> dict[str, str | bool | None] | None:
     if not _in_work_tree() or "GIT_DIR" in os.environ:
         return None
     env = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
