@@ -17,11 +17,13 @@ from neuromanager.logs import LogPart, find_bounds, find_parts, opened_log, read
 from neuromanager.states import COMPLETED, Status
 from neuromanager.status import read_reports
 
-_SHORTEST_SECONDS, _LONGEST_SECONDS = 0.1, 5.0  # between two looks at the files
+_PAUSE_SECONDS = (0.1, 1.0)  # between two looks at the files: after news, and when there has been none for long
+_LONGEST_SECONDS = 5.0  # of such a pause, where a look takes long itself
 _QUESTION_SECONDS, _LONGEST_QUESTION_SECONDS = 15.0, 240.0  # between two questions to a scheduler
 _GONE = select.POLLERR | select.POLLHUP | select.POLLNVAL
 
 _LOCAL_QUESTION_SECONDS = 1.0  # on this machine a look at /proc
+_TOLD_SECONDS = 2.0  # from the end of a run that was told to end to the question whether it comes back
 _MOST_LINES = 10  # on stderr about runs without output
 
 Write = Callable[[LogPart, bytes], None]
@@ -40,16 +42,37 @@ class _Watch:
         self.open = list(runs)
         self._streams, self._lines = streams, lines
         self._shown: dict[tuple[Followed, str], int] = {}  # up to which byte of which file
+        self._begun: set[Followed] = set()
+        self._told: set[Followed] = set()
 
     def look(self, write: Write) -> bool:
         """Shows what is new, and forgets the runs that have ended; whether there was something new."""
         ended, news = [], False
         for run in self.open:
-            if _has_ended(run):  # asked first: what it printed before that is then all there
+            if self._has_ended(run):  # asked first: what it printed before that is then all there
                 ended.append(run)
             news = self._look_at(run, write) or news
         self.forget(ended)
         return news
+
+    def _has_ended(self, run: Followed) -> bool:
+        """By its own events. One that was told to end may be put back into the queue: only its scheduler knows."""
+        try:
+            events = read_events(run.experiment, run.number)
+        except OSError:
+            return False
+        if events:
+            self._begun.add(run)
+        finished = bool(events) and events[-1].word == "finished"
+        told = finished and "told" in events[-1].details
+        (self._told.add if told else self._told.discard)(run)
+        return finished and not told
+
+    def find_told(self) -> frozenset[Followed]:
+        return frozenset(self._told.intersection(self.open))
+
+    def all_begun(self) -> bool:
+        return self._begun.issuperset(self.open)
 
     def _look_at(self, run: Followed, write: Write) -> bool:
         news = False
@@ -78,15 +101,6 @@ class _Watch:
         self.open = [run for run in self.open if run not in gone]
 
 
-def _has_ended(run: Followed) -> bool:
-    """By its own events. One that was told to end may be put back into the queue: only its scheduler knows."""
-    try:
-        events = read_events(run.experiment, run.number)
-    except OSError:
-        return False
-    return bool(events) and events[-1].word == "finished" and "told" not in events[-1].details
-
-
 def follow(
     runs: Sequence[Followed], streams: Sequence[str], lines: int | None, write: Write, environ: Mapping[str, str],
     tell: Tell,
@@ -95,29 +109,38 @@ def follow(
 
     Raises BrokenPipeError when nobody reads our output any more, also while nothing is written.
     """
-    watch = _Watch(runs, streams, lines)
-    question_at, wait_seconds, first = time.monotonic(), _QUESTION_SECONDS, True
+    watch, told = _Watch(runs, streams, lines), frozenset[Followed]()
+    question_at, gap_seconds, pause_seconds = time.monotonic(), _QUESTION_SECONDS, _PAUSE_SECONDS[0]
+    first = True
     while True:
         began = time.monotonic()
         news = watch.look(write)
         if not watch.open:
             return
+        if not watch.find_told() <= told:
+            question_at = min(question_at, time.monotonic() + _TOLD_SECONDS)
+        told = watch.find_told()
         if time.monotonic() >= question_at:
-            seconds = _ask(watch, write, environ, tell, first)
-            question_at, first = time.monotonic() + (seconds or wait_seconds), False
-            wait_seconds = min(wait_seconds * 1.5, _LONGEST_QUESTION_SECONDS)
+            cheap = _ask(watch, write, environ, tell, first)
+            question_at, first = time.monotonic() + (_LOCAL_QUESTION_SECONDS if cheap else gap_seconds), False
+            gap_seconds = min(gap_seconds * 1.5, _LONGEST_QUESTION_SECONDS)
             continue
         took = time.monotonic() - began
-        _pause(_SHORTEST_SECONDS if news else min(max(2 * _SHORTEST_SECONDS, 5 * took), _LONGEST_SECONDS))
+        pause_seconds = _PAUSE_SECONDS[0] if news else min(pause_seconds * 1.2, _PAUSE_SECONDS[1])
+        _pause(min(max(pause_seconds, 5 * took), _LONGEST_SECONDS))
 
 
-def _ask(watch: _Watch, write: Write, environ: Mapping[str, str], tell: Tell, first: bool) -> float | None:
-    """Forgets the runs that have ended without a word; the seconds to the next question where it costs little."""
+def _ask(watch: _Watch, write: Write, environ: Mapping[str, str], tell: Tell, first: bool) -> bool:
+    """Forgets the runs that have ended without a word; whether asking costs little, being all about this machine.
+
+    At first no scheduler is asked about runs that go on: it may take a minute to say nothing.
+    """
     chosen: dict[Experiment, list[int]] = {}
     for run in watch.open:
         chosen.setdefault(run.experiment, []).append(run.number)
     selected = [Selected(experiment, tuple(indices)) for experiment, indices in chosen.items()]
-    reports = read_reports(selected, environ, tell if first else lambda text: None)
+    ask = not first or not watch.all_begun()
+    reports = read_reports(selected, environ, tell if first else lambda text: None, ask=ask)
     statuses = [(report.experiment, status) for report in reports for status in report.statuses]
     ended = [(experiment, status) for experiment, status in statuses if not status.open]
     if first:
@@ -125,7 +148,7 @@ def _ask(watch: _Watch, write: Write, environ: Mapping[str, str], tell: Tell, fi
     watch.look(write)  # before what is told below: the last words of those that were killed
     watch.forget([Followed(experiment, status.number) for experiment, status in ended])
     tell_states([(one, status) for one, status in ended if status.state != COMPLETED], tell)
-    return _LOCAL_QUESTION_SECONDS if all(status.scheduler == "local" for _, status in statuses) else None
+    return all(status.scheduler == "local" for _, status in statuses)
 
 
 def tell_states(statuses: Sequence[tuple[Experiment, Status]], tell: Tell) -> None:

@@ -44,6 +44,8 @@ class Plan(NamedTuple):
     batches: list[Batch]
     statuses: list[Status]
     """Of the runs that were named."""
+    nodes: tuple[str, ...] | None
+    """Those that are left out from now on; None: that was not asked for."""
 
     @property
     def numbers(self) -> list[int]:
@@ -90,17 +92,17 @@ def make_plan(report: Report, named: Sequence[int] | None, changes: Changes) -> 
     statuses = [status for status in report.statuses if wanted is None or status.number in wanted]
     chosen = [status.number for status in statuses if not status.open and status.state != COMPLETED
               and (not changes.states or status.state in changes.states)]  # fmt: skip
-    nodes = _find_dead_nodes(report.statuses) if changes.exclude_nodes else ()
+    nodes = _find_dead_nodes(report.statuses) if changes.exclude_nodes else None
     batches: list[Batch] = []
     faults: list[str] = []
     for batch in _group(report, chosen):
         try:
-            batches.append(_change(batch, experiment, changes, nodes))
+            batches.append(_change(batch, experiment, changes, nodes or ()))
         except Failure as failure:
             faults += failure.faults
     if faults:
         raise Failure(WRONG_INPUT, *dict.fromkeys(faults))
-    return Plan(experiment, report.record, batches, statuses)
+    return Plan(experiment, report.record, batches, statuses, nodes)
 
 
 def _find_dead_nodes(statuses: Sequence[Status]) -> tuple[str, ...]:

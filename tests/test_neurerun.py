@@ -184,7 +184,8 @@ class PlanTest(unittest.TestCase):
         self.assertIn("exclude=/etc/nodes is a file; add the nodes there: n1,n2", caught.exception.faults[0])
 
     def test_none_died(self) -> None:
-        self.assertEqual(self.plan([Status(0, "FAILED")], {}).batches[0].profile.resources, ())
+        plan = self.plan([Status(0, "FAILED")], {})
+        self.assertEqual((plan.nodes, plan.batches[0].profile.resources), ((), ()))
 
 
 class SlurmTest(unittest.TestCase):
@@ -243,6 +244,26 @@ class SlurmTest(unittest.TestCase):
         self.folder.write("go", "")
         self.assertEqual(self.folder.run("neurerun", "--wait", "try:1-2").code, 0)
         self.assertEqual([len(self.folder.ends("try", number)) for number in (1, 2)], [1, 1])
+
+    def test_a_node_that_died_is_left_out(self) -> None:
+        def set_node(node: str, *words: str) -> None:
+            self.folder.run("scontrol", "update", f"nodename={node}", *words)
+
+        text = '[ "$NEU_ATTEMPT" = 2 ] && exit; touch up; exec sleep 600'
+        self.folder.run("neurun", "--name=try", "-r", "no-requeue", "slurm", "gpu", "bash", "-c", text)
+        wait_until((self.folder.path / "up").exists, "the run", 60)
+        (host,) = re.findall("host=(\\S+)", self.folder.read("runs/try/try_0/events.txt"))
+        self.addCleanup(set_node, host, "state=resume")
+        set_node(host, "state=down", "reason=test")
+        job = json.loads(self.folder.read("runs/try/jobs.jsonl").splitlines()[-1])["job"]
+        wait_until(lambda: "NODE_FAIL" in self.folder.run("squeue", "-h", "-t", "all", "-o", "%T", "-j", job).stdout,
+                   "the end of the node's job", 60)  # fmt: skip
+        set_node(host, "state=resume")
+        outcome = self.folder.run("neurerun", "--exclude-nodes", "--state=NODE_FAIL", "--wait")
+        self.assertEqual(outcome.code, 0, outcome.stderr)
+        self.assertIn(f"runs/try: 1 run with exclude={host}\n", outcome.stderr)
+        (first, second) = re.findall("host=(\\S+)", self.folder.read("runs/try/try_0/events.txt"))
+        self.assertNotEqual(first, second)
 
     def test_nine_hundred_scattered_runs_are_one_submission(self) -> None:
         """Their array expression would be longer than Slurm takes, and their numbers higher."""

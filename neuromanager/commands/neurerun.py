@@ -183,6 +183,8 @@ def _warn(plan: Plan, shown: str) -> None:
     text = describe_code(plan.record.get("git"))
     if text:
         _tell(f"warning: {shown}: {text}")
+    if plan.nodes == ():
+        _tell(f"{shown}: no run ended with NODE_FAIL on a node that is known; no node is left out")
     for batch in plan.batches:
         changed = describe_changes(batch.before, batch.profile.resources)
         if changed:
