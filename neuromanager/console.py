@@ -72,7 +72,8 @@ def _fill_closed_descriptors() -> None:
 
 def die_by(number: int) -> NoReturn:
     """Ends as the signal would have ended us, so that a shell loop around us stops as well."""
-    signal.signal(number, signal.SIG_DFL)
+    with contextlib.suppress(OSError):  # KILL cannot be set
+        signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
     os._exit(128 + number)
 

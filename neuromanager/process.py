@@ -5,19 +5,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import selectors
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import FrameType
 from typing import IO, NamedTuple
 
-from neuromanager.procfs import group_lives
-from neuromanager.signals import Forwarder, in_foreground, time_limit
-
-_LEFTOVERS_SECONDS = 2  # what a run left in its process group gets between TERM and KILL
+from neuromanager.signals import PASSED_ON, STOPPING, Forwarder, in_foreground
 
 
 class Answer(NamedTuple):
@@ -34,6 +29,7 @@ class Ending(NamedTuple):
     exit_code: int | None
     signal: int | None
     timed_out: bool = False
+    told: int | None = None  # the signal by which neurun told it to end
 
     def as_exit_code(self) -> int:
         return 128 + self.signal if self.signal else self.exit_code or 0
@@ -77,7 +73,7 @@ def run_through(
         if number not in (signal.SIGINT, signal.SIGQUIT) or not in_foreground():
             process.send_signal(number)  # a terminal sends those two to the program itself
 
-    before = {number: signal.signal(number, pass_on) for number in (*Forwarder.STOPPING, *Forwarder.PASSED_ON)
+    before = {number: signal.signal(number, pass_on) for number in (*STOPPING, *PASSED_ON)
               if signal.getsignal(number) is not signal.SIG_IGN}  # fmt: skip
     try:
         code = process.wait()
@@ -112,138 +108,55 @@ class CannotExecute(Exception):
         self.error = error
 
 
-class Streams(NamedTuple):
-    """Where a run's output goes: a log, and the terminal's (or pipe's) descriptor beside it."""
-
-    log: int
-    shown: int
+# What Python ignores and a program is to get as the system has it; caught signals are the system's again after exec.
+_IGNORED_BY_PYTHON = [getattr(signal, name) for name in ("SIGPIPE", "SIGXFSZ") if hasattr(signal, name)]
+_paths: dict[tuple[str, str | None], str] = {}
 
 
-def run_logged(
-    words: Sequence[str],
-    env: Mapping[str, str],
-    stdin: int | None,
-    streams: tuple[Streams, Streams],
-    forwarder: Forwarder,
-    time_limit_seconds: float | None = None,
-    pass_fds: Sequence[int] = (),
-    on_start: Callable[[int], None] = lambda pid: None,
-) -> Ending:
-    """Runs a program in a session of its own, its output copied as it comes; returns when it and its group are gone.
+def start_program(words: tuple[str, ...], env: Mapping[str, str], descriptors: Mapping[int, int]) -> int:
+    """Starts a program in a session of its own, ``descriptors`` (its number -> ours) and the rest of 0-2 open in it.
 
-    Raises CannotExecute. ``on_start`` is given the process id; when it fails, the program is ended before the failure
-    goes on: what cannot be recorded is not run.
+    Returns its process id, which is its group's and its session's too. Raises CannotExecute. Descriptors of ours that
+    are inheritable are the program's as well: see ``keep_descriptors``.
     """
-    with _waking_on_child() as wake:
-        try:
-            process = subprocess.Popen(
-                words, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, bufsize=0,
-                pass_fds=pass_fds, start_new_session=True,
-            )  # fmt: skip
-        except OSError as error:
-            raise CannotExecute(error) from None
-        forwarder.group = process.pid
-        try:
-            if forwarder.stopped_by:  # it came while we were starting
-                forwarder.send(forwarder.stopped_by)
-            on_start(process.pid)
-            for descriptor in pass_fds:
-                os.close(descriptor)
-            assert process.stdout and process.stderr
-            copier = _Copier({process.stdout.fileno(): streams[0], process.stderr.fileno(): streams[1]})
-            with time_limit(forwarder, time_limit_seconds) as timer:
-                while process.poll() is None:
-                    copier.copy(None, wake)
-            _end_leftovers(process.pid, copier)
-        finally:
-            if process.returncode is None:  # only after a failure of ours
-                forwarder.send(signal.SIGKILL)
-                process.wait()
-            forwarder.group = None
-            for stream in (process.stdout, process.stderr):
-                if stream:
-                    stream.close()
-    code = process.returncode
-    return Ending(code, None, timer.rang) if code >= 0 else Ending(None, -code, timer.rang)
-
-
-@contextlib.contextmanager
-def _waking_on_child() -> Iterator[int]:
-    """A descriptor that becomes readable when a child ends: select() then need not poll."""
-    reader, writer = os.pipe()
-    os.set_blocking(reader, False)
-    os.set_blocking(writer, False)
-    before = signal.signal(signal.SIGCHLD, lambda number, frame: None)
-    old = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    key = (words[0], env.get("PATH"))
+    known = _paths.get(key)
+    actions = [(os.POSIX_SPAWN_DUP2, ours, its) for its, ours in descriptors.items()]
     try:
-        yield reader
-    finally:
-        signal.set_wakeup_fd(old)
-        signal.signal(signal.SIGCHLD, before)
-        os.close(reader)
-        os.close(writer)
-
-
-def _end_leftovers(group: int, copier: _Copier) -> None:
-    """Ends what the run left behind in its group, as a cluster does; then copies the rest of its output."""
-    copier.copy(0)
-    deadline = time.monotonic() + _LEFTOVERS_SECONDS
-    there = _send_group(group, signal.SIGTERM)
-    while there and time.monotonic() < deadline + 1:  # longer only in the kernel's hands: a dead network disk
-        copier.copy(0.01)
-        there = _send_group(group, signal.SIGKILL if time.monotonic() >= deadline else 0) and group_lives(group)
-    for _ in range(64):  # a pipe holds 64 KiB; one that stays full is held by a process that left the group
-        if not (copier.open and copier.copy(0)):
-            break
-
-
-def _send_group(group: int, number: int) -> bool:
-    try:
-        os.killpg(group, number)
-        return True
-    except (ProcessLookupError, PermissionError):
-        return False
-
-
-class _Copier:
-    """Copies pipes to a log and to what is shown; either may fail without harm to the other or to the run."""
-
-    def __init__(self, streams: dict[int, Streams]) -> None:
-        self.open = dict(streams)
-        self._lost: set[int] = set()
-
-    def copy(self, timeout_seconds: float | None, wake: int | None = None) -> bool:
-        """Copies what is there, waiting for it up to the timeout (None: for ever); False when nothing came."""
-        with selectors.DefaultSelector() as selector:
-            for descriptor in (*self.open, *(() if wake is None else (wake,))):
-                selector.register(descriptor, selectors.EVENT_READ)
-            ready = [key.fd for key, _ in selector.select(timeout_seconds)]
-        for descriptor in ready:
-            data = os.read(descriptor, 65536)
-            if descriptor == wake:
-                continue
-            if not data:
-                del self.open[descriptor]
-                continue
-            for target in self.open[descriptor]:
-                self._write(target, data)
-        return bool(ready)
-
-    def _write(self, target: int, data: bytes) -> None:
-        if target in self._lost:
-            return
+        path = known or _find_program(words[0], env)
         try:
-            while data:
-                try:
-                    data = data[os.write(target, data) :]
-                except BlockingIOError:  # somebody made our terminal non-blocking
-                    with selectors.DefaultSelector() as selector:
-                        selector.register(target, selectors.EVENT_WRITE)
-                        selector.select()
-        except OSError as error:
-            self._lost.add(target)
-            if error.errno != errno.EPIPE:  # a reader that has enough is no fault
-                what = {1: "standard output", 2: "standard error"}.get(target, "a log")
-                warning = f"neurun: warning: {what} cannot be written ({error.strerror}); the run goes on\n"
-                with contextlib.suppress(OSError):
-                    os.write(2, warning.encode())
+            pid = os.posix_spawn(path, words, env, file_actions=actions, setsid=True, setsigdef=_IGNORED_BY_PYTHON)
+        except FileNotFoundError:
+            if not known:
+                raise
+            path = _find_program(words[0], env)  # it moved
+            pid = os.posix_spawn(path, words, env, file_actions=actions, setsid=True, setsigdef=_IGNORED_BY_PYTHON)
+    except OSError as error:
+        _paths.pop(key, None)
+        raise CannotExecute(error) from None
+    _paths[key] = path
+    return pid
+
+
+def _find_program(word: str, env: Mapping[str, str]) -> str:
+    """As execvp(3) would on the PATH that the program is to have; what may not be executed is the last choice."""
+    if "/" in word:
+        return word
+    denied = None
+    for directory in os.get_exec_path(env):
+        path = os.path.join(directory, word)
+        if os.path.isfile(path):
+            if os.access(path, os.X_OK):
+                return path
+            denied = path
+    if denied:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), denied)
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), word)
+
+
+def keep_descriptors() -> None:
+    """What our caller left open beyond 0-2 stays with us: no program is to hold a pipe or a lock of others."""
+    for entry in os.listdir("/dev/fd"):
+        if int(entry) > 2:
+            with contextlib.suppress(OSError):  # that of the listing itself
+                os.set_inheritable(int(entry), False)

@@ -1,4 +1,4 @@
-"""Signals: passed on to the run in progress, held while a submission is made, and the timer of a time limit."""
+"""Signals: which of them ask to end, and how they are held while a submission is made."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 from types import FrameType
 
-KILL_AFTER_SECONDS = 30  # between TERM and KILL at a time limit, as Slurm's KillWait
 _SAME_WISH_SECONDS = 1  # one wish may arrive twice at once: from the terminal, its shell, and who called us
 
 
@@ -47,50 +46,38 @@ def holding_signals() -> Iterator[Held]:
             signal.signal(number, handler)
 
 
+# What asks a command to end, and what is meant for the program alone.
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+PASSED_ON = (signal.SIGUSR1, signal.SIGUSR2)
+
+
 class Forwarder:
-    """Passes our signals on to the process group of the run in progress, and remembers that it was told to stop.
-
-    A run has a session of its own, so what a terminal sends reaches it through us, once.
-    """
-
-    STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
-    PASSED_ON = (signal.SIGUSR1, signal.SIGUSR2)
+    """Remembers what told us to stop while a program ran through us."""
 
     def __init__(self) -> None:
-        self.group: int | None = None
         self.stopped_by: int | None = None
-        self._stopped_at = 0.0
-        self._before: dict[int, object] = {}
 
-    def __enter__(self) -> Forwarder:
-        for number in (*self.STOPPING, *self.PASSED_ON, signal.SIGTSTP):
-            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup stays nohup
-                self._before[number] = signal.signal(number, self._handle)
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
+class Wish:
+    """That to stop, as it arrives at a process: perhaps twice, and then it is to be obeyed at once."""
 
-    def _handle(self, number: int, _: FrameType | None) -> None:
-        if number == signal.SIGTSTP:
-            self.send(signal.SIGSTOP)
-            os.kill(os.getpid(), signal.SIGSTOP)
-            self.send(signal.SIGCONT)
-        elif number in self.PASSED_ON:
-            self.send(number, whole_group=False)  # its helpers would die of it
-        else:
-            # One wish may arrive twice at once: from the terminal, from its shell and from who called us.
-            now = time.monotonic()
-            if self.stopped_by and now - self._stopped_at < _SAME_WISH_SECONDS:
-                return
-            self.send(signal.SIGKILL if self.stopped_by else number)  # asked twice
-            self.stopped_by, self._stopped_at = self.stopped_by or number, now
+    def __init__(self) -> None:
+        self.number: int | None = None
+        self._came_at = 0.0
 
-    def send(self, number: int, whole_group: bool = True) -> None:
-        if self.group is not None:
-            with contextlib.suppress(ProcessLookupError):
-                (os.killpg if whole_group else os.kill)(self.group, number)
+    def take(self, number: int) -> int | None:
+        """The signal to send on: this one, KILL when asked for the second time, None for an echo of the first.
+
+        One wish may arrive twice at once: from the terminal, from its shell and from who called us.
+        """
+        now = time.monotonic()
+        if self.number is None:
+            self.number, self._came_at = number, now
+            return number
+        if now - self._came_at < _SAME_WISH_SECONDS:
+            return None
+        self._came_at = now
+        return signal.SIGKILL
 
 
 def in_foreground() -> bool:
@@ -108,26 +95,3 @@ def may_read_stdin() -> bool:
         return os.tcgetpgrp(0) == os.getpgrp()
     except OSError:
         return True  # no terminal
-
-
-class _Timer:
-    rang = False
-
-
-@contextlib.contextmanager
-def time_limit(forwarder: Forwarder, limit_seconds: float | None) -> Iterator[_Timer]:
-    """TERM to the run at its limit, KILL later; by a timer of the kernel, since a slow reader may hold us up."""
-    timer = _Timer()
-
-    def ring(number: int, frame: FrameType | None) -> None:
-        forwarder.send(signal.SIGKILL if timer.rang else signal.SIGTERM)
-        timer.rang = True
-
-    before = signal.signal(signal.SIGALRM, ring)
-    if limit_seconds is not None:
-        signal.setitimer(signal.ITIMER_REAL, limit_seconds, KILL_AFTER_SECONDS)
-    try:
-        yield timer
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)

@@ -15,12 +15,14 @@ import unittest
 from pathlib import Path
 
 from tests.slurm import cluster
-from tests.slurm.contract import PATIENCE_SECONDS, Contract
+from tests.slurm.client import PATIENCE_SECONDS
+from tests.slurm.contract import Contract
+from tests.slurm.queue_contract import QueueContract
 
 FAKE = Path(__file__).resolve().parent / "fake"
 
 
-class FakeTest(Contract, unittest.TestCase):
+class FakeTest(Contract, QueueContract, unittest.TestCase):
     def setUp(self) -> None:
         self.state = tempfile.mkdtemp()
         self.addCleanup(shutil.rmtree, self.state)
@@ -74,7 +76,71 @@ class FakeTest(Contract, unittest.TestCase):
         self.assertIn("2.sh", os.listdir(self.state))
 
 
-class SlurmTest(Contract, unittest.TestCase):
+    def test_faults_that_take_the_job(self) -> None:
+        script = self.write("#SBATCH --array=0-1 --output=o-%A-%a --comment=neu:1", "echo ran")
+        environment = {**os.environ, **self.environment}
+        for run in ("1", "0"):
+            environment["FAKE_SLURM_RUN"] = run
+            environment["FAKE_SLURM_FAULT"] = "taken-then-killed"
+            killed = subprocess.run(["sbatch", script], cwd=self.folder, env=environment, capture_output=True,
+                                    check=False, timeout=PATIENCE_SECONDS)  # fmt: skip
+            self.assertEqual((killed.returncode, killed.stdout), (-9, b""))
+            environment["FAKE_SLURM_FAULT"] = "taken-then-hangs"
+            with subprocess.Popen(["sbatch", script], cwd=self.folder, env=environment) as hanging:
+                self.wait_for(lambda: len(set(self.ask("squeue", "-h", "-r", "-t", "all", "-o", "%F %k"))),
+                              2 if run == "1" else 4)  # fmt: skip
+                self.assertIsNone(hanging.poll())
+                hanging.kill()
+        for job in ("1", "3"):
+            self.wait(job)
+        self.assertEqual(sorted(name for name in os.listdir(self.folder) if name[0] == "o"),
+                         ["o-1-0", "o-1-1", "o-3-0", "o-3-1"])  # fmt: skip
+        found = self.ask("squeue", "-h", "-o", "%i %T %k %Z")
+        self.assertEqual(found, [f"{job}_[0-1] PENDING neu:1 {self.folder}" for job in (5, 6)])
+
+    def test_faults_of_questions(self) -> None:
+        self.submit("--hold", self.write("true"))
+        no_contact = "Unable to contact slurm controller (connect failure)\n"
+        for fault in ("down", "controller-down"):
+            for words, code, said in (
+                (["squeue", "-h"], 1, "slurm_load_jobs error: "),
+                (["scancel", "1"], 8, "scancel: error: Kill job error on job id 1: "),
+                (["sbatch", "job.sh"], 1, "sbatch: error: Batch job submission failed: "),
+                (["scontrol", "show", "config"], 1, "slurm_load_ctl_conf error: "),
+            ):
+                done = self.call(*words, FAKE_SLURM_FAULT=fault)
+                self.assertEqual((done.returncode, done.stdout, done.stderr), (code, "", said + no_contact))
+        for fault, code in (("down", 1), ("sacct-down", 1), ("controller-down", 0)):
+            self.assertEqual(self.call("sacct", FAKE_SLURM_FAULT=fault).returncode, code, fault)
+        Path(self.state, "fault").write_text("down\n", encoding="ascii")
+        self.assertEqual(self.call("squeue").returncode, 1)
+        Path(self.state, "fault").unlink()
+        self.assertEqual(self.ask("squeue", "-h", "-o", "%i"), ["1"])
+
+    def test_fault_sacct_hangs(self) -> None:
+        environment = {**os.environ, **self.environment, "FAKE_SLURM_FAULT": "sacct-hangs"}
+        with self.assertRaises(subprocess.TimeoutExpired):
+            subprocess.run(["sacct"], env=environment, timeout=0.3, check=False)
+
+    def test_fault_sacct_lags(self) -> None:
+        job = self.run_job("--array=0-3", self.write("#SBATCH --output=/dev/null --job-name=mine", "true"))
+        words = ("sacct", "-X", "-n", "-P", "-o", "JobID,JobName", "-j", job)
+        self.assertEqual(self.ask(*words, FAKE_SLURM_FAULT="sacct-lags")[-1:], [f"{job}_2|allocation"])
+        whole = [f"{job}_{index}|mine" for index in range(4)]
+        self.wait_for(lambda: self.ask(*words, FAKE_SLURM_FAULT="sacct-lags"), whole)
+
+    def test_without_accounting(self) -> None:
+        done = self.call("sacct", FAKE_SLURM_ACCOUNTING="0")
+        self.assertEqual((done.returncode, done.stderr), (1, "Slurm accounting storage is disabled\n"))
+
+    def test_old_jobs_are_forgotten_by_squeue_alone(self) -> None:
+        job = self.run_job(self.write("#SBATCH --output=/dev/null", "true"))
+        done = self.call("squeue", "-h", "-t", "all", "-j", job, FAKE_SLURM_MIN_JOB_AGE="0")
+        self.assertEqual((done.returncode, done.stderr), (1, "slurm_load_jobs error: Invalid job id specified\n"))
+        self.assertEqual(self.ask("sacct", "-X", "-n", "-P", "-o", "State", "-j", job), ["COMPLETED"])
+
+
+class SlurmTest(Contract, QueueContract, unittest.TestCase):
     def setUp(self) -> None:
         self.environment = cluster.require(self).environment
         self.prepare(self)

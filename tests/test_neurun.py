@@ -228,7 +228,8 @@ class SeveralTest(unittest.TestCase):
     def test_names_go_on(self) -> None:
         for _ in range(3):
             self.folder.run("neurun", "local", "cpu", "true")
-        self.assertEqual(sorted(os.listdir(self.folder.path / "runs")), [".gitignore", ".lock", "true-1", "true-2", "true-3"])
+        names = sorted(os.listdir(self.folder.path / "runs"))
+        self.assertEqual(names, [".gitignore", ".lock", "true-1", "true-2", "true-3"])
 
     def test_twenty_at_once(self) -> None:
         started = "for i in {1..20}; do neurun local cpu true & done"
@@ -378,7 +379,10 @@ class SignalsTest(unittest.TestCase):
                     self.assertEqual(done.code, -number)
                     self.assertIn(f"neurun: stopped by signal {int(number)}; 1 of 2 runs were not started",
                         done.errors())
-                    self.assertEqual(self.folder.ends("t"), [f"attempt=1 signal={int(number)}"])
+                    told = number.name[3:]
+                    self.assertEqual(self.folder.ends("t"), [
+                        f"attempt=1 signal={int(number)} told={told} state=CANCELLED "
+                        f"reason='neurun was told to stop ({told})'"])  # fmt: skip
                     self.assertFalse((self.folder.path / "runs/t/t_1/events.txt").exists())
                     self.folder.run("rm", "-r", "runs", "ready")
 
@@ -386,7 +390,8 @@ class SignalsTest(unittest.TestCase):
         process = self.start("trap 'touch saved; exit 5' TERM; touch ready; while :; do read -t 0.01 <> <(:); done")
         process.terminate()
         self.assertEqual(finish(process).code, -signal.SIGTERM)
-        self.assertEqual(self.folder.ends("t"), ["attempt=1 exit_code=5"])
+        self.assertEqual(self.folder.ends("t"),
+            ["attempt=1 exit_code=5 told=TERM state=CANCELLED reason='neurun was told to stop (TERM)'"])
         self.assertTrue((self.folder.path / "saved").exists())
 
     def test_usr1_is_passed_on(self) -> None:
@@ -431,7 +436,8 @@ class SignalsTest(unittest.TestCase):
         wait_until((self.folder.path / "ready").exists, "the program's start")
         process.terminate()
         self.assertEqual(finish(process).code, -signal.SIGTERM)
-        self.assertEqual(self.folder.ends("t"), ["attempt=1 signal=15"])
+        self.assertEqual(self.folder.ends("t"),
+            ["attempt=1 signal=15 told=TERM state=CANCELLED reason='neurun was told to stop (TERM)'"])
         wait_until(lambda: not pids_with(f"OUT={self.folder.out}"), "the end of all that was started")
 
 

@@ -1,6 +1,16 @@
 # shellcheck shell=bash
-# What the fake programs share: the record of the calls, and the way to their Python.
+# What the fake programs share: the record of the calls, the faults, and the way to their Python.
 : "${FAKE_SLURM_DIR:?is not set: where does the fake Slurm keep its jobs?}"
+
+# A file, so that a test can change the fault of a Slurm that a running command asks again and again.
+if [[ -z ${FAKE_SLURM_FAULT-} && -e $FAKE_SLURM_DIR/fault ]]; then
+    read -r FAKE_SLURM_FAULT <"$FAKE_SLURM_DIR/fault" || true
+    export FAKE_SLURM_FAULT
+fi
+# shellcheck disable=SC2034  # for who includes this, as the next one
+fault=${FAKE_SLURM_FAULT-}
+# shellcheck disable=SC2034
+readonly no_contact='Unable to contact slurm controller (connect failure)'
 
 # log_call PROGRAM WORD...: one JSON list, without starting a process.
 log_call() {
@@ -11,9 +21,18 @@ log_call() {
         word=${word//$'\n'/\\n}
         word=${word//$'\t'/\\t}
         word=${word//$'\r'/\\r}
+        word=${word//$'\x1f'/\\u001f}
         line+=", \"$word\""
     done
     printf '[%s]\n' "${line#, }" >>"$FAKE_SLURM_DIR/calls.jsonl"
+}
+
+# fail CODE LINE...
+fail() {
+    local code=$1
+    shift
+    printf '%s\n' "$@" >&2
+    exit "$code"
 }
 
 # run_python MODULE WORD...: tests.fake.MODULE's main(), found by this file's place; no setting of the user's reaches it.

@@ -6,72 +6,17 @@ Each promise was seen on Slurm 22.05.8. None asks for what only one of them does
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 import sys
-import tempfile
 import time
-import unittest
-from collections.abc import Mapping
 from pathlib import Path
 
-PATIENCE_SECONDS = 30.0
+from tests.slurm.client import PATIENCE_SECONDS, Client
+
 LAUNCH_FAILURE = "0:53"  # what sacct gives as exit code of a job whose output cannot be opened
 
 
-class Contract:
-    """The promises. A test case mixes this in and says by `environment` which Slurm answers."""
-
-    environment: Mapping[str, str]
-    test: unittest.TestCase
-    folder: str
-
-    def prepare(self, test: unittest.TestCase) -> None:
-        self.test = test
-        self.folder = os.path.realpath(tempfile.mkdtemp())
-        test.addCleanup(shutil.rmtree, self.folder)
-
-    def call(self, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(words, cwd=self.folder, env={**os.environ, **self.environment, **more}, text=True,
-                              stdin=subprocess.DEVNULL, capture_output=True, check=False,
-                              timeout=PATIENCE_SECONDS)  # fmt: skip
-
-    def write(self, *lines: str, first: str = "#!/bin/bash", name: str = "job.sh") -> str:
-        Path(self.folder, name).write_text("\n".join([first, *lines, ""]), encoding="utf-8")
-        return name
-
-    def submit(self, *words: str, **more: str) -> str:
-        """The job's id, with nothing else said."""
-        done = self.call("sbatch", "--parsable", *words, **more)
-        self.test.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)
-        self.test.assertRegex(done.stdout, r"\A\d+\n\Z")
-        return done.stdout.strip()
-
-    def wait(self, job: str) -> None:
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while self.call("squeue", "-h", "-j", job, "-o", "%T").stdout:
-            if time.monotonic() > deadline:
-                raise AssertionError(f"job {job} did not end within {PATIENCE_SECONDS:g} s")
-            time.sleep(0.02)
-
-    def run_job(self, *words: str, **more: str) -> str:
-        job = self.submit(*words, **more)
-        self.wait(job)
-        return job
-
-    def read(self, name: str) -> str:
-        """A log's text, which a node may write a moment after the job has left the queue."""
-        path = Path(self.folder, name)
-        deadline = time.monotonic() + 5
-        while not path.exists() and time.monotonic() < deadline:
-            time.sleep(0.02)
-        self.test.assertTrue(path.exists(), f"{name} not among {sorted(os.listdir(self.folder))}")
-        return path.read_text(encoding="utf-8")
-
-    def check_refusal(self, words: list[str], code: int, last_line: str, **more: str) -> None:
-        done = self.call("sbatch", "--parsable", *words, **more)
-        self.test.assertEqual((done.returncode, done.stdout), (code, ""), done.stderr)
-        self.test.assertEqual(done.stderr.splitlines()[-1], last_line)
+class Contract(Client):
+    """What sbatch promises, and the least of the others."""
 
     # --- submission and what the job sees
 
@@ -162,14 +107,6 @@ class Contract:
         job = self.run_job(script)
         self.test.assertNotIn("ran", os.listdir(self.folder))
         self.check_accounted(job, f"FAILED|{LAUNCH_FAILURE}")
-
-    def check_accounted(self, job: str, expected: str) -> None:
-        """sacct's word; slurmdbd lags by seconds."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        found = ""
-        while found != expected and time.monotonic() < deadline:
-            found = self.call("sacct", "-X", "-n", "-P", "-j", job, "-o", "State,ExitCode").stdout.strip()
-        self.test.assertEqual(found, expected)
 
     # --- #SBATCH lines
 

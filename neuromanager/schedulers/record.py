@@ -1,0 +1,166 @@
+"""events.txt of the runs of this machine: how each began and ended, and what is said of it meanwhile."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+
+from neuromanager.cancellations import Cancellations
+from neuromanager.events import append_event, read_events
+from neuromanager.experiment import Experiment
+from neuromanager.faults import NOT_EXECUTABLE, NOT_FOUND
+from neuromanager.orphans import GRACE_SECONDS, end_processes
+from neuromanager.pool import Program, Running
+from neuromanager.process import Ending
+from neuromanager.procfs import read_identity
+from neuromanager.slots import Slot
+
+KILLED = "neurun was killed, and the run with it"
+LOST = "neurun was killed before it could record the end"
+_ENV_FAILED = 111
+_host = os.uname().nodename
+
+
+class Recorder:
+    """Of one launch: the watcher of its pool."""
+
+    def __init__(self, experiment: Experiment, tell: Callable[[str], None], here: str, one_of_many: bool) -> None:
+        self.cancelled: Cancellations | None = None
+        self.is_orphaned: Callable[[], bool] = lambda: False
+        self.begun = self.completed = self.failed = self.skipped = 0
+        self.last: Ending | None = None
+        self._experiment, self._tell, self._here, self._one_of_many = experiment, tell, here, one_of_many
+
+    def started(self, running: Running) -> None:
+        self.begun += 1
+        program = running.program
+        _append_started(self._experiment, program.number, program.attempt, running.pid, program.log_sizes)
+
+    def refused(self, program: Program, error: OSError) -> None:
+        """Said where the program's own complaint would stand."""
+        self.begun += 1
+        if program.ready is not None:
+            os.close(program.ready)
+        text = f"{program.words[0]}: {error.strerror}"
+        self._tell(f"error: {text}")
+        os.write(program.logs[1], f"neurun: error: {text}\n".encode("utf-8", "surrogateescape"))
+        _append_started(self._experiment, program.number, program.attempt, 0, program.log_sizes)
+        code = NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE
+        self._conclude(program, Ending(code, None), None)
+
+    def exited(self, running: Running, ending: Ending) -> Ending:
+        ready = running.program.ready
+        if ready is not None:
+            running.reason = self._read_failed_line(ready, ending, running.program.logs[1])
+            if running.reason and not ending.signal:
+                return ending._replace(exit_code=_ENV_FAILED)
+        return ending
+
+    def ended(self, running: Running, ending: Ending) -> None:
+        reason, index = running.reason, running.program.number
+        if self.is_orphaned():
+            end_processes(_marker(self._experiment, index), 0, GRACE_SECONDS)  # those that left its group
+        if ending.told is None and not ending.timed_out and self.cancelled and self.cancelled.cover(index):
+            ending = ending._replace(told=ending.signal or signal.SIGTERM)
+        if ending.told is not None and ending.as_exit_code() and not ending.timed_out:
+            reason = reason or self._why_told(index, ending.told)
+        self._conclude(running.program, ending, reason)
+
+    def _why_told(self, index: int, number: int) -> str:
+        if self.is_orphaned():
+            return KILLED
+        if self.cancelled and self.cancelled.cover(index):
+            return "cancelled by neucancel"
+        return f"neurun was told to stop ({_name(number)})"
+
+    def _conclude(self, program: Program, ending: Ending, reason: str | None) -> None:
+        append_event(self._experiment, program.number, "finished", _details_of(program.attempt, ending, reason))
+        self.last = ending
+        if not ending.as_exit_code() and not ending.timed_out:
+            self.completed += 1
+            return
+        self.failed += 1
+        if ending.told is None and (self._one_of_many or ending.timed_out):
+            log = os.path.relpath(self._experiment.log(program.number, "stderr"), self._here)
+            self._tell(f"run {program.number}: {_describe(ending)}; see {log}")
+
+    def _read_failed_line(self, ready: int, ending: Ending, log: int) -> str | None:
+        """Why the command was not started; None when it was. The word of render_env_script, which has ended."""
+        os.set_blocking(ready, False)  # env may have left a process behind that holds the other end
+        try:
+            said = os.read(ready, 65536)
+        except BlockingIOError:
+            said = b""
+        os.close(ready)
+        if said == b".":
+            return None
+        if said:
+            return os.fsdecode(said)
+        text = f"error: env left ({ending.as_exit_code()}); the command was not started"
+        self._tell(text)
+        os.write(log, f"neurun: {text}\n".encode())
+        return "env left before the command was started"
+
+
+def record_lost(experiment: Experiment, slot: Slot, code: int | None, ours: bool) -> None:
+    """In the keeper: the end of a run whose recorder was killed, so far as it is not on record. Raises OSError."""
+    events = [event for event in read_events(experiment, slot.number) if _attempt_of(event.details) == slot.attempt]
+    words = {event.word for event in events}
+    if "finished" in words or not (slot.pid or words):
+        return  # its end is recorded, or it had not begun
+    if "started" not in words:
+        _append_started(experiment, slot.number, slot.attempt, slot.pid, slot.log_sizes)
+    if code is None:
+        details: dict[str, object] = {"attempt": slot.attempt, "state": "UNKNOWN", "reason": LOST}
+        if ours:  # not a child of ours, on a system that gives no orphans to a keeper
+            details = {"attempt": slot.attempt, "told": "TERM", "state": "CANCELLED", "reason": KILLED}
+    else:
+        ending = Ending(None if code < 0 else code, -code if code < 0 else None, told=signal.SIGTERM if ours else None)
+        details = _details_of(slot.attempt, ending, KILLED if ours and code else None)
+    append_event(experiment, slot.number, "finished", details)
+
+
+def _attempt_of(details: dict[str, str]) -> int:
+    text = details.get("attempt", "")
+    return int(text) if text.isdigit() else 0
+
+
+def _append_started(experiment: Experiment, index: int, attempt: int, pid: int, log_sizes: tuple[int, int]) -> None:
+    details: dict[str, object] = {"attempt": attempt, "host": _host, "pid": pid}
+    if identity := pid and read_identity(pid):
+        details["process"] = identity
+    if attempt > 1:
+        details["stdout_bytes"], details["stderr_bytes"] = log_sizes
+    append_event(experiment, index, "started", details)
+
+
+def _details_of(attempt: int, ending: Ending, reason: str | None) -> dict[str, object]:
+    details: dict[str, object] = {"attempt": attempt}
+    details["signal" if ending.signal else "exit_code"] = ending.signal or ending.exit_code
+    if ending.told is not None:
+        details["told"] = _name(ending.told)
+    if ending.timed_out:
+        details["state"] = "TIMEOUT"
+    elif ending.told is not None and ending.as_exit_code():
+        details["state"] = "CANCELLED"
+    if reason:
+        details["reason"] = reason
+    return details
+
+
+def _marker(experiment: Experiment, index: int) -> str:
+    return f"NEU_RUN_DIR={experiment.run_directory(index)}"
+
+
+def _name(number: int) -> str:
+    try:
+        return signal.Signals(number).name[3:]
+    except ValueError:
+        return str(number)
+
+
+def _describe(ending: Ending) -> str:
+    if ending.timed_out:
+        return "ended at its time limit"
+    return f"killed by signal {ending.signal}" if ending.signal else f"exit code {ending.exit_code}"
