@@ -21,7 +21,8 @@ LAYERS = {
     "rerunning resuming schedulers.local schedulers.localcancel schedulers.record schedulers.slurm "
     "schedulers.slurmcancel schedulers.slurmqueue settled signals slots slurmruns sources status waiting",
     "commands": "commands.neucancel commands.neuimport commands.neulog commands.neurerun commands.neurun "
-    "commands.neusweep commands.neuwait",
+    "commands.neusweep commands.neuwait quoting ranges reasons runs sampling script slurmstates states sweep "
+    "sweepfile sweepwords values words",
     "start": "start",
 }
 ORDER = list(LAYERS)

@@ -212,9 +212,21 @@ def _cancel_on_slurm(reports: Sequence[Report], wish: Wish) -> tuple[dict[str, l
             targets.update(_find_targets(report, meant))
     faults = slurmcancel.cancel(targets, wish.signal, os.environ) if targets else ()
     if not faults:
+        if wish.signal is None:
+            _keep_record(reports, done)
         return done, []
     what = "cancelled" if wish.signal is None else "signalled"
     return {}, [*faults, f"it is not known what of it Slurm has {what}; look with neustat, and try again"]
+
+
+def _keep_record(reports: Sequence[Report], done: Mapping[str, Sequence[int]]) -> None:
+    """Of an element that is cancelled while it waits, Slurm soon knows nothing any more; cancelled.txt does."""
+    for report in reports:
+        if report.experiment.directory in done:
+            try:
+                localcancel.write_cancelled(report.experiment, done[report.experiment.directory])
+            except OSError as error:
+                _tell(f"warning: {error.filename}: {error.strerror}; what was cancelled could not be kept")
 
 
 def _find_targets(report: Report, meant: Sequence[Status]) -> Mapping[str, Sequence[int] | None]:

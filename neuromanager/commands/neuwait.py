@@ -51,8 +51,8 @@ def main(words: Sequence[str]) -> int:
         for report in waited.reports:
             _tell_of(report)
         count = sum(status.open for report in waited.reports for status in report.statuses)
-        still = f"{count} run is" if count == 1 else f"{count} runs are"
-        raise Failure(TROUBLE, f"--timeout: {options.timeout} is over; {still} still open, and go on")
+        still, goes = (f"{count} run is", "goes") if count == 1 else (f"{count} runs are", "go")
+        raise Failure(TROUBLE, f"--timeout: {options.timeout} is over; {still} still open, and {goes} on")
     reports = waited.reports
     if options.any:
         reports = waited.ended[:1]

@@ -54,12 +54,15 @@ class Rows(NamedTuple):
 
 
 def squeue_words(jobs: Iterable[str], users: Iterable[int] = ()) -> list[str]:
-    """Of some jobs; or, with ``users``, all of theirs: for jobs whose numbers nobody knows."""
+    """Of some jobs; or, with ``users``, all of theirs: for jobs whose numbers nobody knows.
+
+    Without ``--array``: squeue 22.05 expands ``1-999:2``, what waits when every second element is gone, without 999.
+    """
     listed = ",".join(map(str, users))
     whose = f"--jobs={','.join(jobs)}"
     if listed:
         whose = "--me" if listed == str(os.geteuid()) else f"--user={listed}"  # --me: since 20.02
-    return ["squeue", "--noheader", "--array", "--states=all", whose, f"--format={SEPARATOR.join(_SQUEUE_FIELDS)}"]
+    return ["squeue", "--noheader", "--states=all", whose, f"--format={SEPARATOR.join(_SQUEUE_FIELDS)}"]
 
 
 def parse_squeue(answer: Answer) -> Rows:
