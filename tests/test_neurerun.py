@@ -138,6 +138,17 @@ class HereTest(unittest.TestCase):
         finish(process)
         self.assertIn("2 of 2 runs launched again: 2 FAILED", folder.run("neurerun").stderr)
 
+    def test_ctrl_c_ends_it_and_its_run(self) -> None:
+        folder = Folder(self)
+        self.launch(folder, "try", 2, "[ $NEU_ATTEMPT = 1 ] && exit 1; touch up; exec sleep 60")
+        process = folder.start("neurerun")
+        wait_until((folder.path / "up").exists, "the run")
+        os.kill(process.pid, signal.SIGINT)
+        self.assertEqual(finish(process).code, -signal.SIGINT)
+        self.assertIn("told=INT", folder.ends("try", 0)[-1])
+        self.assertEqual(len(folder.ends("try", 1)), 1)
+        self.assertIn("would run 2 runs here again, one after the other: 0-1", folder.run("neurerun", "-n").stderr)
+
     def test_after_ctrl_c_the_rest_is_launched_again(self) -> None:
         folder = Folder(self)
         process = folder.start("neurun", "--name=try", "--runs=3", "local", "cpu", "bash", "-c",
@@ -149,7 +160,7 @@ class HereTest(unittest.TestCase):
         folder.write("go", "")
         outcome = folder.run("neurerun")
         self.assertEqual(outcome.code, 0, outcome.stderr)
-        self.assertIn("3 of 3 runs launched again: ", outcome.stderr)
+        self.assertIn("3 of 3 runs launched again: 3 CANCELLED", outcome.stderr)
 
 
 def profile_with(**resources: str) -> dict[str, Any]:
