@@ -12,7 +12,7 @@ from typing import NamedTuple
 from neuromanager.catalog import Selected
 from neuromanager.events import read_events
 from neuromanager.experiment import Experiment
-from neuromanager.indices import format_indices
+from neuromanager.indices import shorten_indices
 from neuromanager.logs import LogPart, find_bounds, find_parts, opened_log, read_pieces
 from neuromanager.states import COMPLETED, Status
 from neuromanager.status import read_reports
@@ -161,9 +161,7 @@ def tell_states(statuses: Sequence[tuple[Experiment, Status]], tell: Tell) -> No
     for place, ((experiment, text), numbers) in enumerate(alike.items()):
         if place == _MOST_LINES:
             return tell(f"... and {sum(map(len, list(alike.values())[place:]))} runs more; see neustat")
-        listed = format_indices(numbers)
-        shown = listed if len(listed) <= 60 else f"{listed[:60].rpartition(',')[0]},..."
-        tell(f"{experiment.name}:{shown}: {text}")
+        tell(f"{experiment.name}:{shorten_indices(numbers)}: {text}")
 
 
 def _pause(seconds: float) -> None:

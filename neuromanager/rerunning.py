@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from neuromanager.experiment import Experiment
 from neuromanager.faults import WRONG_INPUT, Failure
 from neuromanager.git import read_commit
-from neuromanager.indices import format_indices
+from neuromanager.indices import shorten_indices
 from neuromanager.launches import find_current, read_launches
 from neuromanager.launching import profile_of
 from neuromanager.profile import Profile, Resources
@@ -125,8 +125,7 @@ def _group(report: Report, numbers: Sequence[int]) -> list[Batch]:
 
 def _change(batch: Batch, experiment: Experiment, changes: Changes, nodes: Sequence[str]) -> Batch:
     """The batch with ``-r`` and the nodes worked in, and checked as neurun checks a profile."""
-    place = f"{experiment.name}:{format_indices(batch.numbers)}"
-    place = place if len(place) <= 60 else f"{place[:60].rpartition(',')[0]},..."
+    place = f"{experiment.name}:{shorten_indices(batch.numbers)}"
     profile = change_resources(batch.profile, changes.resources, place)
     if changes.exclude_nodes and profile.scheduler == "local":
         raise Failure(WRONG_INPUT, f"{place}: --exclude-nodes: these runs are of this machine; there is no other")

@@ -17,7 +17,8 @@ from neuromanager.events import append_event
 from neuromanager.experiment import Experiment
 from neuromanager.logs import LogPart, find_bounds, opened_log
 from neuromanager.procfs import read_identity
-from tests.command import Folder, finish
+from tests.command import ROOT, Folder, finish, wait_until
+from tests.slurm import cluster
 
 PROFILE = {"support": "local", "device": "cpu", "scheduler": "local", "env": [], "resources": {}, "wrap": [],
            "variables": {}}  # fmt: skip
@@ -374,3 +375,41 @@ class FollowTest(unittest.TestCase):
         Made(folder, "try", 1).run(0, b"1%\r2%\r\x1b[Kdone\x07\n\x1b[31m")
         self.assertEqual(on_terminal(folder, "neulog", "-f"), (0, "1%\r2%\r\x1b[Kdone\\x07\n\x1b[31m\x1b[0m"))
 
+
+
+class SlurmTest(unittest.TestCase):
+    def setUp(self) -> None:
+        self.folder = Folder(self, json.loads((ROOT / "config.json").read_text()))
+        self.folder.environment.update(cluster.require(self).environment)
+        self.folder.environment["PATH"] = f"{ROOT / 'bin'}:{self.folder.environment['PATH']}"
+
+    def launch(self, *words: str) -> str:
+        outcome = self.folder.run("neurun", "--name=try", *words)
+        self.assertEqual(outcome.code, 0, outcome.stderr)
+        return str(json.loads(self.folder.read("runs/try/jobs.jsonl").splitlines()[-1])["job"])
+
+    def test_from_the_queue_to_a_cancelled_end(self) -> None:
+        job = self.launch("-r", "hold", "slurm", "gpu", "bash", "-c", "echo begun; sleep 600 & wait; sleep 600")
+        process = self.folder.start("neulog", "-f", "try")
+        self.addCleanup(process.kill)
+        assert process.stdout and process.stderr
+        self.assertRegex(process.stderr.readline(), b"neulog: try:0: has not started: PENDING")
+        self.folder.run("scontrol", "release", job)
+        self.assertEqual(process.stdout.readline(), b"begun\n")
+        self.folder.run("scancel", job)
+        outcome = finish(process)
+        self.assertEqual((outcome.code, outcome.out), (0, b""))
+        self.assertRegex(outcome.stderr, "neulog: try:0: CANCELLED")
+        self.assertEqual(self.folder.run("neulog", "--failed", "-b").lines()[:2],
+                         ["==> try:0 stdout: CANCELLED <==", "begun"])  # fmt: skip
+
+    def test_a_requeued_run_has_two_attempts(self) -> None:
+        text = 'echo "attempt $NEU_ATTEMPT"; [ "$NEU_ATTEMPT" = 2 ] || { touch up; exec sleep 600; }'
+        job = self.launch("slurm", "gpu", "bash", "-c", text)
+        process = self.folder.start("neulog", "-f")
+        self.addCleanup(process.kill)
+        wait_until((self.folder.path / "up").exists, "the first attempt", 60)
+        self.folder.run("scontrol", "requeue", job)
+        self.assertEqual(finish(process).lines(), ["attempt 1", "attempt 2"])
+        self.assertEqual([self.folder.run("neulog", *words).stdout for words in ([], ["--attempt=1"])],
+                         ["attempt 2\n", "attempt 1\n"])  # fmt: skip

@@ -18,7 +18,7 @@ from neuromanager.logs import ALL, LATEST, LogPart, NoAttempt, find_bounds, find
 from neuromanager.options import Parser, parse_options, split_words
 from neuromanager.pager import page, write_all
 from neuromanager.quoting import visible
-from neuromanager.states import COMPLETED, Status
+from neuromanager.states import COMPLETED, FAILED, Status
 from neuromanager.status import read_reports
 from neuromanager.terminaltext import TerminalText
 
@@ -114,6 +114,13 @@ def _is_failed(status: Status) -> bool:
     return status.state != COMPLETED and not status.open
 
 
+def _describe(status: Status) -> str:
+    """The state; what says no more than that stays away: a run that was cancelled was ended by a signal."""
+    if status.state != FAILED:
+        return status.state
+    return f"FAILED, signal {status.signal}" if status.signal else f"FAILED, exit code {status.exit_code}"
+
+
 class _Listing:
     """Finds what to show, and keeps what is to be said of the runs that have nothing to show."""
 
@@ -135,9 +142,7 @@ class _Listing:
                 if not status.attempt:
                     self._never.append((report.experiment, status))
                     continue
-                how = f", exit code {status.exit_code}" if status.exit_code else ""
-                how += f", signal {status.signal}" if status.signal else ""
-                yield from self._list(report.experiment, status.number, f": {status.state}{how}")
+                yield from self._list(report.experiment, status.number, f": {_describe(status)}")
 
     def _list(self, experiment: Experiment, index: int, how: str) -> Iterator[Excerpt]:
         try:

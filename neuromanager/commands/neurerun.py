@@ -12,7 +12,7 @@ from neuromanager.catalog import Selected, resolve_selections
 from neuromanager.console import die_by, say
 from neuromanager.experiment import Experiment
 from neuromanager.faults import INCOMPLETE, TROUBLE, WRONG_INPUT, Failure, offer_nearest
-from neuromanager.indices import format_indices
+from neuromanager.indices import shorten_indices
 from neuromanager.launching import (
     Order,
     launch_here,
@@ -225,7 +225,7 @@ def _print_plan(plan: Plan, shown: str) -> None:
         return _tell(f"{shown}: {plan.describe()}")
     _warn(plan, shown)
     for batch in plan.batches:
-        numbers, runs = format_indices(batch.numbers), _count(len(batch.numbers))
+        numbers, runs = shorten_indices(batch.numbers), _count(len(batch.numbers))
         if batch.profile.scheduler == "local":
             for run in read_runs(plan.experiment, plan.record, batch.numbers):
                 print(quote_command((*batch.profile.wrap, *run.command)))
