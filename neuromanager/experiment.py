@@ -8,7 +8,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from neuromanager.faults import WRONG_INPUT, Failure
@@ -70,68 +70,6 @@ def find_free_name(stem: str) -> str:
         taken = [re.fullmatch(re.escape(stem) + r"-([0-9]{1,9})", entry) for entry in os.listdir(RUNS)]
         return f"{stem}-{max((int(match.group(1)) for match in taken if match), default=0) + 1}"
     return f"{stem}-1"
-
-
-@contextlib.contextmanager
-def making_experiment(name: str | None, stem: str) -> Iterator[Experiment]:
-    """A new experiment; whatever fails inside the block, nothing of it stays.
-
-    The caller writes experiment.json last: a directory without it is no experiment, even after a kill -9.
-    """
-    made_runs = not os.path.isdir(RUNS)
-    experiment = None
-    try:
-        experiment = _make_directory(name, stem)
-        _keep_out_of_git()
-        os.mkdir(experiment.path("logs"))
-        yield experiment
-    except BaseException as error:
-        if experiment:
-            remove(experiment)
-        elif made_runs:
-            _remove_empty_runs()
-        if isinstance(error, OSError):
-            place = error.filename or (experiment.directory if experiment else RUNS)
-            raise Failure(WRONG_INPUT, f"{place}: {error.strerror}; nothing was launched and nothing is left") from None
-        raise
-
-
-def remove(experiment: Experiment) -> None:
-    """Takes away an experiment of which nothing was launched, and ``runs/`` with it when it was the only one."""
-    import shutil  # only when something went wrong
-
-    shutil.rmtree(experiment.directory, ignore_errors=True)
-    _remove_empty_runs()
-
-
-def _remove_empty_runs() -> None:
-    with contextlib.suppress(OSError):
-        if os.listdir(RUNS) == [".gitignore"]:
-            os.unlink(os.path.join(RUNS, ".gitignore"))
-        os.rmdir(RUNS)
-
-
-def _make_directory(name: str | None, stem: str) -> Experiment:
-    while True:
-        os.makedirs(RUNS, exist_ok=True)  # again each time: another neurun may have taken an empty one away
-        chosen = name or find_free_name(stem)
-        directory = os.path.join(os.getcwd(), RUNS, chosen)
-        try:
-            os.mkdir(directory)
-            return Experiment(directory, chosen)
-        except FileNotFoundError:
-            continue
-        except FileExistsError:
-            if name:
-                raise Failure(
-                    WRONG_INPUT, f"--name: {os.path.join(RUNS, name)} exists already; choose another name, or none"
-                ) from None
-
-
-def _keep_out_of_git() -> None:
-    path = os.path.join(RUNS, ".gitignore")
-    if not os.path.exists(path):
-        write_file(path, "*\n")
 
 
 def write_file(path: str, text: str) -> None:

@@ -123,13 +123,28 @@ def held_lock(path: str, wait_seconds: float | None = 0.0) -> Iterator[int]:
     """flock on a file, made if need be; its descriptor, for a child that shall hold it on (``pass_fds``).
 
     Raises Locked after ``wait_seconds`` (None: waits for ever). A file system without locks gives one that holds
-    nothing: the name of an experiment is taken by mkdir, which is a lock everywhere.
+    nothing: the name of an experiment is taken by mkdir, which is a lock everywhere. Raises FileNotFoundError when the
+    folder is not there, or was taken away by whoever held the lock.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    descriptor = _open_locked(path, wait_seconds)
     try:
-        _take(descriptor, wait_seconds)
         yield descriptor
     finally:
+        os.close(descriptor)
+
+
+def _open_locked(path: str, wait_seconds: float | None) -> int:
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            _take(descriptor, wait_seconds)
+            if os.fstat(descriptor).st_ino == os.stat(path).st_ino:
+                return descriptor
+        except FileNotFoundError:  # the file that we waited for was deleted; the folder may be there still
+            pass
+        except BaseException:
+            os.close(descriptor)
+            raise
         os.close(descriptor)
 
 

@@ -8,9 +8,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import FrameType
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from neuromanager.signals import PASSED_ON, STOPPING, Forwarder, in_foreground
 
@@ -35,14 +35,16 @@ class Ending(NamedTuple):
         return 128 + self.signal if self.signal else self.exit_code or 0
 
 
-def ask(words: Sequence[str], timeout_seconds: float, env: Mapping[str, str] | None = None) -> Answer:
+def ask(words: Sequence[str], timeout_seconds: float, env: Mapping[str, str] | None = None,
+        pass_fds: Sequence[int] = ()) -> Answer:  # fmt: skip
     """Runs a program to its end and keeps what it says. Raises FileNotFoundError when there is none.
 
-    In a session of its own: a Ctrl-C meant for us does not leave a submission half made.
+    In a session of its own: a Ctrl-C meant for us does not leave a submission half made. ``pass_fds`` stay open in the
+    program, also when we are killed: what they lock is locked as long as either of us lives.
     """
     process = subprocess.Popen(
         words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env,
-        encoding="utf-8", errors="surrogateescape", start_new_session=True,
+        encoding="utf-8", errors="surrogateescape", start_new_session=True, pass_fds=pass_fds,
     )  # fmt: skip
     try:
         stdout, stderr = process.communicate(timeout=timeout_seconds)
@@ -79,6 +81,23 @@ def run_through(
         for number, handler in before.items():
             signal.signal(number, handler)
     return Ending(code, None) if code >= 0 else Ending(None, -code)
+
+
+@contextlib.contextmanager
+def feeding(words: Sequence[str], env: Mapping[str, str]) -> Iterator[IO[bytes]]:
+    """A program on our terminal (a pager), and its stdin to write to; afterwards its end is waited for.
+
+    A Ctrl-C meanwhile is for it alone.
+    """
+    process = subprocess.Popen(words, env=env, stdin=subprocess.PIPE, bufsize=0)
+    before = signal.signal(signal.SIGINT, lambda number, frame: None)
+    assert process.stdin
+    try:
+        yield process.stdin
+    finally:
+        process.stdin.close()
+        process.wait()
+        signal.signal(signal.SIGINT, before)
 
 
 class CannotExecute(Exception):

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_@%+=:,./-]")
 _UNSAFE_FOR_SBATCH = re.compile(r"[^A-Za-z0-9_@%+=:,./\[\]*&|()-]")
+_QUOTED = re.compile(r"['\"\\$]")
 _ACTIVE = frozenset("|&;<>()$`*?[~")  # what a shell would act on where it stands unquoted
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "e": "\x1b", "E": "\x1b", "f": "\f", "v": "\v",
             "\\": "\\", "'": "'", '"': '"', "?": "?"}  # fmt: skip
@@ -58,6 +59,11 @@ def parse_line(line: str) -> tuple[str, ...]:
         word, position = _parse_word(line, position)
         words.append(word)
     return tuple(words)
+
+
+def split_line(line: str) -> tuple[str, ...]:
+    """parse_line for what ``quote_line`` wrote, and much faster where it quoted nothing."""
+    return parse_line(line) if _QUOTED.search(line) else tuple(line.split(" "))
 
 
 def _parse_word(line: str, position: int) -> tuple[str, int]:

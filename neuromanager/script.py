@@ -22,7 +22,7 @@ class Job(NamedTuple):
     name: str
     cwd: str
     run_count: int
-    repeats: int
+    repeats: int | None  # how many stand side by side; None: repeats.txt has them
     command: Command  # of the only run, when there is one
     point: str | None  # of the only run: JSON; "" when params.txt has the points; None without points
 
@@ -40,8 +40,10 @@ def render_script(profile: Profile, job: Job) -> str:
     """run.sh: the profile's ``#SBATCH`` lines in file order, neurun's own, the recorder, ``env``, the command."""
     lines = ["#!/bin/bash", *(render_option(name, value) for name, value in profile.resources)]
     lines += ["", "# neurun's own: the name, the folder and the logs.", *_own_options(profile, job)]
-    lines += ["", *_run_variables(job), "", *_RECORDER, *(_READ_COMMAND if job.run_count > 1 else ()), ""]
+    lines += ["", *_run_variables(profile, job), "", *_recorder(profile)]
+    lines += [*(_READ_COMMAND if job.run_count > 1 else ()), ""]
     lines += [f"export {name}={quote_word(value)}" for name, value in profile.variables]
+    lines += ["set --  # what env sources is to see no words of ours"] if job.run_count > 1 else []
     lines += ["# Below: env, then on the last line the command. A line of env that fails ends the run."]
     lines += ["trap 'neu_before \"$?\" \"$LINENO\"' DEBUG", "", *_env_lines(profile), _last_line(profile, job)]
     return "\n".join(lines) + "\n"
@@ -69,14 +71,45 @@ def _own_options(profile: Profile, job: Job) -> list[str]:
     return [f"#SBATCH --{name}={value}" for name, value in own.items() if name not in given]
 
 
-def _run_variables(job: Job) -> list[str]:
+def _own_logs(profile: Profile) -> list[str]:
+    """Which of stdout and stderr go to the experiment's logs: those for which the profile has no other place."""
+    given = {name for name, _ in profile.resources}
+    return [] if "output" in given else ["stdout"] if "error" in given else ["stdout", "stderr"]
+
+
+def _element_lines(profile: Profile) -> list[str]:
+    """Which run this element of the array is; its output goes to the run's logs, whatever the element's number."""
+    redirections = " ".join(
+        f'{">>" if stream == "stdout" else "2>>"} "$NEU_EXPERIMENT/logs/${{NEU_NAME}}_$NEU_INDEX.{stream}"'
+        for stream in _own_logs(profile)
+    )
+    messages = "$NEU_EXPERIMENT/logs/job-${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID.txt  # Slurm's own"
+    redirect = [f"  exec {redirections} || exit 111", f"  neu_messages={messages}"]
+    return [
+        ': "${SLURM_ARRAY_TASK_ID:?this script is an array of runs; start it with sbatch}"',
+        "export NEU_INDEX=$SLURM_ARRAY_TASK_ID",
+        'if [ -n "${1-}" ]; then  # scattered runs: line i+1 of this file is the run of element i',
+        '  mapfile -t -s "$SLURM_ARRAY_TASK_ID" -n 1 neu_lines < "$NEU_EXPERIMENT/$1"',
+        '  NEU_INDEX=${neu_lines[0]:?"$1 has no line for element $SLURM_ARRAY_TASK_ID"}',
+        *(redirect if redirections else ()),
+        "fi",
+    ]
+
+
+def _repeat_lines(job: Job) -> list[str]:
+    if job.repeats is not None:
+        return [f"export NEU_REPEAT=$((NEU_INDEX % {job.repeats}))"]
+    read = 'mapfile -t -s "$NEU_INDEX" -n 1 neu_lines < "$NEU_EXPERIMENT/repeats.txt"'
+    return [read, "export NEU_REPEAT=${neu_lines[0]-}"]
+
+
+def _run_variables(profile: Profile, job: Job) -> list[str]:
     lines = [
-        "set +o posix",
+        "set +o posix; neu_messages=''",
         f"export NEU_EXPERIMENT={quote_word(job.directory)} NEU_NAME={quote_word(job.name)}",
     ]
     if job.run_count > 1:
-        lines.append(': "${SLURM_ARRAY_TASK_ID:?this script is an array of runs; start it with sbatch}"')
-        lines.append(f"export NEU_INDEX=$SLURM_ARRAY_TASK_ID NEU_REPEAT=$((SLURM_ARRAY_TASK_ID % {job.repeats}))")
+        lines += _element_lines(profile) + _repeat_lines(job)
     else:
         lines.append("export NEU_INDEX=0 NEU_REPEAT=0")
     lines += [
@@ -89,7 +122,8 @@ def _run_variables(job: Job) -> list[str]:
         lines.append('mapfile -t -s "$NEU_INDEX" -n 1 neu_lines < "$NEU_EXPERIMENT/params.txt"')
         lines.append("neu_point=${neu_lines[0]-}")
     if job.point is not None:  # Linux takes no variable above 128 KiB, and would refuse to start the program
-        lines.append(f'[ "${{#neu_point}}" -gt {LONGEST_VARIABLE} ] || export NEU_POINT="$neu_point"')
+        without = ' || [ "$neu_point" = null ]' if not job.point else ""
+        lines.append(f'[ "${{#neu_point}}" -gt {LONGEST_VARIABLE} ]{without} || export NEU_POINT="$neu_point"')
     lines.append('export PYTHONUNBUFFERED="${PYTHONUNBUFFERED-1}"  # logs grow as the program prints')
     return lines
 
@@ -114,6 +148,7 @@ neu_finish() {  # on EXIT, however the script ends; $1: its exit code, $2: the t
   fi
   trap - DEBUG EXIT
   neu_event finished "$details${neu_told:+ told=$neu_told}"
+  if [ -n "$neu_messages" ] && [ ! -s "$neu_messages" ]; then rm -f "$neu_messages"; fi
   eval "${neu_theirs[2]-}"  # what env wanted done on EXIT
   exit "$code"
 }
@@ -136,15 +171,23 @@ neu_after() {  # after a line with eval; $1: how it ended
   if [ "$1" != 0 ]; then neu_finish "$1" neu_before; fi
 }
 mkdir -p "$NEU_RUN_DIR" || exit 111
-if [ -e "$NEU_RUN_DIR/events.txt" ]; then  # requeued: one more attempt of the same run
-  while read -r neu_word _; do
-    if [ "$neu_word" = started ]; then NEU_ATTEMPT=$((NEU_ATTEMPT + 1)); fi
-  done < "$NEU_RUN_DIR/events.txt"
+neu_started=''
+if [ -e "$NEU_RUN_DIR/events.txt" ]; then  # requeued or launched again: one more attempt of the same run
+  mapfile neu_lines < "$NEU_RUN_DIR/events.txt"
+  for neu_line in "${neu_lines[@]}"; do
+    if [[ $neu_line = started\ * ]]; then NEU_ATTEMPT=$((NEU_ATTEMPT + 1)); fi
+  done
+  # What a full disk or a kill left of a line gets an end of its own.
+  if [ "${#neu_lines[@]}" != 0 ] && [[ ${neu_lines[-1]} != *$'\n' ]]; then echo >> "$NEU_RUN_DIR/events.txt"; fi
+fi
+if [ "$NEU_ATTEMPT" -gt 1 ]; then  # where in the logs this attempt begins
+  mapfile -t neu_lines < <(stat -L -c %s "/proc/$$/fd/1" "/proc/$$/fd/2" 2> /dev/null)
+  neu_started=" stdout_bytes=${neu_lines[0]-0} stderr_bytes=${neu_lines[1]-0}"
 fi
 mapfile -t neu_script < "${BASH_SOURCE[0]}"
 neu_stage=env neu_line=0 neu_text='' neu_told='' neu_theirs=()
 neu_job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
-neu_event started "host=${SLURMD_NODENAME:-$HOSTNAME} pid=$$ job=${neu_job:-$SLURM_JOB_ID}"
+neu_event started "host=${SLURMD_NODENAME:-$HOSTNAME} pid=$$ job=${neu_job:-$SLURM_JOB_ID}$neu_started" || exit 111
 trap 'neu_finish "$?" "$(trap -p DEBUG)"' EXIT
 # The program gets them too; stay to record how it ends, and that it was told to.
 trap neu_told=TERM TERM; trap neu_told=INT INT; trap neu_told=HUP HUP
@@ -157,6 +200,21 @@ if [ -z "$neu_command" ]; then
   neu_stage='lost' neu_text="commands.txt has no line for run $NEU_INDEX"
   exit 1
 fi""".split("\n")
+
+
+def _recorder(profile: Profile) -> list[str]:
+    """The recorder; where the profile has logs of its own, the first event tells where they are."""
+    own = _own_logs(profile)
+    told = [f' {stream}=%q' for stream in ("stdout", "stderr") if stream not in own]
+    if not told:
+        return _RECORDER
+    paths = " ".join(
+        f'"$(readlink "/proc/$$/fd/{number}")"'
+        for number, stream in ((1, "stdout"), (2, "stderr")) if stream not in own
+    )  # fmt: skip
+    tell = [f"printf -v neu_logs '{''.join(told)}' {paths}", "neu_started+=$neu_logs"]
+    place = next(index for index, line in enumerate(_RECORDER) if line.startswith("neu_event started"))
+    return [*_RECORDER[:place], *tell, *_RECORDER[place:]]
 
 
 def _env_lines(profile: Profile) -> list[str]:

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from neuromanager.catalog import Selected
+from neuromanager.catalog import Selected, count_runs, read_record
 from neuromanager.experiment import Experiment
-from neuromanager.states import Status
+from neuromanager.faults import TROUBLE, Failure
+from neuromanager.launches import Launch, find_current, read_launches
+from neuromanager.localruns import find_local, read_trail
+from neuromanager.settled import is_settled, read_settled, write_settled
+from neuromanager.states import CANCELLED, UNKNOWN, Status, Trail
 
 
 class Report(NamedTuple):
@@ -20,8 +24,91 @@ class Report(NamedTuple):
     """In ascending order of their numbers."""
 
 
+class _Survey(NamedTuple):
+    """An experiment while it is looked at."""
+
+    experiment: Experiment
+    record: Mapping[str, Any]
+    numbers: Sequence[int]
+    launches: list[Launch]
+    current: dict[int, Launch]
+    statuses: dict[int, Status]  # what is found so far
+    kept: int  # how many settled.json had
+
+
 def read_reports(
     selected: Sequence[Selected], environ: Mapping[str, str], tell: Callable[[str], None], ask: bool = True
 ) -> list[Report]:
-    """``tell`` is given a line for each question that got no answer; with ``ask`` False none is put to a scheduler."""
-    raise NotImplementedError
+    """``tell`` is given a line for each question that got no answer; with ``ask`` False none is put to a scheduler.
+
+    Raises Failure for an experiment whose experiment.json, commands.txt or jobs.jsonl cannot be read.
+    """
+    surveys = [_survey(each) for each in selected]
+    trails = [_read_trails(survey) for survey in surveys]
+    _find_all(list(zip(surveys, trails)), environ, tell, ask)
+    for survey in surveys:
+        if sum(map(is_settled, survey.statuses.values())) > survey.kept:
+            write_settled(survey.experiment, survey.statuses)
+    return [
+        Report(survey.experiment, survey.record, [survey.statuses[number] for number in survey.numbers])
+        for survey in surveys
+    ]
+
+
+def _survey(selected: Selected) -> _Survey:
+    experiment = selected.experiment
+    record = read_record(experiment)
+    numbers = range(count_runs(experiment)) if selected.indices is None else selected.indices
+    try:
+        launches = read_launches(experiment)
+    except OSError as error:
+        raise Failure(TROUBLE, f"{experiment.path('jobs.jsonl')}: {error.strerror}") from None
+    current = find_current(launches)
+    known = read_settled(experiment, {number: launch.token for number, launch in current.items()})
+    return _Survey(experiment, record, numbers, launches, current, known, len(known))
+
+
+def _read_trails(survey: _Survey) -> dict[int, Trail]:
+    """Of the runs that are not settled; what can be said without events is said at once."""
+    trails: dict[int, Trail] = {}
+    for number in survey.numbers:
+        if number in survey.statuses:
+            continue
+        launch = survey.current.get(number)
+        if launch is None:
+            survey.statuses[number] = _never_launched(survey, number)
+            continue
+        try:
+            trails[number] = read_trail(survey.experiment, number)
+        except OSError as error:
+            why = f"{error.filename or survey.experiment.events(number)}: {error.strerror}"
+            survey.statuses[number] = Status(number, UNKNOWN, True, reason=why, scheduler=launch.scheduler,
+                                             token=launch.token)  # fmt: skip
+    return trails
+
+
+def _find_all(found: Sequence[tuple[_Survey, dict[int, Trail]]], environ: Mapping[str, str],
+              tell: Callable[[str], None], ask: bool) -> None:  # fmt: skip
+    cases, owners = [], {}
+    for survey, trails in found:
+        owners[survey.experiment.directory] = survey
+        local = {number: trail for number, trail in trails.items() if survey.current[number].scheduler == "local"}
+        if local:
+            survey.statuses.update((each.number, each) for each in find_local(survey.experiment, local, survey.current))
+        rest = {number: trail for number, trail in trails.items() if number not in local}
+        if rest:
+            from neuromanager.slurmruns import make_cases
+
+            cases += make_cases(survey.experiment, rest, survey.current, survey.launches)
+    if cases:
+        from neuromanager.slurmruns import find_on_slurm
+
+        for case, status in find_on_slurm(cases, environ, tell, ask):
+            owners[case.experiment.directory].statuses[case.number] = status
+
+
+def _never_launched(survey: _Survey, number: int) -> Status:
+    refused = [launch for launch in survey.launches if launch.refused and number in launch.runs]
+    reason = refused[-1].refused if refused else "was never launched"
+    scheduler = survey.record.get("profile", {}).get("scheduler", "local")
+    return Status(number, CANCELLED, reason=reason, scheduler=scheduler)

@@ -1,10 +1,11 @@
 """The directory of an experiment: its name is locked by mkdir, its files are whole, its events can be read back."""
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import unittest
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from neuromanager.experiment import (
@@ -12,12 +13,12 @@ from neuromanager.experiment import (
     append_line,
     check_name,
     find_free_name,
-    making_experiment,
     stem_of,
     write_file,
     write_record,
 )
 from neuromanager.faults import WRONG_INPUT, Failure
+from neuromanager.making import making_experiment
 from tests.command import Folder
 from tests.hardwords import HARD_WORDS, random_words
 
@@ -43,8 +44,14 @@ def at_once(count: int, act: Callable[[int], None]) -> list[int]:
     return [os.WEXITSTATUS(os.waitpid(child, 0)[1]) for child in children]
 
 
+@contextlib.contextmanager
+def new_experiment(name: str | None) -> Iterator[Experiment]:
+    with contextlib.ExitStack() as locks, making_experiment(name, "train", locks) as made:
+        yield made.experiment
+
+
 def make_one(_: int) -> None:
-    with making_experiment(None, "train"):
+    with new_experiment(None):
         pass
 
 
@@ -91,19 +98,22 @@ class ExperimentTest(unittest.TestCase):
         self.assertEqual(find_free_name("t.ain"), "t.ain-1")
 
     def test_made(self) -> None:
-        with making_experiment(None, "train") as experiment:
+        with new_experiment(None) as experiment:
             self.assertEqual(experiment, Experiment(str(self.folder.path / "runs/train-1"), "train-1"))
         self.assertEqual(Path("runs/.gitignore").read_text(), "*\n")
         self.assertTrue(Path("runs/train-1/logs").is_dir())
-        with making_experiment("mine", "train") as experiment:
+        with new_experiment("mine") as experiment:
             self.assertEqual(experiment.name, "mine")
 
     def test_taken(self) -> None:
         Path("runs/mine").mkdir(parents=True)
         before = self.folder.tree()
-        with self.assertRaises(Failure) as caught, making_experiment("mine", "train"):
+        with self.assertRaises(Failure) as caught, new_experiment("mine"):
             self.fail("made twice")
-        self.assertEqual(caught.exception.faults, ("--name: runs/mine exists already; choose another name, or none",))
+        self.assertEqual(caught.exception.faults, (
+            "--name: runs/mine exists already, half made: who made it was killed; add --resume to make it anew, "
+            "or choose another name",))  # fmt: skip
+        Path("runs/.lock").unlink()
         self.assertEqual(self.folder.tree(), before)
 
     def test_nothing_stays_of_what_failed(self) -> None:
@@ -111,28 +121,29 @@ class ExperimentTest(unittest.TestCase):
         for error in (OSError(28, "No space left on device", "x"), KeyboardInterrupt(), Failure(100, "a"),
             ValueError("b")):
             expected = Failure if isinstance(error, OSError) else type(error)
-            with self.assertRaises(expected), making_experiment(None, "train") as experiment:
+            with self.assertRaises(expected), new_experiment(None) as experiment:
                 write_file(experiment.path("commands.txt"), "true\n")
                 raise error
             self.assertEqual(self.folder.tree(), before)
 
     def test_what_was_there_before_stays(self) -> None:
-        with making_experiment(None, "train"):
+        with new_experiment(None):
             pass
         before = self.folder.tree()
-        with self.assertRaises(ValueError), making_experiment(None, "train"):
+        with self.assertRaises(ValueError), new_experiment(None):
             raise ValueError
         self.assertEqual(self.folder.tree(), before)
 
     def test_a_gitignore_of_the_user_stays(self) -> None:
         self.folder.write("runs/.gitignore", "mine\n")
-        with making_experiment(None, "train"):
+        with new_experiment(None):
             pass
         self.assertEqual(Path("runs/.gitignore").read_text(), "mine\n")
 
     def test_twenty_at_once(self) -> None:
         self.assertEqual(at_once(20, make_one), [0] * 20)
-        self.assertEqual(set(os.listdir("runs")), {".gitignore", *(f"train-{number}" for number in range(1, 21))})
+        names = {f"train-{number}" for number in range(1, 21)}
+        self.assertEqual(set(os.listdir("runs")), {".gitignore", ".lock", *names})
 
     def test_files_are_whole_or_not_there(self) -> None:
         write_file("a", "é\n\udcff")

@@ -228,14 +228,15 @@ class SeveralTest(unittest.TestCase):
     def test_names_go_on(self) -> None:
         for _ in range(3):
             self.folder.run("neurun", "local", "cpu", "true")
-        self.assertEqual(sorted(os.listdir(self.folder.path / "runs")), [".gitignore", "true-1", "true-2", "true-3"])
+        names = sorted(os.listdir(self.folder.path / "runs"))
+        self.assertEqual(names, [".gitignore", ".lock", "true-1", "true-2", "true-3"])
 
     def test_twenty_at_once(self) -> None:
         started = "for i in {1..20}; do neurun local cpu true & done"
         done = self.folder.shell(f"{started}; for job in $(jobs -p); do wait $job || exit 1; done")
         self.assertEqual(done.code, 0, done.err)
         names = {f"true-{number}" for number in range(1, 21)}
-        self.assertEqual(set(os.listdir(self.folder.path / "runs")), {".gitignore", *names})
+        self.assertEqual(set(os.listdir(self.folder.path / "runs")), {".gitignore", ".lock", *names})
         for name in names:
             self.assertEqual(self.folder.ends(name), ["attempt=1 exit_code=0"])
 

@@ -2,42 +2,29 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
-import re
-import sys
-import time
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 from neuromanager import __version__
+from neuromanager.catalog import Selected, is_whole
 from neuromanager.console import die_by, say
 from neuromanager.document import read_document
-from neuromanager.experiment import (
-    RUNS,
-    Experiment,
-    append_line,
-    check_name,
-    find_free_name,
-    format_time,
-    making_experiment,
-    remove,
-    stem_of,
-    write_file,
-    write_record,
-)
-from neuromanager.faults import INCOMPLETE, TROUBLE, WRONG_INPUT, Failure
-from neuromanager.git import read_commit
-from neuromanager.launch import Launch, read_launch
+from neuromanager.experiment import RUNS, Experiment, check_name
+from neuromanager.faults import INCOMPLETE, WRONG_INPUT, Failure
+from neuromanager.launch import read_launch
+from neuromanager.launching import Order, Refused, launch_here, launch_on_slurm, settle_unsure
+from neuromanager.making import Exists, Made, lay_out, make_experiment, remove
 from neuromanager.options import Parser, parse_options, split_words
-from neuromanager.process import ask
-from neuromanager.profile import Profile, resolve_profile
-from neuromanager.programs import check_program, is_program
-from neuromanager.quoting import quote_line
-from neuromanager.runs import Run, make_runs
+from neuromanager.planning import print_plan
+from neuromanager.profile import resolve_profile
+from neuromanager.programs import is_program
+from neuromanager.request import Request, check_env, check_programs, find_config
+from neuromanager.resuming import add_runs, find_gap, take_lock
 from neuromanager.schedulers import local, slurm
-from neuromanager.script import Job, quote_command, render_commands, render_script
-from neuromanager.signals import Interrupted, holding_signals, may_read_stdin
+from neuromanager.signals import holding_signals, may_read_stdin
+from neuromanager.states import COMPLETED, UNKNOWN
+from neuromanager.waiting import wait_for
 from neuromanager.words import add_python
 
 NAME = "neurun"
@@ -59,6 +46,8 @@ def make_parser() -> Parser:
     add("-r", "--resource", metavar="KEY=VALUE", action="append", default=[],
         help="set one resource of the profile; KEY alone is an option without a value, KEY= leaves it out")  # fmt: skip
     add("--name", metavar="NAME", help="name the experiment (default: the script's stem and the next free number)")
+    add("--resume", action="store_true",
+        help="add to the experiment NAME: launch what failed, was lost or is new, and nothing else")  # fmt: skip
     add("--tag", metavar="TAG", action="append", default=[], help="keep a word with the experiment; may be repeated")
     add("--note", metavar="TEXT", default="", help="keep a sentence with the experiment")
     add("-n", "--dry-run", action="store_true", help="print run.sh (here: the command lines), and launch nothing")
@@ -70,19 +59,6 @@ def make_parser() -> Parser:
     return parser
 
 
-class Request(NamedTuple):
-    """What was asked for, read and checked; nothing has been made yet."""
-
-    profile: Profile
-    launch: Launch
-    repeats: int
-    name: str | None
-    tags: tuple[str, ...]
-    note: str
-    cwd: str
-    time_limit_seconds: float | None  # kept here only by the local scheduler
-
-
 def main(words: Sequence[str]) -> int:
     parser = make_parser()
     own, rest = split_words(parser, words)
@@ -90,18 +66,20 @@ def main(words: Sequence[str]) -> int:
     repeats = _parse_runs(options.runs)
     if options.name is not None:
         check_name(options.name)
+    if options.resume and options.name is None:
+        raise Failure(WRONG_INPUT, "--resume: which experiment? Name it: --name NAME")
     if options.dry_run and options.wait:
         raise Failure(WRONG_INPUT, "--dry-run and --wait exclude each other: nothing is launched to wait for")
     if len(rest) < 3:
         missing = ("SUPPORT", "DEVICE", "COMMAND")[len(rest)]
         raise Failure(WRONG_INPUT, f"{missing} is missing; write neurun SUPPORT DEVICE COMMAND (see neurun --help)")
     support, device, *command = rest
-    source = _find_config(options.config)
+    source = find_config(options.config)
     profile = resolve_profile(read_document(source, "config", _CONFIG_MEND), support, device, options.resource, source)
-    _check_env(profile, source)
-    limit, cwd = None, os.getcwd()
+    check_env(profile, source)
+    cwd = os.getcwd()
     if profile.scheduler == "local":
-        limit = local.check_resources(profile, source)
+        local.check_resources(profile, source)
     else:
         cwd = slurm.read_working_directory(profile)
         slurm.check_logs(profile, cwd)
@@ -109,16 +87,20 @@ def main(words: Sequence[str]) -> int:
     launch = launch._replace(
         commands=[add_python(line, lambda word: is_program(word, cwd)) for line in launch.commands]
     )
-    request = Request(profile, launch, repeats, options.name, tuple(options.tag), options.note, cwd, limit)
-    _check_programs(request)
+    request = Request(profile, launch, repeats, options.name, tuple(options.tag), options.note, cwd)
+    check_programs(request)
+    ours = _NOT_OF_RUNS[profile.scheduler]
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    environ.update({name: value for name, value in os.environ.items() if name == "NEU_SBATCH_SECONDS"})
     if options.dry_run:
-        return _print_plan(request)
-    if profile.scheduler == "local":
-        return _run_here(request)
-    slurm.check_sbatch()
-    return _run_on_slurm(request, options.wait)
+        return print_plan(request, options.resume, environ, _tell)
+    if profile.scheduler != "local":
+        slurm.check_sbatch()
+    with contextlib.ExitStack() as locks:
+        return _launch(request, options.resume, options.wait, environ, locks)
 
 
+_NOT_OF_RUNS = {"local": "NEU_POINTS", "slurm": "NEU_"}  # variables for neurun that its runs are not to inherit
 _CONFIG_MEND = 'write one, as {"local": {"cpu": {"env": "", "resources": ""}}}, or name another with -c FILE'
 
 
@@ -128,189 +110,119 @@ def _parse_runs(text: str) -> int:
     return int(text)
 
 
-def _find_config(option: str | None) -> str:
-    home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
-    personal = os.path.join(home, "neuromanager", "config.json")
-    named = option or os.environ.get("NEU_CONFIG")
-    return named or ("config.json" if os.path.exists("config.json") or not os.path.exists(personal) else personal)
-
-
-def _check_env(profile: Profile, source: str) -> None:
-    """Each line of env is a command of its own; a half one would take the lines below with it."""
-    faults = []
-    for line in profile.env:
-        # In braces first: alone, a backslash or a here-document that reaches for the next line would pass.
-        answer = ask(["bash", "-n", "-c", f"{{ {line}\n}}\n{line}"], timeout_seconds=10)
-        if answer.exit_code:
-            said = answer.stderr.strip().split("\n")[0].partition(": ")[2]
-            faults.append(
-                f"{source}: {profile.support}.{profile.device}.env: {line!r} is no complete shell command: {said}"
-            )
-    if faults:
-        raise Failure(WRONG_INPUT, *faults)
-
-
-def _check_programs(request: Request) -> None:
-    """Before anything is made. What env puts on PATH is not known yet, so with one only paths are looked at."""
-    search = not request.profile.env and "PATH" not in dict(request.profile.variables)
-    if any(re.search(r"\b(cd|pushd)\b", line) for line in request.profile.env):
-        return  # nor what folder the command will find itself in
-    if request.profile.wrap:
-        return check_program(request.profile.wrap, request.cwd, search)
-    seen = set()
-    for command in request.launch.commands:
-        if command[:2] not in seen and not any("{" in word for word in command[:2]):
-            seen.add(command[:2])
-            check_program(command, request.cwd, search)
-
-
-def _make_runs(request: Request, directory: str, name: str) -> list[Run]:
-    return make_runs(request.launch.commands, request.launch.points, request.repeats, directory, name)
-
-
-def _make_job(request: Request, directory: str, name: str, runs: Sequence[Run]) -> Job:
-    only = runs[0]
-    point = None if only.point is None else only.point if len(runs) == 1 else ""
-    return Job(directory, name, request.cwd, len(runs), request.repeats, only.command, point)
-
-
-def _print_plan(request: Request) -> int:
-    """stdout: run.sh, or the command lines; stderr: what would happen."""
-    name = request.name or find_free_name(stem_of(request.launch.commands[0]))
-    directory = os.path.join(os.getcwd(), RUNS, name)
-    runs = _make_runs(request, directory, name)
-    if request.profile.scheduler == "local":
-        for run in runs:
-            print(quote_command((*request.profile.wrap, *run.command)))
-        say(NAME, f"would run {_count(len(runs))} here, one after the other, in {RUNS}/{name}")
-        return 0
-    sys.stdout.write(render_script(request.profile, _make_job(request, directory, name, runs)))
-    how = f"as one array, 0-{len(runs) - 1}" if len(runs) > 1 else "as one job"
-    say(NAME, f"would submit {_count(len(runs))} {how}: {quote_line(slurm.submit_words(f'{RUNS}/{name}/run.sh'))}")
-    return 0
+def _tell(text: str) -> None:
+    say(NAME, text)
 
 
 def _count(runs: int) -> str:
     return f"{runs} run" + ("s" if runs != 1 else "")
 
 
-def _prepare(request: Request) -> tuple[Experiment, list[Run]]:
-    """The experiment with all its files; experiment.json comes last and makes it whole."""
-    commit = read_commit()
-    with making_experiment(request.name, stem_of(request.launch.commands[0])) as experiment:
-        runs = _make_runs(request, experiment.directory, experiment.name)
-        write_file(experiment.path("commands.txt"), render_commands([run.command for run in runs]))
-        if runs[0].point is not None:
-            write_file(experiment.path("params.txt"), "".join(f"{run.point}\n" for run in runs))
-        if request.profile.scheduler != "local":
-            job = _make_job(request, experiment.directory, experiment.name, runs)
-            write_file(experiment.path("run.sh"), render_script(request.profile, job))
-            os.chmod(experiment.path("run.sh"), 0o755)
-        write_record(experiment, _make_record(request, experiment, len(runs), commit))
-    return experiment, runs
+def _launch(request: Request, resume: bool, wait: bool, environ: Mapping[str, str], locks: contextlib.ExitStack) -> int:
+    while True:
+        try:
+            return _launch_new(request, resume, wait, environ, locks)
+        except Exists:
+            shown = f"{RUNS}/{request.name}"
+            if not resume:
+                raise Failure(WRONG_INPUT, f"--name: {shown} exists already; choose another name, or none, or add to "
+                              "it with --resume") from None  # fmt: skip
+        experiment = Experiment(os.path.join(os.getcwd(), RUNS, request.name or ""), request.name or "")
+        try:
+            lock = take_lock(experiment, _tell, locks)
+        except FileNotFoundError:  # its first launch was refused meanwhile
+            continue
+        if is_whole(experiment.directory):
+            return _launch_rest(request, Made(experiment, lock), wait, environ, locks)
+        locks.close()
 
 
-def _make_record(request: Request, experiment: Experiment, run_count: int, commit: object) -> Mapping[str, object]:
-    profile = request.profile
-    return {
-        "name": experiment.name,
-        "created": format_time(time.time()),
-        "command": list(request.launch.words),
-        "cwd": request.cwd,
-        "runs": run_count,
-        "repeats": request.repeats,
-        "profile": {
-            "support": profile.support,
-            "device": profile.device,
-            "scheduler": profile.scheduler,
-            "env": list(profile.env),
-            "resources": {name: True if value is None else value for name, value in profile.resources},
-            "wrap": list(profile.wrap),
-            "variables": dict(profile.variables),
-        },
-        "tags": list(request.tags),
-        "note": request.note,
-        "git": commit,
-        "host": os.uname().nodename,
-        "versions": {"neuromanager": __version__, "python": ".".join(map(str, sys.version_info[:3]))},
-    }
-
-
-def _run_here(request: Request) -> int:
-    with holding_signals() as held:
-        experiment, runs = _prepare(request)
+def _launch_new(
+    request: Request, resume: bool, wait: bool, environ: Mapping[str, str], locks: contextlib.ExitStack
+) -> int:
+    """Raises Exists."""
+    with holding_signals() as held:  # on a cluster from the first file to the job's number on record
+        made = make_experiment(request, locks, anew=resume)
+        if held.number:
+            remove(made.experiment)
+            die_by(held.number)
+        count = len(lay_out(request, made.experiment))
+        order = Order(request.profile, request.cwd, list(range(count)), environ)
+        try:
+            if request.profile.scheduler != "local":
+                launch_on_slurm(made.experiment, order, _tell, made.lock)
+        except Refused as refused:
+            remove(made.experiment)
+            raise Failure(refused.code, *refused.faults, "nothing was submitted, and nothing is left") from None
+    if request.profile.scheduler == "local":
+        _tell(_shown(made.experiment) + (f": {_count(count)}, one after the other" if count > 1 else ""))
+        try:
+            return _run_here(request, made, order)
+        except Refused:
+            remove(made.experiment)
+            raise
+    _print_path(made.experiment)
     if held.number:
-        remove(experiment)
         die_by(held.number)
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("NEU_POINTS")}
-    _tell(f"{RUNS}/{experiment.name}" + (f": {_count(len(runs))}, one after the other" if len(runs) > 1 else ""))
+    locks.close()
+    return _wait(made.experiment, order.numbers, environ) if wait else 0
+
+
+def _launch_rest(
+    request: Request, made: Made, wait: bool, environ: Mapping[str, str], locks: contextlib.ExitStack
+) -> int:
+    experiment, here = made.experiment, request.profile.scheduler == "local"
+    settle_unsure(experiment, environ, _tell)
+    gap = find_gap(request, experiment, environ, _tell)
+    order, code = Order(request.profile, request.cwd, gap.numbers, environ), 0
+    if here or not gap.numbers:
+        _tell(f"{_shown(experiment)}: {gap.describe()}")
+    with holding_signals() as held:
+        add_runs(experiment, gap.new)
+        if not held.number and gap.numbers and not here:
+            launch_on_slurm(experiment, order, _tell, made.lock)
+            _tell(f"{_shown(experiment)}: {gap.describe()}")
+    if held.number and (here or not gap.numbers):
+        die_by(held.number)
+    if gap.numbers and here:
+        code = _run_here(request, made, order)
+    else:
+        _print_path(experiment)
+    if held.number:
+        die_by(held.number)
+    locks.close()
+    return _wait(experiment, sorted([*gap.flying, *gap.numbers]), environ) if wait and not here else code
+
+
+def _run_here(request: Request, made: Made, order: Order) -> int:
     without_stdin = request.launch.used_stdin or not may_read_stdin()
     stdin = os.open(os.devnull, os.O_RDONLY) if without_stdin else None
     try:
-        return local.run_all(experiment, request.profile, runs, {}, environ, request.cwd, request.time_limit_seconds,
-                             stdin, _tell, os.open(os.devnull, os.O_RDONLY))  # fmt: skip
+        return launch_here(made.experiment, order, stdin, _tell, made.lock)
     except local.Stopped as stopped:
         die_by(stopped.args[0])
 
 
-def _tell(text: str) -> None:
-    say(NAME, text)
+def _shown(experiment: Experiment) -> str:
+    return f"{RUNS}/{experiment.name}"
 
 
-def _run_on_slurm(request: Request, wait: bool) -> int:
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("NEU_")}
-    environ.update({name: value for name, value in os.environ.items() if name == "NEU_SBATCH_SECONDS"})
-    with holding_signals() as held:  # from the first file to the job's number on record
-        experiment, runs = _prepare(request)
-        if held.number:
-            remove(experiment)
-            die_by(held.number)
-        job = _submit(request, experiment, len(runs), environ)
-    shown = f"{RUNS}/{experiment.name}"
+def _print_path(experiment: Experiment) -> None:
     try:
-        print(shown, flush=True)
+        print(_shown(experiment), flush=True)
     except OSError as error:
-        _tell(f"warning: standard output: {error.strerror}; the experiment is {shown}")
-    if held.number:
-        die_by(held.number)
-    return _wait(experiment, job, len(runs), environ) if wait else 0
+        _tell(f"warning: standard output: {error.strerror}; the experiment is {_shown(experiment)}")
 
 
-def _submit(request: Request, experiment: Experiment, run_count: int, environ: Mapping[str, str]) -> str:
-    """One sbatch call; returns the job's number when it is on record. Raises Failure, and tidies up after a refusal."""
-    shown = f"{RUNS}/{experiment.name}"
+def _wait(experiment: Experiment, numbers: Sequence[int], environ: Mapping[str, str]) -> int:
     try:
-        answer = slurm.submit(experiment.path("run.sh"), environ)
-    except Interrupted:
-        answer = slurm.Refusal(("told to stop while sbatch had not answered",), sure=False)
-    if isinstance(answer, slurm.Refusal) and answer.sure:
-        remove(experiment)
-        raise Failure(answer.code, *answer.faults, "nothing was submitted, and nothing is left")
-    if isinstance(answer, slurm.Refusal):
-        job_name = dict(request.profile.resources).get("job-name") or experiment.name
-        raise Failure(
-            TROUBLE,
-            *answer.faults,
-            f"it is not known whether Slurm has the job; {shown} is kept; look before submitting again: "
-            + quote_line(("squeue", f"--name={job_name}")),
-        )
-    record = {"job": answer.job, "scheduler": "slurm", "first_run": 0, "last_run": run_count - 1, "attempt": 1,
-              "submitted": format_time(time.time())}  # fmt: skip
-    try:
-        append_line(experiment.path("jobs.jsonl"), json.dumps(record))
-    except OSError as error:
-        _tell(f"warning: {shown}/jobs.jsonl: {error.strerror}; keep the job's number yourself")
-    _tell(f"submitted {_count(run_count)} as job {answer.job}")
-    return answer.job
-
-
-def _wait(experiment: Experiment, job: str, run_count: int, environ: Mapping[str, str]) -> int:
-    try:
-        failed, lost = slurm.wait(experiment, job, range(run_count), environ, _tell)
+        (report,) = wait_for([Selected(experiment, tuple(numbers))], environ, _tell).reports
     except KeyboardInterrupt:
-        _tell(f"waits no longer; job {job} goes on")
+        _tell(f"waits no longer; {_shown(experiment)} goes on")
         raise
+    lost = sum(status.state == UNKNOWN for status in report.statuses)
     if lost:
-        _tell(f"{_count(lost)} left the queue and recorded no end: cancelled before the start, or lost with a node")
-    _tell(f"{_count(run_count)}: {run_count - failed} completed, {failed} did not")
-    return INCOMPLETE if failed else 0
+        _tell(f"{_count(lost)} left the queue and recorded no end: lost with a node, or with what was to record it")
+    completed = sum(status.state == COMPLETED for status in report.statuses)
+    _tell(f"{_count(len(numbers))}: {completed} completed, {len(numbers) - completed} did not")
+    return 0 if completed == len(numbers) else INCOMPLETE

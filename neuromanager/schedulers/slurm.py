@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import math
 import os
 import re
 import shutil
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from neuromanager.events import read_events
-from neuromanager.experiment import Experiment
 from neuromanager.faults import TROUBLE, WRONG_INPUT, Failure
+from neuromanager.launches import COMMENT_MARK
 from neuromanager.process import Answer, ask
 from neuromanager.profile import Profile
 
 # sbatch itself tries again for 15 + 14 + ... + 1 seconds when the queue is full (src/sbatch/sbatch.c, MAX_RETRIES).
 PATIENCE_SECONDS = 180.0
 _QUERY_SECONDS = 60.0
-_LOST_SECONDS = 8.0  # after a run left the queue, for its last line to reach us over a network disk
 _KEPT = ("SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_JWT", "SLURM_SACK_SOCKET", "SLURM_SACK_KEY")
 _OURS_TO_SET = re.compile(r"(SBATCH|SLURM|SQUEUE|SACCT|SCANCEL|SINFO|SALLOC|SRUN)_")
 # Answers after which the controller may have the job all the same. A frozen slurmctld makes sbatch fail with the
@@ -54,8 +49,22 @@ def client_environment(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environ.items() if name in _KEPT or not _OURS_TO_SET.match(name)}
 
 
-def submit_words(script: str) -> list[str]:
-    return ["sbatch", "--parsable", script]
+class Submitted(NamedTuple):
+    """What sbatch is told beside the script; what stands on its command line beats the script's lines (sbatch(1))."""
+
+    script: str
+    comment: str
+    array: str | None = None  # None: as the script has it
+    logs: tuple[tuple[str, str], ...] = ()  # output, error: elsewhere than the script has them
+    argument: str | None = None  # the script's $1
+
+
+def submit_words(asked: Submitted) -> list[str]:
+    words = ["sbatch", "--parsable", f"--comment={asked.comment}"]
+    if asked.array is not None:
+        words.append(f"--array={asked.array}")
+    words += [f"--{name}={path}" for name, path in asked.logs]
+    return [*words, asked.script, *(() if asked.argument is None else (asked.argument,))]
 
 
 def parse_submission(answer: Answer, patience_seconds: float) -> Submission | Refusal:
@@ -76,19 +85,36 @@ def parse_submission(answer: Answer, patience_seconds: float) -> Submission | Re
     return Refusal(faults, sure=answer.exit_code > 0 and not any(_UNSURE.search(line) for line in said))
 
 
-def queue_words(job: str) -> list[str]:
-    """squeue's words for all elements of a job: one question, however long the sweep."""
-    return ["squeue", "--noheader", "--array", f"--jobs={job}", "--format=%K|%T"]
+def find_words() -> list[str]:
+    """squeue's words for all jobs of ours with their comments, those that ended within MinJobAge included."""
+    return ["squeue", "--noheader", "--me", "--states=all", "--format=%F %k"]
 
 
-def parse_queue(answer: Answer) -> frozenset[int] | None:
-    """The runs that Slurm still has, pending or running; None when it did not say."""
-    if answer.exit_code == 0:
-        elements = [line.partition("|")[0] for line in answer.stdout.split("\n") if "|" in line]
-        return frozenset(int(element) if element.isdigit() else 0 for element in elements)  # N/A: no array, run 0
-    if answer.exit_code is not None and "Invalid job id" in answer.stderr:
-        return frozenset()  # purged: Slurm forgets a job MinJobAge seconds after its end
-    return None
+def parse_found(answer: Answer, tokens: Iterable[str]) -> dict[str, str] | None:
+    """Token -> job, for those that Slurm has a job of; None when it did not say."""
+    if answer.exit_code != 0:
+        return None
+    wanted, found = set(tokens), {}
+    for line in answer.stdout.split("\n"):
+        job, _, comment = line.strip().partition(" ")
+        for token in re.findall(rf"(?<!\S){COMMENT_MARK}([0-9a-f]+)(?!\S)", comment):
+            if token in wanted and job.isdigit():
+                found[token] = job
+    return found
+
+
+def find_jobs(tokens: Sequence[str], environ: Mapping[str, str]) -> dict[str, str]:
+    """The jobs of launches whose answer was lost, by their tokens. Raises Failure when squeue does not answer."""
+    try:
+        answer = ask(find_words(), _QUERY_SECONDS, client_environment(environ))
+    except OSError as error:
+        raise Failure(TROUBLE, f"squeue: {error.strerror}") from None
+    found = parse_found(answer, tokens)
+    if found is None:
+        how = "did not answer" if answer.exit_code is None else f"failed ({answer.exit_code})"
+        said = [line for line in answer.stderr.split("\n") if line.strip()]
+        raise Failure(TROUBLE, f"squeue {how}", *(f"squeue said: {line}" for line in said))
+    return found
 
 
 def check_sbatch() -> None:
@@ -128,63 +154,16 @@ def check_logs(profile: Profile, cwd: str) -> None:
             raise Failure(WRONG_INPUT, f"{place}: cannot be written; the job would fail without a word")
 
 
-def submit(script: str, environ: Mapping[str, str]) -> Submission | Refusal:
-    """One sbatch call. NEU_SBATCH_SECONDS in the environment says how long it may take."""
+def submit(words: Sequence[str], environ: Mapping[str, str], lock: int) -> Submission | Refusal:
+    """One sbatch call, which holds the lock as long as it lives, even when we are killed.
+
+    NEU_SBATCH_SECONDS in the environment says how long it may take.
+    """
     try:
         patience = float(environ.get("NEU_SBATCH_SECONDS", PATIENCE_SECONDS))
     except ValueError:
         patience = PATIENCE_SECONDS
     try:
-        return parse_submission(ask(submit_words(script), patience, client_environment(environ)), patience)
+        return parse_submission(ask(words, patience, client_environment(environ), (lock,)), patience)
     except OSError as error:
         return Refusal((f"sbatch: {error.strerror}",), sure=True)
-
-
-def wait(experiment: Experiment, job: str, indices: Iterable[int], environ: Mapping[str, str],
-         tell: Callable[[str], None]) -> tuple[int, int]:  # fmt: skip
-    """Waits until every run has ended; returns how many did not complete, and for how many of those no end is known.
-
-    The runs' own events are followed; squeue is asked seldom, and ever more seldom, for the runs that will write none.
-    """
-    left, failed = set(indices), 0
-    gone_since: dict[int, float] = {}
-    asked_in_vain = False
-    pause, query_pause, next_query = 0.1, 2.0, time.monotonic() + 2.0
-    while True:
-        with contextlib.suppress(OSError):
-            os.listdir(experiment.directory)  # a network disk then looks anew for folders that were not there
-        signalled = set()
-        for index in sorted(left):
-            details = _read_end(experiment, index)
-            if details is None:
-                continue
-            if "signal" in details or "told" in details:  # cancelled, or sent back to the queue: squeue knows
-                signalled.add(index)
-                continue
-            left.discard(index)
-            failed += details.get("exit_code") != "0"
-        if not left:
-            return failed, 0
-        if time.monotonic() >= next_query:
-            live = parse_queue(ask(queue_words(job), _QUERY_SECONDS, client_environment(environ)))
-            if live is None:
-                if not asked_in_vain:
-                    tell("squeue does not answer; waiting on")
-                asked_in_vain = True
-            else:
-                gone = left - live
-                failed += len(gone & signalled)
-                left -= gone & signalled
-                gone_since = {index: gone_since.get(index, time.monotonic()) for index in gone & left}
-                if left and all(time.monotonic() - gone_since.get(index, math.inf) >= _LOST_SECONDS for index in left):
-                    return failed + len(left), len(left)
-            query_pause = min(query_pause * 1.5, 60.0)
-            next_query = time.monotonic() + query_pause
-        if left:
-            time.sleep(pause)
-            pause = min(pause * 1.3, 5.0)
-
-
-def _read_end(experiment: Experiment, index: int) -> dict[str, str] | None:
-    events = read_events(experiment, index)
-    return events[-1].details if events and events[-1].word == "finished" else None

@@ -13,10 +13,17 @@
 #SBATCH --open-mode=append
 #SBATCH --array=0-1
 
-set +o posix
+set +o posix; neu_messages=''
 export NEU_EXPERIMENT=/home/me/exp/runs/train-1 NEU_NAME=train-1
 : "${SLURM_ARRAY_TASK_ID:?this script is an array of runs; start it with sbatch}"
-export NEU_INDEX=$SLURM_ARRAY_TASK_ID NEU_REPEAT=$((SLURM_ARRAY_TASK_ID % 1))
+export NEU_INDEX=$SLURM_ARRAY_TASK_ID
+if [ -n "${1-}" ]; then  # scattered runs: line i+1 of this file is the run of element i
+  mapfile -t -s "$SLURM_ARRAY_TASK_ID" -n 1 neu_lines < "$NEU_EXPERIMENT/$1"
+  NEU_INDEX=${neu_lines[0]:?"$1 has no line for element $SLURM_ARRAY_TASK_ID"}
+  exec >> "$NEU_EXPERIMENT/logs/${NEU_NAME}_$NEU_INDEX.stdout" 2>> "$NEU_EXPERIMENT/logs/${NEU_NAME}_$NEU_INDEX.stderr" || exit 111
+  neu_messages=$NEU_EXPERIMENT/logs/job-${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID.txt  # Slurm's own
+fi
+export NEU_REPEAT=$((NEU_INDEX % 1))
 export NEU_RUN_DIR="$NEU_EXPERIMENT/${NEU_NAME}_$NEU_INDEX" NEU_ATTEMPT=1
 unset NEU_POINT
 export PYTHONUNBUFFERED="${PYTHONUNBUFFERED-1}"  # logs grow as the program prints
@@ -41,6 +48,7 @@ neu_finish() {  # on EXIT, however the script ends; $1: its exit code, $2: the t
   fi
   trap - DEBUG EXIT
   neu_event finished "$details${neu_told:+ told=$neu_told}"
+  if [ -n "$neu_messages" ] && [ ! -s "$neu_messages" ]; then rm -f "$neu_messages"; fi
   eval "${neu_theirs[2]-}"  # what env wanted done on EXIT
   exit "$code"
 }
@@ -63,15 +71,23 @@ neu_after() {  # after a line with eval; $1: how it ended
   if [ "$1" != 0 ]; then neu_finish "$1" neu_before; fi
 }
 mkdir -p "$NEU_RUN_DIR" || exit 111
-if [ -e "$NEU_RUN_DIR/events.txt" ]; then  # requeued: one more attempt of the same run
-  while read -r neu_word _; do
-    if [ "$neu_word" = started ]; then NEU_ATTEMPT=$((NEU_ATTEMPT + 1)); fi
-  done < "$NEU_RUN_DIR/events.txt"
+neu_started=''
+if [ -e "$NEU_RUN_DIR/events.txt" ]; then  # requeued or launched again: one more attempt of the same run
+  mapfile neu_lines < "$NEU_RUN_DIR/events.txt"
+  for neu_line in "${neu_lines[@]}"; do
+    if [[ $neu_line = started\ * ]]; then NEU_ATTEMPT=$((NEU_ATTEMPT + 1)); fi
+  done
+  # What a full disk or a kill left of a line gets an end of its own.
+  if [ "${#neu_lines[@]}" != 0 ] && [[ ${neu_lines[-1]} != *$'\n' ]]; then echo >> "$NEU_RUN_DIR/events.txt"; fi
+fi
+if [ "$NEU_ATTEMPT" -gt 1 ]; then  # where in the logs this attempt begins
+  mapfile -t neu_lines < <(stat -L -c %s "/proc/$$/fd/1" "/proc/$$/fd/2" 2> /dev/null)
+  neu_started=" stdout_bytes=${neu_lines[0]-0} stderr_bytes=${neu_lines[1]-0}"
 fi
 mapfile -t neu_script < "${BASH_SOURCE[0]}"
 neu_stage=env neu_line=0 neu_text='' neu_told='' neu_theirs=()
 neu_job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
-neu_event started "host=${SLURMD_NODENAME:-$HOSTNAME} pid=$$ job=${neu_job:-$SLURM_JOB_ID}"
+neu_event started "host=${SLURMD_NODENAME:-$HOSTNAME} pid=$$ job=${neu_job:-$SLURM_JOB_ID}$neu_started" || exit 111
 trap 'neu_finish "$?" "$(trap -p DEBUG)"' EXIT
 # The program gets them too; stay to record how it ends, and that it was told to.
 trap neu_told=TERM TERM; trap neu_told=INT INT; trap neu_told=HUP HUP
@@ -83,6 +99,7 @@ if [ -z "$neu_command" ]; then
   exit 1
 fi
 
+set --  # what env sources is to see no words of ours
 # Below: env, then on the last line the command. A line of env that fails ends the run.
 trap 'neu_before "$?" "$LINENO"' DEBUG
 

@@ -1,0 +1,76 @@
+"""neurun --dry-run: what would be launched, and how; nothing is made, nothing written."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+
+from neuromanager.catalog import count_runs, is_whole, read_record
+from neuromanager.experiment import RUNS, Experiment, find_free_name, stem_of
+from neuromanager.faults import WRONG_INPUT, Failure
+from neuromanager.indices import format_indices
+from neuromanager.launching import plan_submission, read_runs
+from neuromanager.making import lay_out
+from neuromanager.quoting import quote_line
+from neuromanager.request import Request
+from neuromanager.resuming import find_gap
+from neuromanager.runs import Run
+from neuromanager.schedulers import slurm
+from neuromanager.script import Job, quote_command, render_script
+
+Tell = Callable[[str], None]
+
+
+def print_plan(request: Request, resume: bool, environ: Mapping[str, str], tell: Tell) -> int:
+    """stdout: run.sh, or the command lines; stderr: what would happen."""
+    name = request.name or find_free_name(stem_of(request.launch.commands[0]))
+    experiment = Experiment(os.path.join(os.getcwd(), RUNS, name), name)
+    if resume and is_whole(experiment.directory):
+        return _print_rest(request, experiment, environ, tell)
+    if request.name and is_whole(experiment.directory):
+        raise Failure(WRONG_INPUT, f"--name: {RUNS}/{name} exists already; choose another name, or none, or add to it "
+                      "with --resume")  # fmt: skip
+    runs = lay_out(request, experiment)
+    if request.profile.scheduler == "local":
+        return _print_commands(request, runs, tell, f"{_count(len(runs))} here, one after the other, in {RUNS}/{name}")
+    how = f"as one array, 0-{len(runs) - 1}" if len(runs) > 1 else "as one job"
+    return _print_script(request, experiment, runs, len(runs), tell, f"{_count(len(runs))} {how}")
+
+
+def _print_rest(request: Request, experiment: Experiment, environ: Mapping[str, str], tell: Tell) -> int:
+    gap = find_gap(request, experiment, environ, tell)
+    tell(f"{RUNS}/{experiment.name}: {gap.describe(launched=False)}")
+    if not gap.numbers:
+        return 0
+    again = read_runs(experiment, read_record(experiment), gap.again)
+    runs, total = [*again, *gap.new], count_runs(experiment) + len(gap.new)
+    what = f"{_count(len(runs))} ({format_indices(gap.numbers)})"
+    if request.profile.scheduler == "local":
+        return _print_commands(request, runs, tell, f"{what} here, one after the other, in {RUNS}/{experiment.name}")
+    return _print_script(request, experiment, runs, total, tell, f"{what} as one job")
+
+
+def _print_commands(request: Request, runs: Sequence[Run], tell: Tell, what: str) -> int:
+    for run in runs:
+        print(quote_command((*request.profile.wrap, *run.command)))
+    tell(f"would run {what}")
+    return 0
+
+
+def _print_script(request: Request, experiment: Experiment, runs: Sequence[Run], total: int, tell: Tell,
+                  what: str) -> int:  # fmt: skip
+    only = runs[0]
+    point = None if all(run.point is None for run in runs) else only.point if total == 1 else ""
+    regular = all(run.repeat == run.number % request.repeats for run in runs)
+    job = Job(experiment.directory, experiment.name, request.cwd, total, request.repeats if regular else None,
+              only.command, point)  # fmt: skip
+    sys.stdout.write(render_script(request.profile, job))
+    asked = plan_submission(experiment, request.profile, [run.number for run in runs], total, "TOKEN")
+    words = slurm.submit_words(asked._replace(script=f"{RUNS}/{experiment.name}/run.sh"))
+    tell(f"would submit {what}: {quote_line(words)}")
+    return 0
+
+
+def _count(runs: int) -> str:
+    return f"{runs} run" + ("s" if runs != 1 else "")

@@ -1,0 +1,62 @@
+"""What a neurun is asked for, and what can be told to be wrong with it before anything is made."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import NamedTuple
+
+from neuromanager.faults import WRONG_INPUT, Failure
+from neuromanager.launch import Launch
+from neuromanager.process import ask
+from neuromanager.profile import Profile
+from neuromanager.programs import check_program
+
+
+class Request(NamedTuple):
+    """What was asked for, read and checked; nothing has been made yet."""
+
+    profile: Profile
+    launch: Launch
+    repeats: int
+    name: str | None
+    tags: tuple[str, ...]
+    note: str
+    cwd: str
+
+
+def find_config(option: str | None) -> str:
+    """The file with the profiles: the one named, that of this folder, or the user's own."""
+    home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    personal = os.path.join(home, "neuromanager", "config.json")
+    named = option or os.environ.get("NEU_CONFIG")
+    return named or ("config.json" if os.path.exists("config.json") or not os.path.exists(personal) else personal)
+
+
+def check_env(profile: Profile, source: str) -> None:
+    """Raises Failure for a line of env that is no whole command: half of one would take the lines below too."""
+    faults = []
+    for line in profile.env:
+        # In braces first: alone, a backslash or a here-document that reaches for the next line would pass.
+        answer = ask(["bash", "-n", "-c", f"{{ {line}\n}}\n{line}"], timeout_seconds=10)
+        if answer.exit_code:
+            said = answer.stderr.strip().split("\n")[0].partition(": ")[2]
+            faults.append(
+                f"{source}: {profile.support}.{profile.device}.env: {line!r} is no complete shell command: {said}"
+            )
+    if faults:
+        raise Failure(WRONG_INPUT, *faults)
+
+
+def check_programs(request: Request) -> None:
+    """Raises Failure for a program that is not there. With an env, which may change PATH, only paths are looked at."""
+    search = not request.profile.env and "PATH" not in dict(request.profile.variables)
+    if any(re.search(r"\b(cd|pushd)\b", line) for line in request.profile.env):
+        return  # nor what folder the command will find itself in
+    if request.profile.wrap:
+        return check_program(request.profile.wrap, request.cwd, search)
+    seen = set()
+    for command in request.launch.commands:
+        if command[:2] not in seen and not any("{" in word for word in command[:2]):
+            seen.add(command[:2])
+            check_program(command, request.cwd, search)

@@ -1,0 +1,327 @@
+"""Runs on Slurm that are not settled: one squeue for all of them, one sacct for those that it does not show."""
+
+from __future__ import annotations
+
+import calendar
+import functools
+import os
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from neuromanager.catalog import read_lines
+from neuromanager.evidence import find_end
+from neuromanager.experiment import Experiment, format_time
+from neuromanager.launches import COMMENT_MARK, Launch
+from neuromanager.localruns import is_locked, read_cancelled, read_trail
+from neuromanager.procfs import lives
+from neuromanager.reasons import describe_reason
+from neuromanager.schedulers.slurmqueue import Row, Rows, ask_sacct, ask_squeue
+from neuromanager.slurmstates import Verdict, read_meaning, settle_by_events, show_end, show_live, show_trace
+from neuromanager.states import CANCELLED, FAILED, NODE_FAIL, PREEMPTED, UNKNOWN, Status, Trail
+
+_SKEW_SECONDS = 60  # between the clocks of two machines of a cluster
+_HERE_SECONDS, _ELSEWHERE_SECONDS = 60, 300  # what an sbatch without an answer gets; elsewhere nobody sees its end
+_TAIL_BYTES = 4096
+_TOKEN = re.compile(rf"(?:^|\s){re.escape(COMMENT_MARK)}(\w+)")
+
+
+class Case(NamedTuple):
+    """A run whose last launch went to Slurm."""
+
+    experiment: Experiment
+    launch: Launch
+    number: int
+    trail: Trail  # as events.txt has it, whichever job wrote it
+    job: str | None  # None: of a launch whose answer was lost, and no run of it has told
+    element: int
+    by_hand: bool  # somebody called sbatch run.sh
+
+    @property
+    def ours(self) -> Trail | None:
+        """The trail, if the current job left it."""
+        return self.trail if self.job and _job_of(self.trail) == self.job else None
+
+    @property
+    def base(self) -> Status:
+        job = _told_job(self)
+        return Status(self.number, UNKNOWN, True, self.trail.attempts if self.ours else 0, scheduler="slurm", job=job,
+                      submitted=self.launch.submitted or self.launch.asked, token=self.launch.token)  # fmt: skip
+
+
+def _told_job(case: Case) -> str | None:
+    if case.ours:
+        return case.trail.begun.get("job")
+    alone = len(case.launch.runs) == 1 and case.number == 0
+    return case.job if alone or case.job is None else f"{case.job}_{case.element}"
+
+
+def _job_of(trail: Trail) -> str:
+    return trail.begun.get("job", "").partition("_")[0]
+
+
+def make_cases(experiment: Experiment, trails: Mapping[int, Trail], current: Mapping[int, Launch],
+               launches: Iterable[Launch]) -> list[Case]:  # fmt: skip
+    """Raises Failure when the elements of a launch cannot be read."""
+    known = {launch.job for launch in launches if launch.job}
+    found: dict[str, str] = {}  # token of an unsure launch -> its job, as a run of it has told
+    elements: dict[str, dict[int, int]] = {}
+    for number, trail in trails.items():
+        launch, job = current[number], _job_of(trail)
+        if launch.is_unsure and job and job not in known and (trail.started or "") >= _earlier(launch.asked):
+            found[launch.token] = job
+    cases = []
+    for number, trail in trails.items():
+        launch, job = current[number], _job_of(trail)
+        if launch.elements and launch.token not in elements:
+            lines = read_lines(experiment, launch.elements)
+            elements[launch.token] = {int(run): element for element, run in enumerate(lines) if run.isdecimal()}
+        by_hand = bool(launch.job and job and job not in known and (trail.started or "") >= launch.asked)
+        element = number if by_hand else elements.get(launch.token, {}).get(number, number)
+        current_job = job if by_hand else launch.job or found.get(launch.token)
+        cases.append(Case(experiment, launch, number, trail, current_job, element, by_hand))
+    return cases
+
+
+@functools.lru_cache(maxsize=64)
+def _earlier(moment: str) -> str:
+    """A minute before a time; for a time that is none the beginning of all."""
+    try:
+        parsed = time.strptime(moment, "%Y-%m-%dT%H:%M:%SZ")
+    except ValueError:
+        return ""
+    return format_time(calendar.timegm(parsed) - _SKEW_SECONDS)
+
+
+class _Queue:
+    """What squeue and sacct said, by job and by token."""
+
+    def __init__(self, queue: Rows) -> None:
+        self.failure = queue.failure
+        self.rows = {(row.job, row.element): row for row in queue.rows}
+        self.samples = {row.job: row for row in queue.rows}
+        self.tokens: dict[str, str] = {}
+        for row in queue.rows:
+            self.tokens.update(dict.fromkeys(_TOKEN.findall(row.comment), row.job))
+
+    def find(self, case: Case) -> Row | None:
+        row = _pick(self.rows, case)
+        return row if row and _is_ours(row, case) else None
+
+    def has_others(self, case: Case) -> bool:
+        """Whether it shows other elements of the case's job, and so has not forgotten that job."""
+        sample = self.samples.get(case.job or "")
+        return sample is not None and _is_ours(sample, case)
+
+
+def _pick(rows: Mapping[tuple[str, int | None], Row], case: Case) -> Row | None:
+    if case.job is None:
+        return None
+    row = rows.get((case.job, case.element))
+    return rows.get((case.job, None)) if row is None and (case.by_hand or len(case.launch.runs) == 1) else row
+
+
+def _is_ours(row: Row, case: Case) -> bool:
+    """By the token; a job whose comment a site has overwritten, by its name, folder and time."""
+    launch, tokens = case.launch, _TOKEN.findall(row.comment)
+    if case.by_hand:
+        return not tokens and (row.name == case.experiment.name or row.directory == launch.cwd)
+    if tokens:
+        return launch.token in tokens
+    same = row.name == launch.name and row.directory == launch.cwd
+    return same and (row.submitted or "") >= _earlier(launch.asked)
+
+
+def _is_accounted(row: Row, case: Case) -> bool:
+    """For some seconds after its end sacct shows an element as ``allocation``, or not at all (seen: 20.11, 22.05)."""
+    if case.by_hand:
+        return row.name != "allocation"
+    return row.name == case.launch.name and (row.submitted or "") >= _earlier(case.launch.asked)
+
+
+def find_on_slurm(cases: Sequence[Case], environ: Mapping[str, str], tell: Callable[[str], None],
+                  ask: bool) -> list[tuple[Case, Status]]:  # fmt: skip
+    found: list[tuple[Case, Status]] = []
+    left: list[Case] = []
+    for case in cases:
+        status = settle_by_events(case.base, case.ours)
+        found.append((case, status)) if status else left.append(case)
+    if not left:
+        return found
+    if not ask:
+        return [*found, *((case, case.base._replace(reason="the scheduler was not asked")) for case in left)]
+    queue = _ask_queue(left, environ)
+    if queue.failure:
+        tell(queue.failure)
+    left = [case._replace(job=queue.tokens[case.launch.token])
+            if case.job is None and case.launch.token in queue.tokens else case for case in left]  # fmt: skip
+    gone: list[Case] = []
+    for case in left:
+        status = _show_queued(case, queue.find(case))
+        found.append((case, status)) if status else gone.append(case)
+    return found + _find_gone(gone, queue, environ, tell)
+
+
+def _ask_queue(cases: Iterable[Case], environ: Mapping[str, str]) -> _Queue:
+    """By number; but of jobs without one, all that their users have."""
+    jobs = sorted({case.job for case in cases if case.job}, key=lambda job: (len(job), job))
+    users = {_owner(case.experiment) for case in cases} if any(case.job is None for case in cases) else set()
+    return _Queue(ask_squeue(jobs, sorted(users), environ))
+
+
+def _owner(experiment: Experiment) -> int:
+    try:
+        return os.stat(experiment.path("jobs.jsonl")).st_uid
+    except OSError:
+        return os.geteuid()
+
+
+def _show_queued(case: Case, row: Row | None) -> Status | None:
+    """None when the queue does not have it, or no more."""
+    meaning = read_meaning(row.state) if row else None
+    if row is None or meaning is None or not meaning.open:
+        return None
+    base = case.base._replace(job=row.number, submitted=row.submitted)
+    reason = describe_reason(row.reason or "None") if row.state == "PENDING" else None
+    return show_live(base, case.ours, case.trail.attempts, meaning, reason, row.started, row.node)
+
+
+def _find_gone(cases: Sequence[Case], queue: _Queue, environ: Mapping[str, str],
+               tell: Callable[[str], None]) -> list[tuple[Case, Status]]:  # fmt: skip
+    """Those that have left the queue, or whose queue did not answer."""
+    found: list[tuple[Case, Status]] = []
+    left: list[Case] = []
+    for stale in cases:
+        case, status = _read_again(stale)
+        found.append((case, status)) if status else left.append(case)
+    accounted = Rows(silent=True)
+    jobs = {case.job for case in left if case.job and _wants_sacct(case, queue.find(case))}
+    if jobs:
+        accounted = ask_sacct(sorted(jobs), environ)
+        if accounted.failure and not accounted.silent:
+            tell(accounted.failure)
+    rows = {(row.job, row.element): row for row in accounted.rows}
+    names = {(row.job, row.name) for row in accounted.rows}
+    for case in left:
+        row = _pick(rows, case)
+        known = (case.job, case.launch.name) in names
+        found.append((case, _judge(case, queue, row if row and _is_accounted(row, case) else None, known)))
+    return found
+
+
+def _read_again(case: Case) -> tuple[Case, Status | None]:
+    """The run may have ended since its events were read."""
+    if case.ours and case.ours.finished:
+        return case, None
+    try:
+        fresh = case._replace(trail=read_trail(case.experiment, case.number))
+    except OSError as error:
+        return case, case.base._replace(reason=f"{error.filename}: {error.strerror}")
+    if case.job is None and fresh.trail != case.trail:
+        return fresh, fresh.base._replace(reason="is changing; ask again")
+    return fresh, settle_by_events(fresh.base, fresh.ours)
+
+
+def _wants_sacct(case: Case, row: Row | None) -> bool:
+    """Of a failure that left no record, squeue does not tell the exit code."""
+    return row is None or (row.state == FAILED and not (case.ours and case.ours.finished))
+
+
+def _judge(case: Case, queue: _Queue, accounted: Row | None, siblings: bool) -> Status:
+    resources = dict(case.launch.profile.get("resources") or {})
+    queued = queue.find(case)
+    if case.job is None:
+        return _judge_unsure(case, queue)
+    base = case.base
+    row = queued or accounted
+    if row:
+        base = base._replace(job=row.number, submitted=row.submitted or base.submitted)
+    meaning = read_meaning(row.state) if row else None
+    # Without the queue's word: a record of sacct's that may be of an attempt before the present one.
+    if row and meaning and not meaning.open and not (queue.failure and meaning.state in (NODE_FAIL, PREEMPTED)):
+        codes = accounted if accounted and read_meaning(accounted.state) == meaning else row
+        verdict = Verdict(meaning, codes.exit_code, codes.signal, row.started, row.finished, row.node)
+        return show_end(base, case.ours, verdict, _read_evidence(case), resources)
+    if queue.failure:
+        return base._replace(reason=queue.failure)
+    if _owner(case.experiment) != os.geteuid() and os.geteuid() != 0:
+        return base._replace(reason="it is another user's, whose jobs Slurm may not show you")
+    status = show_trace(base, case.ours, _read_evidence(case), resources)
+    return status or _judge_lost(case, queue, siblings)
+
+
+def _judge_lost(case: Case, queue: _Queue, siblings: bool) -> Status:
+    """Neither the run nor Slurm tells of an end."""
+    if case.ours:
+        return case.base._replace(open=False, reason="it started, has left the queue, and recorded no end")
+    if _read_cancelled(case.experiment).get(case.number, "") >= case.launch.asked:
+        return case.base._replace(state=CANCELLED, open=False, reason="cancelled by neucancel")
+    if siblings or queue.has_others(case):  # of an element that is cancelled while it pends no record stays (22.05)
+        reason = "was cancelled before it started: Slurm has other runs of its job, and not this one"
+        return case.base._replace(state=CANCELLED, open=False, reason=reason)
+    return case.base._replace(open=False, reason="it never started, and Slurm no longer knows it")
+
+
+def _read_cancelled(experiment: Experiment) -> dict[int, str]:
+    """cancelled.txt once, however many runs ask."""
+    try:
+        changed = os.stat(experiment.path("cancelled.txt")).st_mtime_ns
+    except OSError:
+        return {}
+    return _parse_cancelled(experiment, changed)
+
+
+@functools.lru_cache(maxsize=4)
+def _parse_cancelled(experiment: Experiment, changed: int) -> dict[int, str]:
+    return read_cancelled(experiment)
+
+
+def _judge_unsure(case: Case, queue: _Queue) -> Status:
+    """Of a launch whose answer was lost, and of which the queue shows no job."""
+    launch = case.launch
+    here = launch.host == os.uname().nodename
+    if here and (is_locked(case.experiment.path("lock")) or lives(launch.pid, launch.process)):
+        return case.base._replace(reason="is being submitted")
+    if queue.failure:
+        return case.base._replace(reason=queue.failure)
+    patience = _HERE_SECONDS if here else _ELSEWHERE_SECONDS
+    if launch.asked > format_time(time.time() - patience):
+        return case.base._replace(reason="sbatch gave no answer; ask again in some minutes")
+    if _owner(case.experiment) != os.geteuid() and os.geteuid() != 0:
+        return case.base._replace(reason="it is another user's, whose jobs Slurm may not show you")
+    return case.base._replace(state=CANCELLED, open=False, reason="Slurm has no job of this launch")
+
+
+def _read_evidence(case: Case) -> str | None:
+    begun = case.ours.begun if case.ours else {}
+    first = begun.get("stderr_bytes", "0")
+    since = int(first) if first.isdecimal() else 0
+    own = begun.get("stderr") or case.experiment.log(case.number, "stderr")
+    if not case.ours and case.trail.attempts:
+        since = _size_of(own)  # what it has is of an earlier launch
+    found = find_end(read_tail(own, since))
+    if found is None and case.launch.elements:
+        found = find_end(read_tail(case.experiment.path("logs", f"job-{case.job}_{case.element}.txt")))
+    return found
+
+
+def _size_of(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0
+
+
+def read_tail(path: str, since: int = 0) -> str:
+    """The last 4 KB of a log, of what was written after its first ``since`` bytes; empty when it cannot be read."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            size = os.fstat(descriptor).st_size
+            start = max(since, size - _TAIL_BYTES)
+            return os.pread(descriptor, _TAIL_BYTES, start).decode("utf-8", "replace") if start < size else ""
+        finally:
+            os.close(descriptor)
+    except OSError:
+        return ""
