@@ -13,6 +13,7 @@ from typing import NamedTuple
 from neuromanager.catalog import read_lines
 from neuromanager.evidence import find_end
 from neuromanager.experiment import Experiment, format_time
+from neuromanager.lastwords import read_tail
 from neuromanager.launches import COMMENT_MARK, Launch
 from neuromanager.localruns import is_locked, read_cancelled, read_trail
 from neuromanager.procfs import lives
@@ -23,7 +24,6 @@ from neuromanager.states import CANCELLED, FAILED, NODE_FAIL, PREEMPTED, UNKNOWN
 
 _SKEW_SECONDS = 60  # between the clocks of two machines of a cluster
 _HERE_SECONDS, _ELSEWHERE_SECONDS = 60, 300  # what an sbatch without an answer gets; elsewhere nobody sees its end
-_TAIL_BYTES = 4096
 _TOKEN = re.compile(rf"(?:^|\s){re.escape(COMMENT_MARK)}(\w+)")
 
 
@@ -99,6 +99,7 @@ class _Queue:
 
     def __init__(self, queue: Rows) -> None:
         self.failure = queue.failure
+        self.unclear = queue.unclear
         self.rows = {(row.job, row.element): row for row in queue.rows}
         self.samples = {row.job: row for row in queue.rows}
         self.tokens: dict[str, str] = {}
@@ -245,6 +246,8 @@ def _judge(case: Case, queue: _Queue, accounted: Row | None, siblings: bool) -> 
         return show_end(base, case.ours, verdict, _read_evidence(case), resources)
     if queue.failure:
         return base._replace(reason=queue.failure)
+    if case.job in queue.unclear:
+        return base._replace(reason="squeue does not name all elements of its job")
     if _owner(case.experiment) != os.geteuid() and os.geteuid() != 0:
         return base._replace(reason="it is another user's, whose jobs Slurm may not show you")
     status = show_trace(base, case.ours, _read_evidence(case), resources)
@@ -311,17 +314,3 @@ def _size_of(path: str) -> int:
         return os.stat(path).st_size
     except OSError:
         return 0
-
-
-def read_tail(path: str, since: int = 0) -> str:
-    """The last 4 KB of a log, of what was written after its first ``since`` bytes; empty when it cannot be read."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-        try:
-            size = os.fstat(descriptor).st_size
-            start = max(since, size - _TAIL_BYTES)
-            return os.pread(descriptor, _TAIL_BYTES, start).decode("utf-8", "replace") if start < size else ""
-        finally:
-            os.close(descriptor)
-    except OSError:
-        return ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import unittest
 from pathlib import Path
 
@@ -228,6 +229,64 @@ class StartedMeanwhileTest(LaunchedCase):
 
     def test_it_is_left_where_only_what_waits_was_meant(self) -> None:
         self.assertEqual(self.start_after_the_line("--state=PENDING"), ("", None))
+
+
+class NeurunTest(LaunchedCase):
+    """With a neurun that executes the runs, one after the other."""
+
+    PROGRAM = """#!/bin/bash
+touch "$NEU_RUN_DIR/up"
+while [ ! -e "$NEU_RUN_DIR/go" ]; do sleep 0.05; done
+"""
+
+    def launch_four(self) -> subprocess.Popen[bytes]:
+        self.files.program("program", self.PROGRAM)
+        launching = self.begin("neurun", "--name=go", "--runs=4", "local", "cpu", "./program")
+        self.await_run(0)
+        return launching
+
+    def await_run(self, number: int) -> None:
+        wait_until((self.folder / f"runs/go/go_{number}/up").exists, f"run {number}")
+
+    def let_go(self, number: int) -> None:
+        self.await_run(number)
+        (self.folder / f"runs/go/go_{number}/go").touch()
+
+    def test_the_run_in_progress_and_one_that_waits(self) -> None:
+        launching = self.launch_four()
+        waiting = self.begin("neuwait", "go")
+        outcome = self.neu("neucancel", "go:0,2")
+        self.assertEqual((outcome.code, outcome.stdout, outcome.stderr), (0, "go:0,2\n", ""))
+        self.let_go(1)
+        self.let_go(3)
+        self.assertEqual(finish(launching).code, 123)
+        self.assertFalse((self.folder / "runs/go/go_2").exists())
+        self.assertIn("state=CANCELLED", self.files.ends("go", 0)[0])
+        outcome = finish(waiting)
+        self.assertEqual((outcome.code, outcome.stderr), (123, "neuwait: go: 4 runs: 2 completed, 2 CANCELLED\n"))
+
+    def test_all_of_it(self) -> None:
+        launching = self.launch_four()
+        self.assertEqual(self.neu("neucancel", "go").stdout, "go:0-3\n")
+        self.assertEqual(finish(launching).code, 123)
+        self.assertEqual(self.neu("neuwait").stderr, "neuwait: go: 4 runs: 0 completed, 4 CANCELLED\n")
+
+    def test_a_signal_to_the_run_alone(self) -> None:
+        launching = self.launch_four()
+        self.assertEqual(self.neu("neucancel", "--signal=KILL", "go").stdout, "go:0\n")
+        for number in (1, 2, 3):
+            self.let_go(number)
+        self.assertEqual(finish(launching).code, 123)
+        self.assertEqual(self.neu("neuwait").stderr, "neuwait: go: 4 runs: 3 completed, 1 FAILED\n")
+
+    def test_the_wait_ends_when_neurun_is_killed(self) -> None:
+        launching = self.launch_four()
+        waiting = self.begin("neuwait")
+        launching.kill()
+        outcome = finish(waiting)
+        finish(launching)
+        self.assertEqual(outcome.code, 123)
+        self.assertTrue(outcome.stderr.endswith("neuwait: go: 4 runs: 0 completed, 4 CANCELLED\n"), outcome.stderr)
 
 
 if __name__ == "__main__":

@@ -6,12 +6,16 @@ import json
 import signal
 import time
 import unittest
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest import mock
 
+from neuromanager import waiting
 from neuromanager.catalog import Selected
 from neuromanager.experiment import Experiment
 from neuromanager.states import Status
 from neuromanager.status import read_reports
+from neuromanager.waiting import wait_for
 from tests.command import finish, wait_until
 from tests.launched import FakeSlurmCase, SlurmCase
 
@@ -195,9 +199,10 @@ class FakeCancelTest(FakeSlurmCase, Held):
     def test_a_controller_that_is_down(self) -> None:
         self.submit("away", 2, hold=None)
         self.count_calls("scancel")
-        outcome = self.neu("neucancel", "away", FAKE_SLURM_FAULT="down")
-        self.assertEqual((outcome.code, outcome.stdout), (111, ""))
-        self.assertIn("neucancel: error: away:0-1: not cancelled: squeue failed (1)", outcome.stderr)
+        for words in ((), ("--state=PENDING",), ("--signal=INT",)):
+            outcome = self.neu("neucancel", *words, "away", FAKE_SLURM_FAULT="down")
+            self.assertEqual((outcome.code, outcome.stdout), (111, ""), words)
+            self.assertIn("neucancel: error: away:0-1: not cancelled: squeue failed (1)", outcome.stderr)
         self.assertEqual(self.cancelling(), [])
 
 
@@ -211,16 +216,16 @@ class WaitTest(SlurmCase):
     def test_events_end_it_and_the_scheduler_is_asked_seldom(self) -> None:
         experiment, _ = self.submit("seldom", 3)
         self.count_calls("squeue", "sacct")
-        waiting = self.begin("neuwait", "seldom")
+        waiter = self.begin("neuwait", "seldom")
         wait_until(lambda: self.asked() >= 1, "the first question", 10)
         began = time.monotonic()
         wait_until(lambda: time.monotonic() > began + 8, "8 s", 10)
-        self.assertIsNone(waiting.poll())
+        self.assertIsNone(waiter.poll())
         self.assertLessEqual(self.asked(), 4)
         for number in range(3):
             wait_until(lambda each=number: self.is_up(experiment, each), "the runs", 30)  # type: ignore[misc]
             self.end(experiment, number)
-        outcome = finish(waiting)
+        outcome = finish(waiter)
         self.assertEqual((outcome.code, outcome.stderr), (0, "neuwait: seldom: 3 runs: 3 completed\n"))
 
     def test_as_the_manual_writes_it(self) -> None:
@@ -235,45 +240,60 @@ class WaitTest(SlurmCase):
     def test_through_a_requeue(self) -> None:
         experiment, job = self.submit("again", 1)
         wait_until(lambda: self.is_up(experiment, 0), "the run", 30)
-        waiting = self.begin("neuwait")
+        waiter = self.begin("neuwait")
         self.assertEqual(self.neu("scontrol", "requeue", job).code, 0)
         wait_until(lambda: self.is_up(experiment, 0, attempt=2), "the second attempt", 60)
-        self.assertIsNone(waiting.poll())
+        self.assertIsNone(waiter.poll())
         self.end(experiment, 0)
-        outcome = finish(waiting)
+        outcome = finish(waiter)
         self.assertEqual((outcome.code, outcome.stderr), (0, "neuwait: again: 1 run: 1 completed\n"))
 
     def test_a_controller_that_is_away_meanwhile(self) -> None:
         experiment, _ = self.submit("away", 1)
         wait_until(lambda: self.is_up(experiment, 0), "the run", 30)
-        waiting = self.begin("neuwait")
-        assert waiting.stderr
+        waiter = self.begin("neuwait")
+        assert waiter.stderr
         self.bed.freeze()
         try:
-            line = waiting.stderr.readline().decode()
+            line = waiter.stderr.readline().decode()
         finally:
             self.bed.thaw()
         self.assertRegex(line, r"\Aneuwait: squeue .*; waiting on\n\Z")
-        self.assertIsNone(waiting.poll())
+        self.assertIsNone(waiter.poll())
         self.end(experiment, 0)
-        outcome = finish(waiting)
+        outcome = finish(waiter)
         self.assertEqual((outcome.code, outcome.stderr), (0, "neuwait: away: 1 run: 1 completed\n"))
 
     def test_one_told_to_end_needs_the_schedulers_word(self) -> None:
         experiment, job = self.submit("told", 1)
         wait_until(lambda: self.is_up(experiment, 0), "the run", 30)
-        waiting = self.begin("neuwait")
+        waiter = self.begin("neuwait")
         self.assertEqual(self.neu("neucancel", job).stdout, "told:0\n")
-        outcome = finish(waiting)
+        outcome = finish(waiter)
         self.assertEqual((outcome.code, outcome.stderr), (123, "neuwait: told: 1 run: 0 completed, 1 CANCELLED\n"))
+
+    def test_that_word_is_asked_for_at_once(self) -> None:
+        """Here the second question would come a minute after the first."""
+        experiment, job = self.submit("told", 1)
+        wait_until(lambda: self.is_up(experiment, 0), "the run", 30)
+        self.count_calls("squeue")
+        environ = {**self.files.environment, **self.environ}
+        with mock.patch.object(waiting, "_ASK_GROWTH", 1000.0), ThreadPoolExecutor() as pool:
+            future = pool.submit(wait_for, [Selected(experiment, None)], environ, self.told.append, 50)
+            wait_until(lambda: self.asked() == 1, "the first question", 10)
+            self.assertEqual(self.neu("scancel", job).code, 0)
+            began = time.monotonic()
+            (report,) = future.result().ended
+            self.assertLess(time.monotonic() - began, 20)
+        self.assertEqual([status.state for status in report.statuses], ["CANCELLED"])
 
     def test_the_first_of_two(self) -> None:
         slow, _ = self.submit("slow", 1, hold=None)
         fast, _ = self.submit("fast", 1)
-        waiting = self.begin("neuwait", "--any", "slow", "fast")
+        waiter = self.begin("neuwait", "--any", "slow", "fast")
         wait_until(lambda: self.is_up(fast, 0), "the run", 30)
         self.end(fast, 0, 3)
-        outcome = finish(waiting)
+        outcome = finish(waiter)
         self.assertEqual((outcome.code, outcome.stdout, outcome.stderr),
                          (123, "runs/fast\n", "neuwait: fast: 1 run: 0 completed, 1 FAILED\n"))  # fmt: skip
 
@@ -289,10 +309,10 @@ class WaitTest(SlurmCase):
     def test_ctrl_c_ends_the_wait_alone(self) -> None:
         _, job = self.submit("held", 2, hold=None)
         self.count_calls("squeue")
-        waiting = self.begin("neuwait")
+        waiter = self.begin("neuwait")
         wait_until(lambda: self.asked() == 1, "the first question", 10)
-        waiting.send_signal(signal.SIGINT)
-        self.assertEqual(finish(waiting).code, -signal.SIGINT)
+        waiter.send_signal(signal.SIGINT)
+        self.assertEqual(finish(waiter).code, -signal.SIGINT)
         self.assertEqual(set(self.queue(job).values()), {"PENDING"})
 
 
