@@ -76,3 +76,11 @@ def neucancel() -> None:
     from neuromanager.console import run_command
 
     run_command("neucancel", neucancel.main)
+
+
+def neustat() -> None:
+    _start_again_if_needed()
+    from neuromanager.commands import neustat
+    from neuromanager.console import run_command
+
+    run_command("neustat", neustat.main)

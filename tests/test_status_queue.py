@@ -113,6 +113,43 @@ class QueueTest(QueueCase):
             self.assertNotEqual(found.state, COMPLETED, found)
             self.assertFalse(found.open)
 
+    def test_a_number_used_again_in_the_queue_is_not_ours(self) -> None:
+        experiment = self.make(1)
+        self.launch(experiment, "a" * 12, range(1), "10")
+        self.answer("squeue", queued("10_0", "RUNNING", "b" * 12))
+        self.assert_state(self.read(experiment)[0], UNKNOWN, False, "never started")
+        self.answer("squeue", queued("10_0", "RUNNING", "b" * 12).replace("neu:", "overwritten "))
+        self.assert_state(self.read(experiment)[0], RUNNING, True)
+
+    def test_a_queue_that_fails_leaves_open_what_accounting_may_have_of_an_earlier_attempt(self) -> None:
+        experiment = self.make(3)
+        self.launch(experiment, "a" * 12, range(3), "10")
+        failing = "#!/bin/sh\necho 'slurm_load_jobs error: Socket timed out' >&2\nexit 1\n"
+        self.files.program("slurm/squeue", failing)
+        moment = "2026-01-01T00:00:00"
+        states = ("CANCELLED by 7", "NODE_FAIL", "RUNNING")
+        self.answer("sacct", *(f"10_{number}|{state}|0:0|{moment}|{moment}|{moment}|n1|q"
+                               for number, state in enumerate(states)))  # fmt: skip
+        cancelled, failed, running = self.read(experiment)
+        self.assert_state(cancelled, CANCELLED, False)
+        for found in (failed, running):
+            self.assert_state(found, UNKNOWN, True, "Socket timed out")
+        self.assertEqual(self.told, ["squeue failed (1): slurm_load_jobs error: Socket timed out"])
+
+    def test_of_another_user_nothing_follows_from_what_is_not_shown(self) -> None:
+        if os.geteuid() != 0:
+            self.skipTest("optional: only root can make a file another's")
+        experiment = self.make(1)
+        self.launch(experiment, "a" * 12, range(1), "10")
+        os.chmod(self.files.path, 0o755)
+        os.chown(experiment.path("jobs.jsonl"), 12345, -1)
+        os.seteuid(65534)
+        try:
+            found = self.read(experiment)[0]
+        finally:
+            os.seteuid(0)
+        self.assert_state(found, UNKNOWN, True, "another user's")
+
     def test_what_an_earlier_job_left_settles_nothing(self) -> None:
         experiment = self.make(1)
         self.launch(experiment, "a" * 12, range(1), "10")
