@@ -204,7 +204,12 @@ def _find_gone(cases: Sequence[Case], queue: _Queue, environ: Mapping[str, str],
             tell(accounted.failure)
     rows = {(row.job, row.element): row for row in accounted.rows}
     names = {(row.job, row.name) for row in accounted.rows}
+    submitting = {case.launch.token: case for case in left if case.job is None}
+    busy = {token for token, case in submitting.items() if _is_being_submitted(case)}
     for case in left:
+        if case.launch.token in busy:
+            found.append((case, case.base._replace(reason="is being submitted")))
+            continue
         row = _pick(rows, case)
         known = (case.job, case.launch.name) in names
         found.append((case, _judge(case, queue, row if row and _is_accounted(row, case) else None, known)))
@@ -280,15 +285,18 @@ def _parse_cancelled(experiment: Experiment, changed: int) -> dict[int, str]:
     return read_cancelled(experiment)
 
 
+def _is_being_submitted(case: Case) -> bool:
+    launch = case.launch
+    here = launch.host == os.uname().nodename
+    return here and (is_locked(case.experiment.path("lock")) or lives(launch.pid, launch.process))
+
+
 def _judge_unsure(case: Case, queue: _Queue) -> Status:
     """Of a launch whose answer was lost, and of which the queue shows no job."""
     launch = case.launch
-    here = launch.host == os.uname().nodename
-    if here and (is_locked(case.experiment.path("lock")) or lives(launch.pid, launch.process)):
-        return case.base._replace(reason="is being submitted")
     if queue.failure:
         return case.base._replace(reason=queue.failure)
-    patience = _HERE_SECONDS if here else _ELSEWHERE_SECONDS
+    patience = _HERE_SECONDS if launch.host == os.uname().nodename else _ELSEWHERE_SECONDS
     if launch.asked > format_time(time.time() - patience):
         return case.base._replace(reason="sbatch gave no answer; ask again in some minutes")
     if _owner(case.experiment) != os.geteuid() and os.geteuid() != 0:

@@ -325,8 +325,10 @@ class UnsureTest(unittest.TestCase):
         jobs.write_text(jobs.read_text().replace('"process": "', '"process": "9'))  # another process, now gone
         self.assertEqual((look().state, look().open), (UNKNOWN, True))
         self.assertIn("sbatch gave no answer", look().reason or "")
-        with launches.held_lock(experiment.path("lock")):
+        with launches.held_lock(experiment.path("lock")) as lock:
+            sbatch = subprocess.Popen(["cat"], stdin=subprocess.PIPE, pass_fds=[lock])  # as one that hangs
             self.assertEqual(look().reason, "is being submitted")
+        sbatch.communicate()
         job = subprocess.run(
             ["sbatch", "--parsable", "--hold", "-J", "lost", f"--comment=neu:{tokens[1]}", "-o", "/dev/null",
              "--wrap=true"], env=files.environment, cwd=files.path, check=True, capture_output=True, text=True,
