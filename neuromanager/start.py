@@ -38,6 +38,22 @@ def neuimport() -> None:
     run_command("neuimport", neuimport.main)
 
 
+def neulog() -> None:
+    _start_again_if_needed()
+    from neuromanager.commands import neulog
+    from neuromanager.console import run_command
+
+    run_command("neulog", neulog.main)
+
+
+def neurerun() -> None:
+    _start_again_if_needed()
+    from neuromanager.commands import neurerun
+    from neuromanager.console import run_command
+
+    run_command("neurerun", neurerun.main)
+
+
 def neurun() -> None:
     _start_again_if_needed()
     from neuromanager.commands import neurun

@@ -27,7 +27,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from neuromanager.commands import neucancel, neuimport, neurun, neustat, neusweep, neuwait
+from neuromanager.commands import neucancel, neuimport, neulog, neurerun, neurun, neustat, neusweep, neuwait
 from neuromanager.document import read_document
 from neuromanager.options import Parser
 from neuromanager.profile import OWN_OPTIONS, resolve_profile
@@ -35,7 +35,7 @@ from tests.slurm import cluster
 
 ROOT = Path(__file__).resolve().parent.parent
 PARSERS = {module.__name__.rpartition(".")[2]: module.make_parser
-           for module in (neucancel, neuimport, neurun, neustat, neusweep, neuwait)}  # fmt: skip
+           for module in (neucancel, neuimport, neulog, neurerun, neurun, neustat, neusweep, neuwait)}  # fmt: skip
 LAYOUT = ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "ENVIRONMENT", "FILES", "EXIT STATUS", "EXAMPLES", "SEE ALSO",
           "CAVEATS"]  # fmt: skip
 OPTIONAL: dict[str, set[str]] = {"1": set(), "5": {"OPTIONS", "ENVIRONMENT"}, "7": {"OPTIONS"}}

@@ -128,11 +128,14 @@ def _kill_all_of_node(node: str) -> None:
 
 @contextlib.contextmanager
 def _only_one_with_cgroups(variant: Variant) -> Iterator[None]:
-    """Their names hold the nodes' only, so that two clusters would mix theirs up. The lock leaves no file behind."""
+    """Their names hold the nodes' only, so that two clusters would mix theirs up. The lock leaves no file behind.
+
+    It is on the folder above those of the controllers, since slurmstepd locks these.
+    """
     if not variant.cgroup:
         yield
         return
-    folder = os.open(f"{CGROUPS}/memory", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    folder = os.open(CGROUPS, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)
         yield
