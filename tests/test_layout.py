@@ -16,9 +16,9 @@ LAYERS = {
     "pure": "draws durations evidence exclusion faults identity imports indices listing options points profile "
     "quoting ranges reasons runs sampling scaling script slurmstates states sweep sweepfile sweepwords "
     "terminaltext values words",
-    "world": "cancellations catalog console copying document events experiment following git keeper launch launches "
-    "launching localruns logs making orphans pager planning pool process procfs programs request rerunning "
-    "resuming schedulers.local schedulers.localcancel schedulers.record schedulers.slurm "
+    "world": "cancellations catalog console copying document events experiment following git keeper lastwords launch "
+    "launches launching localruns logs making orphans pager planning pool process procfs programs request "
+    "rerunning resuming schedulers.local schedulers.localcancel schedulers.record schedulers.slurm "
     "schedulers.slurmcancel schedulers.slurmqueue settled signals slots slurmruns sources status waiting",
     "commands": "commands.neucancel commands.neuimport commands.neulog commands.neurerun commands.neurun "
     "commands.neusweep commands.neuwait",

@@ -31,7 +31,7 @@ STATES = (
 )
 TITLES = {
     "A": "JOBID", "F": "ARRAY_JOB_ID", "K": "ARRAY_TASK_ID", "i": "JOBID", "T": "STATE", "t": "ST", "r": "REASON",
-    "R": "NODELIST(REASON)", "N": "NODELIST", "V": "SUBMIT_TIME", "S": "START_TIME", "M": "TIME", "k": "COMMENT",
+    "R": "NODELIST(REASON)", "N": "NODELIST", "V": "SUBMIT_TIME", "S": "START_TIME", "e": "END_TIME", "M": "TIME", "k": "COMMENT",
     "j": "NAME", "Z": "WORK_DIR", "o": "COMMAND", "u": "USER", "P": "PARTITION", "a": "ACCOUNT", "D": "NODES",
 }  # fmt: skip
 SQUEUE_VALUES = {
@@ -163,6 +163,7 @@ def _squeue_values(row: Row) -> dict[str, str]:
         "P": wanted["partition"], "a": wanted["account"], "u": row.record["user"], "D": "1", "M": elapsed,
         "k": wanted.get("comment") or "(null)", "Z": wanted["chdir"], "o": row.record["command"],
         "V": stamp(entry["submitted"], ""), "S": stamp(start, "N/A"),
+        "e": stamp(entry["ended"], "N/A"),
     }  # fmt: skip
 
 

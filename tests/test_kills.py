@@ -1,0 +1,183 @@
+"""kill -9 at any moment, then the same command again: every run is done, and none is done twice.
+
+`NEU_SEED=N python3 -m tests test_kills` repeats the moments of an earlier run; the seed is printed at the end.
+"""
+from __future__ import annotations
+
+import concurrent.futures
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import unittest
+
+from tests.command import ROOT, Folder, finish, pids_with, wait_until
+from tests.slurm import cluster
+
+EXPERIMENTS = int(os.environ.get("NEU_KILL_EXPERIMENTS", "20"))
+KILLS = 10  # in each
+AT_ONCE = 3
+SEED = int(os.environ.get("NEU_SEED") or random.SystemRandom().randrange(10**6))
+CONFIG = {
+    "local": {"cpu": {"env": "", "resources": ""}},
+    "slurm": {"gpu": {"resources": {"account": "myproject", "partition": "big-gpu"}}},
+}
+# What is told to end while it works ends its work first: a run that was begun is done, and counts.
+PROGRAM = """#!/bin/bash
+trap '' TERM
+echo start >> "marks/$NEU_NAME-$1"
+sleep 0.02
+echo end >> "marks/$NEU_NAME-$1"
+"""
+
+
+class Kills(unittest.TestCase):
+    """One folder, in which several sweeps are launched, killed and resumed at once."""
+
+    where: tuple[str, str]
+    values_per_kill = 1
+    held: tuple[str, ...] = ()
+    """For every other sweep: none of its runs begins while it is killed, and only Slurm knows of its jobs."""
+
+    def release(self, name: str, values: int, *options: str) -> None:
+        """Launches the rest, and lets begin what was held."""
+        if options:
+            done = self.files.run(*self.command(name, values, *options))
+            self.assertEqual(done.code, 0, done.stderr)
+            jobs = self.files.run("squeue", "--noheader", "--me", f"--name={name}", "--format=%F").stdout.split()
+            for job in sorted(set(jobs)):
+                self.assertEqual(self.files.run("scontrol", "release", job).code, 0)
+
+    def setUp(self) -> None:
+        self.files = Folder(self, CONFIG)
+        self.files.bash("work", PROGRAM.partition("\n")[2])
+        (self.files.path / "marks").mkdir()
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Puts a Slurm on PATH."""
+
+    def slow_down(self) -> None:
+        """A controller that takes its time, before it takes a job and before it says so, is killed at more often."""
+        real = shutil.which("sbatch", path=self.files.environment["PATH"])
+        pause = 'sleep "0.$((RANDOM % 2))$((RANDOM % 10))"'
+        self.files.bash("slow/sbatch", f'{pause}; answer=$({real} "$@"); code=$?; {pause}; echo "$answer"; exit "$code"')
+        self.files.environment["PATH"] = f"{self.files.path}/slow:{self.files.environment['PATH']}"
+
+    def command(self, name: str, values: int, *options: str) -> list[str]:
+        """One more value each time: something is to be launched whatever the last one came to."""
+        self.files.write(f"{name}.json", {"v": list(range(values))})
+        return ["neusweep", "-p", f"{name}.json", "neurun", "--resume", f"--name={name}", *options,
+                *self.where, "./work", "{v}"]  # fmt: skip
+
+    def kill_once(self, command: list[str], moment: float) -> bool:
+        """Whether it was there to be killed at that moment."""
+        process = subprocess.Popen(command, cwd=self.files.path, env=self.files.environment, stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)  # fmt: skip
+        try:
+            _, said = process.communicate(timeout=moment)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+            return True
+        if process.returncode not in (0, 111):
+            raise AssertionError(f"{command}: {process.returncode}: {said!r}")
+        return False
+
+    def torment(self, number: int, duration: float) -> tuple[str, int]:
+        name, chance, kills, values = f"x{number}", random.Random(f"{SEED}-{number}"), 0, 0
+        options = self.held if number % 2 else ()
+        while kills < KILLS:
+            values += self.values_per_kill
+            earliest = chance.choice((0.0, 0.4)) * duration  # half of them spare the start of two Pythons
+            kills += self.kill_once(self.command(name, values, *options), chance.uniform(earliest, duration))
+        self.release(name, values, *options)
+        for _ in range(20):
+            done = self.files.run(*self.command(name, values, "--wait"))
+            if done.code == 0:
+                return name, values
+        raise AssertionError(f"{name}: never done: {done.stderr}")
+
+    def check(self, name: str, values: int) -> None:
+        directory = self.files.path / "runs" / name
+        lines = (directory / "commands.txt").read_text().splitlines()
+        self.assertEqual(sorted(lines), sorted(f"./work {value}" for value in range(values)))
+        for index, line in enumerate(lines):
+            marks = (self.files.path / f"marks/{name}-{line.split()[1]}").read_text().split()
+            self.check_run(marks, self.files.events(name, index), f"NEU_SEED={SEED}: {name}, run {index}")
+        json.loads((directory / "experiment.json").read_text())
+        for line in (directory / "jobs.jsonl").read_text().splitlines():
+            self.assertIn("token", json.loads(line))
+
+    def check_run(self, marks: list[str], events: list[str], where: str) -> None:
+        """Nothing touches what a cluster runs: it is begun once."""
+        self.assertEqual(marks, ["start", "end"], where)
+        self.assertEqual([line.split()[0] for line in events], ["started", "finished"], where)
+
+    def kill_and_count(self) -> None:
+        began = time.monotonic()
+        self.assertEqual(self.files.run(*self.command("measure", 2)).code, 0)
+        duration = time.monotonic() - began
+        with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
+            done = list(pool.map(lambda number: self.torment(number, duration * 1.2), range(EXPERIMENTS)))
+        for name, values in done:
+            self.check(name, values)
+        wait_until(lambda: not pids_with(f"OUT={self.files.out}"), "the end of all that was started")
+        print(f"test_kills: {'/'.join(self.where)}: {EXPERIMENTS * KILLS} kills, {sum(count for _, count in done)} runs "
+              f"in {time.monotonic() - began:.0f} s, NEU_SEED={SEED}", file=sys.stderr)  # fmt: skip
+
+
+class LocalKills(Kills):
+    where = ("local", "cpu")
+    values_per_kill = 3
+
+    def check_run(self, marks: list[str], events: list[str], where: str) -> None:
+        """What a killed neurun was running is told to end, which counts for no completion, whatever the program says.
+
+        Each attempt that worked to its end has that end on record; one of them was not told to, and it is the last.
+        """
+        ends = [line for line in events if line.startswith("finished ")]
+        worked = [line for line in ends if " exit_code=0" in line]
+        self.assertEqual(marks, ["start", "end"] * len(worked), (where, events))
+        self.assertEqual(["told=" in line for line in worked], [True] * (len(worked) - 1) + [False], (where, events))
+        self.assertEqual((len(ends), ends[-1]), (len(events) / 2, worked[-1]), (where, events))
+
+    def test_every_run_once(self) -> None:
+        self.kill_and_count()
+
+
+class FakeKills(Kills):
+    where = ("slurm", "gpu")
+    held = ("-r", "hold")
+
+    def prepare(self) -> None:
+        (self.files.path / "slurm").mkdir()
+        self.files.environment["PATH"] = f"{ROOT}/tests/fake:{self.files.environment['PATH']}"
+        self.files.environment["FAKE_SLURM_DIR"] = str(self.files.path / "slurm")
+        self.slow_down()
+
+    def test_every_run_once(self) -> None:
+        self.kill_and_count()
+
+
+class RealKills(Kills):
+    where = ("slurm", "gpu")
+    held = ("-r", "hold")
+
+    def prepare(self) -> None:
+        self.files.environment.update(cluster.require(self).environment)
+        self.slow_down()
+
+    def test_every_run_once(self) -> None:
+        self.kill_and_count()
+
+
+del Kills
+
+
+if __name__ == "__main__":
+    unittest.main()
