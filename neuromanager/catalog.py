@@ -161,6 +161,14 @@ def _resolve_job(word: str, environ: Mapping[str, str]) -> Selected:
     raise ValueError(f"{word!r}: no experiment here has this job; see neustat --all")
 
 
+def word_for(experiment: Experiment) -> str:
+    """What resolve_selections takes for it, from the current folder: its name, or its path."""
+    here = os.path.join(os.getcwd(), "")
+    if experiment.directory == os.path.join(here, RUNS, experiment.name):
+        return experiment.name
+    return experiment.directory[len(here) :] if experiment.directory.startswith(here) else experiment.directory
+
+
 def index_path(environ: Mapping[str, str]) -> str:
     state = environ.get("XDG_STATE_HOME") or os.path.join(os.path.expanduser("~"), ".local/state")
     return os.path.join(state, "neuromanager", "experiments.jsonl")

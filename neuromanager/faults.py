@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 
 DONE = 0
+ANSWER_NO = 1  # no: the answer to a question that was asked of the runs
 WRONG_INPUT = 100  # wrong words, config or params: trying again cannot help
 TROUBLE = 111  # the system or the scheduler failed: trying again may help
 INCOMPLETE = 123  # finished, but some runs did not complete

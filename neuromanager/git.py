@@ -10,9 +10,13 @@ from neuromanager.process import ask
 _PATIENCE_SECONDS = 10
 
 
-@functools.cache  # asked for the experiment and for its launch
 def read_commit() -> dict[str, str | bool | None] | None:
     """``commit`` (None before the first one) and ``dirty`` of tracked files; None where there is no repository."""
+    return _read_commit(os.getcwd())
+
+
+@functools.cache  # asked for the experiment and for its launch
+def _read_commit(folder: str) -> dict[str, str | bool | None] | None:
     if not _in_work_tree() or "GIT_DIR" in os.environ:
         return None
     env = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}

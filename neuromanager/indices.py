@@ -31,3 +31,9 @@ def format_indices(indices: Iterable[int]) -> str:
         else:
             parts.append([index, index])
     return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in parts)
+
+
+def shorten_indices(indices: Iterable[int], longest: int = 60) -> str:
+    """For people: such text, ending in ``,...`` where it would be longer."""
+    text = format_indices(indices)
+    return text if len(text) <= longest else f"{text[:longest].rpartition(',')[0]},..."

@@ -49,6 +49,20 @@ def split_words(parser: argparse.ArgumentParser, words: Sequence[str]) -> tuple[
     return list(words[:position]), tuple(words[position:])
 
 
+def split_operands(parser: argparse.ArgumentParser, words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Options and operands of a command that starts no other program, so that options may also follow operands."""
+    options: list[str] = []
+    operands: list[str] = []
+    rest = tuple(words)
+    while True:
+        own, after = split_words(parser, rest)
+        options += own
+        if len(own) + len(after) < len(rest) or not after:  # a -- was taken away
+            return options, operands + list(after)
+        operands.append(after[0])
+        rest = after[1:]
+
+
 def _wants_next(word: str, takes_value: dict[str, bool]) -> bool:
     """Whether an option's value is the next word; raises Failure for an option that does not exist."""
     if word.startswith("--"):

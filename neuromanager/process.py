@@ -8,9 +8,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import FrameType
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from neuromanager.signals import PASSED_ON, STOPPING, Forwarder, in_foreground
 
@@ -81,6 +81,23 @@ def run_through(
         for number, handler in before.items():
             signal.signal(number, handler)
     return Ending(code, None) if code >= 0 else Ending(None, -code)
+
+
+@contextlib.contextmanager
+def feeding(words: Sequence[str], env: Mapping[str, str]) -> Iterator[IO[bytes]]:
+    """A program on our terminal (a pager), and its stdin to write to; afterwards its end is waited for.
+
+    A Ctrl-C meanwhile is for it alone.
+    """
+    process = subprocess.Popen(words, env=env, stdin=subprocess.PIPE, bufsize=0)
+    before = signal.signal(signal.SIGINT, lambda number, frame: None)
+    assert process.stdin
+    try:
+        yield process.stdin
+    finally:
+        process.stdin.close()
+        process.wait()
+        signal.signal(signal.SIGINT, before)
 
 
 class CannotExecute(Exception):

@@ -99,6 +99,14 @@ def _merge_resources(shared: Any, own: Any, path: str, faults: list[str]) -> dic
     return resources
 
 
+def override_resources(resources: Resources, overrides: Iterable[str], faults: list[str]) -> Resources:
+    """The resources with ``-r KEY=VALUE`` worked in; what is no such word is added to the faults."""
+    changed = dict(resources)
+    for override in overrides:
+        _override_resource(changed, override, faults)
+    return tuple(changed.items())
+
+
 def _override_resource(resources: dict[str, str | None], override: str, faults: list[str]) -> None:
     """``KEY=VALUE`` sets, ``KEY`` is an option without a value, ``KEY=`` leaves it out."""
     name, equals, value = override.partition("=")

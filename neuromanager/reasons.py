@@ -1,7 +1,7 @@
 """Slurm's words for why a job waits, in a sentence.
 
-The words are those of job_state_reason_string() (src/common/slurm_protocol_defs.c, 20.11 to 24.11) and of
-JOB REASON CODES in squeue(1).
+The words are those of job_reason_string() (22.05: src/common/slurm_protocol_defs.c), of the descriptions that slurmctld
+sets itself (``job requeued in held state``), and of JOB REASON CODES in squeue(1).
 """
 
 from __future__ import annotations
@@ -40,11 +40,19 @@ _SENTENCES = {
     "AssociationJobLimit": "the account runs as many jobs as it may",
     "AssociationResourceLimit": "the account uses as much as it may",
     "AssociationTimeLimit": "the account has used its time",
+    "AccountingPolicy": "waits for a limit of the account",
+    "QOSJobLimit": "the QOS runs as many jobs as it may",
+    "QOSResourceLimit": "the QOS uses as much as it may",
+    "QOSTimeLimit": "the QOS has used its time",
+    "SchedDefer": "waits for the scheduler's next round",
+    "job requeued in special exit state": "is held: its exit code asked for that; scontrol release starts it",
+    "Nodes required for job are DOWN": "a node that it needs is down, drained or reserved",
+    "PowerNotAvail": "waits for power",
+    "PowerReserved": "waits for power that is reserved",
     "Cleaning": "is being put back into the queue",
     "Prolog": "its node is being prepared",
     "JobLaunchFailure": "Slurm could not start it",
     "NonZeroExitCode": "its last attempt failed",
-    "RaisedSignal:53(Real-time_signal_19)": "Slurm could not write its log, or enter its folder",
     "TimeLimit": "reached its time limit",
     "InactiveLimit": "reached the limit of inactivity",
     "SystemFailure": "a failure of Slurm, its disk or its network",
@@ -52,18 +60,13 @@ _SENTENCES = {
     "BurstBufferResources": "waits for space in the burst buffer",
     "BurstBufferStageIn": "its files are being brought to the burst buffer",
     "BurstBufferOperation": "an operation of the burst buffer failed",
-    "NodeNotAvail": "a node that it needs is not available",
     "FedJobLock": "another cluster of the federation considers it",
     "DeadLine": "cannot end before its deadline",
-    "MaxBatchRequeue": "is held: it was put back into the queue too often",
-    "MaxRequeue": "is held: it was put back into the queue too often",
     "MaxMemPerLimit": "it asks for more memory than allowed",
-    "ResourceLimit": "waits for a limit of resources",
-    "Reserved": "waits for nodes that are reserved",
 }  # fmt: skip
 _OTHER_SPELLINGS = {re.sub(r"[\W_]", "", word).lower(): word for word in _SENTENCES}
-_WHOSE = {"QOS": "the QOS", "Assoc": "the account"}
-_OF = re.compile(r"(QOS|Assoc)(Grp|Max|Min)(.+?)(?:Limit)?")
+_WHOSE = {"QOS": "the QOS", "Assoc": "the account", "": "the account"}
+_OF = re.compile(r"(QOS|Assoc|)(Grp|Max|Min)(.+?)(?:Limit)?")
 
 
 def describe_reason(word: str) -> str:

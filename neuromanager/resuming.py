@@ -86,7 +86,7 @@ def find_gap(request: Request, experiment: Experiment, environ: Mapping[str, str
     found = match_runs(asked, lines, repeats, points, experiment.directory, experiment.name)
     known = sorted(number for number in found if number is not None)
     (report,) = read_reports([Selected(experiment, tuple(known))], environ, tell)
-    statuses = _wait_for_late(experiment, report.statuses, environ, tell)
+    statuses = wait_for_late(experiment, report.statuses, environ, tell)
     _refuse_doubt(experiment, statuses)
     new = [
         Run(number, one.repeat, fill_number(one.words, number, experiment.directory, experiment.name), one.point)
@@ -121,7 +121,7 @@ def _refuse_doubt(experiment: Experiment, statuses: Sequence[Status]) -> None:
         raise Failure(TROUBLE, *faults, "nothing was launched, for they may run; run the same command again later")
 
 
-def _wait_for_late(experiment: Experiment, statuses: list[Status], environ: Mapping[str, str],
+def wait_for_late(experiment: Experiment, statuses: list[Status], environ: Mapping[str, str],
                    tell: Tell) -> list[Status]:  # fmt: skip
     """Runs that began, left a cluster's queue and recorded no end get a little time for it to come into sight."""
     known = {status.number: status for status in statuses}

@@ -60,7 +60,8 @@ class Slots:
         for place in range(_WORDS, (self._count + 1) * _WORDS, _WORDS):
             state, number, attempt, pid, code, out, err, began = self._words[place : place + _WORDS]
             if state != FREE:
-                found.append(Slot(state, number, attempt, pid if state > STARTING else 0, code, (out, err), began / 1e9))
+                pid = pid if state > STARTING else 0
+                found.append(Slot(state, number, attempt, pid, code, (out, err), began / 1e9))
         return found
 
     def confirm_pause(self) -> None:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from neuromanager.catalog import read_lines
 from neuromanager.evidence import find_end
 from neuromanager.experiment import Experiment, format_time
+from neuromanager.lastwords import read_tail
 from neuromanager.launches import COMMENT_MARK, Launch
 from neuromanager.localruns import is_locked, read_cancelled, read_trail
 from neuromanager.procfs import lives
@@ -23,7 +24,6 @@ from neuromanager.states import CANCELLED, FAILED, NODE_FAIL, PREEMPTED, UNKNOWN
 
 _SKEW_SECONDS = 60  # between the clocks of two machines of a cluster
 _HERE_SECONDS, _ELSEWHERE_SECONDS = 60, 300  # what an sbatch without an answer gets; elsewhere nobody sees its end
-_TAIL_BYTES = 4096
 _TOKEN = re.compile(rf"(?:^|\s){re.escape(COMMENT_MARK)}(\w+)")
 
 
@@ -99,6 +99,7 @@ class _Queue:
 
     def __init__(self, queue: Rows) -> None:
         self.failure = queue.failure
+        self.unclear = queue.unclear
         self.rows = {(row.job, row.element): row for row in queue.rows}
         self.samples = {row.job: row for row in queue.rows}
         self.tokens: dict[str, str] = {}
@@ -203,7 +204,12 @@ def _find_gone(cases: Sequence[Case], queue: _Queue, environ: Mapping[str, str],
             tell(accounted.failure)
     rows = {(row.job, row.element): row for row in accounted.rows}
     names = {(row.job, row.name) for row in accounted.rows}
+    submitting = {case.launch.token: case for case in left if case.job is None}
+    busy = {token for token, case in submitting.items() if _is_being_submitted(case)}
     for case in left:
+        if case.launch.token in busy:
+            found.append((case, case.base._replace(reason="is being submitted")))
+            continue
         row = _pick(rows, case)
         known = (case.job, case.launch.name) in names
         found.append((case, _judge(case, queue, row if row and _is_accounted(row, case) else None, known)))
@@ -245,6 +251,8 @@ def _judge(case: Case, queue: _Queue, accounted: Row | None, siblings: bool) -> 
         return show_end(base, case.ours, verdict, _read_evidence(case), resources)
     if queue.failure:
         return base._replace(reason=queue.failure)
+    if case.job in queue.unclear:
+        return base._replace(reason="squeue does not name all elements of its job")
     if _owner(case.experiment) != os.geteuid() and os.geteuid() != 0:
         return base._replace(reason="it is another user's, whose jobs Slurm may not show you")
     status = show_trace(base, case.ours, _read_evidence(case), resources)
@@ -277,15 +285,18 @@ def _parse_cancelled(experiment: Experiment, changed: int) -> dict[int, str]:
     return read_cancelled(experiment)
 
 
+def _is_being_submitted(case: Case) -> bool:
+    launch = case.launch
+    here = launch.host == os.uname().nodename
+    return here and (is_locked(case.experiment.path("lock")) or lives(launch.pid, launch.process))
+
+
 def _judge_unsure(case: Case, queue: _Queue) -> Status:
     """Of a launch whose answer was lost, and of which the queue shows no job."""
     launch = case.launch
-    here = launch.host == os.uname().nodename
-    if here and (is_locked(case.experiment.path("lock")) or lives(launch.pid, launch.process)):
-        return case.base._replace(reason="is being submitted")
     if queue.failure:
         return case.base._replace(reason=queue.failure)
-    patience = _HERE_SECONDS if here else _ELSEWHERE_SECONDS
+    patience = _HERE_SECONDS if launch.host == os.uname().nodename else _ELSEWHERE_SECONDS
     if launch.asked > format_time(time.time() - patience):
         return case.base._replace(reason="sbatch gave no answer; ask again in some minutes")
     if _owner(case.experiment) != os.geteuid() and os.geteuid() != 0:
@@ -311,17 +322,3 @@ def _size_of(path: str) -> int:
         return os.stat(path).st_size
     except OSError:
         return 0
-
-
-def read_tail(path: str, since: int = 0) -> str:
-    """The last 4 KB of a log, of what was written after its first ``since`` bytes; empty when it cannot be read."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-        try:
-            size = os.fstat(descriptor).st_size
-            start = max(since, size - _TAIL_BYTES)
-            return os.pread(descriptor, _TAIL_BYTES, start).decode("utf-8", "replace") if start < size else ""
-        finally:
-            os.close(descriptor)
-    except OSError:
-        return ""

@@ -117,7 +117,7 @@ def show_end(base: Status, trail: Trail | None, verdict: Verdict, seen: str | No
         signal = verdict.signal
         exit_code = None if signal else 0 if meaning.state == COMPLETED else verdict.exit_code
     node = status.node or verdict.node
-    reason = meaning.reason or recorded or _explain(meaning.state, base.attempt, node, signal, resources)
+    reason = meaning.reason or recorded or _explain(meaning.state, status.attempt, node, signal, resources)
     return status._replace(
         state=meaning.state, open=False, exit_code=exit_code, signal=signal, reason=reason, node=node, job=base.job,
         started=status.started or verdict.started, finished=(trail.finished if trail else None) or verdict.finished,

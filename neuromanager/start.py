@@ -44,3 +44,43 @@ def neuimport() -> None:
     from neuromanager.console import run_command
 
     run_command("neuimport", neuimport.main)
+
+
+def neulog() -> None:
+    _start_again_if_needed()
+    from neuromanager.commands import neulog
+    from neuromanager.console import run_command
+
+    run_command("neulog", neulog.main)
+
+
+def neurerun() -> None:
+    _start_again_if_needed()
+    from neuromanager.commands import neurerun
+    from neuromanager.console import run_command
+
+    run_command("neurerun", neurerun.main)
+
+
+def neuwait() -> None:
+    _start_again_if_needed()
+    from neuromanager.commands import neuwait
+    from neuromanager.console import run_command
+
+    run_command("neuwait", neuwait.main)
+
+
+def neucancel() -> None:
+    _start_again_if_needed()
+    from neuromanager.commands import neucancel
+    from neuromanager.console import run_command
+
+    run_command("neucancel", neucancel.main)
+
+
+def neustat() -> None:
+    _start_again_if_needed()
+    from neuromanager.commands import neustat
+    from neuromanager.console import run_command
+
+    run_command("neustat", neustat.main)

@@ -25,6 +25,8 @@ class Waited(NamedTuple):
 
     reports: list[Report]
     timed_out: bool
+    ended: list[Report]
+    """Those of them with no run that is waited for."""
 
 
 def wait_for(selected: Sequence[Selected], environ: Mapping[str, str], tell: Callable[[str], None],
@@ -42,7 +44,7 @@ def wait_for(selected: Sequence[Selected], environ: Mapping[str, str], tell: Cal
     while not watch.is_over(first):
         now = time.monotonic()
         if timeout_seconds is not None and now >= started + timeout_seconds:
-            return Waited(watch.reports(), True)
+            return watch.conclude(timed_out=True)
         question.hurry(now, watch.find_ends_to_confirm(first))
         if watch.asks_scheduler() and now >= question.due:
             watch.ask()
@@ -56,7 +58,7 @@ def wait_for(selected: Sequence[Selected], environ: Mapping[str, str], tell: Cal
         time.sleep(max(0.0, min(ends) - now))
         pause = min(pause * _LOOK_GROWTH, _LOOK_SECONDS[1])
         watch.look()
-    return Waited(watch.reports(), False)
+    return watch.conclude(timed_out=False)
 
 
 def is_complete(report: Report) -> bool:
@@ -105,9 +107,10 @@ class _Watch:
         self._known: list[dict[int, Status]] = [{} for _ in selected]
         self._lost: dict[tuple[int, int], float] = {}  # (experiment, run) -> since when nobody has it, without an end
 
-    def reports(self) -> list[Report]:
-        return [report._replace(statuses=[known[number] for number in sorted(known)])
-                for report, known in zip(self._reports, self._known)]  # fmt: skip
+    def conclude(self, timed_out: bool) -> Waited:
+        reports = [report._replace(statuses=[known[number] for number in sorted(known)])
+                   for report, known in zip(self._reports, self._known)]  # fmt: skip
+        return Waited(reports, timed_out, [report for report, over in zip(reports, self._find_ended()) if over])
 
     def ask(self) -> None:
         """All that was selected, and not only what is open: meanwhile some may have been launched again."""
@@ -141,8 +144,7 @@ class _Watch:
         self._tell_unseen()
 
     def is_over(self, first: bool) -> bool:
-        ended = [not any(self._waits_for(place, known)) for place, known in enumerate(self._known)]
-        return any(ended) if first else all(ended)
+        return any(self._find_ended()) if first else all(self._find_ended())
 
     def asks_scheduler(self) -> bool:
         return any(status.scheduler != "local" for place, known in enumerate(self._known)
@@ -165,6 +167,9 @@ class _Watch:
                 return frozenset()
         return frozenset(found)
 
+    def _find_ended(self) -> list[bool]:
+        return [not any(True for _ in self._waits_for(place, known)) for place, known in enumerate(self._known)]
+
     def find_expiries(self) -> list[float]:
         now = time.monotonic()
         return [since + LOST_SECONDS for since in self._lost.values() if since + LOST_SECONDS > now]
@@ -179,9 +184,8 @@ class _Watch:
     def _waits_for(self, place: int, known: Mapping[int, Status]) -> Iterator[Status]:
         now = time.monotonic()
         for status in known.values():
-            if status.open:
-                yield status
-            elif status.state == UNKNOWN and now - self._lost.get((place, status.number), now) < LOST_SECONDS:
+            fresh = now - self._lost.get((place, status.number), now) < LOST_SECONDS
+            if status.open or (status.state == UNKNOWN and fresh):
                 yield status
 
     def _find_begun(self, place: int) -> list[int]:

@@ -120,6 +120,31 @@ def compare(rounds: int, ours: Callable[[], float], floor: Callable[[], float]) 
     return statistics.median(pair[0] for pair in pairs), statistics.median(pair[1] for pair in pairs)
 
 
+def compare_reports(folder: str, environ: dict[str, str], rounds: int) -> None:
+    """neustat of 10,000 runs, all settled: the first call reads their events, each later one its own cache."""
+    place = Path(folder, "many", "runs", "many")
+    place.mkdir(parents=True)
+    profile = {"support": "local", "device": "cpu", "scheduler": "local"}
+    intent = {"token": "t", "scheduler": "local", "runs": "0-9999", "asked": "2026-01-31T12:00:00Z", "name": "many",
+              "profile": profile, "cwd": folder, "host": "here", "pid": 1, "process": None}  # fmt: skip
+    (place / "jobs.jsonl").write_text(json.dumps(intent) + "\n")
+    (place / "commands.txt").write_text("".join(f"train.py --seed={number}\n" for number in range(10_000)))
+    (place / "params.txt").write_text("".join(f'{{"lr": 0.1, "seed": {number}}}\n' for number in range(10_000)))
+    for number in range(10_000):
+        Path(place, f"many_{number}").mkdir()
+        Path(place, f"many_{number}", "events.txt").write_text(
+            "started 2026-01-31T12:00:00Z attempt=1 host=here pid=1\n"
+            "finished 2026-01-31T12:10:00Z attempt=1 exit_code=0\n")  # fmt: skip
+    record = {"name": "many", "created": "2026-01-31T12:00:00Z", "runs": 10_000, "repeats": 1, "profile": profile}
+    (place / "experiment.json").write_text(json.dumps(record))
+    there = f"{folder}/many"
+    first = measure_seconds(["neustat"], there, environ)
+    print(f"neustat, 10,000 runs that have ended, the first call: {first:.2f} s")
+    for words in (["neustat"], ["neustat", "many"], ["neustat", "--json"]):
+        seconds = statistics.median(measure_seconds(words, there, environ) for _ in range(rounds))
+        print(f"{' '.join(words)}, the same, later calls: {1e3 * seconds:.0f} ms")
+
+
 def main(rounds: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         fake = Path(folder, "fake")
@@ -146,6 +171,7 @@ def main(rounds: int) -> None:
         seconds, floor = compare(rounds, time_of("neurun", "local", "cpu", "true"), time_of(*python, "-c", "pass"))
         print(f"neurun local cpu true: {1e3 * seconds:.0f} ms; python3 -c pass: {1e3 * floor:.0f} ms; "
               f"ratio {seconds / floor:.1f}")  # fmt: skip
+        compare_reports(folder, environ, rounds)
         chain = time_of("neusweep", "-p", "ten-thousand.json", "neurun", "slurm", "gpu", "true")
         seconds, floor = compare(rounds, chain, time_of("sbatch", "--parsable", "job.sh"))
         print(f"neusweep neurun slurm, 10,000 points: {seconds:.2f} s; the fake sbatch alone: {floor:.3f} s; "

@@ -4,7 +4,7 @@ from __future__ import annotations
 import random
 import unittest
 
-from neuromanager.indices import format_indices, parse_indices
+from neuromanager.indices import format_indices, parse_indices, shorten_indices
 
 
 class IndicesTest(unittest.TestCase):
@@ -18,6 +18,11 @@ class IndicesTest(unittest.TestCase):
         for numbers, text in (([], ""), ([4], "4"), ([4, 5], "4-5"), ([0, 1, 2, 7, 9, 10], "0-2,7,9-10")):
             with self.subTest(text=text):
                 self.assertEqual(format_indices(numbers), text)
+
+    def test_shortened_for_people(self) -> None:
+        self.assertEqual(shorten_indices([0, 1, 2, 5]), "0-2,5")
+        self.assertEqual(shorten_indices(range(0, 30, 2), longest=10), "0,2,4,6,8,...")
+        self.assertEqual(shorten_indices(range(0, 30, 2), longest=9), "0,2,4,6,...")
 
     def test_there_and_back(self) -> None:
         rng = random.Random(1)

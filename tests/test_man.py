@@ -27,14 +27,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from neuromanager.commands import neuimport, neurun, neusweep
+from neuromanager.commands import neucancel, neuimport, neulog, neurerun, neurun, neustat, neusweep, neuwait
 from neuromanager.document import read_document
 from neuromanager.options import Parser
 from neuromanager.profile import OWN_OPTIONS, resolve_profile
 from tests.slurm import cluster
 
 ROOT = Path(__file__).resolve().parent.parent
-PARSERS = {"neuimport": neuimport.make_parser, "neurun": neurun.make_parser, "neusweep": neusweep.make_parser}
+PARSERS = {module.__name__.rpartition(".")[2]: module.make_parser
+           for module in (neucancel, neuimport, neulog, neurerun, neurun, neustat, neusweep, neuwait)}  # fmt: skip
 LAYOUT = ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "ENVIRONMENT", "FILES", "EXIT STATUS", "EXAMPLES", "SEE ALSO",
           "CAVEATS"]  # fmt: skip
 OPTIONAL: dict[str, set[str]] = {"1": set(), "5": {"OPTIONS", "ENVIRONMENT"}, "7": {"OPTIONS"}}
@@ -233,7 +234,7 @@ def codes_of(page: Path) -> dict[int, str]:
 
 class PagesTest(unittest.TestCase):
     def test_layout(self) -> None:
-        self.assertEqual(len(find_pages()), 7)
+        self.assertEqual(len(find_pages()), len(PARSERS) + 4)
         for page in find_pages():
             sections = list(read_sections(page))
             with self.subTest(page=page.name):
@@ -269,7 +270,7 @@ class PagesTest(unittest.TestCase):
     def test_exit_codes_are_those_of_the_code(self) -> None:
         source = (ROOT / "neuromanager" / "faults.py").read_text(encoding="utf-8")
         known = {int(code): comment for code, comment in re.findall(r"(?m)^[A-Z_]+ = (\d+)(?:  # (.*))?$", source)}
-        self.assertEqual(len(known), 7)
+        self.assertEqual(len(known), 8)
         table = codes_of(ROOT / "man" / "neuromanager.7")
         self.assertEqual(set(table), set(known))
         for code, comment in known.items():

@@ -1,21 +1,16 @@
 """Starting programs: their output copied byte for byte, their group ended with them, signals passed on."""
 from __future__ import annotations
 
-import contextlib
+import errno
 import os
-import signal
 import sys
 import tempfile
-import threading
-import time
 import unittest
-import unittest.mock
-from collections.abc import Iterator
 from pathlib import Path
 
-from neuromanager.process import Answer, CannotExecute, Ending, Streams, ask, run_logged, run_through
+from neuromanager.process import Answer, CannotExecute, Ending, ask, keep_descriptors, run_through, start_program
 from neuromanager.signals import Forwarder
-from tests.command import PATIENT, Folder, is_alive, wait_until
+from tests.command import Folder, is_alive, wait_until
 
 
 class AskTest(unittest.TestCase):
@@ -44,178 +39,66 @@ class AskTest(unittest.TestCase):
             ask(["/no/such program"], 10)
 
 
-class LoggedTest(unittest.TestCase):
+class StartTest(unittest.TestCase):
     def setUp(self) -> None:
         self.folder = Folder(self)
-        self.files = [open(self.folder.path / name, "wb+") for name in ("out.log", "out", "err.log", "err")]
-        for file in self.files:
-            self.addCleanup(file.close)
-        numbers = [file.fileno() for file in self.files]
-        self.streams = (Streams(numbers[0], numbers[1]), Streams(numbers[2], numbers[3]))
+        self.out = os.open(self.folder.path / "out", os.O_RDWR | os.O_CREAT)
+        self.addCleanup(os.close, self.out)
 
-    def run_bash(self, text: str, limit_seconds: float | None = None, forwarder: Forwarder | None = None) -> Ending:
-        return run_logged(["bash", "-c", text], os.environ, None, self.streams, forwarder or Forwarder(), limit_seconds)
+    def start(self, *words: str, **variables: str) -> tuple[int, bytes]:
+        """How it ended, as os.waitpid has it, and its standard output."""
+        status = os.waitpid(start_program(words, {**self.folder.environment, **variables}, {1: self.out}), 0)[1]
+        return status, (self.folder.path / "out").read_bytes()
 
-    def contents(self) -> list[bytes]:
-        return [(self.folder.path / name).read_bytes() for name in ("out.log", "out", "err.log", "err")]
+    def refused(self, *words: str, **variables: str) -> int | None:
+        with self.assertRaises(CannotExecute) as caught:
+            self.start(*words, **variables)
+        return caught.exception.error.errno
 
-    @contextlib.contextmanager
-    def standard_error(self) -> Iterator[Path]:
-        """The file that descriptor 2 is, for a while."""
-        path, kept = self.folder.path / "said", os.dup(2)
-        with open(path, "wb") as file:
-            os.dup2(file.fileno(), 2)
-        try:
-            yield path
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+    def test_found_on_the_path_that_the_program_gets(self) -> None:
+        for name in ("first", "second"):
+            self.folder.bash(f"{name}/it", f"echo {name}")
+        one, other = (f"{self.folder.path / name}:{os.defpath}" for name in ("first", "second"))
+        self.assertEqual(self.start("it", PATH=one), (0, b"first\n"))
+        self.assertEqual(self.start("it", PATH=other), (0, b"first\nsecond\n"))
+        (self.folder.path / "first/it").unlink()
+        self.folder.bash("third/it", "echo third")
+        self.assertEqual(self.refused("it", PATH=one), errno.ENOENT)
+        moved = f"{self.folder.path / 'second'}:{self.folder.path / 'third'}:{os.defpath}"
+        self.start("it", PATH=moved)
+        (self.folder.path / "second/it").unlink()
+        self.assertEqual(self.start("it", PATH=moved)[1].split()[-1], b"third", "it moved, and was not found again")
 
-    def test_endings(self) -> None:
-        for text, ending in (("true", Ending(0, None)), ("exit 3", Ending(3, None)),
-            ("kill -TERM $$", Ending(None, 15)),
-                             ("kill -9 $$", Ending(None, 9)), ("exit 200", Ending(200, None))):  # fmt: skip
-            with self.subTest(text=text):
-                self.assertEqual(self.run_bash(text), ending)
-        self.assertEqual([Ending(0, None).as_exit_code(), Ending(3, None).as_exit_code(),
-            Ending(None, 9).as_exit_code()], [0, 3, 137])
+    def test_refusals(self) -> None:
+        self.folder.write("plain", "text")
+        self.folder.program("no interpreter", "#!/no/such/interpreter\n")
+        self.folder.program("no first line", "text")
+        place = os.fspath(self.folder.path)
+        self.assertEqual(self.refused("no-such-program"), errno.ENOENT)
+        self.assertEqual(self.refused(f"{place}/nope"), errno.ENOENT)
+        self.assertEqual(self.refused(f"{place}/no interpreter"), errno.ENOENT)
+        self.assertEqual(self.refused(f"{place}/no first line"), errno.ENOEXEC)
+        self.assertEqual(self.refused("plain", PATH=place), errno.EACCES)
+        self.assertEqual(self.refused("true", "x" * 4_000_000), errno.E2BIG)
 
-    def test_output_byte_for_byte(self) -> None:
-        data = bytes(range(256)) * 4096  # 1 MB
-        (self.folder.path / "data").write_bytes(data)
-        self.run_bash(f"cd \"{self.folder.path}\"; cat data; head -c 300000 data >&2")
-        self.assertEqual(self.contents(), [data, data, data[:300000], data[:300000]])
+    def test_signals_sessions_and_words(self) -> None:
+        status, out = self.start("grep", "-h", "^Sig[IB]", "/proc/self/status")
+        masks = [int(mask, 16) & 0x7FFFFFFF for mask in out.split()[1::2]]  # above: posix_spawn's, of threads (glibc)
+        self.assertEqual((status, masks), (0, [0, 0]), "SIGPIPE and SIGXFSZ are the system's, and nothing is blocked")
+        script = self.folder.program("show", "#!/usr/bin/env python3\nimport os, sys\n"
+            "os.write(1, b'%d %r' % (os.getsid(0) == os.getpid(), os.fsencode(sys.argv[1])))\n")  # fmt: skip
+        os.ftruncate(self.out, 0)
+        self.assertEqual(self.start(os.fspath(self.folder.path / script), "\udcff\n")[1][-11:], b"1 b'\\xff\\n'")
 
-    def test_closed_output_does_not_end_a_run(self) -> None:
-        self.assertEqual(self.run_bash("exec >&- 2>&-; exit 4"), Ending(4, None))
-
-    def test_a_reader_that_went_away(self) -> None:
+    def test_descriptors_of_others_stay_with_us(self) -> None:
         reader, writer = os.pipe()
-        os.close(reader)
+        self.addCleanup(os.close, reader)
         self.addCleanup(os.close, writer)
-        self.streams = (Streams(self.streams[0].log, writer), self.streams[1])
-        with self.standard_error():
-            self.assertEqual(self.run_bash("seq 100000; exit 5"), Ending(5, None))
-        self.assertEqual(self.contents()[0].count(b"\n"), 100000)
-
-    def test_a_log_that_is_full(self) -> None:
-        full = os.open("/dev/full", os.O_WRONLY)
-        self.addCleanup(os.close, full)
-        self.streams = (Streams(full, self.streams[0].shown), self.streams[1])
-        with self.standard_error() as said:
-            self.assertEqual(self.run_bash("seq 1000; exit 6"), Ending(6, None))
-        self.assertEqual(said.read_text(),
-            "neurun: warning: a log cannot be written (No space left on device); the run goes on\n")
-        self.assertEqual(self.contents()[1].count(b"\n"), 1000)
-
-    def test_a_non_blocking_terminal(self) -> None:
-        reader, writer = os.pipe()
-        os.set_blocking(writer, False)
-        got: list[bytes] = []
-
-        def read() -> None:
-            while data := os.read(reader, 65536):
-                got.append(data)
-
-        thread = threading.Thread(target=read)
-        thread.start()
-        self.streams = (Streams(self.streams[0].log, writer), self.streams[1])
-        self.assertEqual(self.run_bash("seq 100000"), Ending(0, None))
-        os.close(writer)
-        thread.join()
-        os.close(reader)
-        self.assertEqual(b"".join(got), self.contents()[0])
-
-    def test_background_children_are_ended(self) -> None:
-        self.assertEqual(self.run_bash("sleep 60 & echo $!; exit 2"), Ending(2, None))
-        pid = int(self.contents()[0])
-        self.assertFalse(is_alive(pid))
-
-    def test_stubborn_background_children_are_killed(self) -> None:
-        child = "trap '' TERM; echo $BASHPID > there; exec sleep 60"
-        text = f'cd "{self.folder.path}"; mkfifo there; ({child}) & cat there; exit 2'
-        self.assertEqual(self.run_bash(text), Ending(2, None))
-        self.assertFalse(is_alive(int(self.contents()[0])))
-
-    def test_a_daemon_does_not_hold_us(self) -> None:
-        started = time.monotonic()
-        self.assertEqual(self.run_bash("setsid sleep 60 & echo $!"), Ending(0, None))
-        self.assertLess(time.monotonic() - started, 30)
-        os.kill(int(self.contents()[0]), signal.SIGKILL)
-
-    def test_time_limit(self) -> None:
-        self.assertEqual(self.run_bash("exec sleep 60", 0.2), Ending(None, 15, timed_out=True))
-        self.assertEqual(self.run_bash("trap 'exit 7' TERM; while :; do read -t 0.01 <> <(:); done", 0.5),
-            Ending(7, None, timed_out=True))
-        self.assertEqual(self.run_bash("true", 60), Ending(0, None))
-
-    def test_no_such_program(self) -> None:
-        with self.assertRaises(CannotExecute):
-            run_logged(["/no/such"], os.environ, None, self.streams, Forwarder())
-
-    def test_signals_reach_the_run(self) -> None:
-        self.folder.program("patient", PATIENT)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
-            with self.subTest(number=number), Forwarder() as forwarder:
-                ending = self.signalled(forwarder, "exec ./patient", number)
-                self.assertEqual(forwarder.stopped_by, number)
-                self.assertEqual(ending, Ending(None, number))
-
-    def test_usr1_is_passed_on_and_stops_nothing(self) -> None:
-        with Forwarder() as forwarder:
-            ending = self.signalled(forwarder,
-                "trap 'exit 9' USR1; touch ready; while :; do read -t 0.01 <> <(:); done", signal.SIGUSR1)
-            self.assertEqual((ending, forwarder.stopped_by), (Ending(9, None), None))
-
-    def test_asked_twice_kills(self) -> None:
-        with Forwarder() as forwarder:
-            ending = self.signalled(forwarder, "trap '' TERM; touch ready; while :; do read -t 0.01 <> <(:); done",
-                signal.SIGTERM, insist=True)
-            self.assertEqual(ending, Ending(None, 9))
-
-    def test_one_wish_that_arrives_twice_leaves_time_to_save(self) -> None:
-        with Forwarder() as forwarder:
-            text = "trap 'read -t 0.3 <> <(:); exit 7' TERM; touch ready; while :; do read -t 0.01 <> <(:); done"
-            self.assertEqual(self.signalled(forwarder, text, signal.SIGTERM, signal.SIGHUP), Ending(7, None))
-
-    def signalled(self, forwarder: Forwarder, text: str, *numbers: int, insist: bool = False) -> Ending:
-        """Sends ourselves the signals once the program is there; a thread, for run_logged waits in this one.
-
-        With ``insist`` the last one is sent until the program has ended.
-        """
-        ready = self.folder.path / "ready"
-        ready.unlink(missing_ok=True)
-
-        def again() -> bool:
-            if forwarder.group is not None:
-                os.kill(os.getpid(), numbers[-1])
-            return forwarder.group is None
-
-        def ended_by_one_more() -> bool:
-            if forwarder.group is not None:
-                os.kill(os.getpid(), numbers[-1])
-            return forwarder.group is None
-
-        def send() -> None:
-            wait_until(lambda: ready.exists() and forwarder.group, "the program's start")
-            for number in numbers:
-                os.kill(os.getpid(), number)
-                if number in Forwarder.STOPPING:
-                    wait_until(lambda: forwarder.stopped_by, "the signal's arrival")
-            if insist:
-                wait_until(again, "the end")
-
-        thread = threading.Thread(target=send)
-        thread.start()
-        ending = self.run_bash(f'cd "{self.folder.path}"; {text}', forwarder=forwarder)
-        thread.join()
-        return ending
-
-    def test_handlers_are_put_back(self) -> None:
-        before = [signal.getsignal(number) for number in Forwarder.STOPPING]
-        with Forwarder():
-            self.assertNotEqual([signal.getsignal(number) for number in Forwarder.STOPPING], before)
-        self.assertEqual([signal.getsignal(number) for number in Forwarder.STOPPING], before)
+        os.set_inheritable(writer, True)
+        words = ("bash", "-c", f"if [ -e /dev/fd/{writer} ]; then echo open; else echo closed; fi")
+        self.assertEqual(self.start(*words)[1], b"open\n")
+        keep_descriptors()
+        self.assertEqual(self.start(*words)[1], b"open\nclosed\n")
 
 
 class ThroughTest(unittest.TestCase):

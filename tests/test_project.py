@@ -13,7 +13,7 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-COMMANDS = ("neuimport", "neurun", "neusweep")
+COMMANDS = ("neucancel", "neuimport", "neulog", "neurerun", "neurun", "neustat", "neusweep", "neuwait")
 
 
 def run(*words: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -10,7 +10,7 @@ import re
 import unittest
 from typing import NamedTuple
 
-from neuromanager.faults import BUG, DONE, INCOMPLETE, NOT_EXECUTABLE, NOT_FOUND, TROUBLE, WRONG_INPUT
+from neuromanager.faults import ANSWER_NO, BUG, DONE, INCOMPLETE, NOT_EXECUTABLE, NOT_FOUND, TROUBLE, WRONG_INPUT
 from tests import test_man
 from tests.slurm import cluster
 
@@ -75,7 +75,7 @@ class ReadmeTest(unittest.TestCase):
     def test_exit_codes(self) -> None:
         rows = re.findall(r"(?m)^\| ([\d, ]+) \|", TEXT)
         codes = {int(code) for row in rows for code in row.split(",")}
-        known = {DONE, WRONG_INPUT, TROUBLE, INCOMPLETE, BUG, NOT_EXECUTABLE, NOT_FOUND}
+        known = {DONE, ANSWER_NO, WRONG_INPUT, TROUBLE, INCOMPLETE, BUG, NOT_EXECUTABLE, NOT_FOUND}
         self.assertEqual(codes, known)
 
     def test_commands(self) -> None:

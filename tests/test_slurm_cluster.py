@@ -15,11 +15,12 @@ import unittest
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 from tests.slurm import cluster, configuration
+from tests.slurm.boot import BootError
 from tests.slurm.configuration import Site
-from tests.slurm.guardian import BootError
 
 ROOT = Path(__file__).resolve().parent.parent
 PATIENCE_SECONDS = 20.0
@@ -48,11 +49,11 @@ def processes_naming(text: str) -> list[int]:
     return [process for process in found if process != os.getpid() and is_alive(process)]
 
 
-def wait_for(true: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
+def wait_for(true: Callable[[], object], what: str, seconds: float = PATIENCE_SECONDS) -> None:
+    deadline = time.monotonic() + seconds
     while not true():
         if time.monotonic() > deadline:
-            raise AssertionError(f"not within {PATIENCE_SECONDS:g} s: {what}")
+            raise AssertionError(f"not within {seconds:g} s: {what}")
         time.sleep(0.02)
 
 
@@ -160,6 +161,108 @@ class SharedClusterTest(unittest.TestCase):
         job = self.run_client("sbatch", "--parsable", "--output=/dev/null", "--wrap=exit 42")
         words = ("sacct", "-X", "-n", "-P", "-j", job, "-o", "State,ExitCode")
         wait_for(lambda: self.run_client(*words) == "FAILED|42:0", "sacct knows the end of the job")
+
+
+class VariantTest(unittest.TestCase):
+    """Clusters for what the shared one cannot show, each booted for one test, and what happens to daemons."""
+
+    def boot(self, why_not: Callable[[], str | None] = cluster.why_not, **variant: Any) -> cluster.Cluster:
+        cluster.demand(self, why_not())
+        self.cluster = cluster.Cluster(**variant)
+        self.addCleanup(self.assert_gone, self.cluster.directory)
+        self.addCleanup(self.cluster.stop)
+        return self.cluster
+
+    def assert_gone(self, directory: str) -> None:
+        self.assertEqual((processes_naming(directory), os.path.exists(directory)), ([], False))
+
+    def call(self, *words: str) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, **self.cluster.environment}
+        return subprocess.run(words, env=environment, capture_output=True, text=True, timeout=30, check=False)
+
+    def submit(self, *words: str) -> str:
+        done = self.call("sbatch", "--parsable", "--output=/dev/null", *words)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return done.stdout.strip()
+
+    def wait_for_state(self, job: str, state: str, seconds: float = PATIENCE_SECONDS) -> None:
+        words = ("squeue", "-h", "-t", "all", "-j", job, "-o", "%T")
+        wait_for(lambda: self.call(*words).stdout.strip() == state, f"job {job} {state}", seconds)
+
+    def test_without_accounting(self) -> None:
+        self.boot(accounting=False)
+        self.wait_for_state(self.submit("--wrap=true"), "COMPLETED")
+        done = self.call("sacct")
+        self.assertEqual((done.returncode, done.stderr), (1, "Slurm accounting storage is disabled\n"))
+        self.assertEqual([name for name in os.listdir(f"{self.cluster.directory}/log") if "mariadbd" in name], [])
+
+    def test_a_fast_clock(self) -> None:
+        self.boot(cluster.why_not_fast, accounting=False, speed=10)
+        began = time.monotonic()
+        self.wait_for_state(self.submit("--time=1", "--wrap=sleep 100"), "TIMEOUT")
+        self.assertLess(time.monotonic() - began, 20)  # 60 to 90 of slurmctld's seconds
+
+    def test_a_fast_clock_with_accounting(self) -> None:
+        self.boot(cluster.why_not_fast, speed=30)
+        job = self.submit("--time=1", "--wrap=sleep 100")
+        words = ("sacct", "-X", "-n", "-P", "-j", job, "-o", "State", "-E", "now+1day")
+        wait_for(lambda: self.call(*words).stdout == "TIMEOUT\n", "sacct knows of the end")
+
+    def test_memory_limits(self) -> None:
+        self.boot(cluster.why_not_cgroup, accounting=False, cgroup=True)
+        eater = f"{sys.executable} -c 'text = bytearray(b\"x\" * (200 << 20))'"
+        self.wait_for_state(self.submit("--mem=50", f"--wrap={eater}"), "OUT_OF_MEMORY")
+        self.wait_for_state(self.submit("--mem=500", f"--wrap={eater}"), "COMPLETED")
+        self.cluster.stop()
+        self.assertEqual(list(Path(configuration.CGROUPS).glob("*/slurm_n[123]")), [])
+
+    def test_squeue_forgets(self) -> None:
+        # slurmctld looks once in a minute of its own for jobs to forget.
+        self.boot(cluster.why_not_fast, accounting=False, speed=20, min_job_age_seconds=2)
+        job = self.submit("--wrap=true")
+        said = "slurm_load_jobs error: Invalid job id specified\n"
+        wait_for(lambda: self.call("squeue", "-j", job).stderr == said, "squeue has forgotten the job")
+
+    def test_a_controller_that_stops_and_starts(self) -> None:
+        booted = self.boot(accounting=False)
+        job = self.submit("--wrap=sleep 100")
+        self.wait_for_state(job, "RUNNING")
+        booted.stop_controller()
+        self.assertFalse(listening_addresses(booted.ports[1]))
+        booted.start_controller()
+        self.assertEqual(self.call("squeue", "-h", "-o", "%i %T").stdout, f"{job} RUNNING\n")
+        booted.freeze()
+        booted.start_controller()  # even so: the frozen one goes
+        self.wait_for_state(self.submit("--wrap=true"), "COMPLETED")
+
+    def test_accounting_that_freezes_and_stops(self) -> None:
+        booted = self.boot()
+        booted.freeze("slurmdbd")
+        self.wait_for_state(self.submit("--wrap=true"), "COMPLETED")
+        with self.assertRaises(subprocess.TimeoutExpired):
+            subprocess.run(["sacct"], env={**os.environ, **booted.environment}, timeout=0.5, check=False)
+        booted.thaw("slurmdbd")
+        self.assertEqual(self.call("sacct", "-n").returncode, 0)
+        booted.stop_accounting()
+        done = self.call("sacct")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("sacct: error: Problem talking to the database: Connection refused\n", done.stderr)
+        job = self.submit("--wrap=true")
+        booted.start_accounting()
+        words = ("sacct", "-X", "-n", "-P", "-j", job, "-o", "State")
+        wait_for(lambda: self.call(*words).stdout == "COMPLETED\n", "what ended meanwhile is accounted")
+
+    def test_a_node_that_dies_and_comes_back(self) -> None:
+        booted = self.boot(accounting=False)
+        job = self.submit("--no-requeue", "--partition=big-mem", f"--wrap={STRAY}")
+        wait_for(lambda: len(processes_naming("SLURMD_NODENAME=n3")) == 3, "shell and programs run on n3")
+        booted.kill_node("n3")
+        self.assertEqual(processes_naming("SLURMD_NODENAME=n3"), [])
+        self.wait_for_state(job, "NODE_FAIL", 60)
+        booted.start_node("n3")
+        self.wait_for_state(self.submit("--partition=big-mem", "--wrap=true"), "COMPLETED")
+        with self.assertRaisesRegex(BootError, "n9"):
+            booted.start_node("n9")
 
 
 class EndTest(unittest.TestCase):

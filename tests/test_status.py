@@ -130,8 +130,11 @@ class LocalTest(StatusCase):
         self.start(experiment, 0, process.pid)
         process.kill()
         process.wait()
-        with launches.held_lock(experiment.path("lock")):
+        with launches.held_lock(experiment.path("lock")) as lock:  # ours, as that of who launches again
+            self.assert_state(self.read(experiment)[0], UNKNOWN, False, "no end was recorded")
+            keeper = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE, pass_fds=[lock])
             self.assert_state(self.read(experiment)[0], RUNNING, True)
+        keeper.communicate()
         self.assert_state(self.read(experiment)[0], UNKNOWN, False, "no end was recorded")
 
     def test_runs_that_wait_or_never_started(self) -> None:
@@ -192,6 +195,44 @@ class LocalTest(StatusCase):
         Path(experiment.path("experiment.json")).write_text("{")
         with self.assertRaisesRegex(Failure, "experiment.json: damaged"):
             self.read(experiment)
+
+
+HEIR = """
+import fcntl, os, sys
+sys.path.insert(0, sys.argv[2])
+from neuromanager.localruns import is_locked
+reader, writer = os.pipe()
+if os.fork() == 0:
+    descriptor = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    if os.fork() == 0:
+        os.close(writer)
+        os.read(reader, 1)  # until we let go
+    os._exit(0)
+os.wait()
+print(is_locked(sys.argv[1]))
+own = os.open(sys.argv[1] + ".own", os.O_RDWR | os.O_CREAT)
+fcntl.flock(own, fcntl.LOCK_EX)
+print(is_locked(sys.argv[1] + ".own"), is_locked(sys.argv[1] + ".none"))
+"""
+
+
+class LockTest(StatusCase):
+    def look(self, *prefix: str) -> str:
+        root = str(Path(__file__).resolve().parent.parent)
+        words = (*prefix, sys.executable, "-c", HEIR, str(self.folder / "lock"), root)
+        return subprocess.run(words, check=True, capture_output=True, text=True, timeout=20).stdout
+
+    def test_a_lock_outlives_who_took_it_and_ours_is_not_another_s(self) -> None:
+        self.assertEqual(self.look(), "True\nFalse False\n")
+
+    def test_in_a_container(self) -> None:
+        within = ("unshare", "--pid", "--fork", "--mount-proc")
+        try:
+            subprocess.run((*within, "true"), check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError):
+            self.skipTest("optional: no pid namespace may be made here")
+        self.assertEqual(self.look(*within), "True\nFalse False\n")
 
 
 class SettledTest(StatusCase):

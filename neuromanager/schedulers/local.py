@@ -83,7 +83,7 @@ def run_all(
 
     def work(link: int) -> int:
         os.chdir(cwd)
-        variables = {**environ, "PWD": cwd} if cwd != here else environ
+        variables = {**environ, "PWD": cwd} if cwd != here else dict(environ)
         recorder = Recorder(experiment, tell, here, one_of_many=len(runs) > 1)
         pool = Pool(slots, link, recorder, jobs=jobs, stdin=stdin, shows=jobs == 1, limit_seconds=time_limit_seconds)
         recorder.is_orphaned = lambda: pool.orphaned

@@ -16,6 +16,7 @@ SEPARATOR = "\x1f"  # no name or folder of ours has it
 _SQUEUE_FIELDS = ("%i", "%T", "%r", "%V", "%S", "%e", "%N", "%j", "%Z", "%k")
 _SACCT_FIELDS = ("JobID", "State", "ExitCode", "Submit", "Start", "End", "NodeList", "JobName")
 _PATIENCE_SECONDS = 30.0  # squeue gives up by itself after MessageTimeout (10 s); sacct waits for ever
+_MOST_ELEMENTS = 4_000_001  # of a job: slurm.conf(5), MaxArraySize
 _UNKNOWN_JOB = "Invalid job id"
 _NO_ACCOUNTING = re.compile(r"accounting storage is disabled", re.IGNORECASE)
 
@@ -51,15 +52,20 @@ class Rows(NamedTuple):
     rows: Sequence[Row] = ()
     failure: str | None = None
     silent: bool = False
+    unclear: frozenset[str] = frozenset()
+    """Jobs of which not every element could be read: nothing follows from one that is missing."""
 
 
 def squeue_words(jobs: Iterable[str], users: Iterable[int] = ()) -> list[str]:
-    """Of some jobs; or, with ``users``, all of theirs: for jobs whose numbers nobody knows."""
+    """Of some jobs; or, with ``users``, all of theirs: for jobs whose numbers nobody knows.
+
+    Without ``--array``: squeue 22.05 expands ``1-999:2``, what waits when every second element is gone, without 999.
+    """
     listed = ",".join(map(str, users))
     whose = f"--jobs={','.join(jobs)}"
     if listed:
         whose = "--me" if listed == str(os.geteuid()) else f"--user={listed}"  # --me: since 20.02
-    return ["squeue", "--noheader", "--array", "--states=all", whose, f"--format={SEPARATOR.join(_SQUEUE_FIELDS)}"]
+    return ["squeue", "--noheader", "--states=all", whose, f"--format={SEPARATOR.join(_SQUEUE_FIELDS)}"]
 
 
 def parse_squeue(answer: Answer) -> Rows:
@@ -67,20 +73,23 @@ def parse_squeue(answer: Answer) -> Rows:
     failure = _failure_of("squeue", answer)
     if failure and _UNKNOWN_JOB not in answer.stderr:
         return Rows(failure=failure)
-    rows = []
+    rows, unclear = [], set()
     for line in answer.stdout.split("\n"):
         fields = line.split(SEPARATOR, len(_SQUEUE_FIELDS) - 1)
         if len(fields) < len(_SQUEUE_FIELDS):
             continue
         job, state, reason, submitted, started, finished, node, name, directory, comment = map(str.strip, fields)
         is_pending = state == "PENDING"  # its times, if any, are the scheduler's plan
-        for element in expand_elements(job):
+        elements = expand_elements(job)
+        if not elements:
+            unclear.add(job.partition("_")[0])
+        for element in elements:
             rows.append(Row(
                 job.partition("_")[0], element, _first_word(state), _text(reason), _time(submitted),
                 None if is_pending else _time(started), None if is_pending else _time(finished), _text(node), name,
                 _text(directory), comment,
             ))  # fmt: skip
-    return Rows(rows)
+    return Rows(rows, unclear=frozenset(unclear))
 
 
 def sacct_words(jobs: Iterable[str]) -> list[str]:
@@ -108,7 +117,7 @@ def parse_sacct(answer: Answer) -> Rows:
 
 
 def expand_elements(job: str) -> list[int | None]:
-    """``1080`` is no array, ``1080_5`` one element, ``1080_[5-7,9%4]`` four that pend; none for what is no such job."""
+    """``1080`` is no array, ``1080_5`` one element, ``1080_[5-7,9%4]`` four that pend; none for what is cut off."""
     match = re.fullmatch(r"[0-9]+(?:_([0-9]+)|_\[([0-9,:-]+)(?:%[0-9]+)?\])?", job)
     if not match:
         return []
@@ -119,9 +128,10 @@ def expand_elements(job: str) -> list[int | None]:
     found: list[int | None] = []
     for part in match.group(2).split(","):
         ends = re.fullmatch(r"([0-9]+)(?:-([0-9]+)(?::([0-9]+))?)?", part)
-        if ends:
-            first, last = int(ends.group(1)), int(ends.group(2) or ends.group(1))
-            found.extend(range(first, min(last, first + 5_000_000) + 1, int(ends.group(3) or 1) or 1))
+        if not ends:
+            return []
+        first, last = int(ends.group(1)), int(ends.group(2) or ends.group(1))
+        found.extend(range(first, min(last, first + _MOST_ELEMENTS) + 1, int(ends.group(3) or 1) or 1))
     return found
 
 

@@ -31,7 +31,8 @@ STATES = (
 )
 TITLES = {
     "A": "JOBID", "F": "ARRAY_JOB_ID", "K": "ARRAY_TASK_ID", "i": "JOBID", "T": "STATE", "t": "ST", "r": "REASON",
-    "R": "NODELIST(REASON)", "N": "NODELIST", "V": "SUBMIT_TIME", "S": "START_TIME", "e": "END_TIME", "M": "TIME", "k": "COMMENT",
+    "R": "NODELIST(REASON)", "N": "NODELIST", "V": "SUBMIT_TIME", "S": "START_TIME", "e": "END_TIME",
+    "M": "TIME", "k": "COMMENT",
     "j": "NAME", "Z": "WORK_DIR", "o": "COMMAND", "u": "USER", "P": "PARTITION", "a": "ACCOUNT", "D": "NODES",
 }  # fmt: skip
 SQUEUE_VALUES = {

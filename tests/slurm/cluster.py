@@ -29,9 +29,10 @@ import sys
 import unittest
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from tests.slurm.configuration import NODES
-from tests.slurm.guardian import BOOT_SECONDS, SEARCH_PATH, BootError
+from tests.slurm.boot import BOOT_SECONDS, SEARCH_PATH, BootError, find_faketime
+from tests.slurm.configuration import CGROUPS, NODES, Variant
 
 PROGRAMS = (
     "munged", "slurmctld", "slurmd", "slurmdbd", "sbatch", "squeue", "sacct", "scancel", "sinfo", "scontrol",
@@ -47,34 +48,82 @@ _shared: Cluster | BootError | None = None
 class Cluster:
     """A running cluster. It ends with stop(), or with the process that made it."""
 
-    def __init__(self) -> None:
-        """Boot one, in some 3 s. Raises BootError with the end of the daemons' logs."""
+    def __init__(self, accounting: bool = True, speed: int = 1, cgroup: bool = False,
+                 min_job_age_seconds: int = 300) -> None:  # fmt: skip
+        """Boot one, in some 3 s, or 1 s without accounting. configuration.Variant says what the words mean.
+
+        Raises BootError with the end of the daemons' logs.
+        """
         self._owner = os.getpid()
+        variant = Variant(accounting, speed, cgroup, min_job_age_seconds)
         self._guardian = subprocess.Popen(
-            [sys.executable, "-m", "tests.slurm.guardian"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL, cwd=Path(__file__).parents[2], start_new_session=True)  # fmt: skip
-        assert self._guardian.stdout is not None
-        line = self._guardian.stdout.readline()
-        report = json.loads(line) if line else {"error": "the guardian process ended without a word"}
-        if "error" in report:
+            [sys.executable, "-m", "tests.slurm.guardian", json.dumps(variant._asdict())], stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=Path(__file__).parents[2],
+            start_new_session=True)  # fmt: skip
+        try:
+            report = self._read_report()
+        except BootError:
             self.stop()
-            raise BootError(f"no Slurm: {report['error']}")
+            raise
         self.directory: str = report["directory"]
-        self.slurmctld_pid: int = report["slurmctld_pid"]
         self.ports: tuple[int, ...] = tuple(report["ports"])
         self.nodes = NODES
         self.environment = {"SLURM_CONF": f"{self.directory}/slurm.conf"}
+
+    def _read_report(self) -> dict[str, Any]:
+        assert self._guardian.stdout is not None
+        line = self._guardian.stdout.readline()
+        report: dict[str, Any] = json.loads(line) if line else {"error": "the guardian process ended without a word"}
+        if "error" in report:
+            raise BootError(f"no Slurm: {report['error']}")
+        self._processes: dict[str, int] = report["processes"]
+        return report
+
+    def _tell(self, command: str, daemon: str) -> None:
+        assert self._guardian.stdin is not None
+        self._guardian.stdin.write(f"{command} {daemon}\n".encode())
+        self._guardian.stdin.flush()
+        self._read_report()
 
     @property
     def guardian_pid(self) -> int:
         return self._guardian.pid
 
-    def freeze(self) -> None:
-        """Let slurmctld take no step more: clients wait, and give up after MessageTimeout, 10 s."""
-        os.kill(self.slurmctld_pid, signal.SIGSTOP)
+    @property
+    def slurmctld_pid(self) -> int:
+        return self._processes["slurmctld"]
 
-    def thaw(self) -> None:
-        os.kill(self.slurmctld_pid, signal.SIGCONT)
+    def freeze(self, daemon: str = "slurmctld") -> None:
+        """Let slurmctld, or slurmdbd, take no step more.
+
+        Clients wait; those of slurmctld give up after MessageTimeout, 10 s, and sacct much later.
+        """
+        os.kill(self._processes[daemon], signal.SIGSTOP)
+
+    def thaw(self, daemon: str = "slurmctld") -> None:
+        os.kill(self._processes[daemon], signal.SIGCONT)
+
+    def stop_controller(self) -> None:
+        """End slurmctld in good order: jobs run on, and clients find no contact (they try for 9 s)."""
+        self._tell("stop", "slurmctld")
+
+    def start_controller(self) -> None:
+        """Start slurmctld again, on the same state; returns when it answers."""
+        self._tell("start", "slurmctld")
+
+    def stop_accounting(self) -> None:
+        self._tell("stop", "slurmdbd")
+
+    def start_accounting(self) -> None:
+        self._tell("start", "slurmdbd")
+
+    def kill_node(self, node: str) -> None:
+        """SIGKILL for all that runs on n1, n2 or n3. slurmctld notices when SlurmdTimeout is over, in 10 to 30 s."""
+        self._tell("kill", f"slurmd-{node}")
+
+    def start_node(self, node: str) -> None:
+        """Start a killed node; returns when jobs can run on it."""
+        self._tell("start", f"slurmd-{node}")
 
     def stop(self) -> None:
         """Kill every daemon and job and delete the directory; returns when that is done. May be called again."""
@@ -100,6 +149,21 @@ def why_not() -> str | None:
     return None
 
 
+def why_not_fast() -> str | None:
+    """why_not(), for a Cluster(speed=N)."""
+    if find_faketime() is None:
+        return "libfaketime is missing; tests/slurm/install.sh installs it on Debian."
+    return why_not()
+
+
+def why_not_cgroup() -> str | None:
+    """why_not(), for a Cluster(cgroup=True)."""
+    memory = f"{CGROUPS}/memory"
+    if os.geteuid() != 0 or not os.access(f"{memory}/release_agent", os.W_OK):
+        return f"optional: only root, and with version 1 of the memory controller at {memory}, can limit memory"
+    return why_not()
+
+
 def shared() -> Cluster:
     """This process's cluster, booted at the first call. Raises BootError; the same one again, without a second try."""
     global _shared
@@ -120,10 +184,15 @@ def require(test: unittest.TestCase | type[unittest.TestCase]) -> Cluster:
     Where no Slurm can be had the test fails if CI=true, for there it is promised; elsewhere it is skipped, and not_run
     remembers it.
     """
-    reason = why_not()
+    demand(test, why_not())
+    return shared()
+
+
+def demand(test: unittest.TestCase | type[unittest.TestCase], reason: str | None) -> None:
+    """Skip or fail, as require() does, for a reason there may be: why_not(), why_not_fast() or why_not_cgroup()."""
     if reason is None:
-        return shared()
-    if os.environ.get("CI") == "true":
+        return
+    if os.environ.get("CI") == "true" and not reason.startswith("optional:"):
         raise AssertionError(f"CI must test with a real Slurm. {reason}")
     name = test.id() if isinstance(test, unittest.TestCase) else f"{test.__module__}.{test.__qualname__}"
     not_run.append(f"{name}: {reason}")

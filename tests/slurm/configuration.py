@@ -13,6 +13,20 @@ CLUSTER = "testbed"
 GPU_NODES = ("n1", "n2")
 NODES = ("n1", "n2", "n3")
 GPUS_PER_NODE = 4
+CGROUPS = "/sys/fs/cgroup"
+
+
+class Variant(NamedTuple):
+    """What a test may want to be otherwise."""
+
+    accounting: bool = True
+    """Without it there are no MariaDB and slurmdbd, and no sacct; any account is taken then."""
+    speed: int = 1
+    """The daemons' clock runs so many times as fast; needs libfaketime. Clients and jobs keep the true time."""
+    cgroup: bool = False
+    """Memory is limited by cgroups: a job that takes too much ends OUT_OF_MEMORY. Needs root, and version 1 of them."""
+    min_job_age_seconds: int = 300
+    """squeue forgets jobs so long after their end, of the daemons' seconds."""
 
 
 class Site(NamedTuple):
@@ -29,6 +43,7 @@ class Site(NamedTuple):
     slurmctld_port: int
     slurmd_ports: tuple[int, ...]
     """One for each of NODES."""
+    variant: Variant = Variant()
 
     @property
     def munge_socket(self) -> str:
@@ -37,7 +52,7 @@ class Site(NamedTuple):
 
 def slurm_conf(site: Site) -> str:
     """slurm.conf: three made-up nodes on this host, an accounted cluster, every delay as short as it may be."""
-    return "\n".join([*_daemons(site), *_resources(site), *_scheduling(), *_accounting(site), ""])
+    return "\n".join([*_daemons(site), *_resources(site), *_scheduling(site), *_accounting(site), ""])
 
 
 def _daemons(site: Site) -> list[str]:
@@ -65,7 +80,7 @@ def _daemons(site: Site) -> list[str]:
         "SwitchType=switch/none",
         # Neither cgroups nor processor affinity: the nodes' processors do not exist, and no root is needed.
         "ProctrackType=proctrack/linuxproc",
-        "TaskPlugin=task/none",
+        f"TaskPlugin=task/{'cgroup' if site.variant.cgroup else 'none'}",
         "SlurmdParameters=config_overrides",
         "ReturnToService=2",
     ]
@@ -92,7 +107,7 @@ def _resources(site: Site) -> list[str]:
     ]
 
 
-def _scheduling() -> list[str]:
+def _scheduling(site: Site) -> list[str]:
     return [
         "MaxArraySize=1001",
         "EnforcePartLimits=ALL",
@@ -105,17 +120,27 @@ def _scheduling() -> list[str]:
         "KillWait=1",
         "CompleteWait=0",
         "InactiveLimit=0",
-        "MinJobAge=300",
+        f"MinJobAge={site.variant.min_job_age_seconds}",
         "WaitTime=0",
         # Slurm's default, written out because tests count on it: a client gives up after this many seconds.
         "MessageTimeout=10",
         "SlurmctldTimeout=5",
-        "SlurmdTimeout=10",
+        # A node that does not answer is given up after 10 true seconds.
+        f"SlurmdTimeout={10 * site.variant.speed}",
         "TCPTimeout=2",
     ]
 
 
 def _accounting(site: Site) -> list[str]:
+    gathering = [
+        "JobAcctGatherType=jobacct_gather/linux",
+        "JobAcctGatherFrequency=task=1",
+        "JobCompType=jobcomp/none",
+    ]
+    if not site.variant.cgroup:
+        gathering.append("JobAcctGatherParams=OverMemoryKill")
+    if not site.variant.accounting:
+        return ["AccountingStorageType=accounting_storage/none", *gathering]
     lines = [
         "AccountingStorageType=accounting_storage/slurmdbd",
         "AccountingStorageHost=127.0.0.1",
@@ -124,10 +149,7 @@ def _accounting(site: Site) -> list[str]:
         f"AccountingStoragePass={site.munge_socket}",
         "AccountingStorageEnforce=associations,limits,qos",
         "AccountingStorageTRES=gres/gpu,gres/gpu:p100",
-        "JobAcctGatherType=jobacct_gather/linux",
-        "JobAcctGatherFrequency=task=1",
-        "JobAcctGatherParams=OverMemoryKill",
-        "JobCompType=jobcomp/none",
+        *gathering,
     ]
     if site.version >= (21, 8):
         lines.append("AccountingStoreFlags=job_script,job_comment")
@@ -144,11 +166,15 @@ def gres_conf(site: Site) -> str:
 
 
 def cgroup_conf(site: Site) -> str:
-    """cgroup.conf: use none, and need none: slurmd starts where no cgroups are mounted.
+    """cgroup.conf: if not told otherwise, use none, and need none: slurmd starts where no cgroups are mounted.
 
     slurmd 22.05 looks for the kind of cgroups that is mounted unless one is named, and ends when there is none; naming
     the first kind touches nothing. From 23 on there is a word for what is meant.
     """
+    if site.variant.cgroup:
+        plugin = "CgroupPlugin=cgroup/v1\n" if site.version >= (22, 5) else ""
+        return (f"{plugin}CgroupMountpoint={CGROUPS}\nConstrainRAMSpace=yes\nConstrainSwapSpace=no\n"
+                "AllowedRAMSpace=100\n")  # fmt: skip
     if site.version >= (23, 0):
         return "CgroupPlugin=disabled\n"
     return "CgroupPlugin=cgroup/v1\n" if site.version >= (22, 5) else "CgroupAutomount=no\n"

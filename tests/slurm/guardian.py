@@ -3,193 +3,32 @@
 Started by tests.slurm.cluster with a pipe on its standard input. Every daemon, and every process of every job, is and
 stays this process's descendant (prctl(2), PR_SET_CHILD_SUBREAPER), so nothing can outlive it unseen. It stops the
 cluster when the pipe closes, which the kernel does however the test process ends, SIGKILL included; or on SIGTERM.
-On its standard output it writes one line: a JSON object, of the cluster's particulars or {"error": text}.
+On its standard output it writes one line: a JSON object, of the cluster's particulars or {"error": text}; and another,
+of the same kind, for each line that it reads: COMMAND DAEMON, such as `start slurmctld`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
+import glob
 import json
 import os
-import pwd
 import re
-import select
 import shutil
 import signal
-import socket
-import subprocess
 import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
-from typing import Any, NoReturn, cast
+from collections.abc import Iterator
+from typing import Any, NoReturn
 
-from tests.slurm import configuration
-from tests.slurm.configuration import ACCOUNT, CLUSTER, NODES, Site
+from tests.slurm.boot import SEARCH_PATH, Boot, BootError
+from tests.slurm.configuration import CGROUPS, NODES, Variant
 
 PR_SET_CHILD_SUBREAPER = 36
-SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin", "/sbin"])
-BOOT_SECONDS = 60.0
-MARIADB_FAST = (
-    "--skip-networking", "--skip-name-resolve", "--skip-log-bin", "--innodb-buffer-pool-size=64M",
-    "--innodb-log-file-size=16M", "--innodb-flush-log-at-trx-commit=0", "--innodb-flush-method=nosync",
-    "--skip-innodb-doublewrite", "--performance-schema=OFF", "--max-connections=50",
-)  # fmt: skip
-
-
-class BootError(Exception):
-    """The cluster did not come up; the text says why, with the end of the log."""
-
-
-class Boot:
-    """One start of the cluster in a fresh directory."""
-
-    def __init__(self, directory: str) -> None:
-        ports = _free_ports(2 + len(NODES))
-        self.directory = directory
-        self.site = Site(
-            directory=directory,
-            host=socket.gethostname().split(".")[0],
-            user=pwd.getpwuid(os.geteuid()).pw_name,
-            version=_slurm_version(),
-            slurmdbd_port=ports[0],
-            slurmctld_port=ports[1],
-            slurmd_ports=tuple(ports[2:]),
-        )
-        self.conf = f"{directory}/slurm.conf"
-        self.environment = {"PATH": SEARCH_PATH, "LC_ALL": "C", "SLURM_CONF": self.conf}
-        self.deadline = time.monotonic() + BOOT_SECONDS
-        self.daemons: list[subprocess.Popen[bytes]] = []
-
-    def run(self) -> dict[str, Any]:
-        self._write_files()
-        self._start("munged", "--foreground", "--force", "--num-threads=2",
-                    f"--key-file={self.directory}/munge.key", f"--socket={self.site.munge_socket}",
-                    f"--pid-file={self.directory}/munged.pid", f"--log-file={self.directory}/log/munged.log",
-                    f"--seed-file={self.directory}/munge.seed")  # fmt: skip
-        self._start_database()
-        self._wait("munged", lambda: os.path.exists(self.site.munge_socket))
-        self._start("slurmdbd", "-D", MYSQL_UNIX_PORT=f"{self.directory}/mysql.socket")
-        self._wait("slurmdbd", lambda: self._succeeds("sacctmgr", "-n", "list", "cluster"))
-        self._make_associations()
-        slurmctld = self._start("slurmctld", "-D", "-f", self.conf)
-        # A slurmd that finds no slurmctld tries again a second later, so not at the same time.
-        self._wait("slurmctld", lambda: self._succeeds("scontrol", "ping"))
-        for node in NODES:
-            self._start("slurmd", "-D", "-f", self.conf, "-N", node, log=f"slurmd-{node}")
-        self._wait("idle nodes", self._nodes_are_idle)
-        ports = [self.site.slurmdbd_port, self.site.slurmctld_port, *self.site.slurmd_ports]
-        return {"directory": self.directory, "slurmctld_pid": slurmctld.pid, "ports": ports}
-
-    def _write_files(self) -> None:
-        for name in ("log", "state", *(f"spool-{node}" for node in NODES)):
-            os.mkdir(f"{self.directory}/{name}")
-        for number in range(configuration.GPUS_PER_NODE):
-            os.symlink("/dev/null", f"{self.directory}/gpu{number}")
-        texts = {
-            "slurm.conf": configuration.slurm_conf(self.site),
-            "gres.conf": configuration.gres_conf(self.site),
-            "cgroup.conf": configuration.cgroup_conf(self.site),
-            "slurmdbd.conf": configuration.slurmdbd_conf(self.site),
-        }
-        os.umask(0o077)  # slurmdbd and munged refuse files that others may read
-        for name, text in texts.items():
-            with open(f"{self.directory}/{name}", "w", encoding="utf-8") as file:
-                file.write(text)
-        with open(f"{self.directory}/munge.key", "wb") as key:
-            key.write(os.urandom(1024))
-        os.umask(0o022)
-
-    def _start_database(self) -> None:
-        data, user, unix_socket = f"{self.directory}/database", self.site.user, f"{self.directory}/mysql.socket"
-        self._call("mariadb-install-db", "--no-defaults", f"--datadir={data}", f"--user={user}", "--skip-test-db",
-                   "--auth-root-authentication-method=socket", f"--auth-root-socket-user={user}",
-                   "--skip-name-resolve", *MARIADB_FAST[3:])  # fmt: skip
-        self._start("mariadbd", "--no-defaults", f"--user={user}", f"--datadir={data}", f"--tmpdir={data}",
-                    f"--socket={unix_socket}", f"--pid-file={data}/pid", "--innodb-lock-wait-timeout=900",
-                    *MARIADB_FAST)  # fmt: skip
-        ping = ("mariadb-admin", "--no-defaults", f"--socket={unix_socket}", "-u", user, "ping")
-        self._wait("mariadbd", lambda: self._succeeds(*ping))
-
-    def _make_associations(self) -> None:
-        # Three calls of 0.5 s each: `sacctmgr load` would do with one, but only root may use it before there are users.
-        for words in (
-            ("cluster", CLUSTER),
-            ("account", ACCOUNT, f"cluster={CLUSTER}", "Description=tests", "Organization=tests"),
-            ("user", self.site.user, f"account={ACCOUNT}", f"cluster={CLUSTER}", f"DefaultAccount={ACCOUNT}",
-             "AdminLevel=Admin"),
-        ):
-            self._call("sacctmgr", "-i", "-Q", "add", *words)
-
-    def _nodes_are_idle(self) -> bool:
-        found = self._output("sinfo", "-h", "-N", "-t", "idle", "-o", "%N")
-        return set(found.split()) == set(NODES)
-
-    def _start(self, program: str, *words: str, log: str = "", **variables: str) -> subprocess.Popen[bytes]:
-        with open(f"{self.directory}/log/{log or program}.out", "ab") as output:
-            daemon = subprocess.Popen(
-                [program, *words], stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=self.directory,
-                env={**self.environment, **variables}, start_new_session=True)  # fmt: skip
-        self.daemons.append(daemon)
-        return daemon
-
-    def _call(self, *words: str) -> None:
-        done = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                              cwd=self.directory, env=self.environment, check=False, timeout=BOOT_SECONDS)  # fmt: skip
-        if done.returncode != 0:
-            raise BootError(f"{' '.join(words)}: exit code {done.returncode}\n{done.stdout.decode(errors='replace')}")
-
-    def _output(self, *words: str) -> str:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            done = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                                  env=self.environment, check=False, timeout=10)  # fmt: skip
-            return done.stdout.decode() if done.returncode == 0 else ""
-        return ""
-
-    def _succeeds(self, *words: str) -> bool:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            return subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                  stderr=subprocess.DEVNULL, env=self.environment, check=False,
-                                  timeout=10).returncode == 0  # fmt: skip
-        return False
-
-    def _wait(self, what: str, ready: Callable[[], bool]) -> None:
-        while not ready():
-            for daemon in self.daemons:
-                if daemon.poll() is not None:
-                    words = " ".join(map(str, cast("list[str]", daemon.args)))
-                    raise BootError(f"ended with exit code {daemon.returncode}: {words}\n{self._log_tails()}")
-            if time.monotonic() > self.deadline:
-                raise BootError(f"no {what} after {BOOT_SECONDS:g} seconds\n{self._log_tails()}")
-            time.sleep(0.02)  # no daemon here can tell when it is ready
-
-    def _log_tails(self) -> str:
-        text = ""
-        for name in sorted(os.listdir(f"{self.directory}/log")):
-            with open(f"{self.directory}/log/{name}", encoding="utf-8", errors="replace") as file:
-                lines = file.read().splitlines()[-10:]
-            text += "".join(f"{name}: {line}\n" for line in lines)
-        return text
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports of loopback that nobody listens on now; another program may still be quicker than the daemon."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-
-
-def _slurm_version() -> tuple[int, int]:
-    program = shutil.which("slurmctld", path=SEARCH_PATH) or "slurmctld"
-    text = subprocess.run([program, "-V"], stdout=subprocess.PIPE, check=True).stdout.decode()
-    found = re.search(r"(\d+)\.(\d+)", text)
-    if not found:
-        raise BootError(f"slurmctld -V: no version in {text!r}")
-    return int(found[1]), int(found[2])
 
 
 def _descendants() -> list[int]:
@@ -240,19 +79,94 @@ def _leave(*_: object) -> NoReturn:
     raise SystemExit(0)
 
 
+def _obey(boot: Boot, command: str, name: str) -> dict[str, Any]:
+    """start, stop (orderly) or kill one daemon; of a node (`kill slurmd-n1`), all that ran on it as well."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # so that whoever waits for a child here learns how it ended
+    boot.allow_more_time()
+    program, _, node = name.partition("-")
+    try:
+        if command == "start":
+            boot.stop(name, signal.SIGKILL)
+            starts = {"slurmctld": boot.start_slurmctld, "slurmdbd": boot.start_slurmdbd}
+            starts[name]() if name in starts else boot.start_slurmd(node)
+        else:
+            boot.stop(name, signal.SIGTERM if command == "stop" else signal.SIGKILL)
+            if command == "kill" and program == "slurmd":
+                _kill_all_of_node(node)
+        return {"processes": boot.processes()}
+    except Exception as error:
+        return {"error": str(error) or repr(error)}
+    finally:
+        signal.signal(signal.SIGCHLD, _reap)
+        _reap()
+
+
+def _kill_all_of_node(node: str) -> None:
+    """Jobs' processes have SLURMD_NODENAME in their environment; slurmstepd is the parent of such a one."""
+    mark = f"SLURMD_NODENAME={node}".encode()
+    while True:
+        doomed = set()
+        for process in _descendants():
+            with contextlib.suppress(OSError):
+                with open(f"/proc/{process}/environ", "rb") as file:
+                    if mark not in file.read().split(b"\0"):
+                        continue
+                doomed.add(process)
+                with open(f"/proc/{process}/stat", encoding="utf-8", errors="replace") as stat:
+                    parent = int(stat.read().rpartition(")")[2].split()[1])
+                with open(f"/proc/{parent}/cmdline", "rb") as file:
+                    if file.read().startswith(b"slurmstepd"):
+                        doomed.add(parent)
+        if not doomed:
+            return
+        for process in sorted(doomed, reverse=True):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        _reap()
+        time.sleep(0.005)  # until the kernel has done it
+
+
+@contextlib.contextmanager
+def _only_one_with_cgroups(variant: Variant) -> Iterator[None]:
+    """Their names hold the nodes' only, so that two clusters would mix theirs up. The lock leaves no file behind.
+
+    It is on the folder above those of the controllers, since slurmstepd locks these.
+    """
+    if not variant.cgroup:
+        yield
+        return
+    folder = os.open(CGROUPS, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
+def _remove_cgroups() -> None:
+    for node in NODES:
+        for top in glob.glob(f"{CGROUPS}/*/slurm_{node}"):
+            for folder, _, _ in os.walk(top, topdown=False):
+                with contextlib.suppress(OSError):
+                    os.rmdir(folder)
+
+
 def main() -> None:
     if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
     signal.signal(signal.SIGTERM, _leave)
-    directory = ""
+    directory, variant = "", Variant()
     try:
+        variant = Variant(**json.loads(sys.argv[1]))
         directory = _scratch()
         os.environ["PATH"] = SEARCH_PATH
-        report = Boot(directory).run()
-        signal.signal(signal.SIGCHLD, _reap)  # an orphan left as a zombie would look to Slurm like a job still running
-        print(json.dumps(report), flush=True)
-        while not select.select([sys.stdin], [], [])[0] or os.read(0, 1):
-            pass
+        with _only_one_with_cgroups(variant):
+            boot = Boot(directory, variant)
+            report = boot.run()
+            signal.signal(signal.SIGCHLD, _reap)  # an orphan left as a zombie would look to Slurm like a running job
+            print(json.dumps(report), flush=True)
+            for line in sys.stdin:
+                print(json.dumps(_obey(boot, *line.split())), flush=True)
     except Exception as error:
         text = str(error) if isinstance(error, BootError) else traceback.format_exc()
         print(json.dumps({"error": text}), flush=True)
@@ -261,6 +175,8 @@ def main() -> None:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         if directory:
             _tear_down(directory)
+        if variant.cgroup:
+            _remove_cgroups()
 
 
 if __name__ == "__main__":

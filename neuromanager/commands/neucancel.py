@@ -1,0 +1,265 @@
+"""neucancel: ends runs, or sends them a signal."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from neuromanager import __version__
+from neuromanager.catalog import Selected, find_experiments, read_lines, resolve_selections, word_for
+from neuromanager.console import say
+from neuromanager.faults import DONE, TROUBLE, WRONG_INPUT, Failure, offer_nearest
+from neuromanager.indices import format_indices
+from neuromanager.launches import Launch, read_launches
+from neuromanager.options import Parser, parse_options, split_words
+from neuromanager.quoting import visible
+from neuromanager.schedulers import localcancel, slurmcancel
+from neuromanager.states import LIVE, PENDING, RUNNING, STATES, Status
+from neuromanager.status import Report, read_reports
+from neuromanager.waiting import summarize
+
+NAME = "neucancel"
+_START_SECONDS = 0.2  # for a start under way, which looked at cancelled.txt before we wrote there, to be recorded
+
+
+def make_parser() -> Parser:
+    parser = Parser(
+        NAME,
+        "neucancel [OPTION ...] [EXPERIMENT|RUN|JOB ...]",
+        "Ends what waits or runs, and prints what that was; without words it only tells what could be cancelled.",
+        "Write train-3, train-3:0-9,12, a path, or a job's number.\n"
+        "Exit: 0 done, or nothing to do, 100 wrong input, 111 something could not be cancelled. See neucancel(1).",
+    )
+    add = parser.add_argument
+    add("--state", choices=(PENDING, RUNNING), help="only runs of this state")
+    add("--signal", metavar="SIGNAL", help="send the running ones this signal, by name or number, and nothing else")
+    add("-h", "--help", action="help", help="print this and exit")
+    add("--version", action="version", version=f"neucancel {__version__}", help="print the version and exit")
+    return parser
+
+
+class Wish(NamedTuple):
+    """What is to be done, and to which runs."""
+
+    state: str | None
+    signal: int | None
+
+    def means(self, status: Status) -> bool:
+        """Whether it is for such a run; one whose state is not known is meant, so that this can be said."""
+        if not status.open:
+            return False
+        return status.state not in LIVE or self.state in (None, status.state)
+
+
+def main(words: Sequence[str]) -> int:
+    parser = make_parser()
+    own, operands = split_words(parser, words)
+    options = parse_options(parser, own)
+    wish = Wish(options.state, _parse_signal(options.signal))
+    if wish.signal is not None:
+        if wish.state == PENDING:
+            raise Failure(WRONG_INPUT, "--signal and --state PENDING exclude each other: what waits gets no signal")
+        wish = wish._replace(state=RUNNING)
+    if not operands:
+        return _tell_choices()
+    reports = read_reports(resolve_selections(operands, os.environ), os.environ, _tell)
+    done, faults = _cancel(reports, wish)
+    for report in reports:
+        if done.get(report.experiment.directory):
+            _print_done(word_for(report.experiment), done[report.experiment.directory])
+        elif not any(map(wish.means, report.statuses)):
+            what = "nothing to cancel" if wish.state is None else f"no run is {wish.state}"
+            _tell(f"{word_for(report.experiment)}: {what}: {summarize(report.statuses)}")
+    if faults:
+        sys.stdout.flush()
+        raise Failure(TROUBLE, *faults)
+    return DONE
+
+
+def _tell(text: str) -> None:
+    say(NAME, text)
+
+
+def _parse_signal(text: str | None) -> int | None:
+    """A number of this machine's; raises Failure."""
+    if text is None:
+        return None
+    if text.isascii() and text.isdigit() and 1 <= int(text[:4]) < signal.NSIG:
+        return int(text)
+    known = {each.name[len("SIG") :]: each.value for each in signal.Signals}
+    name = text.upper()[len("SIG") :] if text.upper().startswith("SIG") else text.upper()
+    if name not in known:
+        raise Failure(WRONG_INPUT, f"--signal: {text!r}: no such signal; {offer_nearest(name, known)}")
+    return int(known[name])
+
+
+def _print_done(name: str, numbers: Sequence[int]) -> None:
+    line = f"{name}:{format_indices(numbers)}"
+    print(visible(line) if sys.stdout.isatty() else line, flush=True)
+
+
+def _tell_choices() -> int:
+    """Nothing dangerous without a word."""
+    reports = read_reports([Selected(each, None) for each in find_experiments()], os.environ, _tell)
+    opened = [report for report in reports if any(status.open for status in report.statuses)]
+    for report in opened:
+        name = word_for(report.experiment)
+        counts = [(state, sum(status.open and status.state == state for status in report.statuses)) for state in STATES]
+        _tell(f"{name}: " + ", ".join(f"{count} {state}" for state, count in counts if count)
+              + f"; to cancel: neucancel {name}")  # fmt: skip
+    if not opened:
+        _tell("no run of an experiment here waits or runs")
+    return DONE
+
+
+def _cancel(reports: Sequence[Report], wish: Wish) -> tuple[dict[str, list[int]], list[str]]:
+    """The runs that were cancelled, by the directory of their experiment; and the faults."""
+    done: dict[str, list[int]] = {}
+    faults: list[str] = []
+    for report in reports:
+        faults += _find_unknown(report, wish)
+    for numbers, told in (_cancel_here(reports, wish), _cancel_on_slurm(reports, wish)):
+        faults += told
+        for directory, found in numbers.items():
+            done[directory] = sorted({*done.get(directory, ()), *found})
+    return done, faults
+
+
+def _find_unknown(report: Report, wish: Wish) -> list[str]:
+    """A line for each cause of which it is not known what runs there: what may not be ours is not touched."""
+    causes: dict[str, list[int]] = {}
+    for status in report.statuses:
+        if wish.means(status) and status.state not in LIVE:
+            causes.setdefault(status.reason or "nothing is known of it", []).append(status.number)
+    name = word_for(report.experiment)
+    return [f"{name}:{format_indices(numbers)}: not cancelled: {cause}" for cause, numbers in causes.items()]
+
+
+def _find_meant(report: Report, wish: Wish, local: bool) -> list[Status]:
+    return [status for status in report.statuses
+            if status.state in LIVE and wish.means(status) and (status.scheduler == "local") == local]  # fmt: skip
+
+
+# --- this machine
+
+
+def _cancel_here(reports: Sequence[Report], wish: Wish) -> tuple[dict[str, list[int]], list[str]]:
+    """First cancelled.txt, so that neurun starts no further run of them; then the groups of those that run."""
+    done: dict[str, list[int]] = {}
+    groups: dict[int, str] = {}  # group -> which run
+    faults = []
+    for report in reports:
+        meant = _find_meant(report, wish, local=True)
+        if not meant:
+            continue
+        if wish.signal is None:
+            localcancel.write_cancelled(report.experiment, [status.number for status in meant])
+            meant = _look_again(report, meant, wish)
+        for status in meant:
+            shown = f"{word_for(report.experiment)}:{status.number}"
+            group = localcancel.find_group(status) if status.state == RUNNING else None
+            if group is not None:
+                groups[group] = shown
+            elif status.state == RUNNING:
+                faults.append(f"{shown}: not cancelled: its process {status.pid} is not there, or is another's now")
+                continue
+            done.setdefault(report.experiment.directory, []).append(status.number)
+    try:
+        if wish.signal is not None:
+            localcancel.send_signal(groups, wish.signal)
+            return done, faults
+        for group in localcancel.end_groups(list(groups)):
+            _tell(f"{groups[group]}: was there still {localcancel.PATIENCE_SECONDS:g} seconds after TERM; killed")
+    except PermissionError as error:
+        raise Failure(TROUBLE, f"{', '.join(groups.values())}: {error.strerror}; they belong to another user") from None
+    return done, faults
+
+
+def _look_again(report: Report, meant: Sequence[Status], wish: Wish) -> list[Status]:
+    """Those that are to be ended, after cancelled.txt was written: meanwhile some may have started, others ended."""
+    doubtful = {status.number for status in meant
+                if status.state == PENDING or localcancel.find_group(status) is None}  # fmt: skip
+    if not doubtful:
+        return list(meant)
+    time.sleep(_START_SECONDS)
+    selected = Selected(report.experiment, tuple(sorted(doubtful)))
+    fresh = {status.number: status for status in read_reports([selected], os.environ, _tell, ask=False)[0].statuses}
+    found = []
+    for status in meant:
+        now = fresh.get(status.number, status)
+        if status.state == PENDING and now.attempt == status.attempt:  # not started: that line alone cancels it
+            found.append(status)
+        elif now.state == RUNNING and wish.state != PENDING:
+            found.append(now)
+    return found
+
+
+# --- Slurm
+
+
+def _cancel_on_slurm(reports: Sequence[Report], wish: Wish) -> tuple[dict[str, list[int]], list[str]]:
+    done: dict[str, list[int]] = {}
+    targets: dict[str, Sequence[int] | None] = {}
+    for report in reports:
+        meant = _find_meant(report, wish, local=False)
+        if meant:
+            done[report.experiment.directory] = [status.number for status in meant]
+            targets.update(_find_targets(report, meant))
+    faults = slurmcancel.cancel(targets, wish.signal, os.environ) if targets else ()
+    if not faults:
+        if wish.signal is None:
+            _keep_record(reports, done)
+        return done, []
+    what = "cancelled" if wish.signal is None else "signalled"
+    return {}, [*faults, f"it is not known what of it Slurm has {what}; look with neustat, and try again"]
+
+
+def _keep_record(reports: Sequence[Report], done: Mapping[str, Sequence[int]]) -> None:
+    """Of an element that is cancelled while it waits, Slurm soon knows nothing any more; cancelled.txt does."""
+    for report in reports:
+        if report.experiment.directory in done:
+            try:
+                localcancel.write_cancelled(report.experiment, done[report.experiment.directory])
+            except OSError as error:
+                _tell(f"warning: {error.filename}: {error.strerror}; what was cancelled could not be kept")
+
+
+def _find_targets(report: Report, meant: Sequence[Status]) -> Mapping[str, Sequence[int] | None]:
+    """Job -> its elements; None where all that is open of the job is meant."""
+    launches = {launch.token: launch for launch in read_launches(report.experiment)}
+    elements: dict[str, list[int] | None] = {}
+    tokens: dict[str, str | None] = {}
+    for status in meant:
+        job, element = _find_element(report, status, launches.get(status.token or ""))
+        tokens[job] = status.token
+        known = elements.setdefault(job, None if element is None else [])
+        if known is not None and element is not None:
+            known.append(element)
+    settled = {status.number for status in report.statuses if not status.open}
+    covered = settled | {status.number for status in meant}
+    for job, token in tokens.items():
+        launch = launches.get(token or "")
+        if launch and covered.issuperset(launch.runs) and launch.job == job:
+            elements[job] = None
+    return {job: None if found is None else sorted(found) for job, found in elements.items()}
+
+
+def _find_element(report: Report, status: Status, launch: Launch | None) -> tuple[str, int | None]:
+    """The job of a run, and its element of the array; None for a job that is none."""
+    match = re.fullmatch(r"([0-9]+)(?:_([0-9]+))?", status.job or "")
+    if match and match.group(2):
+        return match.group(1), int(match.group(2))
+    job = match.group(1) if match else launch.job if launch else None
+    if job is None:
+        raise Failure(TROUBLE, f"{word_for(report.experiment)}:{status.number}: nobody knows its job; "
+                      "look with neustat")  # fmt: skip
+    if launch is None or (launch.elements is None and len(launch.runs) == 1):
+        return job, None
+    if launch.elements is None:
+        return job, status.number
+    return job, read_lines(report.experiment, launch.elements).index(str(status.number))

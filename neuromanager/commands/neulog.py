@@ -1,0 +1,246 @@
+"""neulog: shows what runs have printed."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from neuromanager import __version__
+from neuromanager.catalog import Selected, count_runs, resolve_selections
+from neuromanager.console import say
+from neuromanager.experiment import Experiment
+from neuromanager.faults import TROUBLE, WRONG_INPUT, Failure
+from neuromanager.following import Followed, follow, tell_states
+from neuromanager.logs import ALL, LATEST, LogPart, NoAttempt, find_bounds, find_parts, opened_log, read_pieces
+from neuromanager.options import Parser, parse_options, split_words
+from neuromanager.pager import page, write_all
+from neuromanager.quoting import visible
+from neuromanager.states import COMPLETED, FAILED, Status
+from neuromanager.status import read_reports
+from neuromanager.terminaltext import TerminalText
+
+NAME = "neulog"
+_LINES = 10  # of a log that is followed, and of one that failed; as tail(1) has it
+
+
+def make_parser() -> Parser:
+    parser = Parser(
+        NAME,
+        "neulog [OPTION ...] [RUN|EXPERIMENT ...]",
+        "Shows what runs have printed: the latest attempt, of all runs of the latest experiment here unless named.",
+        "RUN is train-3:4, train-3:0-9,12, a run's directory or a job's number; EXPERIMENT is train-3 or a path.\n"
+        "Exit: 0 done, 100 wrong words, 111 a log cannot be read. See neulog(1).",
+    )
+    add = parser.add_argument
+    add("-e", "--stderr", action="store_true", help="show standard error instead of standard output")
+    add("-b", "--both", action="store_true", help="show standard output, then standard error, of each run")
+    add("-f", "--follow", action="store_true", help="go on as the logs grow, until all these runs have ended")
+    add("-n", "--lines", metavar="N", help="only the last N lines of each log, or all (default: all; 10 with -f)")
+    add("--failed", action="store_true", help="the last lines of standard error of each run that failed (default: 10)")
+    add("--attempt", metavar="N", help="show attempt N, or all of them (default: the latest)")
+    add("--no-pager", action="store_true", help="show long text on a terminal without a pager too")
+    add("-h", "--help", action="help", help="print this and exit")
+    add("--version", action="version", version=f"neulog {__version__}", help="print the version and exit")
+    return parser
+
+
+class Excerpt(NamedTuple):
+    """A part of a log, how it is headed, and how much of it is shown."""
+
+    part: LogPart
+    heading: str
+    lines: int | None
+
+
+def main(words: Sequence[str]) -> int:
+    parser = make_parser()
+    own, operands = split_words(parser, words)
+    options = parse_options(parser, own)
+    for name in ("attempt", "failed"):
+        if options.follow and getattr(options, name):
+            raise Failure(WRONG_INPUT, f"--{name} and --follow exclude each other: what goes on is the latest attempt")
+    if options.failed and options.attempt:
+        raise Failure(WRONG_INPUT, "--failed and --attempt exclude each other: whether a run failed, its latest says")
+    attempt, lines = _parse_attempt(options.attempt), _parse_lines(options.lines)
+    if options.lines is None and (options.follow or options.failed):
+        lines = _LINES
+    streams = ("stdout", "stderr") if options.both else ("stderr",) if options.stderr or options.failed else ("stdout",)
+    selected = resolve_selections(operands, os.environ)
+    if options.follow:
+        return _follow(selected, streams, lines)
+    listing = _Listing(streams, attempt, lines)
+    excerpts = listing.list_failed(selected) if options.failed else listing.list_all(selected)
+    several = options.failed or len(streams) > 1 or attempt == ALL or _count(selected) > 1
+    if os.isatty(1):
+        texts = _render_texts(excerpts, several, listing)
+        write_all(texts) if options.no_pager else page(texts, os.environ, _tell)
+    else:
+        _write_bytes(excerpts, several, listing)
+    return listing.finish(options.failed)
+
+
+def _tell(text: str) -> None:
+    say(NAME, text)
+
+
+def _parse_lines(text: str | None) -> int | None:
+    if text is None or text == "all":
+        return None
+    if not re.fullmatch(r"[0-9]{1,12}", text):
+        raise Failure(WRONG_INPUT, f"--lines: {text!r}: write a number of lines, or all")
+    return int(text)
+
+
+def _parse_attempt(text: str | None) -> int:
+    if text is None or text == "all":
+        return LATEST if text is None else ALL
+    if not re.fullmatch(r"[1-9][0-9]{0,8}", text):
+        raise Failure(WRONG_INPUT, f"--attempt: {text!r}: write a number from 1, or all")
+    return int(text)
+
+
+def _indices(selected: Selected) -> Sequence[int]:
+    return range(count_runs(selected.experiment)) if selected.indices is None else selected.indices
+
+
+def _count(selected: Sequence[Selected]) -> int:
+    return sum(len(_indices(one)) for one in selected)
+
+
+def _is_failed(status: Status) -> bool:
+    return status.state != COMPLETED and not status.open
+
+
+def _describe(status: Status) -> str:
+    """The state; what says no more than that stays away: a run that was cancelled was ended by a signal."""
+    if status.state != FAILED:
+        return status.state
+    return f"FAILED, signal {status.signal}" if status.signal else f"FAILED, exit code {status.exit_code}"
+
+
+class _Listing:
+    """Finds what to show, and keeps what is to be said of the runs that have nothing to show."""
+
+    def __init__(self, streams: Sequence[str], attempt: int, lines: int | None) -> None:
+        self._streams, self._attempt, self._lines = streams, attempt, lines
+        self._unstarted: list[tuple[Experiment, int]] = []
+        self._without_attempt: list[str] = []
+        self._never: list[tuple[Experiment, Status]] = []
+        self._shown = 0
+        self.faults: list[str] = []
+
+    def list_all(self, selected: Sequence[Selected]) -> Iterator[Excerpt]:
+        for experiment, index in ((one.experiment, index) for one in selected for index in _indices(one)):
+            yield from self._list(experiment, index, "")
+
+    def list_failed(self, selected: Sequence[Selected]) -> Iterator[Excerpt]:
+        for report in read_reports(selected, os.environ, _tell):
+            for status in filter(_is_failed, report.statuses):
+                if not status.attempt:
+                    self._never.append((report.experiment, status))
+                    continue
+                yield from self._list(report.experiment, status.number, f": {_describe(status)}")
+
+    def _list(self, experiment: Experiment, index: int, how: str) -> Iterator[Excerpt]:
+        try:
+            parts = find_parts(experiment, index, self._streams, self._attempt)
+        except NoAttempt:
+            self._without_attempt.append(f"{experiment.name}:{index}")
+            return
+        except OSError as error:
+            self.faults.append(f"{experiment.events(index)}: {error.strerror}")
+            return
+        if not parts:
+            self._unstarted.append((experiment, index))
+        for part in parts:
+            self._shown += 1
+            yield Excerpt(part, f"==> {visible(part.title + how)} <==", self._lines)
+
+    def read(self, excerpt: Excerpt) -> Iterator[bytes]:
+        """The bytes of an excerpt; a log that cannot be read is a fault that is told in the end."""
+        path = excerpt.part.path
+        try:
+            with opened_log(path) as descriptor:
+                start, end = find_bounds(descriptor, excerpt.part, excerpt.lines)
+                yield from read_pieces(descriptor, start, end)
+        except OSError as error:
+            self.faults.append(f"{excerpt.part.title}: {path}: {error.strerror}")
+
+    def finish(self, failed: bool) -> int:
+        """Says on stderr why runs are missing above; the exit code. Raises Failure."""
+        if self._unstarted:
+            chosen: dict[Experiment, list[int]] = {}
+            for experiment, index in self._unstarted:
+                chosen.setdefault(experiment, []).append(index)
+            selected = [Selected(experiment, tuple(indices)) for experiment, indices in chosen.items()]
+            reports = read_reports(selected, os.environ, _tell)
+            tell_states([(report.experiment, status) for report in reports for status in report.statuses], _tell)
+        tell_states(self._never, _tell)
+        if failed and not self._shown and not self._never:
+            _tell("no run has failed")
+        if self._without_attempt:
+            more = f" and {len(self._without_attempt) - 1} more" if len(self._without_attempt) > 1 else ""
+            text = f"{self._without_attempt[0]}{more}: no attempt {self._attempt}"
+            if not self._shown:
+                raise Failure(WRONG_INPUT, f"--attempt: {text}; see neustat for how many there are")
+            _tell(text)
+        if self.faults:
+            raise Failure(TROUBLE, *self.faults)
+        return 0
+
+
+def _write_bytes(excerpts: Iterator[Excerpt], several: bool, listing: _Listing) -> None:
+    """For a file or a pipe: what the program wrote, byte by byte."""
+    out = sys.stdout.buffer
+    for place, excerpt in enumerate(excerpts):
+        if several:
+            out.write(("\n" if place else "").encode() + f"{excerpt.heading}\n".encode())
+        for data in listing.read(excerpt):
+            out.write(data)
+    out.flush()
+
+
+def _render_texts(excerpts: Iterator[Excerpt], several: bool, listing: _Listing) -> Iterator[str]:
+    """For a terminal: nothing in it can do harm, and each log ends its line."""
+    for place, excerpt in enumerate(excerpts):
+        if several:
+            yield ("\n" if place else "") + f"{excerpt.heading}\n"
+        text, last = TerminalText(), "\n"
+        for data in listing.read(excerpt):
+            shown = text.feed(data)
+            yield shown
+            last = shown[-1:] or last
+        shown = text.feed(b"", final=True)
+        last = shown[-1:] or last
+        yield shown + text.reset() + ("" if last == "\n" else "\n")
+
+
+def _follow(selected: Sequence[Selected], streams: Sequence[str], lines: int | None) -> int:
+    runs = [Followed(one.experiment, index) for one in selected for index in _indices(one)]
+    live, several = os.isatty(1), len(runs) > 1 or len(streams) > 1
+    texts: dict[str, TerminalText] = {}
+    last: LogPart | None = None
+
+    def write(part: LogPart, data: bytes) -> None:
+        nonlocal last
+        heading = b""
+        if several and (last is None or last.path != part.path):
+            reset = texts[last.path].reset() if last and live else ""
+            heading = (reset + ("\n" if last else "") + f"==> {visible(part.title)} <==\n").encode()
+        if live:
+            text = texts.setdefault(part.path, TerminalText(live=True))
+            data = text.feed(data).encode("utf-8", "surrogateescape")
+        sys.stdout.buffer.write(heading + data)
+        sys.stdout.buffer.flush()
+        last = part
+
+    try:
+        follow(runs, streams, lines, write, os.environ, _tell)
+    finally:
+        if live:
+            sys.stdout.write("".join(text.feed(b"", final=True) + text.reset() for text in texts.values()))
+            sys.stdout.flush()
+    return 0

@@ -1,0 +1,253 @@
+"""neurerun: launches again what did not complete, as a further attempt of the same runs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Mapping, Sequence
+
+from neuromanager import __version__
+from neuromanager.catalog import Selected, resolve_selections
+from neuromanager.console import die_by, say
+from neuromanager.experiment import Experiment
+from neuromanager.faults import INCOMPLETE, TROUBLE, WRONG_INPUT, Failure, offer_nearest
+from neuromanager.indices import shorten_indices
+from neuromanager.launching import (
+    Order,
+    launch_here,
+    launch_on_slurm,
+    make_job,
+    plan_submission,
+    read_runs,
+    settle_unsure,
+)
+from neuromanager.options import Parser, parse_options, split_words
+from neuromanager.quoting import quote_line
+from neuromanager.rerunning import RESTARTABLE, Batch, Changes, Plan, describe_code, make_plan
+from neuromanager.resuming import take_lock, wait_for_late
+from neuromanager.scaling import describe_changes
+from neuromanager.schedulers import local, slurm
+from neuromanager.script import quote_command, render_script
+from neuromanager.signals import holding_signals, may_read_stdin
+from neuromanager.states import STATES
+from neuromanager.status import read_reports
+from neuromanager.waiting import is_complete, summarize, wait_for
+
+NAME = "neurerun"
+
+
+def make_parser() -> Parser:
+    parser = Parser(
+        NAME,
+        "neurerun [OPTION ...] [EXPERIMENT|RUN ...]",
+        "Launches again what did not complete, as a further attempt of the same runs, as they were launched last.",
+        "EXPERIMENT is train-3 or a path (default: the latest here); RUN is train-3:0-9,12 or a run's directory.\n"
+        "What completed, pends or runs is left alone.\n"
+        "Exit: the command's own code for one run here, 0 accepted or done, 100 wrong words, 111 scheduler failed,\n"
+        "123 some runs did not complete. See neurerun(1).",
+    )
+    add = parser.add_argument
+    add("--state", metavar="STATE[,STATE]", action="append", default=[],
+        help="only runs that ended so: TIMEOUT,OUT_OF_MEMORY; may be repeated")  # fmt: skip
+    add("-r", "--resource", metavar="KEY=VALUE", action="append", default=[],
+        help="set one resource, or multiply what the last attempt asked for: mem=x2, time=x1.5")  # fmt: skip
+    add("--exclude-nodes", action="store_true", help="leave out the nodes on which runs ended with NODE_FAIL")
+    add("-n", "--dry-run", action="store_true", help="print run.sh (here: the command lines), and launch nothing")
+    add("--wait", action="store_true", help="end with the runs: 0 when all completed, 123 otherwise")
+    add("-h", "--help", action="help", help="print this and exit")
+    add("--version", action="version", version=f"neurerun {__version__}", help="print the version and exit")
+    return parser
+
+
+def main(words: Sequence[str]) -> int:
+    parser = make_parser()
+    own, operands = split_words(parser, words)
+    options = parse_options(parser, own)
+    if options.dry_run and options.wait:
+        raise Failure(WRONG_INPUT, "--dry-run and --wait exclude each other: nothing is launched to wait for")
+    changes = Changes(_parse_states(options.state), tuple(options.resource), options.exclude_nodes)
+    selected = resolve_selections(operands, os.environ)
+    shown = {one.experiment.directory: _shorten(one.experiment.directory) for one in selected}
+    if options.dry_run:
+        for plan in _make_plans(selected, changes):
+            _print_plan(plan, shown[plan.experiment.directory])
+        return 0
+    codes, plans = _launch_all(selected, changes, shown)
+    if options.wait:
+        return _wait(plans) or max(codes)
+    return codes[0] if len(codes) == 1 else INCOMPLETE if any(codes) else 0
+
+
+def _tell(text: str) -> None:
+    say(NAME, text)
+
+
+def _shorten(directory: str) -> str:
+    """As people write it from here: runs/train-3; whole where it is elsewhere."""
+    near = os.path.relpath(directory)
+    return directory if near.startswith("..") else near
+
+
+def _parse_states(texts: Sequence[str]) -> frozenset[str]:
+    """Raises Failure for a word that is no state, and for one whose runs are never launched again."""
+    faults, found = [], set()
+    for word in (word.strip().upper() for text in texts for word in text.split(",")):
+        if word in RESTARTABLE:
+            found.add(word)
+        elif word in STATES:
+            listed = ", ".join(RESTARTABLE)
+            faults.append(f"--state: {word}: what completed, pends or runs is left alone; one of {listed}")
+        else:
+            faults.append(f"--state: {word!r}: no such state; {offer_nearest(word, RESTARTABLE)}")
+    if faults:
+        raise Failure(WRONG_INPUT, *faults)
+    return frozenset(found)
+
+
+def _enter_folder(experiment: Experiment) -> None:
+    """Goes to where the experiment was launched: it is that folder's code that is launched again."""
+    os.chdir(os.path.dirname(os.path.dirname(experiment.directory)))
+
+
+def _make_plans(selected: Sequence[Selected], changes: Changes) -> list[Plan]:
+    """Raises Failure with the faults of all experiments at once."""
+    whole = [one._replace(indices=None) for one in selected] if changes.exclude_nodes else selected
+    plans, code = [], WRONG_INPUT
+    faults: list[str] = []
+    for one, report in zip(selected, read_reports(whole, os.environ, _tell)):
+        statuses = wait_for_late(report.experiment, report.statuses, os.environ, _tell)
+        _enter_folder(one.experiment)
+        try:
+            plans.append(make_plan(report._replace(statuses=statuses), one.indices, changes))
+        except Failure as failure:
+            faults += failure.faults
+            code = failure.code
+    if faults:
+        raise Failure(code, *faults, *(["nothing was launched"] if len(selected) > 1 else []))
+    return plans
+
+
+def _launch_all(
+    selected: Sequence[Selected], changes: Changes, shown: Mapping[str, str]
+) -> tuple[list[int], list[Plan]]:
+    """All locks first, so that what is planned is what is launched; each is given back after its own launch."""
+    with contextlib.ExitStack() as every:
+        locks: dict[str, tuple[int, contextlib.ExitStack]] = {}
+        for one in sorted(selected):  # in one order, so that two of us never wait for each other
+            _enter_folder(one.experiment)
+            stack = every.enter_context(contextlib.ExitStack())
+            locks[one.experiment.directory] = take_lock(one.experiment, _tell, stack), stack
+            settle_unsure(one.experiment, _environ_for_slurm(), _tell)
+        plans, codes = _make_plans(selected, changes), []
+        for plan in plans:
+            lock, stack = locks[plan.experiment.directory]
+            codes.append(_launch(plan, lock, shown[plan.experiment.directory]))
+            stack.close()
+    return codes, plans
+
+
+def _launch(plan: Plan, lock: int, shown: str) -> int:
+    _enter_folder(plan.experiment)
+    if plan.batches:
+        _warn(plan, shown)
+    else:
+        _tell(f"{shown}: {plan.describe()}")
+    done, code, told = 0, 0, False
+    for batch in plan.batches:
+        here = batch.profile.scheduler == "local"
+        if here and not told:
+            _tell(f"{shown}: {plan.describe()}")
+            told = True
+        try:
+            code = (_launch_here if here else _submit)(plan.experiment, batch, lock) or code
+        except Failure as failure:
+            more = [f"{shown}: {done} of {len(plan.numbers)} runs were launched before that"] if done else []
+            raise Failure(failure.code, *failure.faults, *more) from None
+        done += len(batch.numbers)
+    if plan.batches and not told:
+        _tell(f"{shown}: {plan.describe()}")
+    if not told:  # else stdout is the runs'
+        _print_path(shown)
+    return code or (TROUBLE if plan.doubts and not plan.batches else 0)
+
+
+def _print_path(shown: str) -> None:
+    try:
+        print(shown, flush=True)
+    except OSError as error:
+        _tell(f"warning: standard output: {error.strerror}; the experiment is {shown}")
+
+
+def _warn(plan: Plan, shown: str) -> None:
+    text = describe_code(plan.record.get("git"))
+    if text:
+        _tell(f"warning: {shown}: {text}")
+    if plan.nodes == ():
+        _tell(f"{shown}: no run ended with NODE_FAIL on a node that is known; no node is left out")
+    for batch in plan.batches:
+        changed = describe_changes(batch.before, batch.profile.resources)
+        if changed:
+            _tell(f"{shown}: {_count(len(batch.numbers))} with {changed}")
+
+
+def _count(runs: int) -> str:
+    return f"{runs} run" + ("s" if runs != 1 else "")
+
+
+def _environ_for_slurm() -> dict[str, str]:
+    """Without what is ours: a run is told its own."""
+    return {name: value for name, value in os.environ.items()
+            if not name.startswith("NEU_") or name == "NEU_SBATCH_SECONDS"}  # fmt: skip
+
+
+def _submit(experiment: Experiment, batch: Batch, lock: int) -> int:
+    with holding_signals() as held:  # from the first file to the job's number on record
+        launch_on_slurm(experiment, Order(batch.profile, batch.cwd, batch.numbers, _environ_for_slurm()), _tell, lock)
+    if held.number:
+        die_by(held.number)
+    return 0
+
+
+def _launch_here(experiment: Experiment, batch: Batch, lock: int) -> int:
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("NEU_POINTS")}
+    stdin = None if may_read_stdin() else os.open(os.devnull, os.O_RDONLY)
+    try:
+        return launch_here(experiment, Order(batch.profile, batch.cwd, batch.numbers, environ), stdin, _tell, lock)
+    except local.Stopped as stopped:
+        die_by(stopped.args[0])
+
+
+def _print_plan(plan: Plan, shown: str) -> None:
+    """stdout: run.sh, or the command lines; stderr: which runs, with what."""
+    _enter_folder(plan.experiment)
+    if not plan.batches:
+        return _tell(f"{shown}: {plan.describe()}")
+    _warn(plan, shown)
+    for batch in plan.batches:
+        numbers, runs = shorten_indices(batch.numbers), _count(len(batch.numbers))
+        if batch.profile.scheduler == "local":
+            for run in read_runs(plan.experiment, plan.record, batch.numbers):
+                print(quote_command((*batch.profile.wrap, *run.command)))
+            _tell(f"{shown}: would run {runs} here again, one after the other: {numbers}")
+            continue
+        job = make_job(plan.experiment, plan.record, batch.cwd)
+        sys.stdout.write(render_script(batch.profile, job))
+        asked = plan_submission(plan.experiment, batch.profile, batch.numbers, job.run_count, "TOKEN")
+        _tell(f"{shown}: would submit {runs} again, {numbers}: {quote_line(slurm.submit_words(asked))}")
+
+
+def _wait(plans: Sequence[Plan]) -> int:
+    """0 when all that was launched or in flight has completed."""
+    wanted = [Selected(plan.experiment, tuple(sorted({*plan.numbers, *plan.flying})))
+              for plan in plans if plan.numbers or plan.flying]  # fmt: skip
+    if not wanted:
+        return 0
+    try:
+        reports = wait_for(wanted, os.environ, _tell).reports
+    except KeyboardInterrupt:
+        _tell("waits no longer; the runs go on")
+        raise
+    for report in reports:
+        _tell(f"{report.experiment.name}: {summarize(report.statuses)}")
+    return 0 if all(map(is_complete, reports)) else INCOMPLETE

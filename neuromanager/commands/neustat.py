@@ -1,0 +1,236 @@
+"""neustat: what became of the runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from neuromanager import __version__
+from neuromanager.catalog import Selected, find_experiments, find_indexed, read_record, resolve_selections
+from neuromanager.console import say
+from neuromanager.experiment import RUNS, Experiment
+from neuromanager.faults import ANSWER_NO, TROUBLE, WRONG_INPUT, Failure, offer_nearest
+from neuromanager.options import Parser, parse_options, split_operands
+from neuromanager.report import render_rows, render_run, render_summaries, summarize
+from neuromanager.rows import read_facts, read_rows, read_tags, read_where
+from neuromanager.states import COMPLETED, STATES, Status
+from neuromanager.status import Report, read_reports
+
+NAME = "neustat"
+CHUNK = 1000  # rows in one write
+Tell = Callable[[str], None]
+
+
+def make_parser() -> Parser:
+    parser = Parser(
+        NAME,
+        "neustat [OPTION ...] [EXPERIMENT|RUN|JOB ...]",
+        "Shows what became of the runs: one line per experiment of ./runs, or one per run of those that are named.",
+        "A name is train-3, train-3:4, train-3:0-9,12, the path of an experiment or a run, or the number of a job.\n"
+        "Exit: 0 done, 1 with --check unless all completed, 100 wrong input, 111 an experiment cannot be read.\n"
+        "See neustat(1).",
+    )
+    add = parser.add_argument
+    add("--state", metavar="STATE,...", help="show the runs in these states only, one line per run")
+    add("--tag", metavar="TAG", action="append", default=[], help="only experiments with this tag; may be repeated")
+    add("--all", action="store_true", help="the experiments of all folders, not only of ./runs")
+    add("--json", action="store_true", help="print one JSON object per run and line")
+    add("--check", action="store_true", help="end with 1 unless all runs are completed")
+    add("-w", "--watch", action="store_true", help="draw again every 2 seconds, until q is pressed")
+    add("-h", "--help", action="help", help="print this and exit")
+    add("--version", action="version", version=f"neustat {__version__}", help="print the version and exit")
+    return parser
+
+
+class Request(NamedTuple):
+    operands: tuple[str, ...]
+    states: frozenset[str]  # empty: all
+    tags: tuple[str, ...]
+    everywhere: bool
+    as_json: bool
+
+    @property
+    def by_run(self) -> bool:
+        return bool(self.operands or self.states or self.as_json)
+
+
+class Reading(NamedTuple):
+    reports: list[Report]
+    code: int  # not 0: of an experiment that cannot be read
+
+
+def main(words: Sequence[str]) -> int:
+    parser = make_parser()
+    own, operands = split_operands(parser, words)
+    options = parse_options(parser, own)
+    if options.all and operands:
+        raise Failure(WRONG_INPUT, "--all: shows every experiment; name none with it")
+    if options.watch and (options.json or options.check):
+        other = "--json" if options.json else "--check"
+        raise Failure(WRONG_INPUT, f"--watch and {other} exclude each other; leave one of them out")
+    request = Request(tuple(operands), _parse_states(options.state), tuple(options.tag), options.all, options.json)
+    if options.watch:
+        return _watch(request)
+    selected = _select(request)
+    if not selected:
+        _tell(_describe_nothing(request))
+        return ANSWER_NO if options.check else 0
+    reading = _read(selected, _tell)
+    _print(_render(request, reading.reports, _find_width()))
+    return reading.code or (ANSWER_NO if options.check and not _all_completed(reading.reports) else 0)
+
+
+def _tell(text: str) -> None:
+    say(NAME, text)
+
+
+def _parse_states(text: str | None) -> frozenset[str]:
+    if text is None:
+        return frozenset()
+    words = [word.strip().upper() for word in text.split(",")]
+    faults = [f"--state: {word!r}: no such state; {offer_nearest(word, STATES)}" for word in words
+              if word not in STATES]  # fmt: skip
+    if faults:
+        raise Failure(WRONG_INPUT, *faults)
+    return frozenset(words)
+
+
+def _select(request: Request) -> list[Selected]:
+    if request.operands:
+        selected = resolve_selections(request.operands, os.environ)
+    else:
+        found = {experiment.directory: experiment for experiment in find_experiments()}
+        if request.everywhere:
+            found = {**{each.directory: each for each in find_indexed(os.environ)}, **found}
+        selected = [Selected(experiment, None) for experiment in found.values()]
+    return [each for each in selected if _has_tags(each.experiment, request.tags)] if request.tags else selected
+
+
+def _has_tags(experiment: Experiment, tags: Iterable[str]) -> bool:
+    try:
+        return set(tags) <= set(read_tags(read_record(experiment)))
+    except Failure:
+        return True  # what is wrong with it is told when it is read
+
+
+def _describe_nothing(request: Request) -> str:
+    if request.tags:
+        return f"no experiment with the tag {' and '.join(request.tags)}" + ("" if request.everywhere else " here")
+    if request.everywhere:
+        return "no experiment in any folder; neurun SUPPORT DEVICE COMMAND makes one"
+    return f"no experiment in ./{RUNS}; neurun SUPPORT DEVICE COMMAND makes one, --all shows those of other folders"
+
+
+def _read(selected: Sequence[Selected], tell: Tell, ask: bool = True) -> Reading:
+    """All with the same few questions; what cannot be read is told, and left out."""
+    try:
+        return Reading(read_reports(selected, os.environ, tell, ask), 0)
+    except (Failure, OSError):
+        pass
+    readable, codes = [], []
+    for each in selected:
+        try:
+            read_reports([each], os.environ, lambda text: None, ask=False)
+            readable.append(each)
+        except Failure as failure:
+            codes.append(failure.code)
+            for fault in failure.faults:
+                tell(f"error: {fault}")
+        except OSError as error:
+            codes.append(TROUBLE)
+            tell(f"error: {error.filename or each.experiment.directory}: {error.strerror}")
+    return Reading(read_reports(readable, os.environ, tell, ask) if readable else [], max(codes, default=0))
+
+
+def _all_completed(reports: Iterable[Report]) -> bool:
+    return all(status.state == COMPLETED for report in reports for status in report.statuses)
+
+
+def _label(request: Request, experiment: Experiment) -> str:
+    """The name; the path where experiments of several folders stand together."""
+    here = os.path.dirname(experiment.directory) == os.path.join(os.getcwd(), RUNS)
+    return experiment.name if here and not request.everywhere else experiment.directory
+
+
+def _render(request: Request, reports: Sequence[Report], width: int | None) -> Iterator[str]:
+    now = time.time()
+    if not request.by_run:
+        summaries = [
+            summarize(_label(request, report.experiment), read_where(report.record), report.statuses,
+                      str(report.record.get("created")), now)
+            for report in reports
+        ]  # fmt: skip
+        return render_summaries(summaries, width)
+    shown = [(report, _choose(report.statuses, request.states)) for report in reports]
+    if request.as_json:
+        return (
+            render_run(facts, status, now)
+            for report, statuses in shown
+            for facts, status in zip(read_facts(report, statuses), statuses)
+        )
+    rows = [row for report, statuses in shown if statuses
+            for row in read_rows(report, statuses, _label(request, report.experiment))]  # fmt: skip
+    return render_rows(rows, width, now)
+
+
+def _choose(statuses: Sequence[Status], states: frozenset[str]) -> Sequence[Status]:
+    return [status for status in statuses if status.state in states] if states else statuses
+
+
+def _find_width() -> int | None:
+    """Columns of the terminal; None where there is none, and nothing is cut."""
+    try:
+        if not os.isatty(1):
+            return None
+        columns = os.environ.get("COLUMNS", "")
+        size = int(columns) if columns.isdigit() else os.get_terminal_size(1).columns
+        return size or 80
+    except OSError:
+        return None
+
+
+def _print(lines: Iterable[str]) -> None:
+    chunk: list[str] = []
+    for line in lines:
+        chunk.append(line)
+        if len(chunk) == CHUNK:
+            sys.stdout.write("\n".join(chunk) + "\n")
+            chunk.clear()
+    if chunk:
+        sys.stdout.write("\n".join(chunk) + "\n")
+
+
+def _watch(request: Request) -> int:
+    from neuromanager.watch import keep_known, watch
+
+    known: dict[tuple[str, int], Status] = {}
+    told: list[str] = []
+
+    def draw(width: int, ask: bool) -> list[str]:
+        nonlocal told
+        news: list[str] = []
+        try:
+            selected = _select(request)
+            reports = _read(selected, news.append, ask).reports if selected else []
+        except Failure as failure:
+            return ["", *failure.faults]
+        if ask:
+            told = news
+        merged = []
+        for report in reports:
+            place = report.experiment.directory
+            statuses = report.statuses if ask else [
+                keep_known(status, known.get((place, status.number))) for status in report.statuses
+            ]  # fmt: skip
+            known.update(((place, status.number), status) for status in statuses)
+            merged.append(report._replace(statuses=statuses))
+        lines = list(_render(request, merged, width)) if selected else ["", _describe_nothing(request)]
+        return lines + told
+
+    if request.operands:
+        _select(request)  # a wrong name is told before the screen is taken
+    watch(draw, " ".join((NAME, *request.operands)), os.environ)
+    return 0

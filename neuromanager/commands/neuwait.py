@@ -1,0 +1,85 @@
+"""neuwait: ends with the runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from neuromanager import __version__
+from neuromanager.catalog import resolve_selections, word_for
+from neuromanager.console import say
+from neuromanager.durations import parse_duration
+from neuromanager.faults import DONE, INCOMPLETE, TROUBLE, WRONG_INPUT, Failure
+from neuromanager.indices import format_indices
+from neuromanager.options import Parser, parse_options, split_words
+from neuromanager.states import UNKNOWN
+from neuromanager.status import Report
+from neuromanager.waiting import is_complete, summarize, wait_for
+
+NAME = "neuwait"
+
+
+def make_parser() -> Parser:
+    parser = Parser(
+        NAME,
+        "neuwait [OPTION ...] [EXPERIMENT|RUN|JOB ...]",
+        "Waits until every run has ended; without words, those of the latest experiment of this folder.",
+        "Write train-3, train-3:0-9,12, a path, or a job's number.\n"
+        "Exit: 0 all completed, 123 some did not, 100 wrong input, 111 --timeout is over, or the system failed.\n"
+        "See neuwait(1).",
+    )
+    add = parser.add_argument
+    add("--any", action="store_true", help="end with the first experiment that has ended, and print its path")
+    add("--timeout", metavar="TIME", help="wait no longer than that: minutes, MM:SS, HH:MM:SS or D-HH:MM:SS")
+    add("-h", "--help", action="help", help="print this and exit")
+    add("--version", action="version", version=f"neuwait {__version__}", help="print the version and exit")
+    return parser
+
+
+def main(words: Sequence[str]) -> int:
+    parser = make_parser()
+    own, operands = split_words(parser, words)
+    options = parse_options(parser, own)
+    timeout = _parse_timeout(options.timeout)
+    selected = resolve_selections(operands, os.environ)
+    try:
+        waited = wait_for(selected, os.environ, _tell, timeout, first=options.any)
+    except KeyboardInterrupt:
+        _tell("waits no longer; the runs go on")
+        raise
+    if waited.timed_out:
+        for report in waited.reports:
+            _tell_of(report)
+        count = sum(status.open for report in waited.reports for status in report.statuses)
+        still, goes = (f"{count} run is", "goes") if count == 1 else (f"{count} runs are", "go")
+        raise Failure(TROUBLE, f"--timeout: {options.timeout} is over; {still} still open, and {goes} on")
+    reports = waited.reports
+    if options.any:
+        reports = waited.ended[:1]
+        print(os.path.relpath(reports[0].experiment.directory), flush=True)
+    for report in reports:
+        _tell_of(report)
+    return DONE if all(map(is_complete, reports)) else INCOMPLETE
+
+
+def _tell(text: str) -> None:
+    say(NAME, text)
+
+
+def _parse_timeout(text: str | None) -> float | None:
+    try:
+        return None if text is None else parse_duration(text)
+    except ValueError as error:
+        raise Failure(WRONG_INPUT, f"--timeout: {error}") from None
+
+
+def _tell_of(report: Report) -> None:
+    """What is not known, with its cause; then the last word on the experiment."""
+    name = word_for(report.experiment)
+    causes: dict[str, list[int]] = {}
+    for status in report.statuses:
+        if status.state == UNKNOWN:
+            causes.setdefault(status.reason or "nothing is known of it", []).append(status.number)
+    for cause, numbers in causes.items():
+        _tell(f"{name}:{format_indices(numbers)}: {cause}")
+    _tell(f"{name}: {summarize(report.statuses)}")
