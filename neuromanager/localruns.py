@@ -6,10 +6,9 @@ import contextlib
 import os
 from collections.abc import Mapping
 
-from neuromanager.catalog import read_lines
+from neuromanager.cancellations import read_cancelled
 from neuromanager.events import read_events
 from neuromanager.experiment import Experiment
-from neuromanager.indices import parse_indices
 from neuromanager.launches import Launch
 from neuromanager.procfs import lives, read_identity
 from neuromanager.states import Status, Surroundings, Trail, belongs_here, make_trail, resolve_local
@@ -53,21 +52,9 @@ def _is_open(path: str) -> bool:
     return False
 
 
-def read_cancelled(experiment: Experiment) -> dict[int, str]:
-    """cancelled.txt: run -> when it was last asked to be cancelled. Raises Failure."""
-    found = {}
-    for line in read_lines(experiment, "cancelled.txt"):
-        numbers, _, moment = line.partition(" ")
-        try:
-            found.update(dict.fromkeys(parse_indices(numbers), moment.strip()))
-        except ValueError:
-            continue
-    return found
-
-
 def find_local(experiment: Experiment, trails: Mapping[int, Trail], launches: Mapping[int, Launch]) -> list[Status]:
     """The statuses of runs whose last launch was local; their events are as they were read a moment ago."""
-    cancelled: dict[int, str] | None = None
+    cancelled: dict[str, set[int]] | None = None
     around: dict[str, Surroundings] = {}
     statuses = []
     for number, trail in trails.items():
@@ -81,7 +68,7 @@ def find_local(experiment: Experiment, trails: Mapping[int, Trail], launches: Ma
             cancelled = read_cancelled(experiment)
         if launch.token not in around:
             around[launch.token] = _look_around(experiment, launch)
-        here = around[launch.token]._replace(cancelled=cancelled.get(number, "") >= launch.asked)
+        here = around[launch.token]._replace(cancelled=number in cancelled.get(launch.token, ()))
         statuses.append(_resolve_anew(experiment, base, launch, here, ours))
     return statuses
 

@@ -10,12 +10,13 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from neuromanager.cancellations import read_cancelled
 from neuromanager.catalog import read_lines
 from neuromanager.evidence import find_end
 from neuromanager.experiment import Experiment, format_time
 from neuromanager.lastwords import read_tail
 from neuromanager.launches import COMMENT_MARK, Launch
-from neuromanager.localruns import is_locked, read_cancelled, read_trail
+from neuromanager.localruns import is_locked, read_trail
 from neuromanager.procfs import lives
 from neuromanager.reasons import describe_reason
 from neuromanager.schedulers.slurmqueue import Row, Rows, ask_sacct, ask_squeue
@@ -263,7 +264,7 @@ def _judge_lost(case: Case, queue: _Queue, siblings: bool) -> Status:
     """Neither the run nor Slurm tells of an end."""
     if case.ours:
         return case.base._replace(open=False, reason="it started, has left the queue, and recorded no end")
-    if _read_cancelled(case.experiment).get(case.number, "") >= case.launch.asked:
+    if case.number in _read_cancelled(case.experiment).get(case.launch.token, ()):
         return case.base._replace(state=CANCELLED, open=False, reason="cancelled by neucancel")
     if siblings or queue.has_others(case):  # of an element that is cancelled while it pends no record stays (22.05)
         reason = "was cancelled before it started: Slurm has other runs of its job, and not this one"
@@ -271,7 +272,7 @@ def _judge_lost(case: Case, queue: _Queue, siblings: bool) -> Status:
     return case.base._replace(open=False, reason="it never started, and Slurm no longer knows it")
 
 
-def _read_cancelled(experiment: Experiment) -> dict[int, str]:
+def _read_cancelled(experiment: Experiment) -> dict[str, set[int]]:
     """cancelled.txt once, however many runs ask."""
     try:
         changed = os.stat(experiment.path("cancelled.txt")).st_mtime_ns
@@ -281,7 +282,7 @@ def _read_cancelled(experiment: Experiment) -> dict[int, str]:
 
 
 @functools.lru_cache(maxsize=4)
-def _parse_cancelled(experiment: Experiment, changed: int) -> dict[int, str]:
+def _parse_cancelled(experiment: Experiment, changed: int) -> dict[str, set[int]]:
     return read_cancelled(experiment)
 
 

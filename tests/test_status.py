@@ -139,9 +139,11 @@ class LocalTest(StatusCase):
 
     def test_runs_that_wait_or_never_started(self) -> None:
         experiment = self.make(4)
-        self.launch(experiment, 0, 1)
+        earlier = self.launch(experiment, 0, 1)
+        token = self.launch(experiment, 0, 1)  # in the same second
         self.launch(experiment, 2, **self.gone())
-        Path(experiment.path("cancelled.txt")).write_text("1,3 9999-01-01T00:00:00Z\n0 2000-01-01T00:00:00Z\n")
+        moment = "2026-01-01T00:00:00Z"
+        Path(experiment.path("cancelled.txt")).write_text(f"1,3 {token} {moment}\n0 {earlier} {moment}\nx\n1-")
         waiting, cancelled, lost, never = self.read(experiment)
         self.assert_state(waiting, PENDING, True, "waits for its turn")
         self.assert_state(cancelled, CANCELLED, False, "cancelled by neucancel")

@@ -237,7 +237,7 @@ class QueueTest(QueueCase):
     def test_cancelled_by_neucancel_before_it_started(self) -> None:
         experiment = self.make(1)
         self.launch(experiment, "a" * 12, range(1), "10")
-        self.files.write("runs/q/cancelled.txt", "0 2026-01-01T00:00:00Z\n")
+        self.files.write("runs/q/cancelled.txt", f"0 {'a' * 12} 2026-01-01T00:00:00Z\n")
         self.assert_state(self.read(experiment)[0], CANCELLED, False, "cancelled by neucancel")
 
     def test_ten_thousand_that_squeue_forgot(self) -> None:

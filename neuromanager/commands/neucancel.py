@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from neuromanager import __version__
+from neuromanager.cancellations import write_cancelled
 from neuromanager.catalog import Selected, find_experiments, read_lines, resolve_selections, word_for
 from neuromanager.console import say
 from neuromanager.faults import DONE, TROUBLE, WRONG_INPUT, Failure, offer_nearest
@@ -158,7 +159,7 @@ def _cancel_here(reports: Sequence[Report], wish: Wish) -> tuple[dict[str, list[
         if not meant:
             continue
         if wish.signal is None:
-            localcancel.write_cancelled(report.experiment, [status.number for status in meant])
+            write_cancelled(report.experiment, meant)
             meant = _look_again(report, meant, wish)
         for status in meant:
             shown = f"{word_for(report.experiment)}:{status.number}"
@@ -222,9 +223,10 @@ def _cancel_on_slurm(reports: Sequence[Report], wish: Wish) -> tuple[dict[str, l
 def _keep_record(reports: Sequence[Report], done: Mapping[str, Sequence[int]]) -> None:
     """Of an element that is cancelled while it waits, Slurm soon knows nothing any more; cancelled.txt does."""
     for report in reports:
-        if report.experiment.directory in done:
+        meant = set(done.get(report.experiment.directory, ()))
+        if meant:
             try:
-                localcancel.write_cancelled(report.experiment, done[report.experiment.directory])
+                write_cancelled(report.experiment, [each for each in report.statuses if each.number in meant])
             except OSError as error:
                 _tell(f"warning: {error.filename}: {error.strerror}; what was cancelled could not be kept")
 

@@ -8,18 +8,11 @@ import signal
 import time
 from collections.abc import Iterable, Sequence
 
-from neuromanager.experiment import Experiment, append_line, format_time
-from neuromanager.indices import format_indices
 from neuromanager.procfs import group_lives, lives
 from neuromanager.states import Status
 
 PATIENCE_SECONDS = 10.0  # between TERM and KILL
 _KILLED_SECONDS = 5.0  # for the kernel to take away what was killed
-
-
-def write_cancelled(experiment: Experiment, numbers: Iterable[int]) -> None:
-    """A line of cancelled.txt, at which neurun looks before each start and at each end. Raises OSError."""
-    append_line(experiment.path("cancelled.txt"), f"{format_indices(numbers)} {format_time(time.time())}")
 
 
 def find_group(status: Status) -> int | None:
