@@ -15,7 +15,7 @@ import sys
 import time
 import unittest
 
-from tests.command import ROOT, Folder, finish, pids_with, wait_until
+from tests.command import ROOT, Folder, pids_with, wait_until
 from tests.slurm import cluster
 
 EXPERIMENTS = int(os.environ.get("NEU_KILL_EXPERIMENTS", "20"))
