@@ -1,6 +1,7 @@
 """neusweep: params.json into command lines; printed, run one by one, or handed on at once."""
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
@@ -236,7 +237,10 @@ class EachTest(unittest.TestCase):
         wait_until((self.folder.path / "ready").exists, "the first point's start")
         os.write(terminal, b"\x03")
         _, status = os.waitpid(pid, 0)
-        said = os.read(terminal, 65536)
+        said = b""
+        with contextlib.suppress(OSError):  # the end of a terminal is an error on Linux
+            while piece := os.read(terminal, 65536):
+                said += piece
         os.close(terminal)
         self.assertEqual(os.WTERMSIG(status), signal.SIGINT)
         self.assertIn(b"neusweep: stopped by signal 2 at point 0 of 6", said)
@@ -283,11 +287,11 @@ class BatchTest(unittest.TestCase):
     def test_neurun_takes_them_unasked(self) -> None:
         done = self.folder.run("neusweep", "neurun", "local", "cpu", self.folder.show())
         self.assertEqual((done.code, len(self.folder.shown())), (0, 2), done.err)
-        self.assertEqual(sorted(os.listdir(self.folder.path / "runs")), [".gitignore", "show-1"])
+        self.assertEqual(sorted(os.listdir(self.folder.path / "runs")), [".gitignore", ".lock", "show-1"])
 
     def test_each_makes_one_experiment_for_each_point(self) -> None:
         self.folder.run("neusweep", "--each", "neurun", "local", "cpu", self.folder.show())
-        self.assertEqual(sorted(os.listdir(self.folder.path / "runs")), [".gitignore", "show-1", "show-2"])
+        self.assertEqual(sorted(os.listdir(self.folder.path / "runs")), [".gitignore", ".lock", "show-1", "show-2"])
         self.assertEqual(json.loads(self.folder.read("runs/show-2/params.txt"))["lr"], 0.001)
 
     def test_nested_sweeps_reach_neurun(self) -> None:

@@ -158,9 +158,9 @@ def _launch_new(
         _tell(_shown(made.experiment) + (f": {_count(count)}, one after the other" if count > 1 else ""))
         try:
             return _run_here(request, made, order)
-        except Refused:
+        except Refused as refused:
             remove(made.experiment)
-            raise
+            raise Failure(refused.code, *(f"{fault} and nothing is left" for fault in refused.faults)) from None
     _print_path(made.experiment)
     if held.number:
         die_by(held.number)
