@@ -190,10 +190,10 @@ def is_alive(pid: int) -> bool:
 def pids_with(marker: str) -> list[int]:
     """Processes with NAME=VALUE in their environment."""
     found = []
-    for path in Path("/proc").glob("[0-9]*/environ"):
+    for name in filter(str.isdigit, os.listdir("/proc")):  # not glob, which fails where a process ends meanwhile
         try:
-            if marker.encode() in path.read_bytes().split(b"\0") and is_alive(int(path.parent.name)):
-                found.append(int(path.parent.name))
+            if marker.encode() in Path(f"/proc/{name}/environ").read_bytes().split(b"\0") and is_alive(int(name)):
+                found.append(int(name))
         except OSError:
             continue
     return found

@@ -5,7 +5,7 @@ import unittest
 
 from neuromanager.commands import neurun, neusweep
 from neuromanager.faults import WRONG_INPUT, Failure
-from neuromanager.options import Parser, parse_options, split_words
+from neuromanager.options import Parser, parse_options, split_operands, split_words
 from tests.hardwords import HARD_WORDS, random_words
 
 
@@ -72,6 +72,15 @@ class ParseTest(unittest.TestCase):
     def test_repeated_and_joined(self) -> None:
         options = parse_options(make_parser(), ["-nqr", "a=1", "-rb=2", "--resource", "c", "--resource=d="])
         self.assertEqual((options.dry_run, options.q, options.resource), (True, True, ["a=1", "b=2", "c", "d="]))
+
+    def test_options_may_follow_operands_where_no_program_is_started(self) -> None:
+        for words, expected in (
+            (["a", "-q", "b"], (["-q"], ["a", "b"])),
+            (["a", "--params", "-q", "b", "--", "-n", "--"], (["--params", "-q"], ["a", "b", "-n", "--"])),
+            (["--", "a"], ([], ["a"])), (["a", "--"], ([], ["a"])), ([], ([], [])),
+        ):  # fmt: skip
+            with self.subTest(words=words):
+                self.assertEqual(split_operands(make_parser(), words), expected)
 
     def test_every_option_has_help(self) -> None:
         for parser in (neurun.make_parser(), neusweep.make_parser()):

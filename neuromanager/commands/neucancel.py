@@ -17,7 +17,7 @@ from neuromanager.console import say
 from neuromanager.faults import DONE, TROUBLE, WRONG_INPUT, Failure, offer_nearest
 from neuromanager.indices import format_indices
 from neuromanager.launches import Launch, read_launches
-from neuromanager.options import Parser, parse_options, split_words
+from neuromanager.options import Parser, parse_options, split_operands
 from neuromanager.quoting import visible
 from neuromanager.schedulers import localcancel, slurmcancel
 from neuromanager.states import LIVE, PENDING, RUNNING, STATES, Status
@@ -59,7 +59,7 @@ class Wish(NamedTuple):
 
 def main(words: Sequence[str]) -> int:
     parser = make_parser()
-    own, operands = split_words(parser, words)
+    own, operands = split_operands(parser, words)
     options = parse_options(parser, own)
     wish = Wish(options.state, _parse_signal(options.signal))
     if wish.signal is not None:

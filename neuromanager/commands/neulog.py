@@ -15,7 +15,7 @@ from neuromanager.experiment import Experiment
 from neuromanager.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.following import Followed, follow, tell_states
 from neuromanager.logs import ALL, LATEST, LogPart, NoAttempt, find_bounds, find_parts, opened_log, read_pieces
-from neuromanager.options import Parser, parse_options, split_words
+from neuromanager.options import Parser, parse_options, split_operands
 from neuromanager.pager import page, write_all
 from neuromanager.quoting import visible
 from neuromanager.states import COMPLETED, FAILED, Status
@@ -57,7 +57,7 @@ class Excerpt(NamedTuple):
 
 def main(words: Sequence[str]) -> int:
     parser = make_parser()
-    own, operands = split_words(parser, words)
+    own, operands = split_operands(parser, words)
     options = parse_options(parser, own)
     for name in ("attempt", "failed"):
         if options.follow and getattr(options, name):

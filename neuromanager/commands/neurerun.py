@@ -22,7 +22,7 @@ from neuromanager.launching import (
     read_runs,
     settle_unsure,
 )
-from neuromanager.options import Parser, parse_options, split_words
+from neuromanager.options import Parser, parse_options, split_operands
 from neuromanager.quoting import quote_line
 from neuromanager.rerunning import RESTARTABLE, Batch, Changes, Plan, describe_code, make_plan
 from neuromanager.resuming import take_lock, wait_for_late
@@ -62,7 +62,7 @@ def make_parser() -> Parser:
 
 def main(words: Sequence[str]) -> int:
     parser = make_parser()
-    own, operands = split_words(parser, words)
+    own, operands = split_operands(parser, words)
     options = parse_options(parser, own)
     if options.dry_run and options.wait:
         raise Failure(WRONG_INPUT, "--dry-run and --wait exclude each other: nothing is launched to wait for")

@@ -11,7 +11,7 @@ from neuromanager.console import say
 from neuromanager.durations import parse_duration
 from neuromanager.faults import DONE, INCOMPLETE, TROUBLE, WRONG_INPUT, Failure
 from neuromanager.indices import format_indices
-from neuromanager.options import Parser, parse_options, split_words
+from neuromanager.options import Parser, parse_options, split_operands
 from neuromanager.states import UNKNOWN
 from neuromanager.status import Report
 from neuromanager.waiting import is_complete, summarize, wait_for
@@ -38,7 +38,7 @@ def make_parser() -> Parser:
 
 def main(words: Sequence[str]) -> int:
     parser = make_parser()
-    own, operands = split_words(parser, words)
+    own, operands = split_operands(parser, words)
     options = parse_options(parser, own)
     timeout = _parse_timeout(options.timeout)
     selected = resolve_selections(operands, os.environ)
