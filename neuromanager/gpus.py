@@ -35,8 +35,9 @@ def find_gpus(environ: Mapping[str, str], patience_seconds: float = _PATIENCE_SE
     text = _ask(_NVIDIA, environ, patience_seconds)
     if text:
         gpus = _parse_or_fail(_NVIDIA[0], text)
-        divided = "MIG-" in environ.get("CUDA_VISIBLE_DEVICES", "")
-        return restrict(gpus, environ, parse_mig(_ask(("nvidia-smi", "-L"), environ, patience_seconds)) if divided else ())
+        if "MIG-" not in environ.get("CUDA_VISIBLE_DEVICES", ""):
+            return restrict(gpus, environ)
+        return restrict(gpus, environ, parse_mig(_ask(("nvidia-smi", "-L"), environ, patience_seconds)))
     text = _ask(_ROCM, environ, patience_seconds)
     return restrict(_parse_or_fail(_ROCM[0], text), environ)
 

@@ -75,12 +75,16 @@ class Queue:
                 self._open_directory(opened)
                 self._make_ticket(opened)
             except OSError as error:
-                raise Failure(TROUBLE, f"{error.filename or self._directory}: {error.strerror}; the GPUs' slots are kept "
-                              "there: set NEU_SLOTS to a folder of yours on a local disk")  # fmt: skip
+                path = error.filename or self._directory
+                raise Failure(TROUBLE, f"{path}: {error.strerror}; the GPUs' slots are kept there: "
+                              "set NEU_SLOTS to a folder of yours on a local disk") from None  # fmt: skip
             self._opened = opened.pop_all()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Gives the ticket up, and no slot."""
         self._opened.close()
         self._probes.clear()
 
@@ -126,8 +130,8 @@ class Queue:
             else ""
         )  # fmt: skip
         if wrong:
-            raise Failure(WRONG_INPUT, f"{path}: {wrong}, so that no slots can be kept there; mend or remove it, or set "
-                          "NEU_SLOTS to a folder of yours")  # fmt: skip
+            raise Failure(WRONG_INPUT, f"{path}: {wrong}, so that no slots can be kept there; mend or remove it, "
+                          "or set NEU_SLOTS to a folder of yours")  # fmt: skip
         folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         opened.callback(os.close, folder)
         # What cleans /tmp of old files leaves a locked folder alone (tmpfiles.d(5), "Age").
@@ -142,7 +146,7 @@ class Queue:
     def _make_ticket(self, opened: contextlib.ExitStack) -> None:
         with self._held_queue(_PATIENCE_SECONDS) as held:
             if not held:
-                raise Failure(TROUBLE, f"{self._directory}/queue/lock: somebody has held it for {_PATIENCE_SECONDS:g} s; "
+                raise Failure(TROUBLE, f"{self._directory}/queue/lock: held by somebody for {_PATIENCE_SECONDS:g} s; "
                               "is a neurun stopped (Ctrl-Z)?")  # fmt: skip
             self.number = max(self._find_tickets(), default=0) + 1
             path = self._path_of(self.number)
@@ -230,7 +234,7 @@ class Queue:
                     os.close(descriptor)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.lru_cache(maxsize=256)
 def _file_name(uuid: str) -> str:
     """Old names of parts have slashes (MIG-GPU-.../1/0)."""
     return re.sub(r"[^A-Za-z0-9.:_-]", "_", uuid)

@@ -13,8 +13,8 @@ PACKAGE = ROOT / "neuromanager"
 # Every module of the package has its layer here; what it imports of the package lies in its own layer or below.
 # The exceptions are in the tests: commands never import each other.
 LAYERS = {
-    "pure": "draws durations exclusion faults gpulist imports indices listing options points profile quoting ranges runs "
-    "sampling script states sweep sweepfile sweepwords values words",
+    "pure": "draws durations exclusion faults gpulist imports indices listing options points profile quoting ranges "
+    "runs sampling script states sweep sweepfile sweepwords values words",
     "world": "catalog console document events experiment git gpus guardian launch launches process procfs programs "
     "schedulers.local schedulers.slurm signals slots sources status",
     "commands": "commands.neuimport commands.neurun commands.neusweep",

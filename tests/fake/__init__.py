@@ -11,4 +11,6 @@ other. Jobs really run, the elements of an array one after the other, as process
     FAKE_SLURM_FAULT    what sbatch does instead of its work: refuse (a bad partition, exit code 1), refuse-usage (a bad
                         option, 255), garbage (prints hello, 0), hang (for ever), or with it: timeout (the job is taken
                         and runs, and sbatch says that it failed, 1)
+
+Beside them stands a fake nvidia-smi, which has nothing to do with Slurm; what it shows is in the file FAKE_GPUS.
 """
