@@ -178,8 +178,8 @@ class WordsTest(BadInputTest):
     def test_one_name_for_a_sweep_of_experiments(self) -> None:
         done = self.folder.run("neusweep", "--each", "neurun", "--name=mine", "local", "cpu", "./show")
         self.assertEqual((done.code, len(self.folder.shown())), (123, 1))
-        self.assertIn("neurun: error: --name: runs/mine exists already; choose another name, or none, or add to it with "
-                      "--resume", done.errors())  # fmt: skip
+        self.assertIn("neurun: error: --name: runs/mine exists already; choose another name, or none, or add to it "
+                      "with --resume", done.errors())  # fmt: skip
 
     def test_resources_on_the_command_line(self) -> None:
         for word in ("x", "=1", "--mem=1", "Mem=1", "a b=1", "time=soon", "time=a\nb"):
