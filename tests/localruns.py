@@ -1,6 +1,7 @@
 """Runs of this machine without neurun around them: python3 -m tests.localruns COUNT JOBS COMMAND [WORD ...].
 
 An experiment ``t`` in runs/ of the current folder; $ATTEMPTS were started before, $LIMIT is the time limit in seconds.
+The token of the launch is "now".
 """
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ import sys
 
 from neuromanager.console import die_by, say
 from neuromanager.experiment import Experiment
-from neuromanager.launches import held_lock
+from neuromanager.launches import held_lock, write_intent
 from neuromanager.profile import Profile
 from neuromanager.runs import Run
 from neuromanager.schedulers import local
@@ -23,6 +24,7 @@ def main(count: int, jobs: int, command: tuple[str, ...]) -> int:
     attempts = dict.fromkeys(range(count), int(os.environ["ATTEMPTS"])) if "ATTEMPTS" in os.environ else {}
     limit = float(os.environ["LIMIT"]) if "LIMIT" in os.environ else None
     with held_lock(experiment.path("lock")) as lock:
+        write_intent(experiment, "now", list(range(count)), scheduler="local", name="t", profile={}, cwd="", git=None)
         try:
             return local.run_all(experiment, profile, runs, attempts, os.environ, os.environ.get("CWD", os.getcwd()),
                                  limit, None, lambda text: say("neurun", text), lock, jobs)  # fmt: skip

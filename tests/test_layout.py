@@ -16,8 +16,8 @@ LAYERS = {
     "pure": "draws durations evidence exclusion faults gpulist identity imports indices listing options points profile "
     "progress quoting ranges reasons report runs sampling scaling script slurmstates states sweep sweepfile "
     "sweepwords terminaltext values words",
-    "world": "cancellations catalog console copying document events experiment following git gpus gpuslots keeper lastwords "
-    "launch launches launching localruns logs making orphans pager planning pool process procfs programs "
+    "world": "cancellations catalog console copying document events experiment following git gpus gpuslots keeper "
+    "lastwords launch launches launching localruns logs making orphans pager planning pool process procfs programs "
     "request rerunning resuming rows schedulers.local schedulers.localcancel schedulers.record "
     "schedulers.slurm schedulers.slurmcancel schedulers.slurmqueue settled signals slots slurmruns sources "
     "status waiting watch",

@@ -209,18 +209,14 @@ class PoolTest(LocalTest):
 
 class CancelledTest(LocalTest):
     def test_what_is_cancelled_is_not_started(self) -> None:
-        text = "if [ $NEU_INDEX = 0 ]; then echo '1-2,4 2099-01-01T00:00:00Z' >> runs/t/cancelled.txt; fi"
+        text = "if [ $NEU_INDEX = 0 ]; then echo '1-2,4 now 2026-01-01T00:00:00Z' >> runs/t/cancelled.txt; fi"
         done = self.run_bash(text, 6)
         self.assertEqual((done.code, done.errors()),
             (123, ["neurun: 3 runs were cancelled", "neurun: 6 runs: 3 completed, 0 failed"]))
         self.assertEqual(sorted(path.name for path in (self.folder.path / "runs/t").glob("t_*")), ["t_0", "t_3", "t_5"])
 
     def test_what_was_cancelled_before_this_launch_is_started(self) -> None:
-        self.folder.write("runs/t/jobs.jsonl", {
-            "token": "9f", "scheduler": "local", "runs": "0-2", "asked": "2026-01-01T00:00:05Z", "name": "t",
-            "profile": {}, "cwd": "/", "git": None, "host": "h", "pid": 1, "process": None, "elements": None,
-        })  # fmt: skip
-        self.folder.write("runs/t/cancelled.txt", "0-2 2026-01-01T00:00:04Z\n1 2026-01-01T00:00:06Z\n2 2026-")
+        self.folder.write("runs/t/cancelled.txt", "0-2 earlier 2026-01-01T00:00:00Z\n1 now 2026-01-01T00:00:00Z\n2 now")
         self.assertEqual(self.run_bash("true", 3).errors()[0], "neurun: 1 run was cancelled")
 
     def test_one_in_progress(self) -> None:
@@ -232,7 +228,7 @@ class CancelledTest(LocalTest):
                 self.folder.run("rm", "-rf", "runs", "pid")
                 process = self.start(f"{trap} echo $$ > pid.new; mv pid.new pid; {FOREVER}")
                 self.there("pid")
-                self.folder.write("runs/t/cancelled.txt", "0 2099-01-01T00:00:00Z\n")
+                self.folder.write("runs/t/cancelled.txt", "0 now 2026-01-01T00:00:00Z\n")
                 os.killpg(int(self.folder.read("pid")), signal.SIGTERM)
                 finish(process)
                 self.assertEqual(self.folder.ends("t"), [f"attempt=1 {end}"])
