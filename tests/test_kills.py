@@ -8,6 +8,7 @@ import concurrent.futures
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -39,6 +40,17 @@ class Kills(unittest.TestCase):
 
     where: tuple[str, str]
     values_per_kill = 1
+    held: tuple[str, ...] = ()
+    """For every other sweep: none of its runs begins while it is killed, and only Slurm knows of its jobs."""
+
+    def release(self, name: str, values: int, *options: str) -> None:
+        """Launches the rest, and lets begin what was held."""
+        if options:
+            done = self.files.run(*self.command(name, values, *options))
+            self.assertEqual(done.code, 0, done.stderr)
+            jobs = self.files.run("squeue", "--noheader", "--me", f"--name={name}", "--format=%F").stdout.split()
+            for job in sorted(set(jobs)):
+                self.assertEqual(self.files.run("scontrol", "release", job).code, 0)
 
     def setUp(self) -> None:
         self.files = Folder(self, CONFIG)
@@ -48,6 +60,13 @@ class Kills(unittest.TestCase):
 
     def prepare(self) -> None:
         """Puts a Slurm on PATH."""
+
+    def slow_down(self) -> None:
+        """A controller that takes its time, before it takes a job and before it says so, is killed at more often."""
+        real = shutil.which("sbatch", path=self.files.environment["PATH"])
+        pause = 'sleep "0.$((RANDOM % 2))$((RANDOM % 10))"'
+        self.files.bash("slow/sbatch", f'{pause}; answer=$({real} "$@"); code=$?; {pause}; echo "$answer"; exit "$code"')
+        self.files.environment["PATH"] = f"{self.files.path}/slow:{self.files.environment['PATH']}"
 
     def command(self, name: str, values: int, *options: str) -> list[str]:
         """One more value each time: something is to be launched whatever the last one came to."""
@@ -71,9 +90,12 @@ class Kills(unittest.TestCase):
 
     def torment(self, number: int, duration: float) -> tuple[str, int]:
         name, chance, kills, values = f"x{number}", random.Random(f"{SEED}-{number}"), 0, 0
+        options = self.held if number % 2 else ()
         while kills < KILLS:
             values += self.values_per_kill
-            kills += self.kill_once(self.command(name, values), chance.uniform(0, duration))
+            earliest = chance.choice((0.0, 0.4)) * duration  # half of them spare the start of two Pythons
+            kills += self.kill_once(self.command(name, values, *options), chance.uniform(earliest, duration))
+        self.release(name, values, *options)
         for _ in range(20):
             done = self.files.run(*self.command(name, values, "--wait"))
             if done.code == 0:
@@ -130,11 +152,13 @@ class LocalKills(Kills):
 
 class FakeKills(Kills):
     where = ("slurm", "gpu")
+    held = ("-r", "hold")
 
     def prepare(self) -> None:
         (self.files.path / "slurm").mkdir()
         self.files.environment["PATH"] = f"{ROOT}/tests/fake:{self.files.environment['PATH']}"
         self.files.environment["FAKE_SLURM_DIR"] = str(self.files.path / "slurm")
+        self.slow_down()
 
     def test_every_run_once(self) -> None:
         self.kill_and_count()
@@ -142,9 +166,11 @@ class FakeKills(Kills):
 
 class RealKills(Kills):
     where = ("slurm", "gpu")
+    held = ("-r", "hold")
 
     def prepare(self) -> None:
         self.files.environment.update(cluster.require(self).environment)
+        self.slow_down()
 
     def test_every_run_once(self) -> None:
         self.kill_and_count()
