@@ -318,5 +318,31 @@ class SignalsTest(LocalTest):
         self.assertEqual(self.folder.ends("t"), [f"attempt=1 signal=15 {self.told('TERM')}"])
 
 
+class FullDiskTest(LocalTest):
+    def test_what_cannot_be_recorded_is_not_run(self) -> None:
+        place = self.folder.path / "disk"
+        place.mkdir()
+        mount = ["mount", "-t", "tmpfs", "-o", "size=256k,nr_inodes=200", "none", os.fspath(place)]
+        if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
+            self.skipTest("optional: needs root to mount a small file system")
+        self.addCleanup(subprocess.run, ["umount", os.fspath(place)], check=True)
+        for jobs in (1, 2):
+            with self.subTest(jobs=jobs):
+                self.folder.run("rm", "-rf", "disk/runs", "began")
+                self.folder.environment["PWD"] = os.fspath(place)
+                words = " ".join(f"'{word}'" for word in self.words("echo $NEU_INDEX >> ../began", 100, jobs))
+                done = self.folder.shell(f"cd disk && {words}")
+                self.assertEqual(done.code, 111, done.stderr)
+                match = re.fullmatch(r"neurun: error: .*: No space left on device; what cannot be recorded is not run: "
+                                     r"(\d+) of 100 runs did not complete", done.errors()[-1])  # fmt: skip
+                assert match, done.errors()
+                events = [path.read_text() for path in place.glob("runs/t/t_*/events.txt")]
+                completed = sum("exit_code=0" in text for text in events)
+                self.assertEqual(int(match[1]), 100 - completed)
+                self.assertGreater(completed, 10)
+                began = len(self.folder.read("began").split())
+                self.assertLessEqual(began, completed + jobs, "more were run than could be recorded")
+
+
 if __name__ == "__main__":
     unittest.main()
