@@ -132,7 +132,7 @@ class LocalTest(StatusCase):
         process.wait()
         with launches.held_lock(experiment.path("lock")) as lock:  # ours, as that of who launches again
             self.assert_state(self.read(experiment)[0], UNKNOWN, False, "no end was recorded")
-            keeper = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE, pass_fds=[lock])
+            keeper = subprocess.Popen(["cat"], stdin=subprocess.PIPE, pass_fds=[lock])
             self.assert_state(self.read(experiment)[0], RUNNING, True)
         keeper.communicate()
         self.assert_state(self.read(experiment)[0], UNKNOWN, False, "no end was recorded")
