@@ -238,7 +238,7 @@ class RunsTest(unittest.TestCase):
         self.assertEqual(SCHEMA["properties"]["state"]["enum"], list(STATES))
 
     def test_nothing_is_changed(self) -> None:
-        """But for the cache, which may be deleted; and a folder that cannot be written does no harm."""
+        """But for the cache, which may be deleted."""
         folder = make_folder(self)
         made = Written(folder, "t", [None] * 3)
         made.end(0)
@@ -274,7 +274,8 @@ class FaultsTest(unittest.TestCase):
             (["--jsn"], "did you mean '--json'?"),
             (["train-1", "--jsn"], "did you mean '--json'?"), (["--all", "train-1"], "name none with it"),
             (["--watch"], "on a terminal"), (["-w", "--json"], "exclude each other"), (["-w", "--check"], "exclude"),
-            (["--", "train-1", "--json"], "'--json': no such experiment"), (["4711"], "no experiment here has this job"),
+            (["--", "train-1", "--json"], "'--json': no such experiment"),
+            (["4711"], "no experiment here has this job"),
         ):  # fmt: skip
             done = folder.run("neustat", *words)
             self.assertEqual((done.code, done.out), (100, b""), words)
