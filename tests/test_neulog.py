@@ -403,6 +403,18 @@ class SlurmTest(unittest.TestCase):
         self.assertEqual(self.folder.run("neulog", "--failed", "-b").lines()[:2],
                          ["==> try:0 stdout: CANCELLED <==", "begun"])  # fmt: skip
 
+    def test_a_run_that_records_its_end_needs_no_question(self) -> None:
+        self.launch("slurm", "gpu", "bash", "-c", "touch up; while [ ! -e go ]; do sleep 0.05; done; echo done")
+        wait_until((self.folder.path / "up").exists, "the run", 60)
+        for name in ("squeue", "sacct"):
+            self.folder.program(f"counting/{name}", f"#!/bin/sh\necho {name} >> '{self.folder.path}/asked'\nexit 1\n")
+        self.folder.environment["PATH"] = f"{self.folder.path}/counting:{self.folder.environment['PATH']}"
+        process = self.folder.start("neulog", "-f")
+        self.addCleanup(process.kill)
+        self.folder.write("go", "")
+        self.assertEqual(finish(process), (0, b"done\n", b""))
+        self.assertFalse((self.folder.path / "asked").exists())
+
     def test_a_requeued_run_has_two_attempts(self) -> None:
         text = 'echo "attempt $NEU_ATTEMPT"; [ "$NEU_ATTEMPT" = 2 ] || { touch up; exec sleep 600; }'
         job = self.launch("slurm", "gpu", "bash", "-c", text)
