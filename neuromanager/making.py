@@ -30,6 +30,7 @@ class Made(NamedTuple):
 
     experiment: Experiment
     lock: int
+    run_count: int = 0
 
 
 class Exists(Exception):
@@ -46,10 +47,11 @@ def making_experiment(name: str | None, stem: str, locks: contextlib.ExitStack, 
     made_runs = not os.path.isdir(RUNS)
     experiment = None
     try:
-        experiment, lock = _take_name(name, stem, anew, locks)
+        made = _take_name(name, stem, anew, locks)
+        experiment = made.experiment
         _keep_out_of_git()
         os.mkdir(experiment.path("logs"))
-        yield Made(experiment, lock)
+        yield made
     except BaseException as error:
         if experiment:
             remove(experiment)
@@ -70,7 +72,7 @@ def make_experiment(request: Request, locks: contextlib.ExitStack, anew: bool = 
         write_runs(experiment, [run.command for run in runs], [run.point for run in runs], None)
         write_record(experiment, _make_record(request, experiment, len(runs), commit))
     index_experiment(experiment, os.environ)
-    return made
+    return made._replace(run_count=len(runs))
 
 
 def lay_out(request: Request, experiment: Experiment) -> list[Run]:

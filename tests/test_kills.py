@@ -15,7 +15,7 @@ import sys
 import time
 import unittest
 
-from tests.command import ROOT, Folder, finish, pids_with, wait_until
+from tests.command import ROOT, Folder, pids_with, wait_until
 from tests.slurm import cluster
 
 EXPERIMENTS = int(os.environ.get("NEU_KILL_EXPERIMENTS", "20"))
@@ -65,7 +65,8 @@ class Kills(unittest.TestCase):
         """A controller that takes its time, before it takes a job and before it says so, is killed at more often."""
         real = shutil.which("sbatch", path=self.files.environment["PATH"])
         pause = 'sleep "0.$((RANDOM % 2))$((RANDOM % 10))"'
-        self.files.bash("slow/sbatch", f'{pause}; answer=$({real} "$@"); code=$?; {pause}; echo "$answer"; exit "$code"')
+        asked = f'{pause}; answer=$({real} "$@"); code=$?; {pause}; echo "$answer"; exit "$code"'
+        self.files.bash("slow/sbatch", asked)
         self.files.environment["PATH"] = f"{self.files.path}/slow:{self.files.environment['PATH']}"
 
     def command(self, name: str, values: int, *options: str) -> list[str]:
@@ -76,8 +77,7 @@ class Kills(unittest.TestCase):
 
     def kill_once(self, command: list[str], moment: float) -> bool:
         """Whether it was there to be killed at that moment."""
-        process = subprocess.Popen(command, cwd=self.files.path, env=self.files.environment, stdin=subprocess.DEVNULL,
-                                   stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)  # fmt: skip
+        process = self.files.start(*command)
         try:
             _, said = process.communicate(timeout=moment)
         except subprocess.TimeoutExpired:
@@ -127,8 +127,9 @@ class Kills(unittest.TestCase):
         for name, values in done:
             self.check(name, values)
         wait_until(lambda: not pids_with(f"OUT={self.files.out}"), "the end of all that was started")
-        print(f"test_kills: {'/'.join(self.where)}: {EXPERIMENTS * KILLS} kills, {sum(count for _, count in done)} runs "
-              f"in {time.monotonic() - began:.0f} s, NEU_SEED={SEED}", file=sys.stderr)  # fmt: skip
+        runs, seconds = sum(count for _, count in done), time.monotonic() - began
+        print(f"test_kills: {type(self).__name__}: {EXPERIMENTS * KILLS} kills, {runs} runs in {seconds:.0f} s, "
+              f"NEU_SEED={SEED}", file=sys.stderr)  # fmt: skip
 
 
 class LocalKills(Kills):

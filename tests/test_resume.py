@@ -155,7 +155,9 @@ class SlurmResume(Everywhere):
         wait_until((self.files.path / "asked").exists, "sbatch")
         os.killpg(launching.pid, signal.SIGKILL)
         finish(launching)
-        resuming = self.files.start("neusweep", "neurun", "--resume", "--name=x", "--wait", *self.where, "./work", "{v}")
+        resuming = self.files.start(
+            "neusweep", "neurun", "--resume", "--name=x", "--wait", *self.where, "./work", "{v}"
+        )
         assert resuming.stderr
         self.assertIn(b"waiting for what a neurun that is gone left behind", resuming.stderr.readline())
         (self.files.path / "go").touch()

@@ -14,7 +14,7 @@ from neuromanager.experiment import RUNS, Experiment, check_name
 from neuromanager.faults import INCOMPLETE, WRONG_INPUT, Failure
 from neuromanager.launch import read_launch
 from neuromanager.launching import Order, Refused, launch_here, launch_on_slurm, settle_unsure
-from neuromanager.making import Exists, Made, lay_out, make_experiment, remove
+from neuromanager.making import Exists, Made, make_experiment, remove
 from neuromanager.options import Parser, parse_options, split_words
 from neuromanager.planning import print_plan
 from neuromanager.profile import resolve_profile
@@ -146,7 +146,7 @@ def _launch_new(
         if held.number:
             remove(made.experiment)
             die_by(held.number)
-        count = len(lay_out(request, made.experiment))
+        count = made.run_count
         order = Order(request.profile, request.cwd, list(range(count)), environ)
         try:
             if request.profile.scheduler != "local":
