@@ -67,10 +67,11 @@ def find_children(parent: int) -> list[Child]:
 _boot: list[str] = []
 
 
-def read_identity(pid: int) -> str | None:
+def read_identity(pid: int, also_dead: bool = False) -> str | None:
     """``TICKS@BOOT``: when a process started, in clock ticks of which boot; None when there is no such process.
 
     A process number alone is used again; with this it names one process for ever (proc(5): stat, field 22).
+    One that has ended counts as gone, unless ``also_dead`` is asked for by who has not waited for it yet.
     """
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
@@ -80,7 +81,7 @@ def read_identity(pid: int) -> str | None:
                 _boot.append(file.read().strip()[:8])
     except OSError:
         return None
-    return None if fields[0] in (b"Z", b"X") else f"{int(fields[19])}@{_boot[0]}"
+    return None if fields[0] in (b"Z", b"X") and not also_dead else f"{int(fields[19])}@{_boot[0]}"
 
 
 def lives(pid: int, identity: str | None) -> bool:

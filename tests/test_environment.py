@@ -35,7 +35,7 @@ COMMANDS = (
     ("neurun", "local", "cpuu", "./print"),
     ("neurun", "--help"),
 )
-_CHANGES = ((rb"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ", b"TIME"), (rb"pid=\d+", b"pid=N"))
+_CHANGES = ((rb"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ", b"TIME"), (rb"pid=\d+ process=\S+", b"pid=N"))
 
 
 class EnvironmentTest(unittest.TestCase):

@@ -1,6 +1,7 @@
 """Whoever is killed with -9, the worker or its keeper: no end is lost, no run goes on unseen, none stays RUNNING."""
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import re
@@ -14,7 +15,7 @@ from pathlib import Path
 from neuromanager.orphans import end_processes
 from neuromanager.procfs import find_children, find_processes
 from neuromanager.slots import ENDED, RUNNING, STARTING, Slots
-from tests.command import ROOT, Folder, Outcome, finish, is_alive, pids_with, wait_until
+from tests.command import ROOT, Folder, finish, is_alive, pids_with, wait_until
 
 
 class ProcessesTest(unittest.TestCase):
@@ -85,16 +86,16 @@ class KeeperTest(unittest.TestCase):
         self.addCleanup(lambda: wait_until(lambda: not pids_with(self.marker), "the end of all that was started"))
         self.marker = f"OUT={self.folder.out}"
 
-    def start(self, text: str, count: int = 1, jobs: int = 1, **variables: str) -> subprocess.Popen[bytes]:
+    def start(self, text: str, count: int = 1, jobs: int = 1) -> subprocess.Popen[bytes]:
         words = [sys.executable, "-m", "tests.localruns", str(count), str(jobs), "bash", "-c", text]
-        process = self.folder.start(*words, **variables)
+        process = self.folder.start(*words)
         self.addCleanup(finish, process)
         return process
 
-    def started(self, text: str, **variables: str) -> tuple[subprocess.Popen[bytes], int, int]:
+    def started(self, text: str) -> tuple[subprocess.Popen[bytes], int, int]:
         """The keeper, the worker's and the run's process once the run has said that it is there, and is recorded."""
         (self.folder.path / "pid").unlink(missing_ok=True)
-        process = self.start(f"{text.replace('READY', 'echo $$ > new; mv new pid')}", **variables)
+        process = self.start(f"{text.replace('READY', 'echo $$ > new; mv new pid')}")
         wait_until((self.folder.path / "pid").exists, "the program's start")
         wait_until((self.folder.path / "runs/t/t_0/events.txt").exists, "the event")
         return process, worker_of(process), int(self.folder.read("pid"))
@@ -178,7 +179,8 @@ class KeeperTest(unittest.TestCase):
                 self.assertFalse(is_alive(int(self.folder.read("daemon"))))
 
     def test_a_later_attempt(self) -> None:
-        process, worker, _ = self.started("READY; exec sleep 61", ATTEMPTS="4")
+        self.folder.environment["ATTEMPTS"] = "4"
+        process, worker, _ = self.started("READY; exec sleep 61")
         os.kill(worker, signal.SIGKILL)
         finish(process)
         self.assertEqual(self.recorded(), f"attempt=5 signal=15 told=TERM {KILLED}")
@@ -200,7 +202,8 @@ class KeeperTest(unittest.TestCase):
         """What a run leaves behind becomes our child, and its end is not taken for that of a run."""
         done = finish(self.start("(setsid sh -c 'exit 9' &); exit 0", 40))
         self.assertEqual(done.errors(), ["neurun: 40 runs: 40 completed, 0 failed"])
-        self.assertEqual({end for number in range(40) for end in self.folder.ends("t", number)}, {"attempt=1 exit_code=0"})
+        ends = {end for number in range(40) for end in self.folder.ends("t", number)}
+        self.assertEqual(ends, {"attempt=1 exit_code=0"})
 
     def test_nothing_to_do_after_a_good_end(self) -> None:
         self.folder.environment.pop("PYTHONPATH")
@@ -249,13 +252,12 @@ class KillTest(unittest.TestCase):
             sys.executable, "-m", "tests.localruns", str(RUNS), str(jobs), "sh", "witness",
             WITNESS=str(self.folder.path / "witnesses"),
         )  # fmt: skip
-        wait_until(lambda: list((self.folder.path / "runs").glob("t/t_*")) or process.poll() is not None, "the first run")
+        first = self.folder.path / "runs/t/t_0"
+        wait_until(lambda: first.exists() or process.poll() is not None, "the first run")
         worker = worker_of(process)
         time.sleep(self.chance.random() / 4)  # the moment is what this test is about
-        try:
+        with contextlib.suppress(ProcessLookupError):  # all was done
             (os.killpg if victim == "group" else os.kill)(worker if victim == "worker" else process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass  # all was done
         finish(process)
         wait_until(lambda: not pids_with(f"OUT={self.folder.out}"), "the end of all that was started")
 

@@ -30,7 +30,7 @@ class LocalTest(unittest.TestCase):
         return [sys.executable, "-m", "tests.localruns", str(count), str(jobs), "bash", "-c", text]
 
     def run_bash(self, text: str, count: int = 1, jobs: int = 1, **variables: str) -> Outcome:
-        return self.folder.run(*self.words(text, count, jobs), **variables)
+        return self.folder.run(*self.words(text, count, jobs), environ=variables)
 
     def start(self, text: str, count: int = 1, jobs: int = 1, **variables: str) -> subprocess.Popen[bytes]:
         process = self.folder.start(*self.words(text, count, jobs), **variables)
@@ -42,7 +42,7 @@ class LocalTest(unittest.TestCase):
     def end(self, text: str, **variables: str) -> list[str]:
         """How it is recorded after a fresh start."""
         self.folder.run("rm", "-rf", "runs")
-        self.run_bash(text, **variables)
+        self.folder.run(*self.words(text, 1, 1), environ=variables)
         return self.folder.ends("t")
 
     def there(self, name: str) -> None:
@@ -73,8 +73,8 @@ class OutputTest(LocalTest):
         self.assertEqual((done.stdout, self.log("stdout").count(b"\n")), ("5\n", 100000))
 
     def test_a_log_that_is_full(self) -> None:
-        for jobs, warnings in ((1, ["neurun: warning: a log cannot be written (No space left on device); the run goes on"]),
-                               (2, [])):  # fmt: skip
+        warning = "neurun: warning: a log cannot be written (No space left on device); the run goes on"
+        for jobs, warnings in ((1, [warning]), (2, [])):
             logs = self.folder.path / "runs/t/logs"
             self.folder.run("rm", "-rf", "runs")
             logs.mkdir(parents=True)
@@ -107,7 +107,7 @@ class OutputTest(LocalTest):
         self.run_bash("echo $NEU_ATTEMPT", ATTEMPTS="1")
         self.assertEqual((self.log("stdout"), self.log("stderr")), (b"one\n2\n", b"2\n"))
         started = [line for line in self.folder.events("t") if line.startswith("started")]
-        self.assertRegex(started[0], r"^started attempt=1 host=\S+ pid=\d+( process=\d+@[0-9a-f]{8})?$")
+        self.assertRegex(started[0], r"^started attempt=1 host=\S+ pid=\d+ process=\d+@[0-9a-f]{8}$")
         self.assertRegex(started[1], r"^started attempt=2 .* stdout_bytes=4 stderr_bytes=2$")
         self.assertEqual(self.folder.ends("t"), ["attempt=1 exit_code=0", "attempt=2 exit_code=0"])
 
@@ -218,14 +218,15 @@ class CancelledTest(LocalTest):
     def test_what_was_cancelled_before_this_launch_is_started(self) -> None:
         self.folder.write("runs/t/jobs.jsonl", {
             "token": "9f", "scheduler": "local", "runs": "0-2", "asked": "2026-01-01T00:00:05Z", "name": "t",
-            "profile": {}, "cwd": "/", "git": None, "host": "h", "pid": 1, "process": None, "elements": None})  # fmt: skip
+            "profile": {}, "cwd": "/", "git": None, "host": "h", "pid": 1, "process": None, "elements": None,
+        })  # fmt: skip
         self.folder.write("runs/t/cancelled.txt", "0-2 2026-01-01T00:00:04Z\n1 2026-01-01T00:00:06Z\n2 2026-")
         self.assertEqual(self.run_bash("true", 3).errors()[0], "neurun: 1 run was cancelled")
 
     def test_one_in_progress(self) -> None:
         """neucancel tells the launcher, then sends the signal itself."""
-        for trap, end in (("", "signal=15 told=TERM state=CANCELLED reason='cancelled by neucancel'"),
-                          ("trap 'exit 4' TERM;", "exit_code=4 told=TERM state=CANCELLED reason='cancelled by neucancel'"),
+        why = "told=TERM state=CANCELLED reason='cancelled by neucancel'"
+        for trap, end in (("", f"signal=15 {why}"), ("trap 'exit 4' TERM;", f"exit_code=4 {why}"),
                           ("trap 'exit 0' TERM;", "exit_code=0 told=TERM")):  # fmt: skip
             with self.subTest(trap=trap):
                 self.folder.run("rm", "-rf", "runs", "pid")
@@ -246,7 +247,7 @@ class SignalsTest(LocalTest):
         for number in numbers:
             os.kill(process.pid, number)
         if insist:
-            wait_until(lambda: process.poll() is not None or os.kill(process.pid, numbers[-1]), "the end")
+            wait_until(lambda: has_ended_after(process, numbers[-1]), "the end")
         return finish(process).code
 
     def told(self, name: str) -> str:
@@ -257,7 +258,8 @@ class SignalsTest(LocalTest):
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
             with self.subTest(number=number):
                 self.assertEqual(self.signalled("exec ./patient", number), -number)
-                self.assertEqual(self.folder.ends("t"), [f"attempt=1 signal={int(number)} {self.told(number.name[3:])}"])
+                told = self.told(number.name[3:])
+                self.assertEqual(self.folder.ends("t"), [f"attempt=1 signal={int(number)} {told}"])
 
     def test_all_runs_in_progress_get_it(self) -> None:
         self.folder.program("patient", PATIENT.replace('"ready"', '"ready.%s" % __import__("os").environ["NEU_INDEX"]'))
@@ -266,7 +268,8 @@ class SignalsTest(LocalTest):
             self.there(f"ready.{number}")
         process.terminate()
         done = finish(process)
-        self.assertEqual((done.code, done.errors()), (-15, ["neurun: stopped by signal 15; 2 of 5 runs were not started"]))
+        self.assertEqual((done.code, done.errors()),
+                         (-15, ["neurun: stopped by signal 15; 2 of 5 runs were not started"]))  # fmt: skip
         self.assertEqual([self.folder.ends("t", number) for number in range(3)],
                          [[f"attempt=1 signal=15 {self.told('TERM')}"]] * 3)  # fmt: skip
 
@@ -297,7 +300,7 @@ class SignalsTest(LocalTest):
         pids = [process.pid, *(int(self.folder.read(f"pid.{number}")) for number in (0, 1))]
 
         def states() -> set[str]:
-            return {Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] for pid in pids}
+            return {state_of(pid) for pid in pids}
 
         for _ in range(2):
             os.kill(process.pid, signal.SIGTSTP)
@@ -311,7 +314,7 @@ class SignalsTest(LocalTest):
         process = self.start("echo $$ > pid.new; mv pid.new pid; exec sleep 60")
         self.there("pid")
         os.kill(process.pid, signal.SIGTSTP)
-        wait_until(lambda: Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T", "the stop")
+        wait_until(lambda: state_of(process.pid) == "T", "the stop")
         process.terminate()
         os.kill(process.pid, signal.SIGCONT)
         self.assertEqual(finish(process).code, -signal.SIGTERM)
@@ -342,6 +345,16 @@ class FullDiskTest(LocalTest):
                 self.assertGreater(completed, 10)
                 began = len(self.folder.read("began").split())
                 self.assertLessEqual(began, completed + jobs, "more were run than could be recorded")
+
+
+def has_ended_after(process: subprocess.Popen[bytes], number: int) -> bool:
+    if process.poll() is None:
+        os.kill(process.pid, number)
+    return process.poll() is not None
+
+
+def state_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 if __name__ == "__main__":

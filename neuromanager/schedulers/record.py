@@ -128,7 +128,7 @@ def _attempt_of(details: dict[str, str]) -> int:
 
 def _append_started(experiment: Experiment, index: int, attempt: int, pid: int, log_sizes: tuple[int, int]) -> None:
     details: dict[str, object] = {"attempt": attempt, "host": _host, "pid": pid}
-    if identity := pid and read_identity(pid):
+    if identity := pid and read_identity(pid, also_dead=True):
         details["process"] = identity
     if attempt > 1:
         details["stdout_bytes"], details["stderr_bytes"] = log_sizes
