@@ -118,6 +118,10 @@ class Queue:
             self._wish = ""
             os.ftruncate(self._ticket, 0)
 
+    def find_used(self, gpus: Sequence[Gpu]) -> list[Gpu]:
+        """Those of which somebody has at least a part, ourselves included."""
+        return [gpu for gpu in gpus if _count_free(self._probe(gpu)) < UNITS]
+
     def _open_directory(self, opened: contextlib.ExitStack) -> None:
         path = self._directory
         with contextlib.suppress(FileExistsError):

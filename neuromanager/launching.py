@@ -27,6 +27,7 @@ from neuromanager.launches import (
     write_job,
     write_refusal,
 )
+from neuromanager.localresources import check_resources
 from neuromanager.profile import Profile
 from neuromanager.quoting import split_line
 from neuromanager.runs import NO_POINT, Run, find_repeat
@@ -86,18 +87,20 @@ def read_runs(experiment: Experiment, record: Mapping[str, Any], numbers: Sequen
     return found
 
 
-def launch_here(experiment: Experiment, order: Order, stdin: int | None, tell: Tell, lock: int) -> int:
+def launch_here(experiment: Experiment, order: Order, stdin: int | None, tell: Tell, lock: int,
+                jobs: int | None = None, idle_gpus: bool = False) -> int:  # fmt: skip
     """Runs them here, to their end; the exit code of neurun. The caller holds the experiment's lock.
 
     The code of the command itself where the experiment has no other run. Raises Refused.
     """
     record = read_record(experiment)
     runs = read_runs(experiment, record, order.numbers)
-    limit = local.check_resources(order.profile, "config")
+    needs = check_resources(order.profile, "config", order.environ, idle_gpus)
     with _refusing(experiment):
         attempts = {run.number: _count_attempts(experiment, run.number) for run in runs}
         _write_intent(experiment, make_token(), order, name=experiment.name, elements=None)
-    code = local.run_all(experiment, order.profile, runs, attempts, order.environ, order.cwd, limit, stdin, tell, lock)
+    code = local.run_all(experiment, order.profile, runs, attempts, order.environ, order.cwd, needs, stdin, tell, lock,
+                         jobs)  # fmt: skip
     alone = len(runs) > 1 or len(read_lines(experiment, "commands.txt")) == 1
     return code if alone or code in (0, TROUBLE) else INCOMPLETE
 

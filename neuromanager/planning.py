@@ -11,6 +11,7 @@ from neuromanager.experiment import RUNS, Experiment, find_free_name, stem_of
 from neuromanager.faults import WRONG_INPUT, Failure
 from neuromanager.indices import format_indices
 from neuromanager.launching import plan_submission, read_runs
+from neuromanager.localresources import count_places, describe_places
 from neuromanager.making import lay_out
 from neuromanager.quoting import quote_line
 from neuromanager.request import Request
@@ -33,7 +34,7 @@ def print_plan(request: Request, resume: bool, environ: Mapping[str, str], tell:
                       "with --resume")  # fmt: skip
     runs = lay_out(request, experiment)
     if request.profile.scheduler == "local":
-        return _print_commands(request, runs, tell, f"{_count(len(runs))} here, one after the other, in {RUNS}/{name}")
+        return _print_commands(request, runs, tell, _count(len(runs)), name)
     how = f"as one array, 0-{len(runs) - 1}" if len(runs) > 1 else "as one job"
     return _print_script(request, experiment, runs, len(runs), tell, f"{_count(len(runs))} {how}")
 
@@ -47,14 +48,15 @@ def _print_rest(request: Request, experiment: Experiment, environ: Mapping[str, 
     runs, total = [*again, *gap.new], count_runs(experiment) + len(gap.new)
     what = f"{_count(len(runs))} ({format_indices(gap.numbers)})"
     if request.profile.scheduler == "local":
-        return _print_commands(request, runs, tell, f"{what} here, one after the other, in {RUNS}/{experiment.name}")
+        return _print_commands(request, runs, tell, what, experiment.name)
     return _print_script(request, experiment, runs, total, tell, f"{what} as one job")
 
 
-def _print_commands(request: Request, runs: Sequence[Run], tell: Tell, what: str) -> int:
+def _print_commands(request: Request, runs: Sequence[Run], tell: Tell, what: str, name: str) -> int:
     for run in runs:
         print(quote_command((*request.profile.wrap, *run.command)))
-    tell(f"would run {what}")
+    how = describe_places(count_places(request.needs, len(runs)))
+    tell(f"would run {what} here, {how}, in {RUNS}/{name}")
     return 0
 
 

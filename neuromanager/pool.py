@@ -7,19 +7,21 @@ import os
 import select
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
 from typing import NamedTuple, Protocol
 
 from neuromanager.copying import Copier, Target
 from neuromanager.process import CannotExecute, Ending, start_program
 from neuromanager.procfs import group_lives
+from neuromanager.shares import Share
 from neuromanager.signals import PASSED_ON, STOPPING, Wish
 from neuromanager.slots import Slots
 
 KILL_AFTER_SECONDS = 30  # between TERM and KILL at a time limit, as Slurm's KillWait
 ORPHAN_SECONDS = 10  # the same, for a run whose neurun was killed
 _LEFTOVERS_SECONDS = 2  # the same, for what a run left in its process group
+_ASK_SECONDS = 0.1  # between two questions whether the next run may start
 
 
 class Program(NamedTuple):
@@ -33,6 +35,7 @@ class Program(NamedTuple):
     log_sizes: tuple[int, int] = (0, 0)  # bytes, before this attempt
     passed: int | None = None  # a descriptor that the program inherits under its number; the pool closes it
     ready: int | None = None  # for the watcher
+    share: Share | None = None  # released at the end of all that it runs
 
 
 class Running:
@@ -71,7 +74,9 @@ class Watcher(Protocol):
 
 
 class Pool:
-    """Runs programs, ``jobs`` at a time, as they come from an iterator.
+    """Runs programs, ``jobs`` at a time, as they come from an iterator, which gives None for "not yet".
+
+    ``rest`` is called when no program is wanted for now.
 
     A run has a session of its own, so what a terminal sends reaches it through us, once. When ``link`` is at its end,
     our keeper is dead: then nothing more is started, and what runs is ended.
@@ -79,7 +84,7 @@ class Pool:
 
     def __init__(
         self, slots: Slots, link: int, watcher: Watcher, *, jobs: int, stdin: int | None, shows: bool,
-        limit_seconds: float | None,
+        limit_seconds: float | None, rest: Callable[[], None] = lambda: None,
     ) -> None:  # fmt: skip
         self.running: dict[int, Running] = {}
         self.wish = Wish()
@@ -89,12 +94,13 @@ class Pool:
         self._free = list(range(jobs))
         self._stdin, self._shows, self._limit_seconds = stdin, shows, limit_seconds
         self._paused_at: float | None = None
-        self._exhausted = False
+        self._exhausted = self._not_yet = False
+        self._rest = rest
         self._wake = os.pipe()
         self._poll = select.poll()
         self._copier = Copier(self._poll)
 
-    def run(self, programs: Iterator[Program]) -> None:
+    def run(self, programs: Iterator[Program | None]) -> None:
         """To the last one's end, or until told to stop (``wish.number``, ``orphaned``, ``trouble``)."""
         for descriptor in self._wake:
             os.set_blocking(descriptor, False)
@@ -102,9 +108,12 @@ class Pool:
         signal.set_wakeup_fd(self._wake[1], warn_on_full_buffer=False)
         self._look_at_link(0, None)  # it may be dead already
         while True:
-            while self._free and self._may_start():
+            self._not_yet = False
+            while self._free and self._may_start() and not self._not_yet:
                 self._start_next(programs)
-            if not self.running and (self._paused_at is None or self._is_over()):
+            if not self._not_yet:
+                self._rest()
+            if not self.running and (self._is_over() or (self._paused_at is None and not self._not_yet)):
                 break
             self._wait()
             for running in list(self.running.values()):
@@ -126,13 +135,15 @@ class Pool:
     def _may_start(self) -> bool:
         return not self._is_over() and self._paused_at is None
 
-    def _start_next(self, programs: Iterator[Program]) -> None:
+    def _start_next(self, programs: Iterator[Program | None]) -> None:
         try:
-            program = next(programs, None)
+            program = next(programs)
             if program is None:
-                self._exhausted = True
+                self._not_yet = True
             else:
                 self._start(program)
+        except StopIteration:
+            self._exhausted = True
         except OSError as error:
             self.trouble = self.trouble or error
 
@@ -146,10 +157,15 @@ class Pool:
         if program.passed is not None:
             os.set_inheritable(program.passed, True)
         refusal = None
+        share = program.share
         try:
-            pid = start_program(program.words, program.env, descriptors)
+            with share.starting() if share else contextlib.nullcontext():
+                pid = start_program(program.words, program.env, descriptors)
         except CannotExecute as caught:
             refusal = caught.error
+        except OSError:
+            self._give_back(slot, program)
+            raise
         for descriptor in (*(writer for _, writer in pipes), *(() if program.passed is None else (program.passed,))):
             os.close(descriptor)
         if refusal is None:
@@ -177,6 +193,8 @@ class Pool:
         elif self.wish.number is not None:
             self._tell(running, self.wish.number)
         try:
+            if running.program.share:
+                running.program.share.started(running.pid)
             self._watcher.started(running)
             running.started = True
         except OSError:
@@ -187,6 +205,8 @@ class Pool:
 
     def _wait(self) -> None:
         leaving = [running.pause for running in self.running.values() if running.ending]
+        if self._not_yet:
+            leaving.append(_ASK_SECONDS)
         for descriptor, _ in self._poll.poll(min(leaving) * 1000 if leaving else None):
             if descriptor == self._wake[0]:
                 with contextlib.suppress(BlockingIOError):
@@ -245,6 +265,8 @@ class Pool:
         self._free.append(slot)
         for log in program.logs:
             os.close(log)
+        if program.share:
+            program.share.release()
 
     # Signals: handlers, since a slow reader may hold up all the rest.
 

@@ -30,6 +30,7 @@ class Ending(NamedTuple):
     signal: int | None
     timed_out: bool = False
     told: int | None = None  # the signal by which neurun told it to end
+    over_memory: bool = False
 
     def as_exit_code(self) -> int:
         return 128 + self.signal if self.signal else self.exit_code or 0

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from neuromanager.faults import WRONG_INPUT, Failure
 from neuromanager.launch import Launch
+from neuromanager.localresources import Needs
 from neuromanager.process import ask
 from neuromanager.profile import Profile
 from neuromanager.programs import check_program
@@ -23,6 +24,7 @@ class Request(NamedTuple):
     tags: tuple[str, ...]
     note: str
     cwd: str
+    needs: Needs = Needs()  # of each run, where this machine is to run it
 
 
 def find_config(option: str | None) -> str:

@@ -13,9 +13,10 @@ from neuromanager.git import read_commit
 from neuromanager.indices import shorten_indices
 from neuromanager.launches import find_current, read_launches
 from neuromanager.launching import profile_of
+from neuromanager.localresources import check_resources
 from neuromanager.profile import Profile, Resources
 from neuromanager.scaling import change_resources
-from neuromanager.schedulers import local, slurm
+from neuromanager.schedulers import slurm
 from neuromanager.states import COMPLETED, LIVE, NODE_FAIL, STATES, UNKNOWN, Status
 from neuromanager.status import Report
 
@@ -134,7 +135,7 @@ def _change(batch: Batch, experiment: Experiment, changes: Changes, nodes: Seque
     if not os.path.isdir(cwd):
         raise Failure(WRONG_INPUT, f"{place}: {cwd}: no such folder; it is where these runs were executed")
     if profile.scheduler == "local":
-        local.check_resources(profile, place)
+        check_resources(profile, place, os.environ)
     else:
         if dict(profile.resources).get("chdir") != dict(batch.before).get("chdir"):
             cwd = slurm.read_working_directory(profile)

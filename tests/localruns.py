@@ -11,6 +11,7 @@ import sys
 from neuromanager.console import die_by, say
 from neuromanager.experiment import Experiment
 from neuromanager.launches import held_lock, write_intent
+from neuromanager.localresources import Needs
 from neuromanager.profile import Profile
 from neuromanager.runs import Run
 from neuromanager.schedulers import local
@@ -22,12 +23,12 @@ def main(count: int, jobs: int, command: tuple[str, ...]) -> int:
     profile = Profile("local", "cpu", "local", (), (), (), ())
     runs = [Run(number, 0, command, None) for number in range(count)]
     attempts = dict.fromkeys(range(count), int(os.environ["ATTEMPTS"])) if "ATTEMPTS" in os.environ else {}
-    limit = float(os.environ["LIMIT"]) if "LIMIT" in os.environ else None
+    needs = Needs(time_limit_seconds=float(os.environ["LIMIT"]) if "LIMIT" in os.environ else None)
     with held_lock(experiment.path("lock")) as lock:
         write_intent(experiment, "now", list(range(count)), scheduler="local", name="t", profile={}, cwd="", git=None)
         try:
             return local.run_all(experiment, profile, runs, attempts, os.environ, os.environ.get("CWD", os.getcwd()),
-                                 limit, None, lambda text: say("neurun", text), lock, jobs)  # fmt: skip
+                                 needs, None, lambda text: say("neurun", text), lock, jobs)  # fmt: skip
         except local.Stopped as stopped:
             die_by(stopped.args[0])
 

@@ -17,10 +17,11 @@ LAYERS = {
     "options points profile progress progressline quoting ranges reasons report runs sampling scaling "
     "script slurmstates states sweep sweepfile sweepwords terminaltext turns values words",
     "world": "cancellations catalog console copying document events experiment following git gpus gpuslots "
-    "keeper lastwords launch launches launching localruns logs making orphans pager planning pool "
-    "process procfs programs progressbar request rerunning resuming rows schedulers.local "
-    "schedulers.localcancel schedulers.record schedulers.slurm schedulers.slurmcancel "
-    "schedulers.slurmqueue settled signals slots slurmruns sources status waiting watch",
+    "keeper lastwords launch launches launching localresources localruns logs making memorygroups "
+    "orphans pager planning pool process procfs programs progressbar request rerunning resuming rows "
+    "schedulers.local schedulers.localcancel schedulers.record schedulers.slurm "
+    "schedulers.slurmcancel schedulers.slurmqueue settled shares signals slots slurmruns sources "
+    "status waiting watch",
     "commands": "commands.neucancel commands.neuimport commands.neulog commands.neurerun commands.neurun "
     "commands.neustat commands.neusweep commands.neuwait",
     "start": "start",

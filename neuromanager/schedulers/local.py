@@ -7,39 +7,22 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from neuromanager.cancellations import Cancellations
-from neuromanager.durations import parse_duration
 from neuromanager.experiment import Experiment
-from neuromanager.faults import INCOMPLETE, TROUBLE, WRONG_INPUT, Failure, offer_nearest
+from neuromanager.faults import INCOMPLETE, TROUBLE, Failure
 from neuromanager.keeper import Stopped, keep, listen
+from neuromanager.localresources import Needs, count_places
+from neuromanager.memorygroups import find_home, make_prefix, remove_groups
 from neuromanager.pool import Pool, Program
 from neuromanager.process import Ending
 from neuromanager.profile import Profile
 from neuromanager.runs import Run
 from neuromanager.schedulers.record import Recorder, record_lost
 from neuromanager.script import render_env_script
+from neuromanager.shares import Shares
 from neuromanager.slots import Slots
 from neuromanager.values import LONGEST_VARIABLE
 
-__all__ = ["Stopped", "check_resources", "run_all", "run_variables"]
-
-UNDERSTOOD = ("time",)
-
-
-def check_resources(profile: Profile, source: str) -> float | None:
-    """The time limit in seconds; raises Failure for every resource that nobody here would keep."""
-    faults, limit = [], None
-    for name, value in profile.resources:
-        place = f"{source}: {profile.support}.{profile.device}.resources.{name}"
-        if name not in UNDERSTOOD:
-            faults.append(f"{place}: this machine has nobody to keep it; {offer_nearest(name, UNDERSTOOD)}")
-            continue
-        try:
-            limit = parse_duration(value or "")
-        except ValueError as error:
-            faults.append(f"{place}: {error}")
-    if faults:
-        raise Failure(WRONG_INPUT, *faults)
-    return limit
+__all__ = ["Stopped", "run_all", "run_variables"]
 
 
 def run_variables(experiment: Experiment, run: Run, attempt: int) -> dict[str, str]:
@@ -64,57 +47,78 @@ def run_all(
     attempts: Mapping[int, int],
     environ: Mapping[str, str],
     cwd: str,
-    time_limit_seconds: float | None,
+    needs: Needs,
     stdin: int | None,
     tell: Callable[[str], None],
     lock: int,
-    jobs: int = 1,
+    jobs: int | None = None,
 ) -> int:
     """Runs them in order, ``jobs`` at a time, and goes on after a failure; returns neurun's exit code.
 
-    ``attempts`` has how often a run was started before, where it was. ``lock`` is a descriptor that stays open until
-    the last end is on record, whoever is killed meanwhile. Raises Stopped after a signal, Failure when ``cwd`` is gone.
+    Without ``jobs`` as many as there are GPUs for, else one. ``attempts`` has how often a run was started before, where
+    it was. ``lock`` is a descriptor that stays open until the last end is on record, whoever is killed meanwhile.
+    Raises Stopped after a signal, Failure when ``cwd`` is gone.
     """
     if not os.access(cwd, os.X_OK) or not os.path.isdir(cwd):
         raise Failure(TROUBLE, f"{cwd}: the folder in which the runs are executed is gone or closed; nothing was run")
     os.set_inheritable(lock, False)
-    slots = Slots(jobs)
-    here = os.getcwd()
+    places = count_places(needs, len(runs), jobs)
+    slots, shows = Slots(places), (jobs or places) == 1
+    here, prefix = os.getcwd(), make_prefix()
 
     def work(link: int) -> int:
         os.chdir(cwd)
+        given = os.open(os.devnull, os.O_RDONLY) if not shows else stdin  # one stdin is for one program
         variables = {**environ, "PWD": cwd} if cwd != here else dict(environ)
         recorder = Recorder(experiment, tell, here, one_of_many=len(runs) > 1)
-        pool = Pool(slots, link, recorder, jobs=jobs, stdin=stdin, shows=jobs == 1, limit_seconds=time_limit_seconds)
+        shares = Shares(needs, variables, tell, prefix)
+        pool = Pool(slots, link, recorder, jobs=places, stdin=given, shows=shows, rest=shares.rest,
+                    limit_seconds=needs.time_limit_seconds)  # fmt: skip
         recorder.is_orphaned = lambda: pool.orphaned
-        listen(pool.handlers(), link)
-        pool.run(_prepare(experiment, profile, runs, attempts, variables, recorder))
+        try:
+            with shares:
+                listen(pool.handlers(), link)
+                pool.run(_prepare(experiment, profile, runs, attempts, variables, recorder, shares))
+        except Failure as failure:
+            for fault in failure.faults:
+                tell(f"error: {fault}")
+            return failure.code
         return _conclude(pool, recorder, slots, len(runs), tell)
 
     def marker_of(index: int) -> str:
         return f"NEU_RUN_DIR={experiment.run_directory(index)}"
 
-    return keep(slots, work, marker_of, lambda *lost: record_lost(experiment, *lost), tell)
+    try:
+        return keep(slots, work, marker_of, lambda *lost: record_lost(experiment, *lost), tell)
+    finally:
+        if needs.memory_bytes:
+            remove_groups(find_home(), prefix)
 
 
 def _prepare(
     experiment: Experiment, profile: Profile, runs: Sequence[Run], attempts: Mapping[int, int],
-    environ: Mapping[str, str], recorder: Recorder,
-) -> Iterator[Program]:  # fmt: skip
-    """Each run, made ready when its turn comes, if it has not been cancelled by then."""
+    environ: Mapping[str, str], recorder: Recorder, shares: Shares,
+) -> Iterator[Program | None]:  # fmt: skip
+    """Each run, made ready when its turn comes, if it has not been cancelled by then; None while it has no GPU."""
     own = dict(profile.variables)
     cancelled = recorder.cancelled = Cancellations(experiment)
     for run in runs:
-        if cancelled.cover(run.number):
+        taken = None
+        while not (skipped := cancelled.cover(run.number)) and not (taken := shares.take(run.number)):
+            yield None
+        if skipped or taken is None:
             recorder.skipped += 1
             continue
+        share, devices = taken
         attempt = attempts.get(run.number, 0) + 1
         with contextlib.suppress(FileExistsError):
             os.mkdir(experiment.run_directory(run.number))
         env = {
             "PYTHONUNBUFFERED": "1",  # so that logs and the terminal see lines when they are printed
+            **({"OMP_NUM_THREADS": str(len(share.cpus))} if share and share.cpus else {}),
             **environ,
             **own,
+            **devices,
             **run_variables(experiment, run, attempt),
         }
         if run.point is not None and len(run.point) > LONGEST_VARIABLE:
@@ -126,7 +130,7 @@ def _prepare(
             words = ("bash", "-c", render_env_script(profile.env, writer), "neurun", *words)
         logs = _open_logs(experiment, run.number)
         sizes = (os.fstat(logs[0]).st_size, os.fstat(logs[1]).st_size) if attempt > 1 else (0, 0)
-        yield Program(run.number, attempt, words, env, logs, sizes, writer, ready)
+        yield Program(run.number, attempt, words, env, logs, sizes, writer, ready, share)
 
 
 def _open_logs(experiment: Experiment, index: int) -> tuple[int, int]:

@@ -50,11 +50,16 @@ class Recorder:
         self._conclude(program, Ending(code, None), None)
 
     def exited(self, running: Running, ending: Ending) -> Ending:
+        share = running.program.share
+        excess = share.find_excess() if share else None
+        if excess:
+            ending = ending._replace(over_memory=True)
         ready = running.program.ready
         if ready is not None:
             running.reason = self._read_failed_line(ready, ending, running.program.logs[1])
             if running.reason and not ending.signal:
-                return ending._replace(exit_code=_ENV_FAILED)
+                ending = ending._replace(exit_code=_ENV_FAILED)
+        running.reason = excess or running.reason
         return ending
 
     def ended(self, running: Running, ending: Ending) -> None:
@@ -77,13 +82,14 @@ class Recorder:
     def _conclude(self, program: Program, ending: Ending, reason: str | None) -> None:
         append_event(self._experiment, program.number, "finished", _details_of(program.attempt, ending, reason))
         self.last = ending
-        if not ending.as_exit_code() and not ending.timed_out:
+        if not ending.as_exit_code() and not ending.timed_out and not ending.over_memory:
             self.completed += 1
             return
         self.failed += 1
-        if ending.told is None and (self._one_of_many or ending.timed_out):
+        if ending.told is None and (self._one_of_many or ending.timed_out or ending.over_memory):
             log = os.path.relpath(self._experiment.log(program.number, "stderr"), self._here)
-            self._tell(f"run {program.number}: {_describe(ending)}; see {log}")
+            what = f"ended, {reason}" if ending.over_memory else _describe(ending)
+            self._tell(f"run {program.number}: {what}; see {log}")
 
     def _read_failed_line(self, ready: int, ending: Ending, log: int) -> str | None:
         """Why the command was not started; None when it was. The word of render_env_script, which has ended."""
@@ -140,7 +146,9 @@ def _details_of(attempt: int, ending: Ending, reason: str | None) -> dict[str, o
     details["signal" if ending.signal else "exit_code"] = ending.signal or ending.exit_code
     if ending.told is not None:
         details["told"] = _name(ending.told)
-    if ending.timed_out:
+    if ending.over_memory:
+        details["state"] = "OUT_OF_MEMORY"
+    elif ending.timed_out:
         details["state"] = "TIMEOUT"
     elif ending.told is not None and ending.as_exit_code():
         details["state"] = "CANCELLED"
