@@ -9,6 +9,7 @@ import select
 from typing import NamedTuple
 
 PIECE = 65536  # what a pipe of Linux holds
+_LONGEST_REST = 1 << 20  # bytes of a line that has no end yet
 
 
 class Target(NamedTuple):
@@ -16,6 +17,8 @@ class Target(NamedTuple):
 
     log: int
     shown: int
+    lead: bytes = b""
+    """Before each line that is shown; then only whole lines are."""
 
 
 class Copier:
@@ -24,6 +27,7 @@ class Copier:
     def __init__(self, poll: select.poll) -> None:
         self._poll = poll
         self._targets: dict[int, Target] = {}
+        self._rests: dict[int, bytes] = {}
         self._lost: set[int] = set()
 
     def add(self, reader: int, target: Target) -> None:
@@ -35,8 +39,9 @@ class Copier:
         if reader not in self._targets:
             return False
         data = os.read(reader, PIECE)
-        for target in self._targets[reader]:
-            self._write(target, data)
+        target = self._targets[reader]
+        self._write(target.log, data)
+        self._write(target.shown, self._take_lines(reader, target.lead, data) if target.lead else data)
         if not data:
             self.drop(reader)
         return bool(data)
@@ -48,8 +53,20 @@ class Copier:
                 break
         self.drop(reader)
 
+    def _take_lines(self, reader: int, lead: bytes, data: bytes) -> bytes:
+        """The whole lines there are, led; a rest without an end gets one when no more comes, or it is too long."""
+        lines = (self._rests.pop(reader, b"") + data).split(b"\n")
+        rest = lines.pop()
+        if rest and data and len(rest) < _LONGEST_REST:
+            self._rests[reader] = rest
+        elif rest:
+            lines.append(rest)
+        return b"".join(lead + line + b"\n" for line in lines)
+
     def drop(self, reader: int) -> None:
         if target := self._targets.pop(reader, None):
+            if reader in self._rests:
+                self._write(target.shown, self._take_lines(reader, target.lead, b""))
             self._poll.unregister(reader)
             os.close(reader)
             self._lost.discard(target.log)

@@ -28,6 +28,7 @@ from neuromanager.launches import (
     write_refusal,
 )
 from neuromanager.localresources import check_resources
+from neuromanager.manner import Manner
 from neuromanager.profile import Profile
 from neuromanager.quoting import split_line
 from neuromanager.runs import NO_POINT, Run, find_repeat
@@ -39,6 +40,7 @@ LONGEST_ARRAY = 4096  # bytes of an array expression (slurmctld, job_mgr.c, _tes
 LARGEST_ELEMENT = 1000  # of an array where the administrators have set no MaxArraySize (slurm.conf(5): 1001)
 _LOOK_AGAIN_SECONDS = 2.0  # for a controller that wakes up to take what sbatch had left with it
 Tell = Callable[[str], None]
+_PLAIN = Manner()
 
 
 class Order(NamedTuple):
@@ -88,19 +90,19 @@ def read_runs(experiment: Experiment, record: Mapping[str, Any], numbers: Sequen
 
 
 def launch_here(experiment: Experiment, order: Order, stdin: int | None, tell: Tell, lock: int,
-                jobs: int | None = None, idle_gpus: bool = False) -> int:  # fmt: skip
+                manner: Manner = _PLAIN) -> int:  # fmt: skip
     """Runs them here, to their end; the exit code of neurun. The caller holds the experiment's lock.
 
     The code of the command itself where the experiment has no other run. Raises Refused.
     """
     record = read_record(experiment)
     runs = read_runs(experiment, record, order.numbers)
-    needs = check_resources(order.profile, "config", order.environ, idle_gpus)
+    needs = check_resources(order.profile, "config", order.environ, manner.idle_gpus)
     with _refusing(experiment):
         attempts = {run.number: _count_attempts(experiment, run.number) for run in runs}
         _write_intent(experiment, make_token(), order, name=experiment.name, elements=None)
     code = local.run_all(experiment, order.profile, runs, attempts, order.environ, order.cwd, needs, stdin, tell, lock,
-                         jobs)  # fmt: skip
+                         manner)  # fmt: skip
     alone = len(runs) > 1 or len(read_lines(experiment, "commands.txt")) == 1
     return code if alone or code in (0, TROUBLE) else INCOMPLETE
 

@@ -84,8 +84,9 @@ class Pool:
 
     def __init__(
         self, slots: Slots, link: int, watcher: Watcher, *, jobs: int, stdin: int | None, shows: bool,
-        limit_seconds: float | None, rest: Callable[[], None] = lambda: None,
+        limit_seconds: float | None, rest: Callable[[], None] = lambda: None, leads: bool = False,
     ) -> None:  # fmt: skip
+        """``leads``: each line that is shown begins with the number of its run."""
         self.running: dict[int, Running] = {}
         self.wish = Wish()
         self.orphaned = False
@@ -96,6 +97,9 @@ class Pool:
         self._paused_at: float | None = None
         self._exhausted = self._not_yet = False
         self._rest = rest
+        self._leads = leads
+        self.given_up = self._hurried = False
+        self.tick: Callable[[], float | None] = lambda: None  # called now and then; in how many seconds again
         self._wake = os.pipe()
         self._poll = select.poll()
         self._copier = Copier(self._poll)
@@ -127,10 +131,22 @@ class Pool:
             signal.SIGIO: self._look_at_link, signal.SIGCHLD: lambda number, frame: None,
         }  # fmt: skip
 
+    def give_up(self, now: bool) -> None:
+        """Starts no more, and if ``now`` ends what runs."""
+        self.given_up = True
+        if now:
+            self._hurried = True
+            for running in list(self.running.values()):
+                if running.ending is None:
+                    self._tell(running, signal.SIGTERM)
+                    running.alarm_at = time.monotonic() + ORPHAN_SECONDS
+            self._set_alarm()
+
     # Starting.
 
     def _is_over(self) -> bool:
-        return self._exhausted or self.orphaned or self.wish.number is not None or self.trouble is not None
+        told = self.orphaned or self.wish.number is not None
+        return told or self._exhausted or self.given_up or self.trouble is not None
 
     def _may_start(self) -> bool:
         return not self._is_over() and self._paused_at is None
@@ -181,7 +197,7 @@ class Pool:
     def _take_in(self, running: Running) -> None:
         self.running[running.pid] = running
         for reader, log, shown in zip(running.pipes, running.program.logs, (1, 2)):
-            self._copier.add(reader, Target(log, shown))
+            self._copier.add(reader, Target(log, shown, f"{running.program.number}: ".encode() if self._leads else b""))
         if self._limit_seconds is not None:
             running.alarm_at = time.monotonic() + self._limit_seconds
             self._set_alarm()
@@ -207,6 +223,9 @@ class Pool:
         leaving = [running.pause for running in self.running.values() if running.ending]
         if self._not_yet:
             leaving.append(_ASK_SECONDS)
+        pause = self.tick()
+        if pause is not None:
+            leaving.append(pause)
         for descriptor, _ in self._poll.poll(min(leaving) * 1000 if leaving else None):
             if descriptor == self._wake[0]:
                 with contextlib.suppress(BlockingIOError):
@@ -329,7 +348,7 @@ class Pool:
         for running in list(self.running.values()):
             if running.alarm_at is None or running.alarm_at > now:
                 continue
-            if self.orphaned or running.timed_out:
+            if self.orphaned or self._hurried or running.timed_out:
                 running.alarm_at = None
                 self._send(running, signal.SIGKILL)
             else:

@@ -19,6 +19,13 @@ def may_draw() -> bool:
     return os.isatty(2) and os.environ.get("TERM", "dumb") != "dumb" and not os.environ.get("NO_COLOR")
 
 
+def tell_below(tell: Callable[[str], None], text: str) -> None:
+    """For another process than the one that draws, which is gone: its line is taken away first."""
+    with contextlib.suppress(OSError):
+        os.write(2, _ERASE)
+    tell(text)
+
+
 class ProgressBar:
     """``tell`` writes a line of its own. The width is asked for each time: a run's session hears no SIGWINCH."""
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from neuromanager.faults import WRONG_INPUT, Failure
 from neuromanager.launch import Launch
 from neuromanager.localresources import Needs
+from neuromanager.manner import Manner
 from neuromanager.process import ask
 from neuromanager.profile import Profile
 from neuromanager.programs import check_program
@@ -25,6 +26,7 @@ class Request(NamedTuple):
     note: str
     cwd: str
     needs: Needs = Needs()  # of each run, where this machine is to run it
+    manner: Manner = Manner()  # the same
 
 
 def find_config(option: str | None) -> str:

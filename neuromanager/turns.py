@@ -46,6 +46,10 @@ class Turns:
         self._due.append((self._clock() + pause, Turn(turn.run, turn.attempt + 1)))
         return pause
 
+    def left(self, number: int) -> int:
+        """How many tries a run has after the one that is due."""
+        return self._retries - self.tried.get(number, 0)
+
     def _open_turn(self, turn: Turn) -> Turn:
         if self._retries:
             self._open[turn.run.number] = turn

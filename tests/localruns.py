@@ -12,6 +12,7 @@ from neuromanager.console import die_by, say
 from neuromanager.experiment import Experiment
 from neuromanager.launches import held_lock, write_intent
 from neuromanager.localresources import Needs
+from neuromanager.manner import Manner
 from neuromanager.profile import Profile
 from neuromanager.runs import Run
 from neuromanager.schedulers import local
@@ -28,7 +29,7 @@ def main(count: int, jobs: int, command: tuple[str, ...]) -> int:
         write_intent(experiment, "now", list(range(count)), scheduler="local", name="t", profile={}, cwd="", git=None)
         try:
             return local.run_all(experiment, profile, runs, attempts, os.environ, os.environ.get("CWD", os.getcwd()),
-                                 needs, None, lambda text: say("neurun", text), lock, jobs)  # fmt: skip
+                                 needs, None, lambda text: say("neurun", text), lock, Manner(jobs))  # fmt: skip
         except local.Stopped as stopped:
             die_by(stopped.args[0])
 

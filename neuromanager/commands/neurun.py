@@ -16,6 +16,7 @@ from neuromanager.launch import read_launch
 from neuromanager.launching import Order, Refused, launch_here, launch_on_slurm, settle_unsure
 from neuromanager.localresources import Needs, check_resources, count_places, describe_places
 from neuromanager.making import Exists, Made, make_experiment, remove
+from neuromanager.manner import add_options, find_unused, read_manner
 from neuromanager.options import Parser, parse_options, split_words
 from neuromanager.planning import print_plan
 from neuromanager.profile import resolve_profile
@@ -51,7 +52,7 @@ def make_parser() -> Parser:
         help="add to the experiment NAME: launch what failed, was lost or is new, and nothing else")  # fmt: skip
     add("--tag", metavar="TAG", action="append", default=[], help="keep a word with the experiment; may be repeated")
     add("--note", metavar="TEXT", default="", help="keep a sentence with the experiment")
-    add("--idle-gpus", action="store_true", help="leave GPUs alone that somebody else's process is on; here only")
+    add_options(parser)
     add("-n", "--dry-run", action="store_true", help="print run.sh (here: the command lines), and launch nothing")
     add("--wait", action="store_true", help="end with the runs: 0 when all completed, 123 otherwise")
     add("-c", "--config", metavar="FILE",
@@ -65,7 +66,7 @@ def main(words: Sequence[str]) -> int:
     parser = make_parser()
     own, rest = split_words(parser, words)
     options = parse_options(parser, own)
-    repeats = _parse_runs(options.runs)
+    repeats, manner = _parse_runs(options.runs), read_manner(options)
     if options.name is not None:
         check_name(options.name)
     if options.resume and options.name is None:
@@ -81,17 +82,18 @@ def main(words: Sequence[str]) -> int:
     check_env(profile, source)
     cwd, needs = os.getcwd(), Needs()
     if profile.scheduler == "local":
-        needs = check_resources(profile, source, os.environ, options.idle_gpus)
+        needs = check_resources(profile, source, os.environ, manner.idle_gpus)
     else:
-        if options.idle_gpus:
-            raise Failure(WRONG_INPUT, "--idle-gpus: only where this machine runs them; Slurm gives each job its GPUs")
+        if unused := find_unused(manner):
+            raise Failure(WRONG_INPUT, *(f"{option}: only where this machine executes the runs" for option in unused))
         cwd = slurm.read_working_directory(profile)
         slurm.check_logs(profile, cwd)
     launch = read_launch(tuple(command), os.environ, options.name)
     launch = launch._replace(
         commands=[add_python(line, lambda word: is_program(word, cwd)) for line in launch.commands]
     )
-    request = Request(profile, launch, repeats, options.name, tuple(options.tag), options.note, cwd, needs)
+    request = Request(profile, launch, repeats, options.name, tuple(options.tag), options.note, cwd, needs,
+                      manner)  # fmt: skip
     check_programs(request)
     ours = _NOT_OF_RUNS[profile.scheduler]
     environ = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
@@ -159,7 +161,7 @@ def _launch_new(
             remove(made.experiment)
             raise Failure(refused.code, *refused.faults, "nothing was submitted, and nothing is left") from None
     if request.profile.scheduler == "local":
-        how = describe_places(count_places(request.needs, count))
+        how = describe_places(count_places(request.needs, count, request.manner.jobs))
         _tell(_shown(made.experiment) + (f": {_count(count)}, {how}" if count > 1 else ""))
         try:
             return _run_here(request, made, order)
@@ -203,7 +205,7 @@ def _run_here(request: Request, made: Made, order: Order) -> int:
     without_stdin = request.launch.used_stdin or not may_read_stdin()
     stdin = os.open(os.devnull, os.O_RDONLY) if without_stdin else None
     try:
-        return launch_here(made.experiment, order, stdin, _tell, made.lock, idle_gpus=request.needs.idle_gpus)
+        return launch_here(made.experiment, order, stdin, _tell, made.lock, request.manner)
     except local.Stopped as stopped:
         die_by(stopped.args[0])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from neuromanager.cancellations import Cancellations
@@ -11,18 +12,23 @@ from neuromanager.experiment import Experiment
 from neuromanager.faults import INCOMPLETE, TROUBLE, Failure
 from neuromanager.keeper import Stopped, keep, listen
 from neuromanager.localresources import Needs, count_places
+from neuromanager.manner import Halt, Manner
 from neuromanager.memorygroups import find_home, make_prefix, remove_groups
 from neuromanager.pool import Pool, Program
 from neuromanager.process import Ending
 from neuromanager.profile import Profile
+from neuromanager.progressbar import ProgressBar, may_draw, tell_below
 from neuromanager.runs import Run
 from neuromanager.schedulers.record import Recorder, record_lost
 from neuromanager.script import render_env_script
 from neuromanager.shares import Shares
 from neuromanager.slots import Slots
+from neuromanager.turns import Turns
 from neuromanager.values import LONGEST_VARIABLE
 
 __all__ = ["Stopped", "run_all", "run_variables"]
+
+_PLAIN = Manner()
 
 
 def run_variables(experiment: Experiment, run: Run, attempt: int) -> dict[str, str]:
@@ -51,66 +57,81 @@ def run_all(
     stdin: int | None,
     tell: Callable[[str], None],
     lock: int,
-    jobs: int | None = None,
+    manner: Manner = _PLAIN,
 ) -> int:
-    """Runs them in order, ``jobs`` at a time, and goes on after a failure; returns neurun's exit code.
+    """Runs them in order, as ``manner`` says, and goes on after a failure; returns neurun's exit code.
 
-    Without ``jobs`` as many as there are GPUs for, else one. ``attempts`` has how often a run was started before, where
-    it was. ``lock`` is a descriptor that stays open until the last end is on record, whoever is killed meanwhile.
-    Raises Stopped after a signal, Failure when ``cwd`` is gone.
+    Without ``manner.jobs`` as many at a time as there are GPUs for, else one. ``attempts`` has how often a run was
+    started before, where it was. ``lock`` is a descriptor that stays open until the last end is on record, whoever is
+    killed meanwhile. Raises Stopped after a signal, Failure when ``cwd`` is gone.
     """
     if not os.access(cwd, os.X_OK) or not os.path.isdir(cwd):
         raise Failure(TROUBLE, f"{cwd}: the folder in which the runs are executed is gone or closed; nothing was run")
     os.set_inheritable(lock, False)
-    places = count_places(needs, len(runs), jobs)
-    slots, shows = Slots(places), (jobs or places) == 1
+    places = count_places(needs, len(runs), manner.jobs)
+    slots, alone = Slots(places), (manner.jobs or places) == 1
     here, prefix = os.getcwd(), make_prefix()
+    bar = None if alone or manner.tee or not may_draw() else ProgressBar(len(runs), tell)
+    say = bar.say if bar else tell
 
     def work(link: int) -> int:
         os.chdir(cwd)
-        given = os.open(os.devnull, os.O_RDONLY) if not shows else stdin  # one stdin is for one program
+        given = stdin if alone else os.open(os.devnull, os.O_RDONLY)  # one stdin is for one program
         variables = {**environ, "PWD": cwd} if cwd != here else dict(environ)
-        recorder = Recorder(experiment, tell, here, one_of_many=len(runs) > 1)
-        shares = Shares(needs, variables, tell, prefix)
-        pool = Pool(slots, link, recorder, jobs=places, stdin=given, shows=shows, rest=shares.rest,
-                    limit_seconds=needs.time_limit_seconds)  # fmt: skip
+        turns = Turns(runs, attempts, manner.retries, _read_pause(environ), time.monotonic)
+        recorder = Recorder(experiment, say, here, turns, one_of_many=len(runs) > 1, quotes=not (alone or manner.tee))
+        shares = Shares(needs, variables, say, prefix)
+        pool = Pool(slots, link, recorder, jobs=places, stdin=given, shows=alone or manner.tee, rest=shares.rest,
+                    limit_seconds=needs.time_limit_seconds, leads=not alone)  # fmt: skip
         recorder.is_orphaned = lambda: pool.orphaned
+        recorder.gives_up = lambda: pool.given_up
+        if bar:
+            pool.tick = lambda: bar.draw(recorder.completed, recorder.failed, len(pool.running))
+        if manner.halt:
+            recorder.on_failure = lambda: _look_at_halt(manner.halt, recorder, pool)
         try:
             with shares:
                 listen(pool.handlers(), link)
-                pool.run(_prepare(experiment, profile, runs, attempts, variables, recorder, shares))
+                pool.run(_prepare(experiment, profile, turns, variables, recorder, shares))
         except Failure as failure:
             for fault in failure.faults:
-                tell(f"error: {fault}")
+                say(f"error: {fault}")
             return failure.code
+        if bar:
+            bar.clear()
         return _conclude(pool, recorder, slots, len(runs), tell)
 
     def marker_of(index: int) -> str:
         return f"NEU_RUN_DIR={experiment.run_directory(index)}"
 
     try:
-        return keep(slots, work, marker_of, lambda *lost: record_lost(experiment, *lost), tell)
+        return keep(slots, work, marker_of, lambda *lost: record_lost(experiment, *lost),
+                    (lambda text: tell_below(tell, text)) if bar else tell)  # fmt: skip
     finally:
         if needs.memory_bytes:
             remove_groups(find_home(), prefix)
 
 
 def _prepare(
-    experiment: Experiment, profile: Profile, runs: Sequence[Run], attempts: Mapping[int, int],
-    environ: Mapping[str, str], recorder: Recorder, shares: Shares,
+    experiment: Experiment, profile: Profile, turns: Turns, environ: Mapping[str, str], recorder: Recorder,
+    shares: Shares,
 ) -> Iterator[Program | None]:  # fmt: skip
     """Each run, made ready when its turn comes, if it has not been cancelled by then; None while it has no GPU."""
     own = dict(profile.variables)
     cancelled = recorder.cancelled = Cancellations(experiment)
-    for run in runs:
+    for turn in turns.take_all():
+        if turn is None:
+            shares.rest()
+            yield None
+            continue
+        run, attempt = turn
         taken = None
         while not (skipped := cancelled.cover(run.number)) and not (taken := shares.take(run.number)):
             yield None
         if skipped or taken is None:
-            recorder.skipped += 1
+            recorder.skip(run.number)
             continue
         share, devices = taken
-        attempt = attempts.get(run.number, 0) + 1
         with contextlib.suppress(FileExistsError):
             os.mkdir(experiment.run_directory(run.number))
         env = {
@@ -157,11 +178,28 @@ def _conclude(pool: Pool, recorder: Recorder, slots: Slots, count: int, tell: Ca
              + (f"; {not_started} of {count} runs were not started" if not_started else ""))  # fmt: skip
         slots.stop(pool.wish.number)
         return TROUBLE
+    if pool.given_up:
+        tell(f"gave up after {_count(failed - recorder.halted)} failed, as --halt says"
+             + (f"; {not_started} of {count} runs were not started; --resume launches what is missing"
+                if not_started else ""))  # fmt: skip
     if count > 1:
         tell(f"{count} runs: {completed} completed, {failed} failed")
     elif isinstance(recorder.last, Ending):
         return recorder.last.as_exit_code() or (INCOMPLETE if failed else 0)
     return 0 if completed == count else INCOMPLETE
+
+
+def _look_at_halt(halt: Halt | None, recorder: Recorder, pool: Pool) -> None:
+    if halt and not pool.given_up and halt.is_reached(recorder.failed, recorder.failed + recorder.completed):
+        pool.give_up(halt.now)
+
+
+def _read_pause(environ: Mapping[str, str]) -> float:
+    """Seconds before the first retry; NEU_RETRY_SECONDS says another number."""
+    try:
+        return max(0.0, float(environ.get("NEU_RETRY_SECONDS", "1")))
+    except ValueError:
+        return 1.0
 
 
 def _count(runs: int) -> str:

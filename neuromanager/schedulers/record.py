@@ -10,36 +10,53 @@ from neuromanager.cancellations import Cancellations
 from neuromanager.events import append_event, read_events
 from neuromanager.experiment import Experiment
 from neuromanager.faults import NOT_EXECUTABLE, NOT_FOUND
+from neuromanager.lastwords import read_tail
 from neuromanager.orphans import GRACE_SECONDS, end_processes
 from neuromanager.pool import Program, Running
 from neuromanager.process import Ending
 from neuromanager.procfs import read_identity
 from neuromanager.slots import Slot
+from neuromanager.turns import Turns
 
 KILLED = "neurun was killed, and the run with it"
 LOST = "neurun was killed before it could record the end"
 _ENV_FAILED = 111
+_QUOTED_LINES = 3  # of a failed run's stderr
+_LONGEST_QUOTE = 500  # characters
 _host = os.uname().nodename
 
 
 class Recorder:
     """Of one launch: the watcher of its pool."""
 
-    def __init__(self, experiment: Experiment, tell: Callable[[str], None], here: str, one_of_many: bool) -> None:
+    def __init__(self, experiment: Experiment, tell: Callable[[str], None], here: str, turns: Turns, *,
+                 one_of_many: bool, quotes: bool) -> None:  # fmt: skip
+        """``quotes``: a failed run's last lines are shown, since its output is not."""
         self.cancelled: Cancellations | None = None
         self.is_orphaned: Callable[[], bool] = lambda: False
-        self.begun = self.completed = self.failed = self.skipped = 0
+        self.gives_up: Callable[[], bool] = lambda: False
+        self.on_failure: Callable[[], None] = lambda: None
+        self.begun = self.completed = self.failed = self.skipped = self.halted = 0
+        self._turns, self._quotes = turns, quotes
         self.last: Ending | None = None
         self._experiment, self._tell, self._here, self._one_of_many = experiment, tell, here, one_of_many
 
+    def skip(self, number: int) -> None:
+        """It was cancelled before its turn came."""
+        self._turns.settle(number, False)
+        if number in self._turns.tried:
+            self.failed += 1
+        else:
+            self.skipped += 1
+
     def started(self, running: Running) -> None:
-        self.begun += 1
         program = running.program
+        self.begun += program.number not in self._turns.tried
         _append_started(self._experiment, program.number, program.attempt, running.pid, program.log_sizes)
 
     def refused(self, program: Program, error: OSError) -> None:
         """Said where the program's own complaint would stand."""
-        self.begun += 1
+        self.begun += program.number not in self._turns.tried
         if program.ready is not None:
             os.close(program.ready)
         text = f"{program.words[0]}: {error.strerror}"
@@ -77,19 +94,35 @@ class Recorder:
             return KILLED
         if self.cancelled and self.cancelled.cover(index):
             return "cancelled by neucancel"
+        if self.gives_up():
+            return "neurun gave up, as --halt says"
         return f"neurun was told to stop ({_name(number)})"
 
     def _conclude(self, program: Program, ending: Ending, reason: str | None) -> None:
         append_event(self._experiment, program.number, "finished", _details_of(program.attempt, ending, reason))
         self.last = ending
         if not ending.as_exit_code() and not ending.timed_out and not ending.over_memory:
+            self._turns.settle(program.number, False)
             self.completed += 1
             return
+        pause = self._turns.settle(program.number, ending.told is None and not self.gives_up())
+        if ending.told is None and (self._one_of_many or ending.timed_out or ending.over_memory or pause is not None):
+            self._tell_failure(program, ending, pause)
+        if pause is not None:
+            return
         self.failed += 1
-        if ending.told is None and (self._one_of_many or ending.timed_out or ending.over_memory):
-            log = os.path.relpath(self._experiment.log(program.number, "stderr"), self._here)
-            what = f"ended, {reason}" if ending.over_memory else _describe(ending)
-            self._tell(f"run {program.number}: {what}; see {log}")
+        self.halted += ending.told is not None and self.gives_up()
+        self.on_failure()
+
+    def _tell_failure(self, program: Program, ending: Ending, pause: float | None) -> None:
+        log = self._experiment.log(program.number, "stderr")
+        again = "" if pause is None else f"; started again in {pause:g} s ({self._turns.left(program.number)} left)"
+        self._tell(f"run {program.number}: {_describe(ending)}{again}; see {os.path.relpath(log, self._here)}")
+        if self._quotes:
+            # Of a line that was drawn over again and again, as progress bars are, the last state.
+            lines = [line.rstrip("\r").rpartition("\r")[2] for line in read_tail(log, program.log_sizes[1]).split("\n")]
+            for line in [line for line in lines if line.strip()][-_QUOTED_LINES:]:
+                self._tell(f"  {line[:_LONGEST_QUOTE]}")
 
     def _read_failed_line(self, ready: int, ending: Ending, log: int) -> str | None:
         """Why the command was not started; None when it was. The word of render_env_script, which has ended."""
