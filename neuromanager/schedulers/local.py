@@ -69,9 +69,11 @@ def run_all(
     tell: Callable[[str], None],
     lock: int,
     jobs: int = 1,
+    shows: bool = True,
 ) -> int:
     """Runs them in order, ``jobs`` at a time, and goes on after a failure; returns neurun's exit code.
 
+    One at a time their output comes to our own stdout and stderr too, unless ``shows`` is false.
     ``attempts`` has how often a run was started before, where it was. ``lock`` is a descriptor that stays open until
     the last end is on record, whoever is killed meanwhile. Raises Stopped after a signal, Failure when ``cwd`` is gone.
     """
@@ -85,7 +87,8 @@ def run_all(
         os.chdir(cwd)
         variables = {**environ, "PWD": cwd} if cwd != here else dict(environ)
         recorder = Recorder(experiment, tell, here, one_of_many=len(runs) > 1)
-        pool = Pool(slots, link, recorder, jobs=jobs, stdin=stdin, shows=jobs == 1, limit_seconds=time_limit_seconds)
+        pool = Pool(slots, link, recorder, jobs=jobs, stdin=stdin, shows=shows and jobs == 1,
+                    limit_seconds=time_limit_seconds)  # fmt: skip
         recorder.is_orphaned = lambda: pool.orphaned
         listen(pool.handlers(), link)
         pool.run(_prepare(experiment, profile, runs, attempts, variables, recorder))
