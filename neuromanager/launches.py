@@ -13,7 +13,7 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from neuromanager.experiment import Experiment, append_line, format_time
@@ -40,6 +40,7 @@ class Launch(NamedTuple):
     job: str | None = None
     submitted: str | None = None
     refused: str | None = None
+    after: tuple[str, ...] = ()  # directories of the experiments that it waits for, until it begins
 
     @property
     def is_unsure(self) -> bool:
@@ -52,12 +53,13 @@ def make_token() -> str:
 
 
 def write_intent(experiment: Experiment, token: str, runs: list[int], *, scheduler: str, name: str,
-                 profile: Mapping[str, Any], cwd: str, git: object, elements: str | None = None) -> None:  # fmt: skip
+                 profile: Mapping[str, Any], cwd: str, git: object, elements: str | None = None,
+                 after: Sequence[str] = ()) -> None:  # fmt: skip
     """On the disk, not only in its cache, before anything is launched. Raises OSError."""
     record = {
         "token": token, "scheduler": scheduler, "runs": format_indices(runs), "asked": format_time(time.time()),
         "name": name, "profile": profile, "cwd": cwd, "git": git, "host": os.uname().nodename, "pid": os.getpid(),
-        "process": read_identity(os.getpid()), "elements": elements,
+        "process": read_identity(os.getpid()), "elements": elements, "after": list(after),
     }  # fmt: skip
     append_line(experiment.path("jobs.jsonl"), json.dumps(record), durable=True)
 
@@ -68,8 +70,13 @@ def write_job(experiment: Experiment, token: str, job: str) -> None:
     append_line(experiment.path("jobs.jsonl"), json.dumps(line))
 
 
+def write_begun(experiment: Experiment, token: str) -> None:
+    """What it waited for has ended. Raises OSError."""
+    append_line(experiment.path("jobs.jsonl"), json.dumps({"token": token, "begun": format_time(time.time())}))
+
+
 def write_refusal(experiment: Experiment, token: str, text: str) -> None:
-    """The scheduler surely has no job of this launch. Raises OSError."""
+    """Surely nothing of this launch was started, and nothing will be. Raises OSError."""
     line = {"token": token, "refused": text, "at": format_time(time.time())}
     append_line(experiment.path("jobs.jsonl"), json.dumps(line))
 
@@ -92,6 +99,8 @@ def parse_launches(lines: list[str]) -> list[Launch]:
             token = value["token"]
             if "runs" in value:
                 found[token] = _parse_intent(value)
+            elif token in found and "begun" in value:
+                found[token] = found[token]._replace(after=())
             elif token in found:
                 job, submitted, refused = (value.get(name) for name in ("job", "submitted", "refused"))
                 found[token] = found[token]._replace(job=job, submitted=submitted, refused=refused)
@@ -105,7 +114,8 @@ def _parse_intent(value: Mapping[str, Any]) -> Launch:
     process = value.get("process")
     return Launch(str(value["token"]), str(value["scheduler"]), runs, str(value["asked"]), str(value["name"]),
                   dict(value["profile"]), str(value["cwd"]), str(value["host"]), int(value["pid"]),
-                  None if process is None else str(process), value.get("elements"))  # fmt: skip
+                  None if process is None else str(process), value.get("elements"),
+                  after=tuple(map(str, value.get("after", ()))))  # fmt: skip
 
 
 def find_current(launches: list[Launch]) -> dict[int, Launch]:

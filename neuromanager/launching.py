@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from neuromanager.catalog import read_lines, read_record
+from neuromanager.dependencies import Dependencies, hold_back
 from neuromanager.events import read_events
 from neuromanager.experiment import RUNS, Experiment, write_file
 from neuromanager.faults import INCOMPLETE, TROUBLE, WRONG_INPUT, Failure
@@ -50,6 +51,16 @@ class Order(NamedTuple):
     cwd: str  # where the runs' programs are started
     numbers: list[int]  # of the runs, ascending
     environ: Mapping[str, str]
+
+
+class Beginning(NamedTuple):
+    """What comes between the record of a launch on this machine and its first run."""
+
+    dependencies: Dependencies = Dependencies()
+    take_leave: Callable[[Experiment], None] | None = None  # of who called; then nobody looks at what the runs print
+
+
+AT_ONCE = Beginning()
 
 
 class Refused(Failure):
@@ -90,19 +101,24 @@ def read_runs(experiment: Experiment, record: Mapping[str, Any], numbers: Sequen
 
 
 def launch_here(experiment: Experiment, order: Order, stdin: int | None, tell: Tell, lock: int,
-                manner: Manner = _PLAIN) -> int:  # fmt: skip
+                manner: Manner = _PLAIN, beginning: Beginning = AT_ONCE) -> int:  # fmt: skip
     """Runs them here, to their end; the exit code of neurun. The caller holds the experiment's lock.
 
-    The code of the command itself where the experiment has no other run. Raises Refused.
+    The code of the command itself where the experiment has no other run. Raises Refused; Failure, Stopped.
     """
     record = read_record(experiment)
     runs = read_runs(experiment, record, order.numbers)
     needs = check_resources(order.profile, "config", order.environ, manner.idle_gpus)
     with _refusing(experiment):
         attempts = {run.number: _count_attempts(experiment, run.number) for run in runs}
-        _write_intent(experiment, make_token(), order, name=experiment.name, elements=None)
+        token, dependencies = make_token(), beginning.dependencies
+        _write_intent(experiment, token, order, experiment.name, None, dependencies.directories())
+        if beginning.take_leave:
+            beginning.take_leave(experiment)
+    if dependencies.awaited:
+        hold_back(experiment, token, order.numbers, dependencies, order.environ, tell)
     code = local.run_all(experiment, order.profile, runs, attempts, order.environ, order.cwd, needs, stdin, tell, lock,
-                         manner)  # fmt: skip
+                         manner, shows=beginning.take_leave is None)  # fmt: skip
     alone = len(runs) > 1 or len(read_lines(experiment, "commands.txt")) == 1
     return code if alone or code in (0, TROUBLE) else INCOMPLETE
 
@@ -120,10 +136,11 @@ def _refusing(experiment: Experiment) -> Iterator[None]:
         raise Refused(WRONG_INPUT, f"{place}: {error.strerror}; nothing was launched") from None
 
 
-def _write_intent(experiment: Experiment, token: str, order: Order, name: str, elements: str | None) -> None:
+def _write_intent(experiment: Experiment, token: str, order: Order, name: str, elements: str | None,
+                  after: Sequence[str] = ()) -> None:  # fmt: skip
     profile = describe_profile(order.profile)
     write_intent(experiment, token, order.numbers, scheduler=order.profile.scheduler, name=name, profile=profile,
-                 cwd=order.cwd, git=read_commit(), elements=elements)  # fmt: skip
+                 cwd=order.cwd, git=read_commit(), elements=elements, after=after)  # fmt: skip
 
 
 def make_job(experiment: Experiment, record: Mapping[str, Any], cwd: str) -> Job:

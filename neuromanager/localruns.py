@@ -100,4 +100,4 @@ def _look_around(experiment: Experiment, launch: Launch) -> Surroundings:
     tended = same_host and (lives(launch.pid, launch.process) or is_locked(experiment.path("lock")))
     boot = (read_identity(os.getpid()) or "").partition("@")[2]
     restarted = bool(launch.process) and (launch.process or "").partition("@")[2] != boot
-    return Surroundings(same_host, launch.host, tended, restarted, False)
+    return Surroundings(same_host, launch.host, tended, restarted, False, tuple(map(os.path.basename, launch.after)))

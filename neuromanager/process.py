@@ -110,7 +110,7 @@ class CannotExecute(Exception):
 
 
 # What Python ignores and a program is to get as the system has it; caught signals are the system's again after exec.
-_IGNORED_BY_PYTHON = [getattr(signal, name) for name in ("SIGPIPE", "SIGXFSZ") if hasattr(signal, name)]
+_ignored_by_us = [getattr(signal, name) for name in ("SIGPIPE", "SIGXFSZ") if hasattr(signal, name)]
 _paths: dict[tuple[str, str | None], str] = {}
 
 
@@ -126,12 +126,12 @@ def start_program(words: tuple[str, ...], env: Mapping[str, str], descriptors: M
     try:
         path = known or _find_program(words[0], env)
         try:
-            pid = os.posix_spawn(path, words, env, file_actions=actions, setsid=True, setsigdef=_IGNORED_BY_PYTHON)
+            pid = os.posix_spawn(path, words, env, file_actions=actions, setsid=True, setsigdef=_ignored_by_us)
         except FileNotFoundError:
             if not known:
                 raise
             path = _find_program(words[0], env)  # it moved
-            pid = os.posix_spawn(path, words, env, file_actions=actions, setsid=True, setsigdef=_IGNORED_BY_PYTHON)
+            pid = os.posix_spawn(path, words, env, file_actions=actions, setsid=True, setsigdef=_ignored_by_us)
     except OSError as error:
         _paths.pop(key, None)
         raise CannotExecute(error) from None
@@ -153,6 +153,12 @@ def _find_program(word: str, env: Mapping[str, str]) -> str:
     if denied:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), denied)
     raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), word)
+
+
+def ignore(number: int) -> None:
+    """For us alone: the programs that we start get the signal as they would have got it without us."""
+    if signal.signal(number, signal.SIG_IGN) is not signal.SIG_IGN:
+        _ignored_by_us.append(number)
 
 
 def keep_descriptors() -> None:

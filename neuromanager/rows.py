@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from neuromanager.catalog import read_lines
 from neuromanager.experiment import Experiment
+from neuromanager.joblog import render_joblog
 from neuromanager.lastwords import explain_all, read_tail
 from neuromanager.localruns import read_trail
 from neuromanager.progress import Progress, parse_progress
@@ -50,6 +51,11 @@ def read_facts(report: Report, statuses: Sequence[Status]) -> list[Facts]:
             read_progress(experiment, status) if status.state == RUNNING else None,
         ))  # fmt: skip
     return found
+
+
+def read_joblog(report: Report) -> list[str]:
+    """Its runs that have ended, as GNU parallel logs its jobs. Raises Failure."""
+    return render_joblog(report.statuses, read_lines(report.experiment, "commands.txt"))
 
 
 def read_tags(record: Mapping[str, object]) -> list[str]:

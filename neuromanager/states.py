@@ -107,6 +107,7 @@ class Surroundings(NamedTuple):
     tended: bool  # neurun, or the keeper or worker it left, is there
     restarted: bool  # the machine was, since
     cancelled: bool  # neucancel named the run
+    after: tuple[str, ...] = ()  # names of the experiments that the launch waits for
 
 
 def resolve_local(base: Status, trail: Trail | None, lives: bool, around: Surroundings) -> Status:
@@ -130,7 +131,8 @@ def resolve_local(base: Status, trail: Trail | None, lives: bool, around: Surrou
     if not around.same_host:
         return base._replace(state=UNKNOWN, open=True, reason=f"it was launched on {around.host}; ask there")
     if around.tended:
-        return base._replace(state=PENDING, open=True, reason="waits for its turn")
+        what = " and ".join(around.after) or "its turn"
+        return base._replace(state=PENDING, open=True, reason=f"waits for {what}")
     return base._replace(state=CANCELLED, reason="was not started; its neurun is gone")
 
 

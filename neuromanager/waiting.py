@@ -30,8 +30,11 @@ class Waited(NamedTuple):
 
 
 def wait_for(selected: Sequence[Selected], environ: Mapping[str, str], tell: Callable[[str], None],
-             timeout_seconds: float | None = None, first: bool = False) -> Waited:  # fmt: skip
+             timeout_seconds: float | None = None, first: bool = False,
+             given_up: Callable[[], bool] = lambda: False) -> Waited:  # fmt: skip
     """Returns when no run is open any more; with ``first``, when none of any one experiment is.
+
+    Also when ``given_up`` says so, which is asked at every look.
 
     A run that left the queue and recorded no end counts as ended when that has been so for LOST_SECONDS. A question
     under way may hold up the end of ``timeout_seconds``, by as long as the scheduler takes to answer.
@@ -43,7 +46,7 @@ def wait_for(selected: Sequence[Selected], environ: Mapping[str, str], tell: Cal
     watch.look(everything=True)
     while not watch.is_over(first):
         now = time.monotonic()
-        if timeout_seconds is not None and now >= started + timeout_seconds:
+        if given_up() or (timeout_seconds is not None and now >= started + timeout_seconds):
             return watch.conclude(timed_out=True)
         question.hurry(now, watch.find_ends_to_confirm(first))
         if watch.asks_scheduler() and now >= question.due:

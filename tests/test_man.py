@@ -30,7 +30,7 @@ from typing import NamedTuple
 from neuromanager.commands import neucancel, neuimport, neulog, neurerun, neurun, neustat, neusweep, neuwait
 from neuromanager.document import read_document
 from neuromanager.experiment import Experiment
-from neuromanager.launches import write_intent, write_job, write_refusal
+from neuromanager.launches import write_begun, write_intent, write_job, write_refusal
 from neuromanager.options import Parser
 from neuromanager.profile import OWN_OPTIONS, resolve_profile
 from tests.slurm import cluster
@@ -319,7 +319,7 @@ class NamesTest(unittest.TestCase):
         self.assertEqual(profile.group(1).split(" , ") if profile else [], list(record["profile"]))
         files = {re.sub(r"\btry_\d", "NAME_i", name) for name in found} - {"logs", "NAME_i"} | {"NAME_i/"}
         at_times = {"run.sh", "repeats.txt", "launches/TOKEN.txt", "cancelled.txt", "settled.json",
-                    "logs/job\\-JOB_ELEMENT.txt"}  # fmt: skip
+                    "logs/job\\-JOB_ELEMENT.txt", "neurun.log"}  # fmt: skip
         self.assertEqual(read_subsection(page, "Files of the experiment", "Pa") - at_times, files)
 
     def test_keys_of_launches(self) -> None:
@@ -327,6 +327,7 @@ class NamesTest(unittest.TestCase):
         with project_folder() as folder:
             experiment = Experiment(str(folder), "try")
             write_intent(experiment, "0", [0], scheduler="slurm", name="try", profile={}, cwd="/", git=None)
+            write_begun(experiment, "0")
             write_job(experiment, "0", "1")
             write_refusal(experiment, "0", "no")
             lines = (folder / "jobs.jsonl").read_text(encoding="utf-8").splitlines()

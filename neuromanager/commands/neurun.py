@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from neuromanager import __version__
-from neuromanager.catalog import Selected, is_whole
+from neuromanager.catalog import Selected, is_whole, word_for
 from neuromanager.console import die_by, say
+from neuromanager.dependencies import Dependencies, read_dependencies
+from neuromanager.detaching import detach
 from neuromanager.document import read_document
 from neuromanager.experiment import RUNS, Experiment, check_name
 from neuromanager.faults import INCOMPLETE, WRONG_INPUT, Failure
 from neuromanager.launch import read_launch
-from neuromanager.launching import Order, Refused, launch_here, launch_on_slurm, settle_unsure
+from neuromanager.launching import Beginning, Order, Refused, launch_here, launch_on_slurm, settle_unsure
 from neuromanager.localresources import Needs, check_resources, count_places, describe_places
 from neuromanager.making import Exists, Made, make_experiment, remove
 from neuromanager.manner import add_options, find_unused, read_manner
@@ -53,6 +57,11 @@ def make_parser() -> Parser:
     add("--tag", metavar="TAG", action="append", default=[], help="keep a word with the experiment; may be repeated")
     add("--note", metavar="TEXT", default="", help="keep a sentence with the experiment")
     add_options(parser)
+    add("--after", metavar="EXPERIMENT", action="append", default=[],
+        help="start when these runs have ended, if all completed; here only, may be repeated")  # fmt: skip
+    add("--after-any", metavar="EXPERIMENT", action="append", default=[],
+        help="start when these runs have ended, whatever became of them")  # fmt: skip
+    add("--detach", action="store_true", help="go on after logout: print the experiment's path, and end at once")
     add("-n", "--dry-run", action="store_true", help="print run.sh (here: the command lines), and launch nothing")
     add("--wait", action="store_true", help="end with the runs: 0 when all completed, 123 otherwise")
     add("-c", "--config", metavar="FILE",
@@ -71,8 +80,11 @@ def main(words: Sequence[str]) -> int:
         check_name(options.name)
     if options.resume and options.name is None:
         raise Failure(WRONG_INPUT, "--resume: which experiment? Name it: --name NAME")
-    if options.dry_run and options.wait:
-        raise Failure(WRONG_INPUT, "--dry-run and --wait exclude each other: nothing is launched to wait for")
+    if options.dry_run and (options.wait or options.detach):
+        other, what = ("--wait", "wait for") if options.wait else ("--detach", "go on")
+        raise Failure(WRONG_INPUT, f"--dry-run and {other} exclude each other: nothing is launched to {what}")
+    if options.detach and options.wait:
+        raise Failure(WRONG_INPUT, "--detach and --wait exclude each other; wait with neuwait, when you want to")
     if len(rest) < 3:
         missing = ("SUPPORT", "DEVICE", "COMMAND")[len(rest)]
         raise Failure(WRONG_INPUT, f"{missing} is missing; write neurun SUPPORT DEVICE COMMAND (see neurun --help)")
@@ -80,12 +92,14 @@ def main(words: Sequence[str]) -> int:
     source = find_config(options.config)
     profile = resolve_profile(read_document(source, "config", _CONFIG_MEND), support, device, options.resource, source)
     check_env(profile, source)
-    cwd, needs = os.getcwd(), Needs()
+    cwd, needs, dependencies = os.getcwd(), Needs(), Dependencies()
     if profile.scheduler == "local":
         needs = check_resources(profile, source, os.environ, manner.idle_gpus)
+        dependencies = read_dependencies(options.after, options.after_any, options.name, os.environ)
     else:
         if unused := find_unused(manner):
             raise Failure(WRONG_INPUT, *(f"{option}: only where this machine executes the runs" for option in unused))
+        _refuse_local_options(options)
         cwd = slurm.read_working_directory(profile)
         slurm.check_logs(profile, cwd)
     launch = read_launch(tuple(command), os.environ, options.name)
@@ -99,11 +113,48 @@ def main(words: Sequence[str]) -> int:
     environ = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     environ.update({name: value for name, value in os.environ.items() if name == "NEU_SBATCH_SECONDS"})
     if options.dry_run:
+        for selected in dependencies.awaited:
+            _tell(f"would wait for {word_for(selected.experiment)}")
         return print_plan(request, options.resume, environ, _tell)
     if profile.scheduler != "local":
         slurm.check_sbatch()
+    wish = Wish(options.resume, options.wait, Beginning(dependencies))
+    if options.detach:
+        return _launch_detached(request, wish, environ)
     with contextlib.ExitStack() as locks:
-        return _launch(request, options.resume, options.wait, environ, locks)
+        return _launch(request, wish, environ, locks)
+
+
+class Wish(NamedTuple):
+    """How it is launched."""
+
+    resume: bool
+    wait: bool
+    beginning: Beginning
+
+
+def _refuse_local_options(options: argparse.Namespace) -> None:
+    """Those that neurun keeps itself, and only on this machine."""
+    if options.detach:
+        raise Failure(WRONG_INPUT, "--detach: only where this machine runs them; Slurm's jobs go on by themselves")
+    if options.after or options.after_any:
+        option, kind = ("--after", "afterok") if options.after else ("--after-any", "afterany")
+        raise Failure(WRONG_INPUT, f"{option}: only where this machine runs them; for a job of Slurm write "
+                      f"--resource=dependency={kind}:JOB")  # fmt: skip
+
+
+def _launch_detached(request: Request, wish: Wish, environ: Mapping[str, str]) -> int:
+    def launch(take_leave: Callable[[Experiment], None]) -> int:
+        ours = wish._replace(beginning=wish.beginning._replace(take_leave=take_leave))
+        with contextlib.ExitStack() as locks:
+            return _launch(request, ours, environ, locks)
+
+    left = detach(launch)
+    if left.signal:
+        die_by(left.signal)
+    if left.name is not None:
+        _print_path(left.name)
+    return left.code
 
 
 _NOT_OF_RUNS = {"local": "NEU_POINTS", "slurm": "NEU_"}  # variables for neurun that its runs are not to inherit
@@ -124,13 +175,13 @@ def _count(runs: int) -> str:
     return f"{runs} run" + ("s" if runs != 1 else "")
 
 
-def _launch(request: Request, resume: bool, wait: bool, environ: Mapping[str, str], locks: contextlib.ExitStack) -> int:
+def _launch(request: Request, wish: Wish, environ: Mapping[str, str], locks: contextlib.ExitStack) -> int:
     while True:
         try:
-            return _launch_new(request, resume, wait, environ, locks)
+            return _launch_new(request, wish, environ, locks)
         except Exists:
             shown = f"{RUNS}/{request.name}"
-            if not resume:
+            if not wish.resume:
                 raise Failure(WRONG_INPUT, f"--name: {shown} exists already; choose another name, or none, or add to "
                               "it with --resume") from None  # fmt: skip
         experiment = Experiment(os.path.join(os.getcwd(), RUNS, request.name or ""), request.name or "")
@@ -139,16 +190,14 @@ def _launch(request: Request, resume: bool, wait: bool, environ: Mapping[str, st
         except FileNotFoundError:  # its first launch was refused meanwhile
             continue
         if is_whole(experiment.directory):
-            return _launch_rest(request, Made(experiment, lock), wait, environ, locks)
+            return _launch_rest(request, Made(experiment, lock), wish, environ, locks)
         locks.close()
 
 
-def _launch_new(
-    request: Request, resume: bool, wait: bool, environ: Mapping[str, str], locks: contextlib.ExitStack
-) -> int:
+def _launch_new(request: Request, wish: Wish, environ: Mapping[str, str], locks: contextlib.ExitStack) -> int:
     """Raises Exists."""
     with holding_signals() as held:  # on a cluster from the first file to the job's number on record
-        made = make_experiment(request, locks, anew=resume)
+        made = make_experiment(request, locks, anew=wish.resume)
         if held.number:
             remove(made.experiment)
             die_by(held.number)
@@ -161,22 +210,24 @@ def _launch_new(
             remove(made.experiment)
             raise Failure(refused.code, *refused.faults, "nothing was submitted, and nothing is left") from None
     if request.profile.scheduler == "local":
-        how = describe_places(count_places(request.needs, count, request.manner.jobs))
-        _tell(_shown(made.experiment) + (f": {_count(count)}, {how}" if count > 1 else ""))
+        going_on = f", as process {os.getpid()}" if wish.beginning.take_leave else ""
+        places = describe_places(count_places(request.needs, count, request.manner.jobs))
+        how = f": {_count(count)}, {places}" if count > 1 else ": 1 run" if going_on else ""
+        _tell(_shown(made.experiment) + how + going_on)
         try:
-            return _run_here(request, made, order)
+            return _run_here(request, made, order, wish.beginning)
         except Refused as refused:
             remove(made.experiment)
             raise Failure(refused.code, *(f"{fault} and nothing is left" for fault in refused.faults)) from None
-    _print_path(made.experiment)
+    _print_path(made.experiment.name)
     if held.number:
         die_by(held.number)
     locks.close()
-    return _wait(made.experiment, order.numbers, environ) if wait else 0
+    return _wait(made.experiment, order.numbers, environ) if wish.wait else 0
 
 
 def _launch_rest(
-    request: Request, made: Made, wait: bool, environ: Mapping[str, str], locks: contextlib.ExitStack
+    request: Request, made: Made, wish: Wish, environ: Mapping[str, str], locks: contextlib.ExitStack
 ) -> int:
     experiment, here = made.experiment, request.profile.scheduler == "local"
     settle_unsure(experiment, environ, _tell)
@@ -192,20 +243,20 @@ def _launch_rest(
     if held.number and (here or not gap.numbers):
         die_by(held.number)
     if gap.numbers and here:
-        code = _run_here(request, made, order)
+        code = _run_here(request, made, order, wish.beginning)
     else:
-        _print_path(experiment)
+        _print_path(experiment.name)
     if held.number:
         die_by(held.number)
     locks.close()
-    return _wait(experiment, sorted([*gap.flying, *gap.numbers]), environ) if wait and not here else code
+    return _wait(experiment, sorted([*gap.flying, *gap.numbers]), environ) if wish.wait and not here else code
 
 
-def _run_here(request: Request, made: Made, order: Order) -> int:
+def _run_here(request: Request, made: Made, order: Order, beginning: Beginning) -> int:
     without_stdin = request.launch.used_stdin or not may_read_stdin()
     stdin = os.open(os.devnull, os.O_RDONLY) if without_stdin else None
     try:
-        return launch_here(made.experiment, order, stdin, _tell, made.lock, request.manner)
+        return launch_here(made.experiment, order, stdin, _tell, made.lock, request.manner, beginning)
     except local.Stopped as stopped:
         die_by(stopped.args[0])
 
@@ -214,11 +265,11 @@ def _shown(experiment: Experiment) -> str:
     return f"{RUNS}/{experiment.name}"
 
 
-def _print_path(experiment: Experiment) -> None:
+def _print_path(name: str) -> None:
     try:
-        print(_shown(experiment), flush=True)
+        print(f"{RUNS}/{name}", flush=True)
     except OSError as error:
-        _tell(f"warning: standard output: {error.strerror}; the experiment is {_shown(experiment)}")
+        _tell(f"warning: standard output: {error.strerror}; the experiment is {RUNS}/{name}")
 
 
 def _wait(experiment: Experiment, numbers: Sequence[int], environ: Mapping[str, str]) -> int:

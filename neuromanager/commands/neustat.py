@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 from neuromanager import __version__
-from neuromanager.catalog import Selected, find_experiments, find_indexed, read_record, resolve_selections
+from neuromanager.catalog import Selected, find_experiments, find_indexed, read_record, resolve_selections, word_for
 from neuromanager.console import say
 from neuromanager.experiment import RUNS, Experiment
 from neuromanager.faults import ANSWER_NO, TROUBLE, WRONG_INPUT, Failure, offer_nearest
+from neuromanager.joblog import JOBLOG_HEADER
 from neuromanager.options import Parser, parse_options, split_operands
 from neuromanager.report import render_rows, render_run, render_summaries, summarize
-from neuromanager.rows import read_facts, read_rows, read_tags, read_where
+from neuromanager.rows import read_facts, read_joblog, read_rows, read_tags, read_where
 from neuromanager.states import COMPLETED, STATES, Status
 from neuromanager.status import Report, read_reports
 
@@ -38,6 +41,7 @@ def make_parser() -> Parser:
     add("--tag", metavar="TAG", action="append", default=[], help="only experiments with this tag; may be repeated")
     add("--all", action="store_true", help="the experiments of all folders, not only of ./runs")
     add("--json", action="store_true", help="print one JSON object per run and line")
+    add("--joblog", action="store_true", help="print the runs that have ended, as GNU parallel logs its jobs")
     add("--check", action="store_true", help="end with 1 unless all runs are completed")
     add("-w", "--watch", action="store_true", help="draw again every 2 seconds, until q is pressed")
     add("-h", "--help", action="help", help="print this and exit")
@@ -51,6 +55,7 @@ class Request(NamedTuple):
     tags: tuple[str, ...]
     everywhere: bool
     as_json: bool
+    as_joblog: bool
 
     @property
     def by_run(self) -> bool:
@@ -71,13 +76,19 @@ def main(words: Sequence[str]) -> int:
     if options.watch and (options.json or options.check):
         other = "--json" if options.json else "--check"
         raise Failure(WRONG_INPUT, f"--watch and {other} exclude each other; leave one of them out")
-    request = Request(tuple(operands), _parse_states(options.state), tuple(options.tag), options.all, options.json)
+    if options.joblog:
+        _check_joblog(options)
+        operands = operands or [word_for(resolve_selections((), os.environ)[0].experiment)]
+    request = Request(tuple(operands), _parse_states(options.state), tuple(options.tag), options.all, options.json,
+                      options.joblog)  # fmt: skip
     if options.watch:
         return _watch(request)
     selected = _select(request)
     if not selected:
         _tell(_describe_nothing(request))
         return ANSWER_NO if options.check else 0
+    if request.as_joblog and len(selected) > 1:
+        raise Failure(WRONG_INPUT, "--joblog: its first column numbers the runs of one experiment; name one")
     reading = _read(selected, _tell)
     _print(_render(request, reading.reports, _find_width()))
     return reading.code or (ANSWER_NO if options.check and not _all_completed(reading.reports) else 0)
@@ -85,6 +96,12 @@ def main(words: Sequence[str]) -> int:
 
 def _tell(text: str) -> None:
     say(NAME, text)
+
+
+def _check_joblog(options: argparse.Namespace) -> None:
+    for name in ("all", "json", "state", "tag", "watch"):
+        if getattr(options, name):
+            raise Failure(WRONG_INPUT, f"--joblog and --{name} exclude each other; leave one of them out")
 
 
 def _parse_states(text: str | None) -> frozenset[str]:
@@ -165,6 +182,8 @@ def _render(request: Request, reports: Sequence[Report], width: int | None) -> I
         ]  # fmt: skip
         return render_summaries(summaries, width)
     shown = [(report, _choose(report.statuses, request.states)) for report in reports]
+    if request.as_joblog:
+        return chain([JOBLOG_HEADER], *map(read_joblog, reports))
     if request.as_json:
         return (
             render_run(facts, status, now)

@@ -58,12 +58,14 @@ def run_all(
     tell: Callable[[str], None],
     lock: int,
     manner: Manner = _PLAIN,
+    shows: bool = True,
 ) -> int:
     """Runs them in order, as ``manner`` says, and goes on after a failure; returns neurun's exit code.
 
-    Without ``manner.jobs`` as many at a time as there are GPUs for, else one. ``attempts`` has how often a run was
-    started before, where it was. ``lock`` is a descriptor that stays open until the last end is on record, whoever is
-    killed meanwhile. Raises Stopped after a signal, Failure when ``cwd`` is gone.
+    One at a time their output comes to our own stdout and stderr too, unless ``shows`` is false. Without
+    ``manner.jobs`` as many at a time as there are GPUs for, else one. ``attempts`` has how often a run was started
+    before, where it was. ``lock`` is a descriptor that stays open until the last end is on record, whoever is killed
+    meanwhile. Raises Stopped after a signal, Failure when ``cwd`` is gone.
     """
     if not os.access(cwd, os.X_OK) or not os.path.isdir(cwd):
         raise Failure(TROUBLE, f"{cwd}: the folder in which the runs are executed is gone or closed; nothing was run")
@@ -71,7 +73,7 @@ def run_all(
     places = count_places(needs, len(runs), manner.jobs)
     slots, alone = Slots(places), (manner.jobs or places) == 1
     here, prefix = os.getcwd(), make_prefix()
-    bar = None if alone or manner.tee or not may_draw() else ProgressBar(len(runs), tell)
+    bar = None if alone or manner.tee or not shows or not may_draw() else ProgressBar(len(runs), tell)
     say = bar.say if bar else tell
 
     def work(link: int) -> int:
@@ -81,7 +83,7 @@ def run_all(
         turns = Turns(runs, attempts, manner.retries, _read_pause(environ), time.monotonic)
         recorder = Recorder(experiment, say, here, turns, one_of_many=len(runs) > 1, quotes=not (alone or manner.tee))
         shares = Shares(needs, variables, say, prefix)
-        pool = Pool(slots, link, recorder, jobs=places, stdin=given, shows=alone or manner.tee, rest=shares.rest,
+        pool = Pool(slots, link, recorder, jobs=places, stdin=given, shows=shows and (alone or manner.tee), rest=shares.rest,
                     limit_seconds=needs.time_limit_seconds, leads=not alone)  # fmt: skip
         recorder.is_orphaned = lambda: pool.orphaned
         recorder.gives_up = lambda: pool.given_up
