@@ -83,8 +83,8 @@ def run_all(
         turns = Turns(runs, attempts, manner.retries, _read_pause(environ), time.monotonic)
         recorder = Recorder(experiment, say, here, turns, one_of_many=len(runs) > 1, quotes=not (alone or manner.tee))
         shares = Shares(needs, variables, say, prefix)
-        pool = Pool(slots, link, recorder, jobs=places, stdin=given, shows=shows and (alone or manner.tee), rest=shares.rest,
-                    limit_seconds=needs.time_limit_seconds, leads=not alone)  # fmt: skip
+        pool = Pool(slots, link, recorder, jobs=places, stdin=given, shows=shows and (alone or manner.tee),
+                    limit_seconds=needs.time_limit_seconds, rest=shares.rest, leads=not alone)  # fmt: skip
         recorder.is_orphaned = lambda: pool.orphaned
         recorder.gives_up = lambda: pool.given_up
         if bar:
