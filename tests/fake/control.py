@@ -65,7 +65,9 @@ def scancel(words: list[str]) -> int:
     if number == signal.SIGKILL:
         if filters:  # as in 22.05: all that waits in an array goes with any of its elements
             hit = {row.job for row in rows if is_waiting(row)}
-            rows += [row for row in find_rows() if row not in rows and row.job in hit and is_waiting(row)]
+            there = {(row.job, row.number) for row in rows}
+            rows += [row for row in find_rows()
+                     if (row.job, row.number) not in there and row.job in hit and is_waiting(row)]  # fmt: skip
         for job in sorted({row.job for row in rows}):
             cancel(job, {row.number for row in rows if row.job == job}, job in whole)
         return 0
