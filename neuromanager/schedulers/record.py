@@ -204,4 +204,6 @@ def _name(number: int) -> str:
 def _describe(ending: Ending) -> str:
     if ending.timed_out:
         return "ended at its time limit"
+    if ending.over_memory:
+        return "ended over its memory limit"
     return f"killed by signal {ending.signal}" if ending.signal else f"exit code {ending.exit_code}"
