@@ -9,7 +9,6 @@ import contextlib
 import fcntl
 import os
 import random
-import re
 import signal
 import subprocess
 import sys
@@ -179,7 +178,9 @@ class OneNeurunTest(GpuTest):
         for pid, number in ((first.pid, signal.SIGSTOP), (worker, signal.SIGKILL), (first.pid, signal.SIGKILL)):
             os.kill(pid, number)
         second = self.start("b", 1)
-        wait_until(lambda: self.wishes(), "b in the queue")
+        assert second.stderr
+        said = [second.stderr.readline() for _ in range(2)]
+        self.assertEqual(said[1], b"neurun: waiting for a GPU (1 in use by others)\n")
         self.assertFalse(self.has_begun("b", 0))
         self.go("a", 0)
         self.has("b", 0)
@@ -221,7 +222,6 @@ class SeveralNeurunsTest(GpuTest):
             self.has("a", index)
         second = self.start("b", 2)
         assert second.stderr
-        os.set_blocking(second.stderr.fileno(), True)
         said = [second.stderr.readline() for _ in range(2)]
         self.assertEqual(said[1], b"neurun: waiting for a GPU (4 in use by others)\n")
         state = self.folder.run("neustat", "b").stdout

@@ -51,7 +51,7 @@ def make_parser() -> Parser:
         help="add to the experiment NAME: launch what failed, was lost or is new, and nothing else")  # fmt: skip
     add("--tag", metavar="TAG", action="append", default=[], help="keep a word with the experiment; may be repeated")
     add("--note", metavar="TEXT", default="", help="keep a sentence with the experiment")
-    add("--idle-gpus", action="store_true", help="leave GPUs alone that somebody else's process is on; here only")
+    add("--idle-gpus", action="store_true", help="leave GPUs alone that somebody else's process is on")
     add("-n", "--dry-run", action="store_true", help="print run.sh (here: the command lines), and launch nothing")
     add("--wait", action="store_true", help="end with the runs: 0 when all completed, 123 otherwise")
     add("-c", "--config", metavar="FILE",
