@@ -16,6 +16,7 @@ from neuromanager.values import is_text
 
 RUNS = "runs"
 LONGEST_NAME = 200  # bytes; logs are named NAME_1234567.stdout, and a file name has 255
+_PAGES_SECONDS = 0.02
 _INTERPRETERS = re.compile(r"(python|pypy|bash|sh|dash|zsh|perl|ruby|node|julia|Rscript|java|octave)[0-9.]*")
 
 
@@ -93,9 +94,11 @@ def append_line(path: str, text: str, durable: bool = False) -> None:
     """
     descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
     try:
-        size = os.fstat(descriptor).st_size
-        torn = size and os.pread(descriptor, 1, size - 1) != b"\n"
-        data = ("\n" if torn else "").encode() + (text + "\n").encode("utf-8", "surrogateescape")
+        torn = _is_torn(descriptor)
+        if torn:  # or another writer's line of several pages is on its way just now
+            time.sleep(_PAGES_SECONDS)
+            torn = _is_torn(descriptor)
+        data = (b"\n" if torn else b"") + (text + "\n").encode("utf-8", "surrogateescape")
         if os.write(descriptor, data) < len(data):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         if durable:
@@ -104,6 +107,11 @@ def append_line(path: str, text: str, durable: bool = False) -> None:
         raise OSError(error.errno or errno.EIO, error.strerror, path) from None
     finally:
         os.close(descriptor)
+
+
+def _is_torn(descriptor: int) -> bool:
+    size = os.fstat(descriptor).st_size
+    return size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
 
 
 def write_record(experiment: Experiment, record: Mapping[str, Any]) -> None:

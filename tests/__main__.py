@@ -26,6 +26,7 @@ SLOW_SECONDS = 2.0
 
 # What a user's shell, a job of a cluster, `make` or a git hook may have set, and no test may depend on.
 CLEARED_PREFIXES = ("NEU_", "SLURM", "SBATCH_", "SQUEUE_", "SACCT_", "SCANCEL_", "SINFO_", "PYTHON", "GIT_", "MAKE")
+KEPT = ("NEU_SEED", "NEU_KILL_EXPERIMENTS")  # of test_kills: to repeat the moments of an earlier run
 CLEARED_NAMES = ("MFLAGS", "BASH_ENV", "ENV", "CDPATH", "IFS", "POSIXLY_CORRECT", "CUDA_VISIBLE_DEVICES", "LANGUAGE",
                  "LINES", "FORCE_COLOR", "XDG_RUNTIME_DIR")  # fmt: skip
 
@@ -96,7 +97,7 @@ def clean_environment(scratch: str) -> dict[str, str]:
     """What every test module starts with: nothing of the user's settings, and all traces inside `scratch`."""
     environment = {
         name: value for name, value in os.environ.items()
-        if not name.startswith(CLEARED_PREFIXES) and name not in CLEARED_NAMES
+        if name in KEPT or (not name.startswith(CLEARED_PREFIXES) and name not in CLEARED_NAMES)
     }  # fmt: skip
     for name, folder in (("TMPDIR", "tmp"), ("XDG_CACHE_HOME", "cache"), ("XDG_STATE_HOME", "state")):
         environment[name] = os.path.join(scratch, folder)

@@ -13,14 +13,15 @@ PACKAGE = ROOT / "neuromanager"
 # Every module of the package has its layer here; what it imports of the package lies in its own layer or below.
 # The exceptions are in the tests: commands never import each other.
 LAYERS = {
-    "pure": "draws durations evidence exclusion faults gpulist identity imports indices listing options points profile "
-    "progress quoting ranges reasons report runs sampling scaling script slurmstates states sweep sweepfile "
-    "sweepwords terminaltext values words",
-    "world": "cancellations catalog console copying document events experiment following git gpus gpuslots keeper "
-    "lastwords launch launches launching localresources localruns logs making memorygroups orphans pager planning "
-    "pool process procfs programs request rerunning resuming rows schedulers.local schedulers.localcancel "
-    "schedulers.record schedulers.slurm schedulers.slurmcancel schedulers.slurmqueue settled shares signals slots "
-    "slurmruns sources status waiting watch",
+    "pure": "draws durations evidence exclusion faults gpulist identity imports indices listing options "
+    "points profile progress quoting ranges reasons report runs sampling scaling script slurmstates "
+    "states sweep sweepfile sweepwords terminaltext values words",
+    "world": "cancellations catalog console copying document events experiment following git gpus gpuslots "
+    "keeper lastwords launch launches launching localresources localruns logs making memorygroups "
+    "orphans pager planning pool "
+    "process procfs programs request rerunning resuming rows schedulers.local schedulers.localcancel "
+    "schedulers.record schedulers.slurm schedulers.slurmcancel schedulers.slurmqueue settled shares signals "
+    "slots slurmruns sources status waiting watch",
     "commands": "commands.neucancel commands.neuimport commands.neulog commands.neurerun commands.neurun "
     "commands.neustat commands.neusweep commands.neuwait",
     "start": "start",

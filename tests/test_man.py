@@ -29,6 +29,8 @@ from typing import NamedTuple
 
 from neuromanager.commands import neucancel, neuimport, neulog, neurerun, neurun, neustat, neusweep, neuwait
 from neuromanager.document import read_document
+from neuromanager.experiment import Experiment
+from neuromanager.launches import write_intent, write_job, write_refusal
 from neuromanager.options import Parser
 from neuromanager.profile import OWN_OPTIONS, resolve_profile
 from tests.slurm import cluster
@@ -316,14 +318,20 @@ class NamesTest(unittest.TestCase):
         profile = re.search(r"(?m)^\.Cm (support .*) \.$", text)
         self.assertEqual(profile.group(1).split(" , ") if profile else [], list(record["profile"]))
         files = {re.sub(r"\btry_\d", "NAME_i", name) for name in found} - {"logs", "NAME_i"} | {"NAME_i/"}
-        self.assertEqual(read_subsection(page, "Files of the experiment", "Pa") - {"run.sh", "jobs.jsonl"}, files)
+        at_times = {"run.sh", "repeats.txt", "launches/TOKEN.txt", "cancelled.txt", "settled.json",
+                    "logs/job\\-JOB_ELEMENT.txt"}  # fmt: skip
+        self.assertEqual(read_subsection(page, "Files of the experiment", "Pa") - at_times, files)
 
-    def test_keys_of_jobs(self) -> None:
-        """The session in the page is executed on a real Slurm, so its line is what jobs.jsonl holds."""
-        page = "neuromanager-experiment.5"
-        text = "".join(block.text for block in read_blocks(ROOT / "man" / page))
-        (line,) = re.findall(r'(?m)^\{"job": .*$', text)
-        self.assertEqual(read_subsection(page, "jobs.jsonl", "Cm"), set(json.loads(line)))
+    def test_keys_of_launches(self) -> None:
+        """Those that launches.py writes."""
+        with project_folder() as folder:
+            experiment = Experiment(str(folder), "try")
+            write_intent(experiment, "0", [0], scheduler="slurm", name="try", profile={}, cwd="/", git=None)
+            write_job(experiment, "0", "1")
+            write_refusal(experiment, "0", "no")
+            lines = (folder / "jobs.jsonl").read_text(encoding="utf-8").splitlines()
+        keys = {key for line in lines for key in json.loads(line)}
+        self.assertEqual(read_subsection("neuromanager-experiment.5", "jobs.jsonl", "Cm"), keys)
 
 
 class BlocksTest(unittest.TestCase):

@@ -414,12 +414,12 @@ class SignalsTest(unittest.TestCase):
         process = self.start("echo $$ > pid; touch ready; until [ -e go ]; do read -t 0.01 <> <(:); done; exit 0")
         pid = int(self.folder.read("pid"))
 
-        def state() -> str:
+        def state(pid: int = pid) -> str:
             with open(f"/proc/{pid}/stat", encoding="ascii") as file:
                 return file.read().rpartition(")")[2].split()[0]
 
         os.kill(process.pid, signal.SIGTSTP)
-        wait_until(lambda: state() == "T", "the run's stop")
+        wait_until(lambda: state() == "T" == state(process.pid), "the run's stop and ours, as a shell waits for it")
         os.kill(process.pid, signal.SIGCONT)
         wait_until(lambda: state() != "T", "the run's going on")
         self.folder.write("go", "")

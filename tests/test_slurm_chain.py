@@ -286,6 +286,20 @@ class RealSlurm(Contract):
         self.assertIn("attempt=2 exit_code=0", self.events("again")[-1])
         self.assertEqual((self.folder / "runs/again/logs/again_0.stdout").read_text(), "attempt 1\nattempt 2\n")
 
+    def test_a_run_that_is_taken_back_from_its_end(self) -> None:
+        """Settled runs are read once; scontrol requeue takes even those back."""
+        ended = self.run_words(
+            "neurun", "--name=back", "--wait", "slurm", "gpu", "sh", "-c",
+            "[ $NEU_ATTEMPT = 1 ] || { echo >$NEU_RUN_DIR/up; sleep 600; }",
+        )  # fmt: skip
+        self.assertEqual(ended.code, 0, ended.stderr)
+        self.assertEqual(self.run_words("neustat", "--check", "back").code, 0)
+        self.assertTrue((self.folder / "runs/back/settled.json").exists())
+        self.assertEqual(self.run_words("scontrol", "requeue", self.job_of("back")).code, 0)
+        self.wait_for(self.folder / "runs/back/back_0/up")
+        shown = self.run_words("neustat", "--check", "back")
+        self.assertEqual((shown.code, shown.stdout.split()[8:10]), (1, ["back:0", "RUNNING"]), shown.stdout)
+        self.run_words("neucancel", "back")
 
     def test_what_was_told_to_end_is_not_called_done(self) -> None:
         """A program that saves and exits 0 on TERM; a signal that only the batch shell gets."""

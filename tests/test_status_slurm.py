@@ -12,6 +12,8 @@ import unittest
 from collections.abc import Mapping
 from pathlib import Path
 
+import jsonschema
+
 from neuromanager import launches, status
 from neuromanager.catalog import Selected
 from neuromanager.events import read_events
@@ -28,7 +30,7 @@ from neuromanager.states import (
     UNKNOWN,
     Status,
 )
-from tests.command import Folder, wait_until
+from tests.command import ROOT, Folder, wait_until
 from tests.slurm import cluster
 
 PATIENCE_SECONDS = 90
@@ -224,6 +226,22 @@ class EverythingTest(unittest.TestCase):
             if RUNS[name] != ANY:
                 self.assertRegex(found[name].job or "", rf"^\d+_{NUMBER[name]}$")
                 self.assertTrue(found[name].started and found[name].finished and found[name].node, found[name])
+
+    def test_neustat_shows_it_all_as_its_schema_says(self) -> None:
+        schema = json.loads((ROOT / "neuromanager/schemas/status.schema.json").read_text(encoding="utf-8"))
+        for sacct in ("", NO_SACCT):
+            if sacct:
+                self.replace("sacct", sacct)
+            path = f"{self.replaced}:{self.files.path}/counted:{self.files.environment['PATH']}"
+            done = self.files.run("neustat", "--json", "all", PATH=path)
+            self.assertEqual((done.code, done.stderr), (0, ""))
+            found = {}
+            for line in map(json.loads, done.lines()):
+                jsonschema.Draft7Validator(schema).validate(line)
+                found[list(RUNS)[line["index"]]] = line["state"]
+            expected = {name: state for name, (state, *_) in {**ENDED, **LIVE}.items()}
+            self.assertEqual(found, expected)
+            os.unlink(self.experiment.path("settled.json"))
 
     def test_settled_ones_are_asked_for_once_ever(self) -> None:
         first = self.look(*ENDED)

@@ -46,7 +46,8 @@ def scancel(words: list[str]) -> int:
     except WordError as error:
         print(f"scancel: error: Invalid job id {error}", file=sys.stderr)
         return 1
-    if not selectors and not {"name", "user", "me", "state"} & set(options):
+    filters = {"name", "user", "me", "state"} & set(options)
+    if not selectors and not filters:
         print("scancel: error: No job identification provided", file=sys.stderr)
         return 1
     if (state := options.get("state", "PENDING").upper()) not in ("PENDING", "RUNNING", "SUSPENDED"):
@@ -58,12 +59,17 @@ def scancel(words: list[str]) -> int:
         return 1
     rows = [row for row in find_rows() if row.entry["state"] in jobs.LIVE]
     rows = [row for row in rows if _is_wanted(row, options, state if "state" in options else None)]
-    whole = {job for _, job, indices in selectors if indices is None} if "state" not in options else set()
+    whole = {job for _, job, indices in selectors if indices is None} if not filters else set()
     if selectors:
         rows = [row for row in rows if any(is_selected(row, job, indices) for _, job, indices in selectors)]
     if number == signal.SIGKILL:
-        for row in rows:
-            cancel(row, row.job in whole)
+        if filters:  # as in 22.05: all that waits in an array goes with any of its elements
+            hit = {row.job for row in rows if is_waiting(row)}
+            there = {(row.job, row.number) for row in rows}
+            rows += [row for row in find_rows()
+                     if (row.job, row.number) not in there and row.job in hit and is_waiting(row)]  # fmt: skip
+        for job in sorted({row.job for row in rows}):
+            cancel(job, {row.number for row in rows if row.job == job}, job in whole)
         return 0
     return signal_rows(rows, number, options, selectors)
 
@@ -103,19 +109,31 @@ def _is_wanted(row: Row, options: dict[str, str], state: str | None) -> bool:
     )
 
 
-def cancel(row: Row, whole: bool) -> None:
-    """End what runs. Of what waits in an array, Slurm remembers only what was cancelled with all the rest of it."""
-    with jobs.lock(f"{row.job}.lock"):
-        entry = find_rows([row.job])
-        now = next((each.entry for each in entry if each.number == row.number), None)
-        if now is None or now["state"] not in jobs.LIVE:
-            return
-        if now["state"] == "PENDING":
-            forgotten = row.record["array"] and not now["split"] and not whole
-            jobs.wish(row.job, row.number, cancel=True, state="CANCELLED", ended=time.time(), vanished=forgotten)
-            return
-        jobs.wish(row.job, row.number, cancel=True)
-    _wake(now["runner"])
+def is_waiting(row: Row) -> bool:
+    """As a part of an array, without a record of its own."""
+    return bool(row.record["array"] and not row.entry["split"] and row.entry["state"] == "PENDING")
+
+
+def cancel(job: int, numbers: set[int], whole: bool) -> None:
+    """End what runs. What waits in an array Slurm forgets, unless it is cancelled by the number of the array.
+
+    With the last of it a record stays that names no element.
+    """
+    runners = set()
+    with jobs.lock(f"{job}.lock"):
+        rows = find_rows([job])
+        waiting = {row.number for row in rows if is_waiting(row)}
+        for row in rows:
+            if row.number in numbers and row.entry["state"] == "PENDING":
+                waiting.discard(row.number)
+                forgotten = is_waiting(row) and not whole
+                jobs.wish(job, row.number, cancel=True, state="CANCELLED", ended=time.time(),
+                          vanished=forgotten and bool(waiting), remnant=forgotten and not waiting)  # fmt: skip
+            elif row.number in numbers and row.entry["state"] == "RUNNING":
+                jobs.wish(job, row.number, cancel=True)
+                runners.add(row.entry["runner"])
+    for runner in runners:
+        _wake(runner)
 
 
 def _wake(runner: int) -> None:

@@ -20,10 +20,11 @@ LIVE = ("PENDING", "RUNNING")
 FRESH: dict[str, Any] = {
     "state": "PENDING", "reason": "None", "node": "", "exit": 0, "signal": 0, "started": None, "ended": None,
     "restarts": 0, "split": False, "held": False, "dropped": False, "cancel": False, "requeue": False,
-    "vanished": False, "pid": None,
+    "vanished": False, "remnant": False, "pid": None,
 }  # fmt: skip
 """An element as taken. split: it has a record of its own, as Slurm makes it when the element starts; dropped: no
-process will come to it by itself; cancel, requeue: asked for; vanished: Slurm forgot it (see control.py)."""
+process will come to it by itself; cancel, requeue: asked for; vanished: Slurm forgot it, and remnant: it stands for all
+that Slurm forgot of its array (see control.py)."""
 
 
 def folder() -> str:

@@ -139,7 +139,7 @@ def _squeue_lines(rows: list[Row], pattern: str, expand: bool) -> Iterator[tuple
     """Lines with what to sort them by. Elements without a record of their own are one line, unless expanded."""
     together: dict[int, list[Row]] = {}
     for row in rows:
-        if row.record["array"] and not row.entry["split"] and not expand:
+        if row.record["array"] and not row.entry["split"] and not expand and not row.entry["remnant"]:
             together.setdefault(row.job, []).append(row)
         else:
             yield (row.entry["state"], row.job, row.number), _fill(pattern, _squeue_values(row))
@@ -159,7 +159,8 @@ def _squeue_values(row: Row) -> dict[str, str]:
     start = entry["started"] or entry["ended"]  # of one cancelled before it began, its end
     return {
         "i": row.name, "A": str(row.own_job), "F": str(row.job), "j": wanted["job-name"],
-        "K": "N/A" if entry["task"] is None else str(entry["task"]), "T": entry["state"], "t": BRIEF[entry["state"]],
+        "K": "N/A" if entry["task"] is None or entry["remnant"] else str(entry["task"]),
+        "T": entry["state"], "t": BRIEF[entry["state"]],
         "r": entry["reason"], "N": entry["node"], "R": entry["node"] or f"({entry['reason']})",
         "P": wanted["partition"], "a": wanted["account"], "u": row.record["user"], "D": "1", "M": elapsed,
         "k": wanted.get("comment") or "(null)", "Z": wanted["chdir"], "o": row.record["command"],

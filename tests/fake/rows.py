@@ -34,7 +34,8 @@ class Row(NamedTuple):
 
     @property
     def name(self) -> str:
-        return f"{self.job}_{self.entry['task']}" if self.record["array"] else str(self.job)
+        single = self.entry["remnant"] or not self.record["array"]
+        return str(self.job) if single else f"{self.job}_{self.entry['task']}"
 
 
 class WordError(Exception):

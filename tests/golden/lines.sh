@@ -74,6 +74,8 @@ if [ -e "$NEU_RUN_DIR/events.txt" ]; then  # requeued or launched again: one mor
   done
   # What a full disk or a kill left of a line gets an end of its own.
   if [ "${#neu_lines[@]}" != 0 ] && [[ ${neu_lines[-1]} != *$'\n' ]]; then echo >> "$NEU_RUN_DIR/events.txt"; fi
+  # Slurm takes it back from its end, which the cache of settled runs may have.
+  if [ "${SLURM_RESTART_COUNT:-0}" -gt 0 ]; then rm -f "$NEU_EXPERIMENT/settled.json"; fi
 fi
 if [ "$NEU_ATTEMPT" -gt 1 ]; then  # where in the logs this attempt begins
   mapfile -t neu_lines < <(stat -L -c %s "/proc/$$/fd/1" "/proc/$$/fd/2" 2> /dev/null)

@@ -54,9 +54,9 @@ class Contract(Client):
         job = self.run_job(self.write("#SBATCH --array=7,1-5:2%2 --output=a-%a", "true"))
         self.test.assertEqual(sorted(os.listdir(self.folder)), ["a-1", "a-3", "a-5", "a-7", "job.sh"], job)
 
-    def test_gpus_are_numbered_from_zero(self) -> None:
+    def test_gpus_are_numbers_of_one_digit(self) -> None:
         self.run_job(self.write("#SBATCH --gres=gpu:p100:2 --output=o", 'echo "$CUDA_VISIBLE_DEVICES"'))
-        self.test.assertEqual(self.read("o"), "0,1\n")
+        self.test.assertRegex(self.read("o"), r"\A[0-3],[0-3]\n\Z")  # which depends on what else runs there
 
     def test_environment_is_passed_on(self) -> None:
         value = "a b\n'\"\\é"

@@ -143,6 +143,19 @@ class QueueContract(Client):
         expected = [f"{job}_{index} CANCELLED" for index in (4, 5, 6, 8)]
         self.test.assertEqual(self.squeue(job, "%i %T", "-r", "--states=all"), expected)
 
+    def test_the_last_part_of_a_waiting_array_leaves_a_row_without_elements(self) -> None:
+        job = self.submit_held("--array=0-3", "--wrap=true")
+        self.ask("scancel", f"{job}_[0-1]")
+        self.ask("scancel", f"{job}_[2-3]")
+        self.test.assertEqual(self.squeue(job, "%i %T %K", "-r", "--states=all"), [f"{job} CANCELLED N/A"])
+
+    def test_scancel_with_a_state_takes_all_that_waits_in_the_array(self) -> None:
+        job = self.submit_held("--array=0-3", "--wrap=true")
+        self.ask("scancel", "--state=RUNNING", f"{job}_1")
+        self.test.assertEqual(len(self.squeue(job, "%i", "-r")), 4)
+        self.ask("scancel", "--state=PENDING", f"{job}_1")
+        self.test.assertEqual(self.squeue(job, "%i %T %K", "-r", "--states=all"), [f"{job} CANCELLED N/A"])
+
     def test_scancel_by_state_and_by_name(self) -> None:
         self.write("sleep 60")
         job = self.submit("--array=0-3%1", "--job-name=mine", "--output=/dev/null", "job.sh")
