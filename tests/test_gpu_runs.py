@@ -9,7 +9,6 @@ import contextlib
 import fcntl
 import os
 import random
-import re
 import signal
 import subprocess
 import sys
@@ -22,7 +21,7 @@ from pathlib import Path
 from neuromanager.gpulist import Gpu
 from neuromanager.gpuslots import Queue
 from neuromanager.procfs import find_children
-from tests.command import ROOT, Folder, Outcome, finish, pids_with, wait_until
+from tests.command import ROOT, Folder, Outcome, finish, is_alive, pids_with, wait_until
 
 COUNT = 4
 GPUS = [Gpu(number, f"GPU-{number}0b7ee5-{number}", "NVIDIA H100 80GB HBM3") for number in range(COUNT)]
@@ -178,6 +177,10 @@ class OneNeurunTest(GpuTest):
         (worker,) = [child.pid for child in find_children(first.pid)]
         for pid, number in ((first.pid, signal.SIGSTOP), (worker, signal.SIGKILL), (first.pid, signal.SIGKILL)):
             os.kill(pid, number)
+        first.wait()
+        wait_until(lambda: not is_alive(worker), "the end of the worker")
+        with Queue(self.environment["NEU_SLOTS"], {}) as queue:
+            self.assertEqual(queue.find_used(GPUS), GPUS[:1])
         second = self.start("b", 1)
         wait_until(lambda: self.wishes(), "b in the queue")
         self.assertFalse(self.has_begun("b", 0))
@@ -221,7 +224,6 @@ class SeveralNeurunsTest(GpuTest):
             self.has("a", index)
         second = self.start("b", 2)
         assert second.stderr
-        os.set_blocking(second.stderr.fileno(), True)
         said = [second.stderr.readline() for _ in range(2)]
         self.assertEqual(said[1], b"neurun: waiting for a GPU (4 in use by others)\n")
         state = self.folder.run("neustat", "b").stdout

@@ -127,11 +127,12 @@ class RunTest(unittest.TestCase):
 
     def test_unknown_resources_are_refused(self) -> None:
         before = self.folder.tree()
-        done = self.folder.run("neurun", "local", "gpu", "true")
+        done = self.folder.run("neurun", "local", "gpu", "true", CUDA_VISIBLE_DEVICES="")
         self.assertEqual((done.code, done.errors()), (100, [
-            "neurun: error: config.json: local.gpu.resources.gres: this machine has nobody to keep it; known: time",
             "neurun: error: config.json: local.gpu.resources.tme: this machine has nobody to keep it; "
-            "did you mean 'time'? (known: time)"]))  # fmt: skip
+            "did you mean 'time'? (known: time, gres, gpus, cpus-per-task, mem, nice)",
+            "neurun: error: config.json: local.gpu.resources.gres: 1 asked for each run, and this machine has 0 "
+            "(GPUs here: none that this environment lets a program see); ask for what is here"]))  # fmt: skip
         self.assertEqual(self.folder.run("neurun", "-r", "time=soon", "local", "cpu", "true").code, 100)
         self.assertEqual(self.folder.tree(), before)
 
