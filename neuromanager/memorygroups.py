@@ -53,7 +53,7 @@ def find_home(proc: str = "/proc/self", needed: int = os.W_OK) -> Home:
     raise ValueError("no control group here can limit memory, so no limit can be held; leave mem out")
 
 
-_MEND = "leave mem out, or start neurun in a group of yours: systemd-run --user --scope neurun ..."
+_MEND = "leave mem out, or start neurun in a group of yours: systemd-run --user --scope -p Delegate=yes neurun ..."
 
 
 def _read_mounts(proc: str) -> Iterator[tuple[str, str, str, str]]:
