@@ -55,7 +55,7 @@ def _print_rest(request: Request, experiment: Experiment, environ: Mapping[str, 
 def _print_commands(request: Request, runs: Sequence[Run], tell: Tell, what: str, name: str) -> int:
     for run in runs:
         print(quote_command((*request.profile.wrap, *run.command)))
-    how = describe_places(count_places(request.needs, len(runs)))
+    how = describe_places(count_places(request.needs, len(runs), request.manner.jobs))
     tell(f"would run {what} here, {how}, in {RUNS}/{name}")
     return 0
 
