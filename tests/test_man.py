@@ -224,7 +224,7 @@ def describe_options(parser: Parser) -> dict[str, str]:
         value = "" if action.nargs == 0 else "|".join(action.choices) if action.choices else str(action.metavar)
         spelled = [option + ("=" if option.startswith("--") else " ") + value if value else option
                    for option in action.option_strings]  # fmt: skip
-        sentence = action.help or ""
+        sentence = (action.help or "").replace("%%", "%")  # argparse's own way to write it
         described[", ".join(spelled)] = f"{sentence[:1].upper()}{sentence[1:]}."
     return described
 

@@ -82,6 +82,19 @@ class HereTest(unittest.TestCase):
             "neurerun: runs/try: would run 1 run here again, one after the other: 2"])  # fmt: skip
         self.assertEqual(len(folder.run("neurerun", "-n", "--state=NODE_FAIL").errors()), 1)
 
+    def test_several_at_a_time_tried_again_and_given_up(self) -> None:
+        folder = Folder(self)
+        self.launch(folder, "try", 5, '[ "$NEU_ATTEMPT" = 3 ] && [ "$NEU_INDEX" -lt 4 ]')
+        self.assertEqual(folder.run("neurerun", "-n", "-j2").errors(),
+                         ["neurerun: runs/try: would run 5 runs here again, 2 at a time: 0-4"])  # fmt: skip
+        outcome = folder.run("neurerun", "-j2", "--retries=1", "--halt=soon", NEU_RETRY_SECONDS="0")
+        self.assertEqual((outcome.code, outcome.stdout), (123, ""))
+        self.assertIn("neurerun: 5 runs: 4 completed, 1 failed", outcome.errors())
+        self.assertEqual([len(folder.ends("try", number)) for number in range(5)], [3] * 5)
+        outcome = folder.run("neurerun", "-j2", "--tee")
+        self.assertEqual(outcome.code, 123)
+        self.assertEqual(folder.run("neurerun", "-j0", "--halt=later").code, 100)
+
     def test_words_that_cannot_be(self) -> None:
         folder = Folder(self, TWO)
         self.launch(folder, "try", 3)
@@ -234,6 +247,14 @@ class SlurmTest(unittest.TestCase):
                          ["attempt 1", "attempt 2", "attempt 3"])  # fmt: skip
         self.assertEqual(self.folder.run("neulog", "try:1").stdout, "attempt 3\n")
         self.assertEqual(self.folder.run("neulog", "--attempt=2", "try:1").stdout, "attempt 2\n")
+
+    def test_what_only_this_machine_does_is_refused(self) -> None:
+        self.folder.run("neurun", "--wait", "--name=alone", "slurm", "gpu", "false")
+        before = files(self.folder)
+        outcome = self.folder.run("neurerun", "-j2", "--halt=soon", "alone")
+        self.assertEqual((outcome.code, outcome.errors()), (100, [
+            f"neurerun: error: {option}: only where this machine executes the runs" for option in ("--jobs", "--halt")]))
+        self.assertEqual(files(self.folder), before)
 
     def test_groups_by_what_they_asked_for_last(self) -> None:
         self.folder.run("neurun", "--name=try", "--runs=3", "--wait", "slurm", "gpu", "false")

@@ -68,6 +68,7 @@ class Everywhere(Resuming):
         again = self.sweep([0, 7, 1, 2], *self.wait)
         self.assertEqual(again.code, 0)
         self.assertIn("neurun: runs/x: 4 runs: 4 completed; nothing to launch\n", again.stderr)
+        self.assertNotIn("0 runs", again.stderr)
         self.assertEqual(self.sweep(1).code, 0)  # those that are not asked for now stay as they are
         self.assertEqual(len(self.files.read("runs/x/commands.txt").splitlines()), 4)
 

@@ -22,6 +22,8 @@ from neuromanager.launching import (
     read_runs,
     settle_unsure,
 )
+from neuromanager.localresources import check_resources, count_places, describe_places
+from neuromanager.manner import Manner, add_options, find_unused, read_manner
 from neuromanager.options import Parser, parse_options, split_operands
 from neuromanager.quoting import quote_line
 from neuromanager.rerunning import RESTARTABLE, Batch, Changes, Plan, describe_code, make_plan
@@ -53,6 +55,7 @@ def make_parser() -> Parser:
     add("-r", "--resource", metavar="KEY=VALUE", action="append", default=[],
         help="set one resource, or multiply what the last attempt asked for: mem=x2, time=x1.5")  # fmt: skip
     add("--exclude-nodes", action="store_true", help="leave out the nodes on which runs ended with NODE_FAIL")
+    add_options(parser)
     add("-n", "--dry-run", action="store_true", help="print run.sh (here: the command lines), and launch nothing")
     add("--wait", action="store_true", help="end with the runs: 0 when all completed, 123 otherwise")
     add("-h", "--help", action="help", help="print this and exit")
@@ -66,14 +69,15 @@ def main(words: Sequence[str]) -> int:
     options = parse_options(parser, own)
     if options.dry_run and options.wait:
         raise Failure(WRONG_INPUT, "--dry-run and --wait exclude each other: nothing is launched to wait for")
+    manner = read_manner(options)
     changes = Changes(_parse_states(options.state), tuple(options.resource), options.exclude_nodes)
     selected = resolve_selections(operands, os.environ)
     shown = {one.experiment.directory: _shorten(one.experiment.directory) for one in selected}
     if options.dry_run:
-        for plan in _make_plans(selected, changes):
-            _print_plan(plan, shown[plan.experiment.directory])
+        for plan in _make_plans(selected, changes, manner):
+            _print_plan(plan, shown[plan.experiment.directory], manner)
         return 0
-    codes, plans = _launch_all(selected, changes, shown)
+    codes, plans = _launch_all(selected, changes, shown, manner)
     if options.wait:
         return _wait(plans) or max(codes)
     return codes[0] if len(codes) == 1 else INCOMPLETE if any(codes) else 0
@@ -110,7 +114,7 @@ def _enter_folder(experiment: Experiment) -> None:
     os.chdir(os.path.dirname(os.path.dirname(experiment.directory)))
 
 
-def _make_plans(selected: Sequence[Selected], changes: Changes) -> list[Plan]:
+def _make_plans(selected: Sequence[Selected], changes: Changes, manner: Manner) -> list[Plan]:
     """Raises Failure with the faults of all experiments at once."""
     whole = [one._replace(indices=None) for one in selected] if changes.exclude_nodes else selected
     plans, code = [], WRONG_INPUT
@@ -123,13 +127,15 @@ def _make_plans(selected: Sequence[Selected], changes: Changes) -> list[Plan]:
         except Failure as failure:
             faults += failure.faults
             code = failure.code
+    if any(batch.profile.scheduler != "local" for plan in plans for batch in plan.batches):
+        faults += [f"{option}: only where this machine executes the runs" for option in find_unused(manner)]
     if faults:
         raise Failure(code, *faults, *(["nothing was launched"] if len(selected) > 1 else []))
     return plans
 
 
 def _launch_all(
-    selected: Sequence[Selected], changes: Changes, shown: Mapping[str, str]
+    selected: Sequence[Selected], changes: Changes, shown: Mapping[str, str], manner: Manner
 ) -> tuple[list[int], list[Plan]]:
     """All locks first, so that what is planned is what is launched; each is given back after its own launch."""
     with contextlib.ExitStack() as every:
@@ -139,15 +145,15 @@ def _launch_all(
             stack = every.enter_context(contextlib.ExitStack())
             locks[one.experiment.directory] = take_lock(one.experiment, _tell, stack), stack
             settle_unsure(one.experiment, _environ_for_slurm(), _tell)
-        plans, codes = _make_plans(selected, changes), []
+        plans, codes = _make_plans(selected, changes, manner), []
         for plan in plans:
             lock, stack = locks[plan.experiment.directory]
-            codes.append(_launch(plan, lock, shown[plan.experiment.directory]))
+            codes.append(_launch(plan, lock, shown[plan.experiment.directory], manner))
             stack.close()
     return codes, plans
 
 
-def _launch(plan: Plan, lock: int, shown: str) -> int:
+def _launch(plan: Plan, lock: int, shown: str, manner: Manner) -> int:
     _enter_folder(plan.experiment)
     if plan.batches:
         _warn(plan, shown)
@@ -160,7 +166,8 @@ def _launch(plan: Plan, lock: int, shown: str) -> int:
             _tell(f"{shown}: {plan.describe()}")
             told = True
         try:
-            code = (_launch_here if here else _submit)(plan.experiment, batch, lock) or code
+            code = (_launch_here(plan.experiment, batch, lock, manner) if here
+                    else _submit(plan.experiment, batch, lock)) or code  # fmt: skip
         except Failure as failure:
             more = [f"{shown}: {done} of {len(plan.numbers)} runs were launched before that"] if done else []
             raise Failure(failure.code, *failure.faults, *more) from None
@@ -209,16 +216,17 @@ def _submit(experiment: Experiment, batch: Batch, lock: int) -> int:
     return 0
 
 
-def _launch_here(experiment: Experiment, batch: Batch, lock: int) -> int:
+def _launch_here(experiment: Experiment, batch: Batch, lock: int, manner: Manner) -> int:
     environ = {name: value for name, value in os.environ.items() if not name.startswith("NEU_POINTS")}
     stdin = None if may_read_stdin() else os.open(os.devnull, os.O_RDONLY)
     try:
-        return launch_here(experiment, Order(batch.profile, batch.cwd, batch.numbers, environ), stdin, _tell, lock)
+        order = Order(batch.profile, batch.cwd, batch.numbers, environ)
+        return launch_here(experiment, order, stdin, _tell, lock, manner)
     except local.Stopped as stopped:
         die_by(stopped.args[0])
 
 
-def _print_plan(plan: Plan, shown: str) -> None:
+def _print_plan(plan: Plan, shown: str, manner: Manner) -> None:
     """stdout: run.sh, or the command lines; stderr: which runs, with what."""
     _enter_folder(plan.experiment)
     if not plan.batches:
@@ -229,7 +237,9 @@ def _print_plan(plan: Plan, shown: str) -> None:
         if batch.profile.scheduler == "local":
             for run in read_runs(plan.experiment, plan.record, batch.numbers):
                 print(quote_command((*batch.profile.wrap, *run.command)))
-            _tell(f"{shown}: would run {runs} here again, one after the other: {numbers}")
+            needs = check_resources(batch.profile, "config", os.environ, manner.idle_gpus)
+            places = describe_places(count_places(needs, len(batch.numbers), manner.jobs))
+            _tell(f"{shown}: would run {runs} here again, {places}: {numbers}")
             continue
         job = make_job(plan.experiment, plan.record, batch.cwd)
         sys.stdout.write(render_script(batch.profile, job))

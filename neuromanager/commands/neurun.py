@@ -249,7 +249,8 @@ def _launch_rest(
     if held.number:
         die_by(held.number)
     locks.close()
-    return _wait(experiment, sorted([*gap.flying, *gap.numbers]), environ) if wish.wait and not here else code
+    awaited = sorted([*gap.flying, *gap.numbers])
+    return _wait(experiment, awaited, environ) if wish.wait and awaited and not here else code
 
 
 def _run_here(request: Request, made: Made, order: Order, beginning: Beginning) -> int:
