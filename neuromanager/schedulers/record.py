@@ -107,17 +107,17 @@ class Recorder:
             return
         pause = self._turns.settle(program.number, ending.told is None and not self.gives_up())
         if ending.told is None and (self._one_of_many or ending.timed_out or ending.over_memory or pause is not None):
-            self._tell_failure(program, ending, pause)
+            self._tell_failure(program, ending, reason, pause)
         if pause is not None:
             return
         self.failed += 1
         self.halted += ending.told is not None and self.gives_up()
         self.on_failure()
 
-    def _tell_failure(self, program: Program, ending: Ending, pause: float | None) -> None:
+    def _tell_failure(self, program: Program, ending: Ending, reason: str | None, pause: float | None) -> None:
         log = self._experiment.log(program.number, "stderr")
         again = "" if pause is None else f"; started again in {pause:g} s ({self._turns.left(program.number)} left)"
-        self._tell(f"run {program.number}: {_describe(ending)}{again}; see {os.path.relpath(log, self._here)}")
+        self._tell(f"run {program.number}: {_describe(ending, reason)}{again}; see {os.path.relpath(log, self._here)}")
         if self._quotes:
             # Of a line that was drawn over again and again, as progress bars are, the last state.
             lines = [line.rstrip("\r").rpartition("\r")[2] for line in read_tail(log, program.log_sizes[1]).split("\n")]
@@ -201,9 +201,9 @@ def _name(number: int) -> str:
         return str(number)
 
 
-def _describe(ending: Ending) -> str:
+def _describe(ending: Ending, reason: str | None) -> str:
     if ending.timed_out:
         return "ended at its time limit"
     if ending.over_memory:
-        return "ended over its memory limit"
+        return f"ended, {reason}"
     return f"killed by signal {ending.signal}" if ending.signal else f"exit code {ending.exit_code}"
