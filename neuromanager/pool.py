@@ -7,14 +7,13 @@ import os
 import select
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import NamedTuple, Protocol
 
 from neuromanager.copying import Copier, Target
 from neuromanager.process import CannotExecute, Ending, start_program
 from neuromanager.procfs import group_lives
-from neuromanager.shares import Share
+from neuromanager.running import Program, Running, Watcher, is_executed, peek, send_group
 from neuromanager.signals import PASSED_ON, STOPPING, Wish
 from neuromanager.slots import Slots
 
@@ -22,55 +21,6 @@ KILL_AFTER_SECONDS = 30  # between TERM and KILL at a time limit, as Slurm's Kil
 ORPHAN_SECONDS = 10  # the same, for a run whose neurun was killed
 _LEFTOVERS_SECONDS = 2  # the same, for what a run left in its process group
 _ASK_SECONDS = 0.1  # between two questions whether the next run may start
-
-
-class Program(NamedTuple):
-    """What a run executes, and where its output goes."""
-
-    number: int  # the run's
-    attempt: int
-    words: tuple[str, ...]
-    env: Mapping[str, str]
-    logs: tuple[int, int]  # descriptors for stdout and stderr; the pool closes them
-    log_sizes: tuple[int, int] = (0, 0)  # bytes, before this attempt
-    passed: int | None = None  # a descriptor that the program inherits under its number; the pool closes it
-    ready: int | None = None  # for the watcher
-    share: Share | None = None  # released at the end of all that it runs
-
-
-class Running:
-    """A run in progress; ``ending`` is there from its exit on, while its group is looked after."""
-
-    __slots__ = ("alarm_at", "ending", "leave_at", "pause", "pid", "pipes", "program", "reason", "slot", "started",
-                 "timed_out", "told")  # fmt: skip
-
-    def __init__(self, program: Program, slot: int, pid: int, pipes: tuple[int, ...]) -> None:
-        self.program = program
-        self.slot = slot
-        self.pid = pid
-        self.pipes = pipes
-        self.ending: Ending | None = None
-        self.reason: str | None = None  # the watcher's, for the record
-        self.started = False  # on record
-        self.timed_out = False
-        self.told: int | None = None
-        self.alarm_at: float | None = None
-        self.leave_at = 0.0
-        self.pause = 0.005
-
-
-class Watcher(Protocol):
-    """Who records. An OSError of ``started`` or ``ended`` ends the pool: what cannot be recorded is not run."""
-
-    def started(self, running: Running) -> None: ...
-
-    def refused(self, program: Program, error: OSError) -> None:
-        """The kernel would not execute it."""
-
-    def exited(self, running: Running, ending: Ending) -> Ending:
-        """The end that counts; its group may still be there."""
-
-    def ended(self, running: Running, ending: Ending) -> None: ...
 
 
 class Pool:
@@ -235,7 +185,7 @@ class Pool:
 
     def _look_after(self, running: Running) -> None:
         if running.ending is None:
-            status = _peek(running.pid)
+            status = peek(running.pid)
             if status is None:
                 return
             self._take_exit(running, status)
@@ -255,14 +205,14 @@ class Pool:
         if running.alarm_at is not None:
             running.alarm_at = None
             self._set_alarm()
-        if _send_group(running.pid, signal.SIGTERM):  # as a cluster does
+        if send_group(running.pid, signal.SIGTERM):  # as a cluster does
             running.leave_at = time.monotonic() + _LEFTOVERS_SECONDS
 
     def _lingers(self, running: Running) -> bool:
         """Whether something of its group is there still; longer than the limit only a dead network disk holds it."""
         now = time.monotonic()
         number = signal.SIGKILL if now >= running.leave_at else 0
-        if now < running.leave_at + 1 and _send_group(running.pid, number) and group_lives(running.pid):
+        if now < running.leave_at + 1 and send_group(running.pid, number) and group_lives(running.pid):
             running.pause = min(running.pause * 1.5, 0.1)
             return True
         running.leave_at = 0.0
@@ -353,37 +303,17 @@ class Pool:
                 self._send(running, signal.SIGKILL)
             else:
                 running.alarm_at = now + KILL_AFTER_SECONDS
-                if _runs(running):
+                if is_executed(running):
                     running.timed_out = True
                     self._send(running, signal.SIGTERM)
         self._set_alarm()
 
     def _tell(self, running: Running, number: int) -> None:
         """Sends what shall end it; a run that has ended already was told nothing."""
-        if _runs(running):
+        if is_executed(running):
             running.told = running.told or number
             self._send(running, number)
 
     def _send(self, running: Running, number: int) -> None:
         if running.ending is None or running.leave_at:
-            _send_group(running.pid, number)
-
-
-def _peek(pid: int) -> tuple[int | None, int | None] | None:
-    """Exit code and signal of a child that has ended; it stays to be waited for, so its number is not used again."""
-    result = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    if result is None:
-        return None
-    return (result.si_status, None) if result.si_code == os.CLD_EXITED else (None, result.si_status)
-
-
-def _runs(running: Running) -> bool:
-    return running.ending is None and _peek(running.pid) is None
-
-
-def _send_group(group: int, number: int) -> bool:
-    try:
-        os.killpg(group, number)
-        return True
-    except (ProcessLookupError, PermissionError):
-        return False
+            send_group(running.pid, number)

@@ -19,7 +19,7 @@ LAYERS = {
     "world": "cancellations catalog console copying dependencies detaching document events experiment "
     "following git gpus gpuslots keeper lastwords launch launches launching localresources localruns "
     "logs making memorygroups orphans pager planning pool process procfs programs progressbar request "
-    "rerunning resuming rows schedulers.local schedulers.localcancel schedulers.record "
+    "rerunning resuming rows running schedulers.local schedulers.localcancel schedulers.record "
     "schedulers.slurm schedulers.slurmcancel schedulers.slurmqueue settled shares signals slots "
     "slurmruns sources status waiting watch",
     "commands": "commands.neucancel commands.neuimport commands.neulog commands.neurerun commands.neurun "

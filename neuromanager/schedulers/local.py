@@ -14,10 +14,11 @@ from neuromanager.keeper import Stopped, keep, listen
 from neuromanager.localresources import Needs, count_places
 from neuromanager.manner import Halt, Manner
 from neuromanager.memorygroups import find_home, make_prefix, remove_groups
-from neuromanager.pool import Pool, Program
+from neuromanager.pool import Pool
 from neuromanager.process import Ending
 from neuromanager.profile import Profile
 from neuromanager.progressbar import ProgressBar, may_draw, tell_below
+from neuromanager.running import Program
 from neuromanager.runs import Run
 from neuromanager.schedulers.record import Recorder, record_lost
 from neuromanager.script import render_env_script

@@ -12,9 +12,9 @@ from neuromanager.experiment import Experiment
 from neuromanager.faults import NOT_EXECUTABLE, NOT_FOUND
 from neuromanager.lastwords import read_tail
 from neuromanager.orphans import GRACE_SECONDS, end_processes
-from neuromanager.pool import Program, Running
 from neuromanager.process import Ending
 from neuromanager.procfs import read_identity
+from neuromanager.running import Program, Running
 from neuromanager.slots import Slot
 from neuromanager.turns import Turns
 
