@@ -10,6 +10,8 @@ from pathlib import Path
 
 from tests.command import PATIENT, Folder, is_alive, pids_with, wait_until
 
+LOWER = "PS1=; for i in {1..50}; do echo; done"  # to the last row, without a prompt
+
 
 @unittest.skipUnless(shutil.which("tmux"), "optional: needs tmux")
 class TerminalTest(unittest.TestCase):
@@ -115,7 +117,7 @@ class TerminalTest(unittest.TestCase):
 
     def test_progress_line(self) -> None:
         self.folder.bash("program", "until [ -e go$NEU_INDEX ]; do read -t 0.01 <> <(:); done; [ $NEU_INDEX != 1 ]")
-        self.type("PS1=; for i in {1..50}; do echo; done; neurun --name=t --runs=6 -j2 local cpu ./program; echo code=$?")
+        self.type(f"{LOWER}; neurun --name=t --runs=6 -j2 local cpu ./program; echo code=$?")
         begun, failed = "neurun: runs/t: 6 runs, 2 at a time", "neurun: run 1: exit code 1; see runs/t/logs/t_1.stderr"
         self.shows(begun, r"\[ {20}\] 0/6 2 running")
         self.folder.write("go0", "")
@@ -133,7 +135,7 @@ class TerminalTest(unittest.TestCase):
 
     def test_end_of_the_progress_line_after_it_was_broken(self) -> None:
         self.folder.bash("program", "until [ -e go ]; do read -t 0.01 <> <(:); done; true")
-        self.type("PS1=; for i in {1..50}; do echo; done; neurun --name=t --runs=2 -j2 local cpu ./program; echo code=$?")
+        self.type(f"{LOWER}; neurun --name=t --runs=2 -j2 local cpu ./program; echo code=$?")
         self.shows(r"neurun: .*", r"\[ {20}\] 0/2 2 running")
         self.tmux("resize-window", "-x", "20", "-y", "40")
         self.folder.write("go", "")
@@ -155,7 +157,8 @@ class TerminalTest(unittest.TestCase):
         for number in (0, 1):
             self.assertEqual(self.folder.ends("t", number),
                 ["attempt=1 signal=2 told=INT state=CANCELLED reason='neurun was told to stop (INT)'"])
-        self.assertEqual([self.folder.path.joinpath(f"runs/t/t_{number}").exists() for number in (2, 3, 4)], [False] * 3)
+        for number in (2, 3, 4):
+            self.assertFalse((self.folder.path / f"runs/t/t_{number}").exists())
 
     def test_the_terminal_goes_away(self) -> None:
         self.folder.program("program", PATIENT.replace("SIGINT", "SIGHUP"))
