@@ -11,12 +11,15 @@ from neuromanager.progressline import Progress, render_progress
 
 _EVERY_SECONDS = 0.1  # at most
 _IDLE_SECONDS = 1.0  # so that the time left goes on
-_ERASE = b"\r\x1b[K"  # to the first column, and the line away (ECMA-48)
+# The cursor stands in the first column of the line. So this takes all of it away, also when the terminal has become
+# narrower and has broken it into several rows: erase the row (ECMA-48, EL), and all to the end of the screen (ED). That
+# from the second column, for what is erased from the first place of a screen tmux keeps in its history.
+_ERASE = b"\r\x1b[K\x1b[C\x1b[J\r"
 
 
 def may_draw() -> bool:
     """Whether standard error is a terminal that can erase a line, and nobody asked for plain text (no-color.org)."""
-    return os.isatty(2) and os.environ.get("TERM", "dumb") != "dumb" and not os.environ.get("NO_COLOR")
+    return os.isatty(2) and os.environ.get("TERM") not in (None, "", "dumb") and not os.environ.get("NO_COLOR")
 
 
 def tell_below(tell: Callable[[str], None], text: str) -> None:
@@ -48,7 +51,7 @@ class ProgressBar:
                 progress = Progress(self._total, done, failed, running, now - self._began)
                 line = render_progress(progress, columns - 1).encode()
                 if line != self._shown:
-                    os.write(2, _ERASE + line)
+                    os.write(2, _ERASE + line + b"\r")
                     self._shown = line
         return _IDLE_SECONDS if running else _EVERY_SECONDS
 

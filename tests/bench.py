@@ -15,6 +15,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from tests import poolbench
+
 ROOT = Path(__file__).resolve().parent.parent
 TENS = list(range(10))
 
@@ -176,6 +178,7 @@ def main(rounds: int) -> None:
         seconds, floor = compare(rounds, chain, time_of("sbatch", "--parsable", "job.sh"))
         print(f"neusweep neurun slurm, 10,000 points: {seconds:.2f} s; the fake sbatch alone: {floor:.3f} s; "
               f"beyond it {seconds - floor:.2f} s")  # fmt: skip
+    poolbench.main(rounds)
 
 
 if __name__ == "__main__":

@@ -69,8 +69,8 @@ def compare_pools(folder: str, environ: dict[str, str], rounds: int) -> None:
             if counted:
                 seconds[name].append(taken)
     loads.append(os.getloadavg()[0])
-    print(f"{RUNS:,} x true, 2 at a time, in {folder} ({_kind(folder)}), medians of {rounds}; "
-          f"load average before {loads[0]:.1f}, after {loads[1]:.1f}, {os.cpu_count()} cores:")  # fmt: skip
+    print(f"{RUNS:,} x true, 2 at a time, in {folder} ({_kind(folder)}), medians of {rounds}; {os.cpu_count()} cores, "
+          f"load average before {loads[0]:.1f}, after {loads[1]:.1f}, of which this is 2:")  # fmt: skip
     medians = {name: statistics.median(taken) for name, taken in seconds.items()}
     for name, median in medians.items():
         print(f"  {name}: {median:.2f} s, {1e3 * median / RUNS:.2f} ms a run")

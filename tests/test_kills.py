@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import json
 import os
 import random
@@ -14,6 +15,8 @@ import subprocess
 import sys
 import time
 import unittest
+from collections import Counter
+from pathlib import Path
 
 from tests.command import ROOT, Folder, pids_with, wait_until
 from tests.slurm import cluster
@@ -33,6 +36,24 @@ echo start >> "marks/$NEU_NAME-$1"
 sleep 0.02
 echo end >> "marks/$NEU_NAME-$1"
 """
+
+
+def find_victim(commands: int, victim: str) -> int | None:
+    """neurun's keeper, the child of neusweep, or its worker, the child of the keeper; None while there is no worker."""
+    if victim == "group":
+        return None
+    keeper = find_child(commands)
+    worker = keeper and find_child(keeper)
+    return worker and (keeper if victim == "keeper" else worker)
+
+
+def find_child(parent: int) -> int | None:
+    """One that is neurun, not a program on its way."""
+    with contextlib.suppress(OSError):
+        for child in Path(f"/proc/{parent}/task/{parent}/children").read_text().split():
+            if b"neurun" in Path(f"/proc/{child}/cmdline").read_bytes():
+                return int(child)
+    return None
 
 
 class Kills(unittest.TestCase):
@@ -57,6 +78,7 @@ class Kills(unittest.TestCase):
         self.files.bash("work", PROGRAM.partition("\n")[2])
         (self.files.path / "marks").mkdir()
         self.unkilled: list[int] = []
+        self.alone: Counter[str] = Counter()
         self.prepare()
 
     def prepare(self) -> None:
@@ -76,14 +98,27 @@ class Kills(unittest.TestCase):
         return ["neusweep", "-p", f"{name}.json", "neurun", "--resume", f"--name={name}", *options,
                 *self.where, "./work", "{v}"]  # fmt: skip
 
-    def kill_once(self, command: list[str], moment: float) -> bool:
+    def choose_victim(self, chance: random.Random) -> str:
+        """Who is killed: the process ``group`` of the commands, or one process of neurun's, where there are two."""
+        return "group"
+
+    def kill_once(self, command: list[str], moment: float, victim: str) -> bool:
         """Whether it was there to be killed at that moment."""
         process = self.files.start(*command)
+        if victim != "group":  # which is not there for long
+            while process.poll() is None and find_victim(process.pid, victim) is None:
+                time.sleep(0.005)
         try:
             _, said = process.communicate(timeout=moment)
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
+            found = find_victim(process.pid, victim)
+            if found is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            else:
+                self.alone[victim] += 1
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(found, signal.SIGKILL)
+            process.communicate(timeout=60)
             return True
         self.unkilled.append(process.returncode)
         if process.returncode not in (0, 111):
@@ -96,7 +131,10 @@ class Kills(unittest.TestCase):
         while kills < KILLS:
             values += self.values_per_kill
             earliest = chance.choice((0.0, 0.4)) * duration  # half of them spare the start of two Pythons
-            kills += self.kill_once(self.command(name, values, *options), chance.uniform(earliest, duration))
+            moment, victim = chance.uniform(earliest, duration), self.choose_victim(chance)
+            if victim != "group":
+                moment = chance.uniform(0, 0.08)  # of the worker's life
+            kills += self.kill_once(self.command(name, values, *options), moment, victim)
         self.release(name, values, *options)
         for _ in range(20):
             done = self.files.run(*self.command(name, values, "--wait"))
@@ -134,13 +172,23 @@ class Kills(unittest.TestCase):
         runs, seconds = sum(count for _, count in done), time.monotonic() - began
         print(f"test_kills: {type(self).__name__}: {EXPERIMENTS * KILLS} kills, {runs} runs in {seconds:.0f} s, "
               f"{len(self.unkilled)} commands ended before, {self.unkilled.count(111)} of them with 111, "
+              f"{''.join(f'{count} of the {victim} alone, ' for victim, count in sorted(self.alone.items()))}"
               f"NEU_SEED={SEED}",
               file=sys.stderr)  # fmt: skip
 
 
 class LocalKills(Kills):
+    """Every other sweep one run after the other, and the rest four at a time."""
+
     where = ("local", "cpu")
     values_per_kill = 3
+
+    def command(self, name: str, values: int, *options: str) -> list[str]:
+        at_a_time = ("-j4",) if name.endswith(("1", "3", "5", "7", "9")) else ()
+        return super().command(name, values, *options, *at_a_time)
+
+    def choose_victim(self, chance: random.Random) -> str:
+        return chance.choice(("group", "keeper", "worker"))
 
     def check_run(self, marks: list[str], events: list[str], where: str) -> None:
         """What a killed neurun was running is told to end, which counts for no completion, whatever the program says.
