@@ -1,4 +1,4 @@
-"""Launches runs of an experiment that is on disk: here, or as one job of Slurm; each launch exactly once.
+"""Launches runs of an experiment that is on disk, here; what it shares with submitting.py, which launches on Slurm.
 
 The order of things is what makes a kill -9 at any instant harmless: the intent is on the disk before sbatch is asked,
 the job carries the intent's token, and whoever finds an intent without an answer asks Slurm for the token first.
@@ -7,7 +7,6 @@ the job carries the intent's token, and whoever finds an intent without an answe
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -15,30 +14,17 @@ from typing import Any, NamedTuple
 from neuromanager.catalog import read_lines, read_record
 from neuromanager.dependencies import Dependencies, hold_back
 from neuromanager.events import read_events
-from neuromanager.experiment import RUNS, Experiment, write_file
+from neuromanager.experiment import RUNS, Experiment
 from neuromanager.faults import INCOMPLETE, TROUBLE, WRONG_INPUT, Failure
 from neuromanager.git import read_commit
-from neuromanager.indices import format_indices
-from neuromanager.launches import (
-    COMMENT_MARK,
-    Launch,
-    make_token,
-    read_launches,
-    write_intent,
-    write_job,
-    write_refusal,
-)
+from neuromanager.launches import Launch, make_token, read_launches, write_intent, write_job, write_refusal
 from neuromanager.localresources import check_resources
 from neuromanager.manner import Manner
 from neuromanager.profile import Profile
 from neuromanager.quoting import split_line
 from neuromanager.runs import NO_POINT, Run, find_repeat
 from neuromanager.schedulers import local, slurm
-from neuromanager.script import Job, render_script
-from neuromanager.signals import Interrupted
 
-LONGEST_ARRAY = 4096  # bytes of an array expression (slurmctld, job_mgr.c, _test_job_desc_fields)
-LARGEST_ELEMENT = 1000  # of an array where the administrators have set no MaxArraySize (slurm.conf(5): 1001)
 _LOOK_AGAIN_SECONDS = 2.0  # for a controller that wakes up to take what sbatch had left with it
 Tell = Callable[[str], None]
 _PLAIN = Manner()
@@ -109,10 +95,10 @@ def launch_here(experiment: Experiment, order: Order, stdin: int | None, tell: T
     record = read_record(experiment)
     runs = read_runs(experiment, record, order.numbers)
     needs = check_resources(order.profile, "config", order.environ, manner.idle_gpus)
-    with _refusing(experiment):
+    with refusing(experiment):
         attempts = {run.number: _count_attempts(experiment, run.number) for run in runs}
         token, dependencies = make_token(), beginning.dependencies
-        _write_intent(experiment, token, order, experiment.name, None, dependencies.directories())
+        write_launch(experiment, token, order, experiment.name, None, dependencies.directories())
         if beginning.take_leave:
             beginning.take_leave(experiment)
     if dependencies.awaited:
@@ -128,7 +114,7 @@ def _count_attempts(experiment: Experiment, number: int) -> int:
 
 
 @contextlib.contextmanager
-def _refusing(experiment: Experiment) -> Iterator[None]:
+def refusing(experiment: Experiment) -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -136,97 +122,14 @@ def _refusing(experiment: Experiment) -> Iterator[None]:
         raise Refused(WRONG_INPUT, f"{place}: {error.strerror}; nothing was launched") from None
 
 
-def _write_intent(experiment: Experiment, token: str, order: Order, name: str, elements: str | None,
+def write_launch(experiment: Experiment, token: str, order: Order, name: str, elements: str | None,
                   after: Sequence[str] = ()) -> None:  # fmt: skip
     profile = describe_profile(order.profile)
     write_intent(experiment, token, order.numbers, scheduler=order.profile.scheduler, name=name, profile=profile,
                  cwd=order.cwd, git=read_commit(), elements=elements, after=after)  # fmt: skip
 
 
-def make_job(experiment: Experiment, record: Mapping[str, Any], cwd: str) -> Job:
-    """What run.sh is to know; all of it stands in the experiment's files. Raises Failure."""
-    commands, points = read_lines(experiment, "commands.txt"), read_lines(experiment, "params.txt")
-    repeats = None if os.path.exists(experiment.path("repeats.txt")) else record["repeats"]
-    point = None if not points else points[0] if len(commands) == 1 else ""
-    return Job(experiment.directory, experiment.name, cwd, len(commands), repeats, split_line(commands[0]), point)
-
-
-def plan_submission(experiment: Experiment, profile: Profile, numbers: Sequence[int], run_count: int,
-                    token: str) -> slurm.Submitted:  # fmt: skip
-    """What sbatch is to be told for those runs of an experiment of ``run_count``."""
-    theirs = dict(profile.resources).get("comment")
-    comment = f"{theirs} {COMMENT_MARK}{token}" if theirs else f"{COMMENT_MARK}{token}"
-    asked = slurm.Submitted(experiment.path("run.sh"), comment)
-    if len(numbers) == run_count:
-        return asked  # run.sh has them all
-    array = format_indices(numbers)
-    if len(array) < LONGEST_ARRAY and numbers[-1] <= LARGEST_ELEMENT:
-        return asked._replace(array=array)
-    given = dict(profile.resources)
-    log = experiment.path("logs", "job-").replace("%", "%%") + "%A_%a.txt"
-    ours = [name for name in ("output", "error") if name not in given and "output" not in given]
-    return asked._replace(array=format_indices(range(len(numbers))), logs=tuple((name, log) for name in ours),
-                          argument=f"launches/{token}.txt")  # fmt: skip
-
-
-def launch_on_slurm(experiment: Experiment, order: Order, tell: Tell, lock: int) -> str:
-    """Submits them as one job, and returns its number. The caller holds the experiment's lock, and sbatch holds it on.
-
-    Raises Refused when Slurm has no job of them; Failure when that is not known, even after asking squeue.
-    """
-    job = make_job(experiment, read_record(experiment), order.cwd)
-    token = make_token()
-    asked = plan_submission(experiment, order.profile, order.numbers, job.run_count, token)
-    with _refusing(experiment):
-        write_file(experiment.path("run.sh"), render_script(order.profile, job))
-        os.chmod(experiment.path("run.sh"), 0o755)
-        if asked.argument:
-            os.makedirs(experiment.path("launches"), exist_ok=True)
-            write_file(experiment.path(asked.argument), "".join(f"{number}\n" for number in order.numbers))
-        name = dict(order.profile.resources).get("job-name") or experiment.name
-        _write_intent(experiment, token, order, name, asked.argument)
-    try:
-        answer = slurm.submit(slurm.submit_words(asked), order.environ, lock)
-        number = _read_answer(experiment, token, answer, order.environ, tell)
-    except Interrupted:
-        raise _unknown(experiment, ["told to stop while sbatch had not answered"]) from None
-    try:
-        write_job(experiment, token, number)
-    except OSError as error:
-        tell(f"warning: {_shown(experiment)}/jobs.jsonl: {error.strerror}; the number of the job could not be kept")
-    count = len(order.numbers)
-    tell(f"submitted {count} run" + ("s" if count != 1 else "") + f" as job {number}")
-    return number
-
-
-def _read_answer(experiment: Experiment, token: str, answer: slurm.Submission | slurm.Refusal,
-                 environ: Mapping[str, str], tell: Tell) -> str:  # fmt: skip
-    """The job; where the answer says nothing for sure, squeue is asked for the token. Raises Refused, Failure."""
-    if isinstance(answer, slurm.Submission):
-        return answer.job
-    if answer.sure:
-        with contextlib.suppress(OSError):  # without this line it is looked for once more, and not found
-            write_refusal(experiment, token, "; ".join(answer.faults))
-        raise Refused(answer.code, *answer.faults)
-    try:
-        job = find_jobs_twice([token], environ).get(token)
-    except Failure as failure:
-        raise _unknown(experiment, [*answer.faults, *failure.faults]) from None
-    if job is None:
-        raise _unknown(experiment, [*answer.faults, "squeue has no job of this launch, not yet"])
-    tell(f"{answer.faults[0]}; its answer was lost, and Slurm has it as job {job}")
-    return job
-
-
-def _unknown(experiment: Experiment, faults: Sequence[str]) -> Failure:
-    return Failure(
-        TROUBLE, *faults,
-        f"it is not known whether Slurm has the job; {_shown(experiment)} is kept: run the same command again with "
-        f"--resume --name {experiment.name}, which finds the job or submits it once",
-    )  # fmt: skip
-
-
-def _shown(experiment: Experiment) -> str:
+def shown_path(experiment: Experiment) -> str:
     return f"{RUNS}/{experiment.name}"
 
 
@@ -259,7 +162,7 @@ def settle_unsure(experiment: Experiment, environ: Mapping[str, str], tell: Tell
         try:
             found.update(find_jobs_twice(asked, environ))
         except Failure as failure:
-            mend = f"it is not known whether Slurm has a job of {_shown(experiment)}; try again when squeue answers"
+            mend = f"it is not known whether Slurm has a job of {shown_path(experiment)}; try again when squeue answers"
             raise Failure(TROUBLE, *failure.faults, mend) from None
     for launch in unsure:
         job = found.get(launch.token)
@@ -269,9 +172,9 @@ def settle_unsure(experiment: Experiment, environ: Mapping[str, str], tell: Tell
             else:
                 write_refusal(experiment, launch.token, "sbatch gave no answer, and Slurm has no job of this launch")
         except OSError as error:
-            raise Failure(WRONG_INPUT, f"{_shown(experiment)}/jobs.jsonl: {error.strerror}") from None
+            raise Failure(WRONG_INPUT, f"{shown_path(experiment)}/jobs.jsonl: {error.strerror}") from None
         if job:
-            tell(f"{_shown(experiment)}: a launch whose answer was lost is job {job}")
+            tell(f"{shown_path(experiment)}: a launch whose answer was lost is job {job}")
 
 
 def _find_started_job(experiment: Experiment, launch: Launch, known: set[str | None]) -> str | None:

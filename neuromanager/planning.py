@@ -9,16 +9,15 @@ from collections.abc import Callable, Mapping, Sequence
 from neuromanager.catalog import count_runs, is_whole, read_record
 from neuromanager.experiment import RUNS, Experiment, find_free_name, stem_of
 from neuromanager.faults import WRONG_INPUT, Failure
-from neuromanager.indices import format_indices
-from neuromanager.launching import plan_submission, read_runs
+from neuromanager.indices import format_indices, shorten_indices
+from neuromanager.launching import read_runs
 from neuromanager.localresources import count_places, describe_places
 from neuromanager.making import lay_out
-from neuromanager.quoting import quote_line
 from neuromanager.request import Request
 from neuromanager.resuming import find_gap
 from neuromanager.runs import Run
-from neuromanager.schedulers import slurm
 from neuromanager.script import Job, quote_command, render_script
+from neuromanager.submitting import preview
 
 Tell = Callable[[str], None]
 
@@ -35,8 +34,7 @@ def print_plan(request: Request, resume: bool, environ: Mapping[str, str], tell:
     runs = lay_out(request, experiment)
     if request.profile.scheduler == "local":
         return _print_commands(request, runs, tell, _count(len(runs)), name)
-    how = f"as one array, 0-{len(runs) - 1}" if len(runs) > 1 else "as one job"
-    return _print_script(request, experiment, runs, len(runs), tell, f"{_count(len(runs))} {how}")
+    return _print_script(request, experiment, runs, len(runs), tell, environ)
 
 
 def _print_rest(request: Request, experiment: Experiment, environ: Mapping[str, str], tell: Tell) -> int:
@@ -46,10 +44,10 @@ def _print_rest(request: Request, experiment: Experiment, environ: Mapping[str, 
         return 0
     again = read_runs(experiment, read_record(experiment), gap.again)
     runs, total = [*again, *gap.new], count_runs(experiment) + len(gap.new)
-    what = f"{_count(len(runs))} ({format_indices(gap.numbers)})"
     if request.profile.scheduler == "local":
+        what = f"{_count(len(runs))} ({format_indices(gap.numbers)})"
         return _print_commands(request, runs, tell, what, experiment.name)
-    return _print_script(request, experiment, runs, total, tell, f"{what} as one job")
+    return _print_script(request, experiment, runs, total, tell, environ)
 
 
 def _print_commands(request: Request, runs: Sequence[Run], tell: Tell, what: str, name: str) -> int:
@@ -61,16 +59,19 @@ def _print_commands(request: Request, runs: Sequence[Run], tell: Tell, what: str
 
 
 def _print_script(request: Request, experiment: Experiment, runs: Sequence[Run], total: int, tell: Tell,
-                  what: str) -> int:  # fmt: skip
+                  environ: Mapping[str, str]) -> int:  # fmt: skip
     only = runs[0]
     point = None if all(run.point is None for run in runs) else only.point if total == 1 else ""
     regular = all(run.repeat == run.number % request.repeats for run in runs)
     job = Job(experiment.directory, experiment.name, request.cwd, total, request.repeats if regular else None,
               only.command, point)  # fmt: skip
     sys.stdout.write(render_script(request.profile, job))
-    asked = plan_submission(experiment, request.profile, [run.number for run in runs], total, "TOKEN")
-    words = slurm.submit_words(asked._replace(script=f"{RUNS}/{experiment.name}/run.sh"))
-    tell(f"would submit {what}: {quote_line(words)}")
+    numbers = [run.number for run in runs]
+    named = f" ({shorten_indices(numbers)})" if total > 1 else " as one job"
+    calls = preview(experiment, request.profile, numbers, total, environ)
+    tell(f"would submit {_count(len(runs))}{named}: {calls[0]}")
+    for call in calls[1:]:
+        tell(f"then {call}")
     return 0
 
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from neuromanager import launching
+from neuromanager import launching, submitting
 from neuromanager.experiment import Experiment
 from neuromanager.launches import held_lock
 from neuromanager.profile import Profile
@@ -93,7 +93,7 @@ exit "$(cat "$NEU_RUN_DIR/go")"
         environ: Mapping[str, str] = {**self.files.environment, **self.environ}
         order = launching.Order(profile, str(self.folder), list(numbers) or list(range(runs)), environ)
         with held_lock(experiment.path("lock")) as lock:
-            job = launching.launch_on_slurm(experiment, order, self.told.append, lock)
+            (job,) = submitting.launch_on_slurm(experiment, order, self.told.append, lock)
         return experiment, job
 
     def is_up(self, experiment: Experiment, number: int, attempt: int = 1) -> bool:

@@ -20,8 +20,8 @@ LAYERS = {
     "following git gpus gpuslots keeper lastwords launch launches launching localresources localruns "
     "logs making memorygroups orphans pager planning pool process procfs programs progressbar request "
     "rerunning resuming rows running schedulers.local schedulers.localcancel schedulers.record "
-    "schedulers.slurm schedulers.slurmcancel schedulers.slurmqueue settled shares signals slots "
-    "slurmruns sources status waiting watch",
+    "schedulers.slurm schedulers.slurmcancel schedulers.slurmlimits schedulers.slurmqueue settled "
+    "shares signals slots slurmruns sources status submitting waiting watch",
     "commands": "commands.neucancel commands.neuimport commands.neulog commands.neurerun commands.neurun "
     "commands.neustat commands.neusweep commands.neuwait",
     "start": "start",

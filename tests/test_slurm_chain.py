@@ -354,10 +354,11 @@ class RealSlurm(Contract):
         self.assertIn('"job": "', self.files.read("runs/frozen/jobs.jsonl"))
 
     def test_more_runs_than_an_array_holds(self) -> None:
-        answer = self.run_words("neurun", "--runs=100000", "slurm", "gpu", "true")
-        self.assertEqual(answer.code, 100)
-        self.assertIn("more runs than MaxArraySize allows", answer.stderr)
-        self.assertFalse((self.folder / "runs").exists())
+        answer = self.run_words("neurun", "--name=many", "-r", "hold", "--runs=2500", "slurm", "gpu", "true")
+        self.assertEqual(answer.code, 0, answer.stderr)
+        self.assertRegex(answer.stderr, r"submitted 2500 runs as jobs \d+, \d+, \d+ \(3 arrays\)\n")
+        self.assertEqual(len(self.calls.read_text().splitlines()), 3)
+        self.assertEqual(self.run_words("neucancel", "many").code, 0)
 
 
 class FakeSlurm(Contract):

@@ -13,27 +13,19 @@ from neuromanager.console import die_by, say
 from neuromanager.experiment import Experiment
 from neuromanager.faults import INCOMPLETE, TROUBLE, WRONG_INPUT, Failure, offer_nearest
 from neuromanager.indices import shorten_indices
-from neuromanager.launching import (
-    Order,
-    launch_here,
-    launch_on_slurm,
-    make_job,
-    plan_submission,
-    read_runs,
-    settle_unsure,
-)
+from neuromanager.launching import Order, launch_here, read_runs, settle_unsure
 from neuromanager.localresources import check_resources, count_places, describe_places
 from neuromanager.manner import Manner, add_options, find_unused, read_manner
 from neuromanager.options import Parser, parse_options, split_operands
-from neuromanager.quoting import quote_line
 from neuromanager.rerunning import RESTARTABLE, Batch, Changes, Plan, describe_code, make_plan
 from neuromanager.resuming import take_lock, wait_for_late
 from neuromanager.scaling import describe_changes
-from neuromanager.schedulers import local, slurm
+from neuromanager.schedulers import local
 from neuromanager.script import quote_command, render_script
 from neuromanager.signals import holding_signals, may_read_stdin
 from neuromanager.states import STATES
 from neuromanager.status import read_reports
+from neuromanager.submitting import launch_on_slurm, make_job, preview
 from neuromanager.waiting import is_complete, summarize, wait_for
 
 NAME = "neurerun"
@@ -243,8 +235,10 @@ def _print_plan(plan: Plan, shown: str, manner: Manner) -> None:
             continue
         job = make_job(plan.experiment, plan.record, batch.cwd)
         sys.stdout.write(render_script(batch.profile, job))
-        asked = plan_submission(plan.experiment, batch.profile, batch.numbers, job.run_count, "TOKEN")
-        _tell(f"{shown}: would submit {runs} again, {numbers}: {quote_line(slurm.submit_words(asked))}")
+        calls = preview(plan.experiment, batch.profile, batch.numbers, job.run_count, os.environ)
+        _tell(f"{shown}: would submit {runs} again, {numbers}: {calls[0]}")
+        for call in calls[1:]:
+            _tell(f"{shown}: then {call}")
 
 
 def _wait(plans: Sequence[Plan]) -> int:

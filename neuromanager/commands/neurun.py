@@ -17,7 +17,7 @@ from neuromanager.document import read_document
 from neuromanager.experiment import RUNS, Experiment, check_name
 from neuromanager.faults import INCOMPLETE, WRONG_INPUT, Failure
 from neuromanager.launch import read_launch
-from neuromanager.launching import Beginning, Order, Refused, launch_here, launch_on_slurm, settle_unsure
+from neuromanager.launching import Beginning, Order, Refused, launch_here, settle_unsure
 from neuromanager.localresources import Needs, check_resources, count_places, describe_places
 from neuromanager.making import Exists, Made, make_experiment, remove
 from neuromanager.manner import add_options, find_unused, read_manner
@@ -30,6 +30,7 @@ from neuromanager.resuming import add_runs, find_gap, take_lock
 from neuromanager.schedulers import local, slurm
 from neuromanager.signals import holding_signals, may_read_stdin
 from neuromanager.states import COMPLETED, UNKNOWN
+from neuromanager.submitting import launch_on_slurm
 from neuromanager.waiting import wait_for
 from neuromanager.words import add_python
 

@@ -25,6 +25,8 @@ _UNSURE = re.compile(
     r"Connection reset|Unspecified error|Broken pipe",
     re.IGNORECASE,
 )
+# What sbatch says while it tries again, and when it has given up: EAGAIN (src/sbatch/sbatch.c).
+_FULL = re.compile(r"temporarily unable to accept job|job queue full|Resource temporarily unavailable", re.IGNORECASE)
 
 
 class Submission(NamedTuple):
@@ -38,7 +40,8 @@ class Refusal(NamedTuple):
 
     faults: tuple[str, ...]
     sure: bool
-    code: int = TROUBLE
+    too_large: bool = False  # of the array: its numbers, or that there are so many
+    limit: str | None = None  # on the jobs that may be in the queue, which is reached: later there may be room
 
 
 def client_environment(environ: Mapping[str, str]) -> dict[str, str]:
@@ -79,10 +82,20 @@ def parse_submission(answer: Answer, patience_seconds: float) -> Submission | Re
         return Refusal(("sbatch answered with no job number", *(f"sbatch said: {line}" for line in said)), sure=False)
     how = f"signal {-answer.exit_code} ended sbatch" if answer.exit_code < 0 else f"sbatch failed ({answer.exit_code})"
     faults = (how, *(f"sbatch said: {line}" for line in said))
-    if any("Invalid job array specification" in line for line in said):
-        mend = "more runs than MaxArraySize allows (scontrol show config | grep MaxArraySize); launch them in parts"
-        return Refusal((*faults, mend), sure=True, code=WRONG_INPUT)
-    return Refusal(faults, sure=answer.exit_code > 0 and not any(_UNSURE.search(line) for line in said))
+    sure = answer.exit_code > 0 and not any(_UNSURE.search(line) for line in said)
+    too_large = any("Invalid job array specification" in line for line in said)
+    return Refusal(faults, sure, too_large, _find_limit("\n".join(said)))
+
+
+def _find_limit(said: str) -> str | None:
+    """Which limit on the jobs in the queue a refusal names, and how to look at it."""
+    named = re.search(r"\b(Assoc|QOS)(Grp|Max)SubmitJob\w*", said)
+    if named:
+        where = "assoc user=$USER" if named.group(1) == "Assoc" else "qos"
+        return f"{named.group(0)}, of jobs that may wait or run at a time (sacctmgr show {where})"
+    if _FULL.search(said):
+        return "MaxJobCount, of jobs that the whole cluster keeps (scontrol show config)"
+    return None
 
 
 def find_words() -> list[str]:

@@ -20,7 +20,7 @@ from tests.fake.directives import (
 )
 from tests.slurm.configuration import ACCOUNT, GPUS_PER_NODE
 
-MAX_ARRAY_SIZE = 1001
+MAX_ARRAY_SIZE = int(os.environ.get("FAKE_SLURM_MAX_ARRAY_SIZE") or 1001)
 FAILED = "sbatch: error: Batch job submission failed: "
 
 

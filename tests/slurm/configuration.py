@@ -27,6 +27,7 @@ class Variant(NamedTuple):
     """Memory is limited by cgroups: a job that takes too much ends OUT_OF_MEMORY. Needs root, and version 1 of them."""
     min_job_age_seconds: int = 300
     """squeue forgets jobs so long after their end, of the daemons' seconds."""
+    max_array_size: int = 1001
 
 
 class Site(NamedTuple):
@@ -109,7 +110,7 @@ def _resources(site: Site) -> list[str]:
 
 def _scheduling(site: Site) -> list[str]:
     return [
-        "MaxArraySize=1001",
+        f"MaxArraySize={site.variant.max_array_size}",
         "EnforcePartLimits=ALL",
         "JobRequeue=1",
         "PreemptMode=REQUEUE",

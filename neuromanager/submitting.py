@@ -1,0 +1,215 @@
+"""Launches runs on Slurm: as one job, or as the fewest arrays that its limits allow; each run exactly once.
+
+The order of things is what makes a kill -9 at any instant harmless: the intents are on the disk before sbatch is asked,
+each job carries its intent's token, and whoever finds an intent without an answer asks Slurm for the token first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from neuromanager.catalog import read_lines, read_record
+from neuromanager.experiment import Experiment, write_file
+from neuromanager.faults import TROUBLE, Failure
+from neuromanager.indices import format_indices
+from neuromanager.launches import COMMENT_MARK, make_token, write_job, write_refusal
+from neuromanager.launching import Order, Refused, find_jobs_twice, refusing, shown_path, write_launch
+from neuromanager.profile import Profile
+from neuromanager.quoting import quote_line, split_line
+from neuromanager.schedulers import slurm
+from neuromanager.schedulers.slurmlimits import Limits, ask_limits, limits_for
+from neuromanager.script import Job, render_script
+from neuromanager.signals import Interrupted
+
+LONGEST_ARRAY = 4096  # bytes of an array expression (slurmctld, job_mgr.c, _test_job_desc_fields)
+_JOBS_SHOWN = 4
+_CALLS_SHOWN = 3
+Tell = Callable[[str], None]
+
+
+class Part(NamedTuple):
+    """What one call of sbatch launches."""
+
+    token: str
+    numbers: Sequence[int]  # of the runs, ascending
+    asked: slurm.Submitted
+
+
+def make_job(experiment: Experiment, record: Mapping[str, Any], cwd: str) -> Job:
+    """What run.sh is to know; all of it stands in the experiment's files. Raises Failure."""
+    commands, points = read_lines(experiment, "commands.txt"), read_lines(experiment, "params.txt")
+    repeats = None if os.path.exists(experiment.path("repeats.txt")) else record["repeats"]
+    point = None if not points else points[0] if len(commands) == 1 else ""
+    return Job(experiment.directory, experiment.name, cwd, len(commands), repeats, split_line(commands[0]), point)
+
+
+def plan_parts(experiment: Experiment, profile: Profile, numbers: Sequence[int], run_count: int, limits: Limits,
+               make: Callable[[], str] = make_token) -> list[Part]:  # fmt: skip
+    """The fewest submissions for those runs of an experiment of ``run_count``.
+
+    Raises Refused where there are no arrays.
+    """
+    if run_count == 1:
+        return [_plan_part(experiment, profile, numbers, run_count, limits, make())]
+    if limits.most < 1:
+        raise Refused(TROUBLE, "Slurm takes no job arrays here (scontrol show config: MaxArraySize, max_array_tasks), "
+                      "and several runs are an array; launch them one by one")  # fmt: skip
+    slices = [numbers[first : first + limits.most] for first in range(0, len(numbers), limits.most)]
+    return [_plan_part(experiment, profile, each, run_count, limits, make()) for each in slices]
+
+
+def _plan_part(experiment: Experiment, profile: Profile, numbers: Sequence[int], run_count: int, limits: Limits,
+               token: str) -> Part:  # fmt: skip
+    theirs = dict(profile.resources).get("comment")
+    comment = f"{theirs} {COMMENT_MARK}{token}" if theirs else f"{COMMENT_MARK}{token}"
+    asked = slurm.Submitted(experiment.path("run.sh"), comment)
+    if len(numbers) == run_count:
+        return Part(token, numbers, asked)  # run.sh has them all
+    array = format_indices(numbers)
+    if len(array) < LONGEST_ARRAY and numbers[-1] < limits.array_size:
+        return Part(token, numbers, asked._replace(array=array))
+    given = dict(profile.resources)
+    log = experiment.path("logs", "job-").replace("%", "%%") + "%A_%a.txt"
+    ours = [name for name in ("output", "error") if name not in given and "output" not in given]
+    mapped = asked._replace(array=format_indices(range(len(numbers))), logs=tuple((name, log) for name in ours),
+                            argument=f"launches/{token}.txt")  # fmt: skip
+    return Part(token, numbers, mapped)
+
+
+def launch_on_slurm(experiment: Experiment, order: Order, tell: Tell, lock: int) -> list[str]:
+    """Submits them; the numbers of the jobs. The caller holds the experiment's lock, and sbatch holds it on.
+
+    Raises Refused when Slurm has no job of them and later will have none; Failure when it has some, when a limit is
+    reached, and when it is not known, even after asking squeue, whether it has one.
+    """
+    job = make_job(experiment, read_record(experiment), order.cwd)
+    with refusing(experiment):
+        write_file(experiment.path("run.sh"), render_script(order.profile, job))
+        os.chmod(experiment.path("run.sh"), 0o755)
+    jobs: list[str] = []
+    done = 0
+    try:
+        limits = limits_for(order.numbers, order.environ)
+        parts = _prepare(experiment, order, order.numbers, job.run_count, limits)
+        while parts:
+            answer = _submit(experiment, order, parts, tell, lock)
+            if isinstance(answer, slurm.Submission):
+                jobs.append(answer.job)
+                done += len(parts.pop(0).numbers)
+                continue
+            now = ask_limits(order.environ) if answer.too_large else limits
+            if now.most >= limits.most:
+                raise _refuse(experiment, answer)
+            limits = now  # what was remembered, or taken for granted, no longer holds
+            parts = _prepare(experiment, order, order.numbers[done:], job.run_count, limits)
+    except Failure as failure:
+        if not jobs:
+            raise
+        raise Failure(failure.code, *failure.faults, _describe_rest(experiment, order, done, jobs)) from None
+    tell(f"submitted {done} run" + ("s" if done != 1 else "") + f" as {describe_jobs(jobs)}")
+    return jobs
+
+
+def preview(experiment: Experiment, profile: Profile, numbers: Sequence[int], run_count: int,
+            environ: Mapping[str, str]) -> list[str]:  # fmt: skip
+    """The calls of sbatch, one a line, the first ones where there are many. Raises Refused."""
+    limits = limits_for(numbers, environ)
+    parts = plan_parts(experiment, profile, numbers, run_count, limits, lambda: "TOKEN")
+    script = f"{shown_path(experiment)}/run.sh"
+    lines = [quote_line(slurm.submit_words(part.asked._replace(script=script))) for part in parts[:_CALLS_SHOWN]]
+    return lines + ([f"{len(parts) - len(lines)} more such calls"] if len(parts) > len(lines) else [])
+
+
+def describe_jobs(jobs: Sequence[str]) -> str:
+    """``job 7``, ``jobs 7, 8 (2 arrays)``, ``jobs 1, 2, 3, ..., 10 (10 arrays)``."""
+    if len(jobs) == 1:
+        return f"job {jobs[0]}"
+    few = jobs if len(jobs) <= _JOBS_SHOWN else [*jobs[: _JOBS_SHOWN - 1], "...", jobs[-1]]
+    return f"jobs {', '.join(few)} ({len(jobs)} arrays)"
+
+
+def _prepare(experiment: Experiment, order: Order, numbers: Sequence[int], run_count: int,
+             limits: Limits) -> list[Part]:  # fmt: skip
+    """Plans the submissions, and puts all that is to be found after a kill on the disk. Raises Refused."""
+    parts = plan_parts(experiment, order.profile, numbers, run_count, limits)
+    name = dict(order.profile.resources).get("job-name") or experiment.name
+    with refusing(experiment):
+        for part in parts:
+            if part.asked.argument:
+                os.makedirs(experiment.path("launches"), exist_ok=True)
+                text = "".join(f"{number}\n" for number in part.numbers)
+                write_file(experiment.path(part.asked.argument), text)
+            ours = order._replace(numbers=list(part.numbers))
+            write_launch(experiment, part.token, ours, name, part.asked.argument)
+    return parts
+
+
+def _submit(experiment: Experiment, order: Order, parts: Sequence[Part], tell: Tell,
+            lock: int) -> slurm.Submission | slurm.Refusal:  # fmt: skip
+    """The first of them; where Slurm has no job of it, no other is asked for either, and all are written off.
+
+    Raises Failure when it is not known whether Slurm has it; the others are written off.
+    """
+    token = parts[0].token
+    try:
+        answer = slurm.submit(slurm.submit_words(parts[0].asked), order.environ, lock)
+        if isinstance(answer, slurm.Refusal) and not answer.sure:
+            answer = slurm.Submission(_find_lost(experiment, token, answer, order.environ, tell))
+    except Interrupted:
+        _write_off(experiment, parts[1:], "not submitted, for neurun was told to stop")
+        raise _unknown(experiment, ["told to stop while sbatch had not answered"]) from None
+    except Failure:
+        _write_off(experiment, parts[1:], "not submitted, for of the array before it is not known whether Slurm has it")
+        raise
+    if isinstance(answer, slurm.Refusal):
+        _write_off(experiment, parts, "; ".join(answer.faults))
+        return answer
+    try:
+        write_job(experiment, token, answer.job)
+    except OSError as error:
+        tell(f"warning: {shown_path(experiment)}/jobs.jsonl: {error.strerror}; the number of the job could not be kept")
+    return answer
+
+
+def _write_off(experiment: Experiment, parts: Sequence[Part], text: str) -> None:
+    with contextlib.suppress(OSError):  # without these lines they are looked for once more, and not found
+        for part in parts:
+            write_refusal(experiment, part.token, text)
+
+
+def _find_lost(experiment: Experiment, token: str, answer: slurm.Refusal, environ: Mapping[str, str],
+               tell: Tell) -> str:  # fmt: skip
+    """The job, where the answer says nothing for sure: squeue is asked for the token. Raises Failure."""
+    try:
+        job = find_jobs_twice([token], environ).get(token)
+    except Failure as failure:
+        raise _unknown(experiment, [*answer.faults, *failure.faults]) from None
+    if job is None:
+        raise _unknown(experiment, [*answer.faults, "squeue has no job of this launch, not yet"])
+    tell(f"{answer.faults[0]}; its answer was lost, and Slurm has it as job {job}")
+    return job
+
+
+def _refuse(experiment: Experiment, answer: slurm.Refusal) -> Failure:
+    """Where there may be room later the experiment is kept."""
+    if not answer.limit:
+        return Refused(TROUBLE, *answer.faults)
+    return Failure(TROUBLE, *answer.faults, f"a limit is reached: {answer.limit}; {shown_path(experiment)} is kept: "
+                   "when jobs have ended and there is room for these, run the same command again with "
+                   f"--resume --name {experiment.name}")  # fmt: skip
+
+
+def _unknown(experiment: Experiment, faults: Sequence[str]) -> Failure:
+    return Failure(
+        TROUBLE, *faults,
+        f"it is not known whether Slurm has the job; {shown_path(experiment)} is kept: run the same command again with "
+        f"--resume --name {experiment.name}, which finds the job or submits it once",
+    )  # fmt: skip
+
+
+def _describe_rest(experiment: Experiment, order: Order, done: int, jobs: Sequence[str]) -> str:
+    return (f"submitted {done} of {len(order.numbers)} runs as {describe_jobs(jobs)}; for the rest run the same "
+            f"command again with --resume --name {experiment.name}")  # fmt: skip
