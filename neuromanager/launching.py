@@ -51,6 +51,8 @@ class Order(NamedTuple):
     cwd: str  # where the runs' programs are started
     numbers: list[int]  # of the runs, ascending
     environ: Mapping[str, str]
+    dependency: str | None = None  # what Slurm is to wait for, as sbatch has it
+    after: tuple[str, ...] = ()  # directories of the experiments behind that
 
 
 class Beginning(NamedTuple):
@@ -177,6 +179,8 @@ def launch_on_slurm(experiment: Experiment, order: Order, tell: Tell, lock: int)
     job = make_job(experiment, read_record(experiment), order.cwd)
     token = make_token()
     asked = plan_submission(experiment, order.profile, order.numbers, job.run_count, token)
+    asked = asked._replace(dependency=order.dependency)
+    _check_elements(asked)
     with _refusing(experiment):
         write_file(experiment.path("run.sh"), render_script(order.profile, job))
         os.chmod(experiment.path("run.sh"), 0o755)
@@ -184,7 +188,7 @@ def launch_on_slurm(experiment: Experiment, order: Order, tell: Tell, lock: int)
             os.makedirs(experiment.path("launches"), exist_ok=True)
             write_file(experiment.path(asked.argument), "".join(f"{number}\n" for number in order.numbers))
         name = dict(order.profile.resources).get("job-name") or experiment.name
-        _write_intent(experiment, token, order, name, asked.argument)
+        _write_intent(experiment, token, order, name, asked.argument, order.after)
     try:
         answer = slurm.submit(slurm.submit_words(asked), order.environ, lock)
         number = _read_answer(experiment, token, answer, order.environ, tell)
@@ -197,6 +201,13 @@ def launch_on_slurm(experiment: Experiment, order: Order, tell: Tell, lock: int)
     count = len(order.numbers)
     tell(f"submitted {count} run" + ("s" if count != 1 else "") + f" as job {number}")
     return number
+
+
+def _check_elements(asked: slurm.Submitted) -> None:
+    """Raises Refused where elements are to wait for elements of the same number, and are numbered anew."""
+    if asked.argument and "aftercorr:" in (asked.dependency or ""):
+        raise Refused(WRONG_INPUT, "--after-each: these runs are too many, or too scattered, for an array that has "
+                      "their own numbers; write --after")  # fmt: skip
 
 
 def _read_answer(experiment: Experiment, token: str, answer: slurm.Submission | slurm.Refusal,

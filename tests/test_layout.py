@@ -21,7 +21,7 @@ LAYERS = {
     "logs making memorygroups orphans pager planning pool process procfs programs progressbar request "
     "rerunning resuming rows schedulers.local schedulers.localcancel schedulers.record "
     "schedulers.slurm schedulers.slurmcancel schedulers.slurmqueue settled shares signals slots "
-    "slurmruns sources status waiting watch",
+    "slurmafter slurmruns sources status waiting watch",
     "commands": "commands.neucancel commands.neuimport commands.neulog commands.neurerun commands.neurun "
     "commands.neustat commands.neusweep commands.neuwait",
     "start": "start",

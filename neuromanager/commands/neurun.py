@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from neuromanager import __version__
-from neuromanager.catalog import Selected, is_whole, word_for
+from neuromanager.catalog import Selected, count_runs, is_whole, word_for
 from neuromanager.console import die_by, say
 from neuromanager.dependencies import Dependencies, read_dependencies
 from neuromanager.detaching import detach
@@ -23,12 +23,13 @@ from neuromanager.making import Exists, Made, make_experiment, remove
 from neuromanager.manner import add_options, find_unused, read_manner
 from neuromanager.options import Parser, parse_options, split_words
 from neuromanager.planning import print_plan
-from neuromanager.profile import resolve_profile
+from neuromanager.profile import Profile, resolve_profile
 from neuromanager.programs import is_program
 from neuromanager.request import Request, check_env, check_programs, find_config
 from neuromanager.resuming import add_runs, find_gap, take_lock
 from neuromanager.schedulers import local, slurm
 from neuromanager.signals import holding_signals, may_read_stdin
+from neuromanager.slurmafter import Batch, make_batches
 from neuromanager.states import COMPLETED, UNKNOWN
 from neuromanager.waiting import wait_for
 from neuromanager.words import add_python
@@ -58,9 +59,11 @@ def make_parser() -> Parser:
     add("--note", metavar="TEXT", default="", help="keep a sentence with the experiment")
     add_options(parser)
     add("--after", metavar="EXPERIMENT", action="append", default=[],
-        help="start when these runs have ended, if all completed; here only, may be repeated")  # fmt: skip
+        help="start when these runs have ended, if all completed; may be repeated")  # fmt: skip
     add("--after-any", metavar="EXPERIMENT", action="append", default=[],
         help="start when these runs have ended, whatever became of them")  # fmt: skip
+    add("--after-each", metavar="EXPERIMENT",
+        help="start each run when the same run of EXPERIMENT has completed; on Slurm only")  # fmt: skip
     add("--detach", action="store_true", help="go on after logout: print the experiment's path, and end at once")
     add("-n", "--dry-run", action="store_true", help="print run.sh (here: the command lines), and launch nothing")
     add("--wait", action="store_true", help="end with the runs: 0 when all completed, 123 otherwise")
@@ -95,13 +98,15 @@ def main(words: Sequence[str]) -> int:
     cwd, needs, dependencies = os.getcwd(), Needs(), Dependencies()
     if profile.scheduler == "local":
         needs = check_resources(profile, source, os.environ, manner.idle_gpus)
-        dependencies = read_dependencies(options.after, options.after_any, options.name, os.environ)
+        if options.after_each is not None:
+            raise Failure(WRONG_INPUT, "--after-each: only where Slurm runs them; here write --after")
     else:
         if unused := find_unused(manner):
             raise Failure(WRONG_INPUT, *(f"{option}: only where this machine executes the runs" for option in unused))
-        _refuse_local_options(options)
+        _refuse_local_options(options, profile)
         cwd = slurm.read_working_directory(profile)
         slurm.check_logs(profile, cwd)
+    dependencies = read_dependencies(options.after, options.after_any, options.name, os.environ, options.after_each)
     launch = read_launch(tuple(command), os.environ, options.name)
     launch = launch._replace(
         commands=[add_python(line, lambda word: is_program(word, cwd)) for line in launch.commands]
@@ -133,14 +138,15 @@ class Wish(NamedTuple):
     beginning: Beginning
 
 
-def _refuse_local_options(options: argparse.Namespace) -> None:
-    """Those that neurun keeps itself, and only on this machine."""
+def _refuse_local_options(options: argparse.Namespace, profile: Profile) -> None:
+    """Those that neurun keeps itself, and only on this machine; and two words for one thing."""
     if options.detach:
         raise Failure(WRONG_INPUT, "--detach: only where this machine runs them; Slurm's jobs go on by themselves")
-    if options.after or options.after_any:
-        option, kind = ("--after", "afterok") if options.after else ("--after-any", "afterany")
-        raise Failure(WRONG_INPUT, f"{option}: only where this machine runs them; for a job of Slurm write "
-                      f"--resource=dependency={kind}:JOB")  # fmt: skip
+    given = {"--after": options.after, "--after-any": options.after_any, "--after-each": options.after_each}
+    if "dependency" in dict(profile.resources):
+        for option in (option for option, value in given.items() if value):
+            raise Failure(WRONG_INPUT, f"{option}: the profile has a dependency of its own, and a job has one; leave "
+                          "that out: -r dependency=")  # fmt: skip
 
 
 def _launch_detached(request: Request, wish: Wish, environ: Mapping[str, str]) -> int:
@@ -196,6 +202,10 @@ def _launch(request: Request, wish: Wish, environ: Mapping[str, str], locks: con
 
 def _launch_new(request: Request, wish: Wish, environ: Mapping[str, str], locks: contextlib.ExitStack) -> int:
     """Raises Exists."""
+    batches: list[Batch] = []
+    if request.profile.scheduler != "local" and not (wish.resume and is_whole(os.path.join(RUNS, request.name or ""))):
+        total = len(request.launch.commands) * max(1, len(request.launch.points)) * request.repeats
+        batches = make_batches(list(range(total)), total, wish.beginning.dependencies, environ, _tell)
     with holding_signals() as held:  # on a cluster from the first file to the job's number on record
         made = make_experiment(request, locks, anew=wish.resume)
         if held.number:
@@ -205,7 +215,7 @@ def _launch_new(request: Request, wish: Wish, environ: Mapping[str, str], locks:
         order = Order(request.profile, request.cwd, list(range(count)), environ)
         try:
             if request.profile.scheduler != "local":
-                launch_on_slurm(made.experiment, order, _tell, made.lock)
+                _submit(made, order, batches)
         except Refused as refused:
             remove(made.experiment)
             raise Failure(refused.code, *refused.faults, "nothing was submitted, and nothing is left") from None
@@ -226,6 +236,22 @@ def _launch_new(request: Request, wish: Wish, environ: Mapping[str, str], locks:
     return _wait(made.experiment, order.numbers, environ) if wish.wait else 0
 
 
+def _submit(made: Made, order: Order, batches: Sequence[Batch]) -> None:
+    """Raises Refused when nothing was submitted; Failure, also when only some of it was."""
+    done = 0
+    for batch in batches:
+        part = order._replace(numbers=batch.numbers, dependency=batch.dependency, after=batch.after)
+        try:
+            launch_on_slurm(made.experiment, part, _tell, made.lock)
+        except Refused as refused:
+            if not done:
+                raise
+            mend = (f"{done} of {_count(len(order.numbers))} were submitted; the same command with --resume --name "
+                    f"{made.experiment.name} submits the rest")  # fmt: skip
+            raise Failure(refused.code, *refused.faults, mend) from None
+        done += len(batch.numbers)
+
+
 def _launch_rest(
     request: Request, made: Made, wish: Wish, environ: Mapping[str, str], locks: contextlib.ExitStack
 ) -> int:
@@ -233,12 +259,16 @@ def _launch_rest(
     settle_unsure(experiment, environ, _tell)
     gap = find_gap(request, experiment, environ, _tell)
     order, code = Order(request.profile, request.cwd, gap.numbers, environ), 0
+    batches: list[Batch] = []
+    if gap.numbers and not here:
+        total = count_runs(experiment) + len(gap.new)
+        batches = make_batches(gap.numbers, total, wish.beginning.dependencies, environ, _tell)
     if here or not gap.numbers:
         _tell(f"{_shown(experiment)}: {gap.describe()}")
     with holding_signals() as held:
         add_runs(experiment, gap.new)
         if not held.number and gap.numbers and not here:
-            launch_on_slurm(experiment, order, _tell, made.lock)
+            _submit(made, order, batches)
             _tell(f"{_shown(experiment)}: {gap.describe()}")
     if held.number and (here or not gap.numbers):
         die_by(held.number)
