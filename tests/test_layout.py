@@ -16,7 +16,7 @@ LAYERS = {
     "pure": "draws durations evidence exclusion faults gpulist identity imports indices joblog listing manner "
     "options points profile progress progressline quoting ranges reasons report runs sampling scaling "
     "script slurmstates states sweep sweepfile sweepwords terminaltext turns values words",
-    "world": "cancellations catalog console copying dependencies detaching document events experiment "
+    "world": "attaching cancellations catalog console copying dependencies detaching document events experiment "
     "following git gpus gpuslots keeper lastwords launch launches launching localresources localruns "
     "logs making memorygroups orphans pager planning pool process procfs programs progressbar request "
     "rerunning resuming rows schedulers.local schedulers.localcancel schedulers.record "

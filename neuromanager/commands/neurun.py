@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from neuromanager import __version__
+from neuromanager.attaching import attach
 from neuromanager.catalog import Selected, count_runs, is_whole, word_for
 from neuromanager.console import die_by, say
 from neuromanager.dependencies import Dependencies, read_dependencies
@@ -65,6 +66,8 @@ def make_parser() -> Parser:
     add("--after-each", metavar="EXPERIMENT",
         help="start each run when the same run of EXPERIMENT has completed; on Slurm only")  # fmt: skip
     add("--detach", action="store_true", help="go on after logout: print the experiment's path, and end at once")
+    add("--attach", action="store_true",
+        help="run one command on a node with this terminal, through srun; no experiment is made")  # fmt: skip
     add("-n", "--dry-run", action="store_true", help="print run.sh (here: the command lines), and launch nothing")
     add("--wait", action="store_true", help="end with the runs: 0 when all completed, 123 otherwise")
     add("-c", "--config", metavar="FILE",
@@ -95,6 +98,9 @@ def main(words: Sequence[str]) -> int:
     source = find_config(options.config)
     profile = resolve_profile(read_document(source, "config", _CONFIG_MEND), support, device, options.resource, source)
     check_env(profile, source)
+    if options.attach:
+        _refuse_with_attach(parser, options)
+        return attach(profile, tuple(command), options.resource, os.environ, options.dry_run)
     cwd, needs, dependencies = os.getcwd(), Needs(), Dependencies()
     if profile.scheduler == "local":
         needs = check_resources(profile, source, os.environ, manner.idle_gpus)
@@ -147,6 +153,16 @@ def _refuse_local_options(options: argparse.Namespace, profile: Profile) -> None
         for option in (option for option, value in given.items() if value):
             raise Failure(WRONG_INPUT, f"{option}: the profile has a dependency of its own, and a job has one; leave "
                           "that out: -r dependency=")  # fmt: skip
+
+
+def _refuse_with_attach(parser: Parser, options: argparse.Namespace) -> None:
+    """All but those that say where and how; the others are for experiments."""
+    meant = {action.dest: action.option_strings[-1] for action in parser._actions}
+    applied = ("attach", "resource", "config", "dry_run")
+    unused = [meant[name] for name, value in vars(options).items()
+              if value != parser.get_default(name) and name not in applied]  # fmt: skip
+    if unused:
+        raise Failure(WRONG_INPUT, *(f"{option}: not with --attach, which makes no experiment" for option in unused))
 
 
 def _launch_detached(request: Request, wish: Wish, environ: Mapping[str, str]) -> int:
