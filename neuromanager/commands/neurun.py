@@ -12,6 +12,7 @@ from neuromanager import __version__
 from neuromanager.attaching import attach
 from neuromanager.catalog import Selected, count_runs, is_whole, word_for
 from neuromanager.console import die_by, say
+from neuromanager.demand import find_excess, make_demand
 from neuromanager.dependencies import Dependencies, read_dependencies
 from neuromanager.detaching import detach
 from neuromanager.document import read_document
@@ -70,6 +71,7 @@ def make_parser() -> Parser:
         help="run one command on a node with this terminal, through srun; no experiment is made")  # fmt: skip
     add("-n", "--dry-run", action="store_true", help="print run.sh (here: the command lines), and launch nothing")
     add("--wait", action="store_true", help="end with the runs: 0 when all completed, 123 otherwise")
+    add("-y", "--yes", action="store_true", help="launch more than max_runs and max_gpu_hours of the profile allow")
     add("-c", "--config", metavar="FILE",
         help="the profiles (default: $NEU_CONFIG, ./config.json, ~/.config/neuromanager/config.json)")  # fmt: skip
     add("-h", "--help", action="help", help="print this and exit")
@@ -123,13 +125,15 @@ def main(words: Sequence[str]) -> int:
     ours = _NOT_OF_RUNS[profile.scheduler]
     environ = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     environ.update({name: value for name, value in os.environ.items() if name == "NEU_SBATCH_SECONDS"})
+    wish = Wish(options.resume, options.wait, Beginning(dependencies), options.yes)
     if options.dry_run:
+        if not wish.resume:
+            _check_limits(request, _count_asked(request), wish)
         for selected in dependencies.awaited:
             _tell(f"would wait for {word_for(selected.experiment)}")
         return print_plan(request, options.resume, environ, _tell)
     if profile.scheduler != "local":
         slurm.check_sbatch()
-    wish = Wish(options.resume, options.wait, Beginning(dependencies))
     if options.detach:
         return _launch_detached(request, wish, environ)
     with contextlib.ExitStack() as locks:
@@ -142,6 +146,7 @@ class Wish(NamedTuple):
     resume: bool
     wait: bool
     beginning: Beginning
+    yes: bool
 
 
 def _refuse_local_options(options: argparse.Namespace, profile: Profile) -> None:
@@ -153,6 +158,17 @@ def _refuse_local_options(options: argparse.Namespace, profile: Profile) -> None
         for option in (option for option, value in given.items() if value):
             raise Failure(WRONG_INPUT, f"{option}: the profile has a dependency of its own, and a job has one; leave "
                           "that out: -r dependency=")  # fmt: skip
+
+
+def _count_asked(request: Request) -> int:
+    return len(request.launch.commands) * max(1, len(request.launch.points)) * request.repeats
+
+
+def _check_limits(request: Request, runs: int, wish: Wish) -> None:
+    """Raises Failure for more than the profile allows to be launched at once."""
+    faults = [] if wish.yes or not runs else find_excess(request.profile, make_demand(request.profile.resources, runs))
+    if faults:
+        raise Failure(WRONG_INPUT, *faults, "nothing was launched; --yes launches it all the same")
 
 
 def _refuse_with_attach(parser: Parser, options: argparse.Namespace) -> None:
@@ -219,8 +235,11 @@ def _launch(request: Request, wish: Wish, environ: Mapping[str, str], locks: con
 def _launch_new(request: Request, wish: Wish, environ: Mapping[str, str], locks: contextlib.ExitStack) -> int:
     """Raises Exists."""
     batches: list[Batch] = []
-    if request.profile.scheduler != "local" and not (wish.resume and is_whole(os.path.join(RUNS, request.name or ""))):
-        total = len(request.launch.commands) * max(1, len(request.launch.points)) * request.repeats
+    total = _count_asked(request)
+    there = wish.resume and is_whole(os.path.join(RUNS, request.name or ""))
+    if not there:
+        _check_limits(request, total, wish)
+    if request.profile.scheduler != "local" and not there:
         batches = make_batches(list(range(total)), total, wish.beginning.dependencies, environ, _tell)
     with holding_signals() as held:  # on a cluster from the first file to the job's number on record
         made = make_experiment(request, locks, anew=wish.resume)
@@ -276,6 +295,7 @@ def _launch_rest(
     gap = find_gap(request, experiment, environ, _tell)
     order, code = Order(request.profile, request.cwd, gap.numbers, environ), 0
     batches: list[Batch] = []
+    _check_limits(request, len(gap.numbers), wish)
     if gap.numbers and not here:
         total = count_runs(experiment) + len(gap.new)
         batches = make_batches(gap.numbers, total, wish.beginning.dependencies, environ, _tell)
