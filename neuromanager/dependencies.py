@@ -28,25 +28,35 @@ class Dependencies(NamedTuple):
 
     awaited: tuple[Selected, ...] = ()
     required: tuple[Selected, ...] = ()
+    whatever: tuple[Selected, ...] = ()  # what became of these does not matter
+    each: Selected | None = None  # run by run: each waits for the same one of that experiment
+
+    @property
+    def must_complete(self) -> tuple[Selected, ...]:
+        return (*self.required, self.each) if self.each else self.required
 
     def directories(self) -> list[str]:
         return [selected.experiment.directory for selected in self.awaited]
 
 
-def read_dependencies(after: Sequence[str], after_any: Sequence[str], name: str | None,
-                      environ: Mapping[str, str]) -> Dependencies:  # fmt: skip
-    """Words of --after and --after-any; ``name`` is that of the experiment that shall wait. Raises Failure."""
-    if not after and not after_any:
+def read_dependencies(after: Sequence[str], after_any: Sequence[str], name: str | None, environ: Mapping[str, str],
+                      after_each: str | None = None) -> Dependencies:  # fmt: skip
+    """Words of --after, --after-any, --after-each; ``name`` is that of the experiment that shall wait. Raises Failure.
+    """
+    each = [] if after_each is None else [after_each]
+    if not after and not after_any and not each:
         return Dependencies()
-    awaited = resolve_selections([*after, *after_any], environ)
+    awaited = resolve_selections([*after, *after_any, *each], environ)
     required = resolve_selections(after, environ) if after else []
+    whatever = resolve_selections(after_any, environ) if after_any else []
     if name is not None:
         own = os.path.join(os.getcwd(), RUNS, name)
         for selected in awaited:
             if _leads_to(selected.experiment, own, set()):
                 raise Failure(WRONG_INPUT, f"--after: {word_for(selected.experiment)} is this experiment itself, or "
                               "waits for it; name another, or cancel that one first")  # fmt: skip
-    return Dependencies(tuple(awaited), tuple(required))
+    fellow = resolve_selections(each, environ)[0] if each else None
+    return Dependencies(tuple(awaited), tuple(required), tuple(whatever), fellow)
 
 
 def _leads_to(experiment: Experiment, directory: str, seen: set[str]) -> bool:

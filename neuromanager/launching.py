@@ -37,6 +37,8 @@ class Order(NamedTuple):
     cwd: str  # where the runs' programs are started
     numbers: list[int]  # of the runs, ascending
     environ: Mapping[str, str]
+    dependency: str | None = None  # what Slurm is to wait for, as sbatch has it
+    after: tuple[str, ...] = ()  # directories of the experiments behind that
 
 
 class Beginning(NamedTuple):

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from types import FrameType
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, NoReturn
 
 from neuromanager.signals import PASSED_ON, STOPPING, Forwarder, in_foreground
 
@@ -153,6 +153,17 @@ def _find_program(word: str, env: Mapping[str, str]) -> str:
     if denied:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), denied)
     raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), word)
+
+
+def become(words: Sequence[str], env: Mapping[str, str]) -> NoReturn:
+    """Goes on as that program, which has our process id, streams and terminal. Raises OSError."""
+    sys.stdout.flush()
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in _ignored_by_us}
+    try:
+        os.execvpe(words[0], tuple(words), env)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def ignore(number: int) -> None:

@@ -35,6 +35,8 @@ class Profile(NamedTuple):
     resources: Resources
     wrap: tuple[str, ...]
     variables: tuple[tuple[str, str], ...]
+    max_runs: int | None = None  # of one launch, without --yes
+    max_gpu_hours: float | None = None
 
 
 def resolve_profile(
@@ -72,7 +74,15 @@ def resolve_profile(
         tuple(resources.items()),
         tuple(own.get("wrap", shared.get("wrap", ()))),
         tuple((name, text_of(value)) for name, value in variables.items()),
+        _find_limit(own, shared, "max_runs"),
+        _find_limit(own, shared, "max_gpu_hours"),
     )
+
+
+def _find_limit(own: Mapping[str, Any], shared: Mapping[str, Any], name: str) -> Any:
+    """Numbers of a document are texts with their digits kept, or numbers."""
+    value = own.get(name, shared.get(name))
+    return None if value is None else int(text_of(value)) if name == "max_runs" else float(text_of(value))
 
 
 def _split_lines(env: str | list[str]) -> tuple[str, ...]:

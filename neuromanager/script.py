@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from neuromanager.profile import Profile
@@ -247,6 +248,32 @@ def render_env_script(env: tuple[str, ...], ready_descriptor: int) -> str:
         lines += [f"{{ {line}", f"}} || neu_failed $? {quote_word(line)}"]
     lines += [f"printf . >&{ready_descriptor}", f"exec {ready_descriptor}>&-", 'exec "${neu_words[@]}"']
     return "\n".join(lines) + "\n"
+
+
+def hide_colons(words: Sequence[str]) -> list[str]:
+    """One more colon for words of nothing else: a lone one divides the parts of a heterogeneous job (srun(1))."""
+    return [f":{word}" if word and not word.strip(":") else word for word in words]
+
+
+def render_attached_script(profile: Profile) -> str:
+    """For ``bash -c TEXT neurun WORDS...`` under srun: variables and env, then the words' program; 111 if env fails.
+
+    The words are those of ``hide_colons``.
+    """
+    lines = [
+        "set +o posix",
+        'neu_words=()',
+        'for neu_word; do',
+        '  if [ -n "$neu_word" ] && [ -z "${neu_word//:/}" ]; then neu_word=${neu_word#:}; fi',
+        '  neu_words+=("$neu_word")',
+        "done; set --  # what env sources is to see no words",
+        "neu_failed() { printf 'neurun: error: env failed (%s): %s; the command was not started\\n' "
+        '"$1" "$2" >&2; exit 111; }',
+        *(f"export {name}={quote_word(value)}" for name, value in profile.variables),
+    ]
+    for line in profile.env:
+        lines += [f"{{ {line}", f"}} || neu_failed $? {quote_word(line)}"]
+    return "\n".join([*lines, 'exec "${neu_words[@]}"', ""])
 
 
 def render_commands(commands: list[Command]) -> str:

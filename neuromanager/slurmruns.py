@@ -186,6 +186,8 @@ def _show_queued(case: Case, row: Row | None) -> Status | None:
         return None
     base = case.base._replace(job=row.number, submitted=row.submitted)
     reason = describe_reason(row.reason or "None") if row.state == "PENDING" else None
+    if reason and row.reason == "Dependency" and case.launch.after:
+        reason = f"waits for {' and '.join(map(os.path.basename, case.launch.after))} (Dependency)"
     return show_live(base, case.ours, case.trail.attempts, meaning, reason, row.started, row.node)
 
 

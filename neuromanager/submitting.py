@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from neuromanager.catalog import read_lines, read_record
 from neuromanager.experiment import Experiment, write_file
-from neuromanager.faults import TROUBLE, Failure
+from neuromanager.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.indices import format_indices
 from neuromanager.launches import COMMENT_MARK, make_token, write_job, write_refusal
 from neuromanager.launching import Order, Refused, find_jobs_twice, refusing, shown_path, write_launch
@@ -134,7 +134,9 @@ def describe_jobs(jobs: Sequence[str]) -> str:
 def _prepare(experiment: Experiment, order: Order, numbers: Sequence[int], run_count: int,
              limits: Limits) -> list[Part]:  # fmt: skip
     """Plans the submissions, and puts all that is to be found after a kill on the disk. Raises Refused."""
-    parts = plan_parts(experiment, order.profile, numbers, run_count, limits)
+    parts = [part._replace(asked=part.asked._replace(dependency=order.dependency))
+             for part in plan_parts(experiment, order.profile, numbers, run_count, limits)]  # fmt: skip
+    _check_elements(parts)
     name = dict(order.profile.resources).get("job-name") or experiment.name
     with refusing(experiment):
         for part in parts:
@@ -143,8 +145,15 @@ def _prepare(experiment: Experiment, order: Order, numbers: Sequence[int], run_c
                 text = "".join(f"{number}\n" for number in part.numbers)
                 write_file(experiment.path(part.asked.argument), text)
             ours = order._replace(numbers=list(part.numbers))
-            write_launch(experiment, part.token, ours, name, part.asked.argument)
+            write_launch(experiment, part.token, ours, name, part.asked.argument, order.after)
     return parts
+
+
+def _check_elements(parts: Sequence[Part]) -> None:
+    """Raises Refused where elements are to wait for elements of the same number, and are numbered anew."""
+    if any(part.asked.argument and "aftercorr:" in (part.asked.dependency or "") for part in parts):
+        raise Refused(WRONG_INPUT, "--after-each: these runs are too many, or too scattered, for an array that has "
+                      "their own numbers; write --after")  # fmt: skip
 
 
 def _submit(experiment: Experiment, order: Order, parts: Sequence[Part], tell: Tell,

@@ -82,12 +82,7 @@ class AfterTest(DetachedCase):
         self.refuse("no such experiment", "--after-any=")
         self.refuse("no run 1", "--after=first:1")
         self.refuse("first is this experiment itself, or waits for it", "--after=first", "--resume", "--name=first")
-        self.folder.write("config.json", {"slurm": {"cpu": {"env": "", "resources": ""}}})
-        for option, kind in (("--after", "afterok"), ("--after-any", "afterany")):
-            done = self.neu("neurun", f"{option}=first", "slurm", "cpu", "true")
-            self.assertEqual(done.code, 100)
-            self.assertIn(f"{option}: only where this machine runs them; for a job of Slurm write "
-                          f"--resource=dependency={kind}:JOB", done.stderr)  # fmt: skip
+        self.refuse("--after-each: only where Slurm runs them; here write --after", "--after-each=first")
         self.assertEqual(sorted(os.listdir(self.folder.path / "runs")), [".gitignore", ".lock", "first"])
 
     def refuse(self, text: str, *words: str) -> None:

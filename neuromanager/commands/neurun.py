@@ -9,8 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from neuromanager import __version__
-from neuromanager.catalog import Selected, is_whole, word_for
+from neuromanager.attaching import attach
+from neuromanager.catalog import Selected, count_runs, is_whole, word_for
 from neuromanager.console import die_by, say
+from neuromanager.demand import find_excess, make_demand
 from neuromanager.dependencies import Dependencies, read_dependencies
 from neuromanager.detaching import detach
 from neuromanager.document import read_document
@@ -23,12 +25,13 @@ from neuromanager.making import Exists, Made, make_experiment, remove
 from neuromanager.manner import add_options, find_unused, read_manner
 from neuromanager.options import Parser, parse_options, split_words
 from neuromanager.planning import print_plan
-from neuromanager.profile import resolve_profile
+from neuromanager.profile import Profile, resolve_profile
 from neuromanager.programs import is_program
 from neuromanager.request import Request, check_env, check_programs, find_config
 from neuromanager.resuming import add_runs, find_gap, take_lock
 from neuromanager.schedulers import local, slurm
 from neuromanager.signals import holding_signals, may_read_stdin
+from neuromanager.slurmafter import Batch, make_batches
 from neuromanager.states import COMPLETED, UNKNOWN
 from neuromanager.submitting import launch_on_slurm
 from neuromanager.waiting import wait_for
@@ -59,12 +62,17 @@ def make_parser() -> Parser:
     add("--note", metavar="TEXT", default="", help="keep a sentence with the experiment")
     add_options(parser)
     add("--after", metavar="EXPERIMENT", action="append", default=[],
-        help="start when these runs have ended, if all completed; here only, may be repeated")  # fmt: skip
+        help="start when these runs have ended, if all completed; may be repeated")  # fmt: skip
     add("--after-any", metavar="EXPERIMENT", action="append", default=[],
         help="start when these runs have ended, whatever became of them")  # fmt: skip
+    add("--after-each", metavar="EXPERIMENT",
+        help="start each run when the same run of EXPERIMENT has completed; on Slurm only")  # fmt: skip
     add("--detach", action="store_true", help="go on after logout: print the experiment's path, and end at once")
+    add("--attach", action="store_true",
+        help="run one command on a node with this terminal, through srun; no experiment is made")  # fmt: skip
     add("-n", "--dry-run", action="store_true", help="print run.sh (here: the command lines), and launch nothing")
     add("--wait", action="store_true", help="end with the runs: 0 when all completed, 123 otherwise")
+    add("-y", "--yes", action="store_true", help="launch more than max_runs and max_gpu_hours of the profile allow")
     add("-c", "--config", metavar="FILE",
         help="the profiles (default: $NEU_CONFIG, ./config.json, ~/.config/neuromanager/config.json)")  # fmt: skip
     add("-h", "--help", action="help", help="print this and exit")
@@ -93,16 +101,21 @@ def main(words: Sequence[str]) -> int:
     source = find_config(options.config)
     profile = resolve_profile(read_document(source, "config", _CONFIG_MEND), support, device, options.resource, source)
     check_env(profile, source)
+    if options.attach:
+        _refuse_with_attach(parser, options)
+        return attach(profile, tuple(command), options.resource, os.environ, options.dry_run)
     cwd, needs, dependencies = os.getcwd(), Needs(), Dependencies()
     if profile.scheduler == "local":
         needs = check_resources(profile, source, os.environ, manner.idle_gpus)
-        dependencies = read_dependencies(options.after, options.after_any, options.name, os.environ)
+        if options.after_each is not None:
+            raise Failure(WRONG_INPUT, "--after-each: only where Slurm runs them; here write --after")
     else:
         if unused := find_unused(manner):
             raise Failure(WRONG_INPUT, *(f"{option}: only where this machine executes the runs" for option in unused))
-        _refuse_local_options(options)
+        _refuse_local_options(options, profile)
         cwd = slurm.read_working_directory(profile)
         slurm.check_logs(profile, cwd)
+    dependencies = read_dependencies(options.after, options.after_any, options.name, os.environ, options.after_each)
     launch = read_launch(tuple(command), os.environ, options.name)
     launch = launch._replace(
         commands=[add_python(line, lambda word: is_program(word, cwd)) for line in launch.commands]
@@ -113,13 +126,15 @@ def main(words: Sequence[str]) -> int:
     ours = _NOT_OF_RUNS[profile.scheduler]
     environ = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     environ.update({name: value for name, value in os.environ.items() if name == "NEU_SBATCH_SECONDS"})
+    wish = Wish(options.resume, options.wait, Beginning(dependencies), options.yes)
     if options.dry_run:
+        if not wish.resume:
+            _check_limits(request, _count_asked(request), wish)
         for selected in dependencies.awaited:
             _tell(f"would wait for {word_for(selected.experiment)}")
         return print_plan(request, options.resume, environ, _tell)
     if profile.scheduler != "local":
         slurm.check_sbatch()
-    wish = Wish(options.resume, options.wait, Beginning(dependencies))
     if options.detach:
         return _launch_detached(request, wish, environ)
     with contextlib.ExitStack() as locks:
@@ -132,16 +147,39 @@ class Wish(NamedTuple):
     resume: bool
     wait: bool
     beginning: Beginning
+    yes: bool
 
 
-def _refuse_local_options(options: argparse.Namespace) -> None:
-    """Those that neurun keeps itself, and only on this machine."""
+def _refuse_local_options(options: argparse.Namespace, profile: Profile) -> None:
+    """Those that neurun keeps itself, and only on this machine; and two words for one thing."""
     if options.detach:
         raise Failure(WRONG_INPUT, "--detach: only where this machine runs them; Slurm's jobs go on by themselves")
-    if options.after or options.after_any:
-        option, kind = ("--after", "afterok") if options.after else ("--after-any", "afterany")
-        raise Failure(WRONG_INPUT, f"{option}: only where this machine runs them; for a job of Slurm write "
-                      f"--resource=dependency={kind}:JOB")  # fmt: skip
+    given = {"--after": options.after, "--after-any": options.after_any, "--after-each": options.after_each}
+    if "dependency" in dict(profile.resources):
+        for option in (option for option, value in given.items() if value):
+            raise Failure(WRONG_INPUT, f"{option}: the profile has a dependency of its own, and a job has one; leave "
+                          "that out: -r dependency=")  # fmt: skip
+
+
+def _count_asked(request: Request) -> int:
+    return len(request.launch.commands) * max(1, len(request.launch.points)) * request.repeats
+
+
+def _check_limits(request: Request, runs: int, wish: Wish) -> None:
+    """Raises Failure for more than the profile allows to be launched at once."""
+    faults = [] if wish.yes or not runs else find_excess(request.profile, make_demand(request.profile.resources, runs))
+    if faults:
+        raise Failure(WRONG_INPUT, *faults, "nothing was launched; --yes launches it all the same")
+
+
+def _refuse_with_attach(parser: Parser, options: argparse.Namespace) -> None:
+    """All but those that say where and how; the others are for experiments."""
+    meant = {action.dest: action.option_strings[-1] for action in parser._actions}
+    applied = ("attach", "resource", "config", "dry_run")
+    unused = [meant[name] for name, value in vars(options).items()
+              if value != parser.get_default(name) and name not in applied]  # fmt: skip
+    if unused:
+        raise Failure(WRONG_INPUT, *(f"{option}: not with --attach, which makes no experiment" for option in unused))
 
 
 def _launch_detached(request: Request, wish: Wish, environ: Mapping[str, str]) -> int:
@@ -197,6 +235,13 @@ def _launch(request: Request, wish: Wish, environ: Mapping[str, str], locks: con
 
 def _launch_new(request: Request, wish: Wish, environ: Mapping[str, str], locks: contextlib.ExitStack) -> int:
     """Raises Exists."""
+    batches: list[Batch] = []
+    total = _count_asked(request)
+    there = wish.resume and is_whole(os.path.join(RUNS, request.name or ""))
+    if not there:
+        _check_limits(request, total, wish)
+    if request.profile.scheduler != "local" and not there:
+        batches = make_batches(list(range(total)), total, wish.beginning.dependencies, environ, _tell)
     with holding_signals() as held:  # on a cluster from the first file to the job's number on record
         made = make_experiment(request, locks, anew=wish.resume)
         if held.number:
@@ -206,7 +251,7 @@ def _launch_new(request: Request, wish: Wish, environ: Mapping[str, str], locks:
         order = Order(request.profile, request.cwd, list(range(count)), environ)
         try:
             if request.profile.scheduler != "local":
-                launch_on_slurm(made.experiment, order, _tell, made.lock)
+                _submit(made, order, batches)
         except Refused as refused:
             remove(made.experiment)
             raise Failure(refused.code, *refused.faults, "nothing was submitted, and nothing is left") from None
@@ -227,6 +272,22 @@ def _launch_new(request: Request, wish: Wish, environ: Mapping[str, str], locks:
     return _wait(made.experiment, order.numbers, environ) if wish.wait else 0
 
 
+def _submit(made: Made, order: Order, batches: Sequence[Batch]) -> None:
+    """Raises Refused when nothing was submitted; Failure, also when only some of it was."""
+    done = 0
+    for batch in batches:
+        part = order._replace(numbers=batch.numbers, dependency=batch.dependency, after=batch.after)
+        try:
+            launch_on_slurm(made.experiment, part, _tell, made.lock)
+        except Refused as refused:
+            if not done:
+                raise
+            mend = (f"{done} of {_count(len(order.numbers))} were submitted; the same command with --resume --name "
+                    f"{made.experiment.name} submits the rest")  # fmt: skip
+            raise Failure(refused.code, *refused.faults, mend) from None
+        done += len(batch.numbers)
+
+
 def _launch_rest(
     request: Request, made: Made, wish: Wish, environ: Mapping[str, str], locks: contextlib.ExitStack
 ) -> int:
@@ -234,12 +295,17 @@ def _launch_rest(
     settle_unsure(experiment, environ, _tell)
     gap = find_gap(request, experiment, environ, _tell)
     order, code = Order(request.profile, request.cwd, gap.numbers, environ), 0
+    batches: list[Batch] = []
+    _check_limits(request, len(gap.numbers), wish)
+    if gap.numbers and not here:
+        total = count_runs(experiment) + len(gap.new)
+        batches = make_batches(gap.numbers, total, wish.beginning.dependencies, environ, _tell)
     if here or not gap.numbers:
         _tell(f"{_shown(experiment)}: {gap.describe()}")
     with holding_signals() as held:
         add_runs(experiment, gap.new)
         if not held.number and gap.numbers and not here:
-            launch_on_slurm(experiment, order, _tell, made.lock)
+            _submit(made, order, batches)
             _tell(f"{_shown(experiment)}: {gap.describe()}")
     if held.number and (here or not gap.numbers):
         die_by(held.number)

@@ -60,6 +60,7 @@ class Submitted(NamedTuple):
     array: str | None = None  # None: as the script has it
     logs: tuple[tuple[str, str], ...] = ()  # output, error: elsewhere than the script has them
     argument: str | None = None  # the script's $1
+    dependency: str | None = None
 
 
 def submit_words(asked: Submitted) -> list[str]:
@@ -67,6 +68,8 @@ def submit_words(asked: Submitted) -> list[str]:
     if asked.array is not None:
         words.append(f"--array={asked.array}")
     words += [f"--{name}={path}" for name, path in asked.logs]
+    if asked.dependency is not None:  # without the second a job whose condition can no longer come true waits for ever
+        words += [f"--dependency={asked.dependency}", "--kill-on-invalid-dep=yes"]
     return [*words, asked.script, *(() if asked.argument is None else (asked.argument,))]
 
 

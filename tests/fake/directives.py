@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping
 # Long options as getopt takes them; those that sbatch has and tests never need are left out.
 WITH_VALUE = frozenset(
     "account array begin chdir comment constraint cpus-per-gpu cpus-per-task dependency error exclude export gpus"
-    " gpus-per-node gpus-per-task gres job-name licenses mail-type mail-user mem mem-per-cpu mem-per-gpu nice nodelist"
-    " nodes ntasks ntasks-per-node open-mode output partition priority qos reservation signal time time-min tmp wrap"
-    " wckey".split()
+    " gpus-per-node gpus-per-task gres job-name kill-on-invalid-dep licenses mail-type mail-user mem mem-per-cpu"
+    " mem-per-gpu nice nodelist nodes ntasks ntasks-per-node open-mode output partition priority qos reservation signal"
+    " time time-min tmp wrap wckey".split()
 )
 BARE = frozenset("contiguous exclusive hold no-requeue overcommit parsable quiet requeue test-only".split())
 SHORT = {"A": "account", "a": "array", "D": "chdir", "d": "dependency", "e": "error", "H": "hold", "J": "job-name",
