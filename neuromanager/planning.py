@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 
 from neuromanager.catalog import count_runs, is_whole, read_record
+from neuromanager.demand import describe_demand, make_demand
 from neuromanager.experiment import RUNS, Experiment, find_free_name, stem_of
 from neuromanager.faults import WRONG_INPUT, Failure
 from neuromanager.indices import format_indices
@@ -36,7 +37,7 @@ def print_plan(request: Request, resume: bool, environ: Mapping[str, str], tell:
     if request.profile.scheduler == "local":
         return _print_commands(request, runs, tell, _count(len(runs)), name)
     how = f"as one array, 0-{len(runs) - 1}" if len(runs) > 1 else "as one job"
-    return _print_script(request, experiment, runs, len(runs), tell, f"{_count(len(runs))} {how}")
+    return _print_script(request, experiment, runs, len(runs), environ, tell, f"{_count(len(runs))} {how}")
 
 
 def _print_rest(request: Request, experiment: Experiment, environ: Mapping[str, str], tell: Tell) -> int:
@@ -49,7 +50,7 @@ def _print_rest(request: Request, experiment: Experiment, environ: Mapping[str, 
     what = f"{_count(len(runs))} ({format_indices(gap.numbers)})"
     if request.profile.scheduler == "local":
         return _print_commands(request, runs, tell, what, experiment.name)
-    return _print_script(request, experiment, runs, total, tell, f"{what} as one job")
+    return _print_script(request, experiment, runs, total, environ, tell, f"{what} as one job")
 
 
 def _print_commands(request: Request, runs: Sequence[Run], tell: Tell, what: str, name: str) -> int:
@@ -60,17 +61,22 @@ def _print_commands(request: Request, runs: Sequence[Run], tell: Tell, what: str
     return 0
 
 
-def _print_script(request: Request, experiment: Experiment, runs: Sequence[Run], total: int, tell: Tell,
-                  what: str) -> int:  # fmt: skip
+def _print_script(request: Request, experiment: Experiment, runs: Sequence[Run], total: int,
+                  environ: Mapping[str, str], tell: Tell, what: str) -> int:  # fmt: skip
     only = runs[0]
     point = None if all(run.point is None for run in runs) else only.point if total == 1 else ""
     regular = all(run.repeat == run.number % request.repeats for run in runs)
     job = Job(experiment.directory, experiment.name, request.cwd, total, request.repeats if regular else None,
               only.command, point)  # fmt: skip
-    sys.stdout.write(render_script(request.profile, job))
+    script = render_script(request.profile, job)
+    sys.stdout.write(script)
     asked = plan_submission(experiment, request.profile, [run.number for run in runs], total, "TOKEN")
     words = slurm.submit_words(asked._replace(script=f"{RUNS}/{experiment.name}/run.sh"))
     tell(f"would submit {what}: {quote_line(words)}")
+    for line in (describe_demand(make_demand(request.profile.resources, len(runs))),
+                 slurm.estimate_start(script, environ)):  # fmt: skip
+        if line:
+            tell(line)
     return 0
 
 
