@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 
 from neuromanager.catalog import count_runs, is_whole, read_record
+from neuromanager.demand import describe_demand, make_demand
 from neuromanager.experiment import RUNS, Experiment, find_free_name, stem_of
 from neuromanager.faults import WRONG_INPUT, Failure
 from neuromanager.indices import format_indices, shorten_indices
@@ -65,13 +66,18 @@ def _print_script(request: Request, experiment: Experiment, runs: Sequence[Run],
     regular = all(run.repeat == run.number % request.repeats for run in runs)
     job = Job(experiment.directory, experiment.name, request.cwd, total, request.repeats if regular else None,
               only.command, point)  # fmt: skip
-    sys.stdout.write(render_script(request.profile, job))
+    script = render_script(request.profile, job)
+    sys.stdout.write(script)
     numbers = [run.number for run in runs]
     named = f" ({shorten_indices(numbers)})" if total > 1 else " as one job"
     calls = preview(experiment, request.profile, numbers, total, environ)
     tell(f"would submit {_count(len(runs))}{named}: {calls[0]}")
     for call in calls[1:]:
         tell(f"then {call}")
+    start = slurm.estimate_start(script, environ) if len(calls) == 1 else None  # of several nobody can be asked at once
+    for line in (describe_demand(make_demand(request.profile.resources, len(runs))), start):
+        if line:
+            tell(line)
     return 0
 
 

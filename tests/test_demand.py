@@ -8,7 +8,9 @@ import unittest
 
 from neuromanager.demand import Demand, describe_demand, find_excess, make_demand
 from neuromanager.profile import Profile
+from neuromanager.schedulers.slurm import parse_estimate
 from tests.command import ROOT, Folder
+from tests.slurm import cluster
 
 
 def demand(runs: int, **resources: str | None) -> Demand:
@@ -56,6 +58,29 @@ class DemandTest(unittest.TestCase):
         (unknown,) = find_excess(profile, Demand(1, None, None))
         self.assertIn("how many GPU-hours these are is not known", unknown)
         self.assertEqual(find_excess(profile._replace(max_runs=None, max_gpu_hours=None), Demand(99, None, None)), [])
+
+
+class EstimateTest(unittest.TestCase):
+    def test_words(self) -> None:
+        for said, shown in (
+            ("sbatch: Job 1 to start at 2026-11-21T06:46:25 using 1 processors on nodes n1 in partition big-gpu\n",
+             "Slurm would start it at 2026-11-21T06:46:25 using 1 processors on nodes n1 in partition big-gpu"),
+            ("allocation failure: Invalid account\n", "Slurm would refuse it: Invalid account"),
+            ("sbatch: error: fetch_config: DNS SRV lookup failed\n", None),
+        ):  # fmt: skip
+            self.assertEqual(parse_estimate(said), shown)
+
+    def test_real(self) -> None:
+        bed = cluster.require(self)
+        for account, answer in (("myproject", r"Slurm would start it at \d{4}-.* in partition big-gpu"),
+                                ("stranger", "Slurm would refuse it: Invalid account.*")):  # fmt: skip
+            resources = {"account": account, "partition": "big-gpu", "time": "30", "gres": "gpu:1"}
+            folder = Folder(self, {"slurm": {"gpu": {"resources": resources}}})
+            done = folder.run("neurun", "-n", "--runs=3", "slurm", "gpu", "true", environ=bed.environment)
+            self.assertEqual(done.code, 0, done.stderr)
+            _, hours, estimate = done.errors()
+            self.assertEqual(hours, "neurun: up to 1.5 CPU-hours and 1.5 GPU-hours")
+            self.assertRegex(estimate, rf"\Aneurun: {answer}\Z")
 
 
 class LimitTest(unittest.TestCase):

@@ -206,7 +206,8 @@ class DecidedTest(AfterCase, FakeSlurmCase):
 
     def test_only_looked_at(self) -> None:
         self.submit("first", 2)
-        self.assertEqual(self.after("second", "-n", "--after=first"), [])
+        self.after("second", "-n", "--after=first")
+        self.assertNotIn("--parsable", self.calls.read_text(), "only asked with --test-only")
         self.assertIn("neurun: would wait for first\n", self.said)
 
 

@@ -16,6 +16,7 @@ from neuromanager.profile import Profile
 # sbatch itself tries again for 15 + 14 + ... + 1 seconds when the queue is full (src/sbatch/sbatch.c, MAX_RETRIES).
 PATIENCE_SECONDS = 180.0
 _QUERY_SECONDS = 60.0
+_TEST_SECONDS = 10.0
 _KEPT = ("SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_JWT", "SLURM_SACK_SOCKET", "SLURM_SACK_KEY")
 _OURS_TO_SET = re.compile(r"(SBATCH|SLURM|SQUEUE|SACCT|SCANCEL|SINFO|SALLOC|SRUN)_")
 # Answers after which the controller may have the job all the same. A frozen slurmctld makes sbatch fail with the
@@ -99,6 +100,31 @@ def _find_limit(said: str) -> str | None:
     if _FULL.search(said):
         return "MaxJobCount, of jobs that the whole cluster keeps (scontrol show config)"
     return None
+
+
+def estimate_start(script: str, environ: Mapping[str, str]) -> str | None:
+    """What Slurm says of a script without taking it; None where there is no Slurm to ask, or no answer."""
+    import tempfile  # costs a start 10 ms, and only a dry run needs it
+
+    if shutil.which("sbatch") is None:
+        return None
+    try:
+        with tempfile.NamedTemporaryFile("w", suffix=".sh", encoding="utf-8", errors="surrogateescape") as file:
+            file.write(script)
+            file.flush()
+            answer = ask(["sbatch", "--test-only", file.name], _TEST_SECONDS, client_environment(environ))
+    except OSError:
+        return None
+    return parse_estimate(answer.stderr)
+
+
+def parse_estimate(said: str) -> str | None:
+    """Of the words of ``sbatch --test-only`` those that tell something (src/sbatch/sbatch.c, src/api/allocate.c)."""
+    start = re.search(r"Job \d+ to start at (\S+)(?: (using .*))?", said)
+    if start:
+        return "Slurm would start it at " + " ".join(part for part in start.groups() if part)
+    refusal = re.search(r"allocation failure: (.*)", said)
+    return f"Slurm would refuse it: {refusal.group(1)}" if refusal else None
 
 
 def find_words() -> list[str]:
