@@ -97,7 +97,7 @@ def _find_limit(said: str) -> str | None:
     if named:
         where = "assoc user=$USER" if named.group(1) == "Assoc" else "qos"
         return f"{named.group(0)}, of jobs that may wait or run at a time (sacctmgr show {where})"
-    if _FULL.search(said):
+    if _FULL.search(said) and "Unable to contact" not in said:
         return "MaxJobCount, of jobs that the whole cluster keeps (scontrol show config)"
     return None
 
