@@ -17,6 +17,7 @@ from neuromanager.making import lay_out
 from neuromanager.request import Request
 from neuromanager.resuming import find_gap
 from neuromanager.runs import Run
+from neuromanager.schedulers import slurm
 from neuromanager.script import Job, quote_command, render_script
 from neuromanager.submitting import preview
 

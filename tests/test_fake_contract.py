@@ -25,7 +25,7 @@ FAKE = Path(__file__).resolve().parent / "fake"
 class FakeTest(Contract, QueueContract, unittest.TestCase):
     def setUp(self) -> None:
         self.state = tempfile.mkdtemp()
-        self.addCleanup(shutil.rmtree, self.state)
+        self.addCleanup(shutil.rmtree, self.state, ignore_errors=True)  # a job of it may still write there
         self.environment = {"PATH": f"{FAKE}:{os.environ['PATH']}", "FAKE_SLURM_DIR": self.state,
                             "FAKE_SLURM_PYTHON": sys.executable}  # fmt: skip
         self.prepare(self)
