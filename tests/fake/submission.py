@@ -33,6 +33,10 @@ def main(words: list[str]) -> int:
     except UsageError as error:
         print(error, file=sys.stderr)
         return error.code
+    if "test-only" in options:
+        print(f"sbatch: Job 1 to start at 2026-01-01T00:00:00 using 1 processors on nodes n1 in partition "
+              f"{options['partition']}", file=sys.stderr)  # fmt: skip
+        return 0
     record = describe(options, operands, os.getcwd(), indices)
     job = running.leave_behind(lambda: jobs.take(script, record, len(record["elements"])),
                                [] if "hold" in options else range(len(record["elements"])))  # fmt: skip

@@ -25,6 +25,16 @@ class Contract(Client):
         self.test.assertRegex(done.stdout, r"\ASubmitted batch job \d+\n\Z")
         self.wait(done.stdout.split()[-1])
 
+    def test_a_test_takes_nothing(self) -> None:
+        done = self.call("sbatch", "--test-only", self.write("#SBATCH --output=o", "true"))
+        self.test.assertEqual((done.returncode, done.stdout), (0, ""))
+        words = r"sbatch: Job \d+ to start at \S+ using \d+ processors on nodes n\d in partition big-gpu\n"
+        self.test.assertRegex(done.stderr, rf"\A{words}\Z")
+        self.test.assertEqual(os.listdir(self.folder), ["job.sh"])
+        job = self.run_job(self.write("true"))
+        self.test.assertEqual(self.call("squeue", "--noheader", "--states=all", "--format=%Z|%A").stdout
+                              .count(f"{self.folder}|"), 1, job)  # fmt: skip
+
     def test_variables_of_a_single_job(self) -> None:
         job = self.run_job(self.write("env"), "ignored")
         found = parse_environment(self.read(f"slurm-{job}.out"))
