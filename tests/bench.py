@@ -149,12 +149,10 @@ def compare_reports(folder: str, environ: dict[str, str], rounds: int) -> None:
 
 def main(rounds: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        fake = Path(folder, "fake")
-        fake.mkdir()
-        Path(fake, "sbatch").symlink_to(ROOT / "tests/fake/sbatch")
         environ = {name: value for name, value in os.environ.items() if not name.startswith(("NEU_", "PYTHON"))}
-        environ.update(PATH=f"{ROOT}/bin:{fake}:{os.environ['PATH']}", XDG_CACHE_HOME=folder, FAKE_SLURM_RUN="0",
-                       FAKE_SLURM_DIR=f"{folder}/slurm", LC_ALL="C.UTF-8")  # fmt: skip
+        environ.update(PATH=f"{ROOT}/bin:{ROOT}/tests/fake:{os.environ['PATH']}", XDG_CACHE_HOME=folder,
+                       XDG_STATE_HOME=folder, FAKE_SLURM_RUN="0", FAKE_SLURM_DIR=f"{folder}/slurm",
+                       FAKE_SLURM_MAX_ARRAY_SIZE="10001", LC_ALL="C.UTF-8")  # fmt: skip
         os.mkdir(f"{folder}/slurm")
         Path(folder, "config.json").write_text((ROOT / "config.json").read_text())
         for name, letters in (("million", "abcdef"), ("ten-thousand", "abcd")):
@@ -178,6 +176,9 @@ def main(rounds: int) -> None:
         seconds, floor = compare(rounds, chain, time_of("sbatch", "--parsable", "job.sh"))
         print(f"neusweep neurun slurm, 10,000 points: {seconds:.2f} s; the fake sbatch alone: {floor:.3f} s; "
               f"beyond it {seconds - floor:.2f} s")  # fmt: skip
+        environ["FAKE_SLURM_MAX_ARRAY_SIZE"], environ["XDG_CACHE_HOME"] = "1001", f"{folder}/arrays"
+        seconds, floor = compare(rounds, chain, time_of("sbatch", "--parsable", "job.sh"))
+        print(f"the same where MaxArraySize is 1001, in 10 arrays: {seconds:.2f} s")
     poolbench.main(rounds)
 
 
