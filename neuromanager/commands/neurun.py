@@ -235,12 +235,12 @@ def _launch(request: Request, wish: Wish, environ: Mapping[str, str], locks: con
 
 def _launch_new(request: Request, wish: Wish, environ: Mapping[str, str], locks: contextlib.ExitStack) -> int:
     """Raises Exists."""
+    if wish.resume and is_whole(os.path.join(RUNS, request.name or "")):
+        raise Exists
     batches: list[Batch] = []
     total = _count_asked(request)
-    there = wish.resume and is_whole(os.path.join(RUNS, request.name or ""))
-    if not there:
-        _check_limits(request, total, wish)
-    if request.profile.scheduler != "local" and not there:
+    _check_limits(request, total, wish)
+    if request.profile.scheduler != "local":
         batches = make_batches(list(range(total)), total, wish.beginning.dependencies, environ, _tell)
     with holding_signals() as held:  # on a cluster from the first file to the job's number on record
         made = make_experiment(request, locks, anew=wish.resume)
