@@ -92,7 +92,7 @@ def hold_back(experiment: Experiment, token: str, numbers: Sequence[int], depend
         names = [word_for(Experiment(place, os.path.basename(place))) for place in missing]
         _refuse(experiment, token, f"{' and '.join(names)} did not complete")
         counts = [f"{name}: {summarize(statuses)}" for name, statuses in zip(names, missing.values())]
-        raise Failure(INCOMPLETE, *counts, f"nothing of {RUNS}/{experiment.name} was started; the same command with "
+        raise Failure(INCOMPLETE, *counts, f"nothing of {experiment.shown} was started; the same command with "
                       f"--resume --name {experiment.name} starts it, --after-any whatever became of "
                       f"{' and '.join(names)}")  # fmt: skip
     with contextlib.suppress(OSError):  # it tells people what a launch waits for, no more

@@ -27,6 +27,11 @@ class Experiment(NamedTuple):
     name: str
 
     # Without os.path.join, whose time counts where runs are short.
+    @property
+    def shown(self) -> str:
+        """For people, who are in the folder where it was launched."""
+        return f"{RUNS}/{self.name}"
+
     def path(self, *parts: str) -> str:
         return "/".join((self.directory, *parts))
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from neuromanager.catalog import read_lines, read_record
 from neuromanager.dependencies import Dependencies, hold_back
 from neuromanager.events import read_events
-from neuromanager.experiment import RUNS, Experiment
+from neuromanager.experiment import Experiment
 from neuromanager.faults import INCOMPLETE, TROUBLE, WRONG_INPUT, Failure
 from neuromanager.git import read_commit
 from neuromanager.launches import Launch, make_token, read_launches, write_intent, write_job, write_refusal
@@ -131,10 +131,6 @@ def write_launch(experiment: Experiment, token: str, order: Order, name: str, el
                  cwd=order.cwd, git=read_commit(), elements=elements, after=after)  # fmt: skip
 
 
-def shown_path(experiment: Experiment) -> str:
-    return f"{RUNS}/{experiment.name}"
-
-
 def find_jobs_twice(tokens: Sequence[str], environ: Mapping[str, str]) -> dict[str, str]:
     """A second time where one is missing: a controller that was frozen first answers us, and then takes the job.
 
@@ -164,7 +160,7 @@ def settle_unsure(experiment: Experiment, environ: Mapping[str, str], tell: Tell
         try:
             found.update(find_jobs_twice(asked, environ))
         except Failure as failure:
-            mend = f"it is not known whether Slurm has a job of {shown_path(experiment)}; try again when squeue answers"
+            mend = f"it is not known whether Slurm has a job of {experiment.shown}; try again when squeue answers"
             raise Failure(TROUBLE, *failure.faults, mend) from None
     for launch in unsure:
         job = found.get(launch.token)
@@ -174,9 +170,9 @@ def settle_unsure(experiment: Experiment, environ: Mapping[str, str], tell: Tell
             else:
                 write_refusal(experiment, launch.token, "sbatch gave no answer, and Slurm has no job of this launch")
         except OSError as error:
-            raise Failure(WRONG_INPUT, f"{shown_path(experiment)}/jobs.jsonl: {error.strerror}") from None
+            raise Failure(WRONG_INPUT, f"{experiment.shown}/jobs.jsonl: {error.strerror}") from None
         if job:
-            tell(f"{shown_path(experiment)}: a launch whose answer was lost is job {job}")
+            tell(f"{experiment.shown}: a launch whose answer was lost is job {job}")
 
 
 def _find_started_job(experiment: Experiment, launch: Launch, known: set[str | None]) -> str | None:

@@ -156,7 +156,7 @@ def _take_name(name: str | None, stem: str, anew: bool, locks: contextlib.ExitSt
 
 def _judge(experiment: Experiment, anew: bool) -> None:
     """Takes a half made experiment away where that was asked for; raises Exists or Failure for all others."""
-    shown = f"{RUNS}/{experiment.name}"
+    shown = experiment.shown
     if not os.path.isdir(experiment.directory):
         raise Failure(WRONG_INPUT, f"{shown}: is there, and is no folder; choose another name")
     if is_whole(experiment.directory):
@@ -179,7 +179,7 @@ def _judge(experiment: Experiment, anew: bool) -> None:
 def _remove_half_made(experiment: Experiment) -> None:
     """Only what neurun itself puts there; a folder of somebody else's is no leftover of ours."""
     ours = {"lock", "logs", "commands.txt", "params.txt", "repeats.txt", "run.sh", "launches"}
-    shown = f"{RUNS}/{experiment.name}"
+    shown = experiment.shown
     for entry in os.listdir(experiment.directory):
         stem, _, number = entry.rpartition(".")
         if entry not in ours and not (number.isdigit() and stem in ours | {"experiment.json"}):

@@ -16,7 +16,7 @@ from neuromanager.localresources import count_places, describe_places
 from neuromanager.making import lay_out
 from neuromanager.request import Request
 from neuromanager.resuming import find_gap
-from neuromanager.runs import Run
+from neuromanager.runs import Run, describe_count
 from neuromanager.schedulers import slurm
 from neuromanager.script import Job, quote_command, render_script
 from neuromanager.submitting import preview
@@ -35,19 +35,19 @@ def print_plan(request: Request, resume: bool, environ: Mapping[str, str], tell:
                       "with --resume")  # fmt: skip
     runs = lay_out(request, experiment)
     if request.profile.scheduler == "local":
-        return _print_commands(request, runs, tell, _count(len(runs)), name)
+        return _print_commands(request, runs, tell, describe_count(len(runs)), name)
     return _print_script(request, experiment, runs, len(runs), tell, environ)
 
 
 def _print_rest(request: Request, experiment: Experiment, environ: Mapping[str, str], tell: Tell) -> int:
     gap = find_gap(request, experiment, environ, tell)
-    tell(f"{RUNS}/{experiment.name}: {gap.describe(launched=False)}")
+    tell(f"{experiment.shown}: {gap.describe(launched=False)}")
     if not gap.numbers:
         return 0
     again = read_runs(experiment, read_record(experiment), gap.again)
     runs, total = [*again, *gap.new], count_runs(experiment) + len(gap.new)
     if request.profile.scheduler == "local":
-        what = f"{_count(len(runs))} ({format_indices(gap.numbers)})"
+        what = f"{describe_count(len(runs))} ({format_indices(gap.numbers)})"
         return _print_commands(request, runs, tell, what, experiment.name)
     return _print_script(request, experiment, runs, total, tell, environ)
 
@@ -72,7 +72,7 @@ def _print_script(request: Request, experiment: Experiment, runs: Sequence[Run],
     numbers = [run.number for run in runs]
     named = f" ({shorten_indices(numbers)})" if total > 1 else " as one job"
     calls = preview(experiment, request.profile, numbers, total, environ)
-    tell(f"would submit {_count(len(runs))}{named}: {calls[0]}")
+    tell(f"would submit {describe_count(len(runs))}{named}: {calls[0]}")
     for call in calls[1:]:
         tell(f"then {call}")
     start = slurm.estimate_start(script, environ) if len(calls) == 1 else None  # of several nobody can be asked at once
@@ -80,7 +80,3 @@ def _print_script(request: Request, experiment: Experiment, runs: Sequence[Run],
         if line:
             tell(line)
     return 0
-
-
-def _count(runs: int) -> str:
-    return f"{runs} run" + ("s" if runs != 1 else "")

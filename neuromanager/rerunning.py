@@ -15,6 +15,7 @@ from neuromanager.launches import find_current, read_launches
 from neuromanager.launching import profile_of
 from neuromanager.localresources import check_resources
 from neuromanager.profile import Profile, Resources
+from neuromanager.runs import describe_count
 from neuromanager.scaling import change_resources
 from neuromanager.schedulers import slurm
 from neuromanager.states import COMPLETED, LIVE, NODE_FAIL, STATES, UNKNOWN, Status
@@ -69,7 +70,7 @@ class Plan(NamedTuple):
         ended = _count_states([status for status in rest if not status.open and status.state != COMPLETED])
         alone = [f"{len(self.flying)} in flight"] if self.flying else []
         alone += [f"{len(self.doubts)} not known"] if self.doubts else []
-        total = f"{len(self.statuses)} run" + ("s" if len(self.statuses) != 1 else "")
+        total = describe_count(len(self.statuses))
         if chosen:
             left = "; left alone: " + ", ".join((*alone, *([ended] if ended else ()))) if alone or ended else ""
             return f"{len(chosen)} of {total} launched again: {again}{left}"

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from neuromanager.catalog import Selected, read_lines, read_record
-from neuromanager.experiment import RUNS, Experiment
+from neuromanager.experiment import Experiment
 from neuromanager.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.identity import match_runs
 from neuromanager.launches import Locked, held_lock, read_launches
@@ -55,7 +55,7 @@ def take_lock(experiment: Experiment, tell: Tell, locks: contextlib.ExitStack) -
 
     Raises FileNotFoundError when the experiment goes away meanwhile: its first launch was refused.
     """
-    shown, began, said = f"{RUNS}/{experiment.name}", time.monotonic(), False
+    shown, began, said = experiment.shown, time.monotonic(), False
     while True:
         try:
             return locks.enter_context(held_lock(experiment.path("lock"), 0.2))
@@ -73,7 +73,7 @@ def _refuse_second(experiment: Experiment) -> None:
     launches = read_launches(experiment)
     if launches and launches[-1].host == os.uname().nodename and lives(launches[-1].pid, launches[-1].process):
         who = f"process {launches[-1].pid} on {launches[-1].host}"
-        raise Failure(TROUBLE, f"{RUNS}/{experiment.name} is being launched by neurun ({who}); wait for it: "
+        raise Failure(TROUBLE, f"{experiment.shown} is being launched by neurun ({who}); wait for it: "
                       f"neuwait {experiment.name}")  # fmt: skip
 
 
@@ -115,7 +115,7 @@ def _refuse_doubt(experiment: Experiment, statuses: Sequence[Status]) -> None:
         if status.state == UNKNOWN and status.open:
             doubts[status.reason] = doubts.get(status.reason, 0) + 1
     if doubts:
-        shown = f"{RUNS}/{experiment.name}"
+        shown = experiment.shown
         faults = [f"{shown}: of {count} run{'s' if count != 1 else ''} it is not known what became: {reason}"
                   for reason, count in doubts.items()]  # fmt: skip
         raise Failure(TROUBLE, *faults, "nothing was launched, for they may run; run the same command again later")

@@ -9,6 +9,11 @@ from neuromanager.values import render_json, text_of
 from neuromanager.words import Command, fill_placeholders, find_placeholders
 
 
+def describe_count(runs: int) -> str:
+    """``1 run``, ``12 runs``: for people."""
+    return f"{runs} run" + ("s" if runs != 1 else "")
+
+
 class SweptPoint(NamedTuple):
     """One line of NEU_POINTS: a point, and the words it adds behind a command and before it."""
 

@@ -16,9 +16,10 @@ from neuromanager.experiment import Experiment, write_file
 from neuromanager.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.indices import format_indices
 from neuromanager.launches import COMMENT_MARK, make_token, write_job, write_refusal
-from neuromanager.launching import Order, Refused, find_jobs_twice, refusing, shown_path, write_launch
+from neuromanager.launching import Order, Refused, find_jobs_twice, refusing, write_launch
 from neuromanager.profile import Profile
 from neuromanager.quoting import quote_line, split_line
+from neuromanager.runs import describe_count
 from neuromanager.schedulers import slurm
 from neuromanager.schedulers.slurmlimits import Limits, ask_limits, limits_for
 from neuromanager.script import Job, render_script
@@ -109,7 +110,7 @@ def launch_on_slurm(experiment: Experiment, order: Order, tell: Tell, lock: int)
         if not jobs:
             raise
         raise Failure(failure.code, *failure.faults, _describe_rest(experiment, order, done, jobs)) from None
-    tell(f"submitted {done} run" + ("s" if done != 1 else "") + f" as {describe_jobs(jobs)}")
+    tell(f"submitted {describe_count(done)} as {describe_jobs(jobs)}")
     return jobs
 
 
@@ -118,7 +119,7 @@ def preview(experiment: Experiment, profile: Profile, numbers: Sequence[int], ru
     """The calls of sbatch, one a line, the first ones where there are many. Raises Refused."""
     limits = limits_for(numbers, environ)
     parts = plan_parts(experiment, profile, numbers, run_count, limits, lambda: "TOKEN")
-    script = f"{shown_path(experiment)}/run.sh"
+    script = f"{experiment.shown}/run.sh"
     lines = [quote_line(slurm.submit_words(part.asked._replace(script=script))) for part in parts[:_CALLS_SHOWN]]
     return lines + ([f"{len(parts) - len(lines)} more such calls"] if len(parts) > len(lines) else [])
 
@@ -179,7 +180,7 @@ def _submit(experiment: Experiment, order: Order, parts: Sequence[Part], tell: T
     try:
         write_job(experiment, token, answer.job)
     except OSError as error:
-        tell(f"warning: {shown_path(experiment)}/jobs.jsonl: {error.strerror}; the number of the job could not be kept")
+        tell(f"warning: {experiment.shown}/jobs.jsonl: {error.strerror}; the number of the job could not be kept")
     return answer
 
 
@@ -206,7 +207,7 @@ def _refuse(experiment: Experiment, answer: slurm.Refusal) -> Failure:
     """Where there may be room later the experiment is kept."""
     if not answer.limit:
         return Refused(TROUBLE, *answer.faults)
-    return Failure(TROUBLE, *answer.faults, f"a limit is reached: {answer.limit}; {shown_path(experiment)} is kept: "
+    return Failure(TROUBLE, *answer.faults, f"a limit is reached: {answer.limit}; {experiment.shown} is kept: "
                    "when jobs have ended and there is room for these, run the same command again with "
                    f"--resume --name {experiment.name}")  # fmt: skip
 
@@ -214,7 +215,7 @@ def _refuse(experiment: Experiment, answer: slurm.Refusal) -> Failure:
 def _unknown(experiment: Experiment, faults: Sequence[str]) -> Failure:
     return Failure(
         TROUBLE, *faults,
-        f"it is not known whether Slurm has the job; {shown_path(experiment)} is kept: run the same command again with "
+        f"it is not known whether Slurm has the job; {experiment.shown} is kept: run the same command again with "
         f"--resume --name {experiment.name}, which finds the job or submits it once",
     )  # fmt: skip
 

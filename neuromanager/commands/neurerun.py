@@ -19,6 +19,7 @@ from neuromanager.manner import Manner, add_options, find_unused, read_manner
 from neuromanager.options import Parser, parse_options, split_operands
 from neuromanager.rerunning import RESTARTABLE, Batch, Changes, Plan, describe_code, make_plan
 from neuromanager.resuming import take_lock, wait_for_late
+from neuromanager.runs import describe_count
 from neuromanager.scaling import describe_changes
 from neuromanager.schedulers import local
 from neuromanager.script import quote_command, render_script
@@ -187,11 +188,7 @@ def _warn(plan: Plan, shown: str) -> None:
     for batch in plan.batches:
         changed = describe_changes(batch.before, batch.profile.resources)
         if changed:
-            _tell(f"{shown}: {_count(len(batch.numbers))} with {changed}")
-
-
-def _count(runs: int) -> str:
-    return f"{runs} run" + ("s" if runs != 1 else "")
+            _tell(f"{shown}: {describe_count(len(batch.numbers))} with {changed}")
 
 
 def _environ_for_slurm() -> dict[str, str]:
@@ -225,7 +222,7 @@ def _print_plan(plan: Plan, shown: str, manner: Manner) -> None:
         return _tell(f"{shown}: {plan.describe()}")
     _warn(plan, shown)
     for batch in plan.batches:
-        numbers, runs = shorten_indices(batch.numbers), _count(len(batch.numbers))
+        numbers, runs = shorten_indices(batch.numbers), describe_count(len(batch.numbers))
         if batch.profile.scheduler == "local":
             for run in read_runs(plan.experiment, plan.record, batch.numbers):
                 print(quote_command((*batch.profile.wrap, *run.command)))

@@ -29,6 +29,7 @@ from neuromanager.profile import Profile, resolve_profile
 from neuromanager.programs import is_program
 from neuromanager.request import Request, check_env, check_programs, find_config
 from neuromanager.resuming import add_runs, find_gap, take_lock
+from neuromanager.runs import describe_count
 from neuromanager.schedulers import local, slurm
 from neuromanager.signals import holding_signals, may_read_stdin
 from neuromanager.slurmafter import Batch, make_batches
@@ -210,10 +211,6 @@ def _tell(text: str) -> None:
     say(NAME, text)
 
 
-def _count(runs: int) -> str:
-    return f"{runs} run" + ("s" if runs != 1 else "")
-
-
 def _launch(request: Request, wish: Wish, environ: Mapping[str, str], locks: contextlib.ExitStack) -> int:
     while True:
         try:
@@ -258,8 +255,8 @@ def _launch_new(request: Request, wish: Wish, environ: Mapping[str, str], locks:
     if request.profile.scheduler == "local":
         going_on = f", as process {os.getpid()}" if wish.beginning.take_leave else ""
         places = describe_places(count_places(request.needs, count, request.manner.jobs))
-        how = f": {_count(count)}, {places}" if count > 1 else ": 1 run" if going_on else ""
-        _tell(_shown(made.experiment) + how + going_on)
+        how = f": {describe_count(count)}, {places}" if count > 1 else ": 1 run" if going_on else ""
+        _tell(made.experiment.shown + how + going_on)
         try:
             return _run_here(request, made, order, wish.beginning)
         except Refused as refused:
@@ -282,8 +279,8 @@ def _submit(made: Made, order: Order, batches: Sequence[Batch]) -> None:
         except Refused as refused:
             if not done:
                 raise
-            mend = (f"{done} of {_count(len(order.numbers))} were submitted; the same command with --resume --name "
-                    f"{made.experiment.name} submits the rest")  # fmt: skip
+            mend = (f"{done} of {describe_count(len(order.numbers))} were submitted; the same command with --resume "
+                    f"--name {made.experiment.name} submits the rest")  # fmt: skip
             raise Failure(refused.code, *refused.faults, mend) from None
         done += len(batch.numbers)
 
@@ -301,12 +298,12 @@ def _launch_rest(
         total = count_runs(experiment) + len(gap.new)
         batches = make_batches(gap.numbers, total, wish.beginning.dependencies, environ, _tell)
     if here or not gap.numbers:
-        _tell(f"{_shown(experiment)}: {gap.describe()}")
+        _tell(f"{experiment.shown}: {gap.describe()}")
     with holding_signals() as held:
         add_runs(experiment, gap.new)
         if not held.number and gap.numbers and not here:
             _submit(made, order, batches)
-            _tell(f"{_shown(experiment)}: {gap.describe()}")
+            _tell(f"{experiment.shown}: {gap.describe()}")
     if held.number and (here or not gap.numbers):
         die_by(held.number)
     if gap.numbers and here:
@@ -329,10 +326,6 @@ def _run_here(request: Request, made: Made, order: Order, beginning: Beginning) 
         die_by(stopped.args[0])
 
 
-def _shown(experiment: Experiment) -> str:
-    return f"{RUNS}/{experiment.name}"
-
-
 def _print_path(name: str) -> None:
     try:
         print(f"{RUNS}/{name}", flush=True)
@@ -344,11 +337,12 @@ def _wait(experiment: Experiment, numbers: Sequence[int], environ: Mapping[str, 
     try:
         (report,) = wait_for([Selected(experiment, tuple(numbers))], environ, _tell).reports
     except KeyboardInterrupt:
-        _tell(f"waits no longer; {_shown(experiment)} goes on")
+        _tell(f"waits no longer; {experiment.shown} goes on")
         raise
     lost = sum(status.state == UNKNOWN for status in report.statuses)
     if lost:
-        _tell(f"{_count(lost)} left the queue and recorded no end: lost with a node, or with what was to record it")
+        _tell(f"{describe_count(lost)} left the queue and recorded no end: lost with a node, or with what was to "
+              "record it")  # fmt: skip
     completed = sum(status.state == COMPLETED for status in report.statuses)
-    _tell(f"{_count(len(numbers))}: {completed} completed, {len(numbers) - completed} did not")
+    _tell(f"{describe_count(len(numbers))}: {completed} completed, {len(numbers) - completed} did not")
     return 0 if completed == len(numbers) else INCOMPLETE

@@ -19,7 +19,7 @@ from neuromanager.process import Ending
 from neuromanager.profile import Profile
 from neuromanager.progressbar import ProgressBar, may_draw, tell_below
 from neuromanager.running import Program
-from neuromanager.runs import Run
+from neuromanager.runs import Run, describe_count
 from neuromanager.schedulers.record import Recorder, record_lost
 from neuromanager.script import render_env_script
 from neuromanager.shares import Shares
@@ -171,10 +171,10 @@ def _conclude(pool: Pool, recorder: Recorder, slots: Slots, count: int, tell: Ca
     completed, failed = recorder.completed, recorder.failed
     not_started = count - recorder.begun - recorder.skipped
     if recorder.skipped:
-        tell(f"{_count(recorder.skipped)} {'was' if recorder.skipped == 1 else 'were'} cancelled")
+        tell(f"{describe_count(recorder.skipped)} {'was' if recorder.skipped == 1 else 'were'} cancelled")
     if pool.trouble:
         tell(f"error: {pool.trouble.filename or 'a pipe'}: {pool.trouble.strerror}; what cannot be recorded is not "
-             f"run: {count - completed} of {_count(count)} did not complete")  # fmt: skip
+             f"run: {count - completed} of {describe_count(count)} did not complete")  # fmt: skip
         return TROUBLE
     if pool.wish.number is not None:
         tell(f"stopped by signal {pool.wish.number}"
@@ -182,7 +182,7 @@ def _conclude(pool: Pool, recorder: Recorder, slots: Slots, count: int, tell: Ca
         slots.stop(pool.wish.number)
         return TROUBLE
     if pool.given_up:
-        tell(f"gave up after {_count(failed - recorder.halted)} failed, as --halt says"
+        tell(f"gave up after {describe_count(failed - recorder.halted)} failed, as --halt says"
              + (f"; {not_started} of {count} runs were not started; --resume launches what is missing"
                 if not_started else ""))  # fmt: skip
     if count > 1:
@@ -203,7 +203,3 @@ def _read_pause(environ: Mapping[str, str]) -> float:
         return max(0.0, float(environ.get("NEU_RETRY_SECONDS", "1")))
     except ValueError:
         return 1.0
-
-
-def _count(runs: int) -> str:
-    return f"{runs} run" + ("s" if runs != 1 else "")
