@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from neuromanager.arrangement import PLAIN, Arrangement, arrangement_of
 from neuromanager.experiment import Experiment, append_line, format_time
 from neuromanager.indices import format_indices, parse_indices
 from neuromanager.procfs import read_identity
@@ -41,6 +42,7 @@ class Launch(NamedTuple):
     submitted: str | None = None
     refused: str | None = None
     after: tuple[str, ...] = ()  # directories of the experiments that it waits for, until it begins
+    arrangement: Arrangement = PLAIN
 
     @property
     def is_unsure(self) -> bool:
@@ -54,12 +56,13 @@ def make_token() -> str:
 
 def write_intent(experiment: Experiment, token: str, runs: list[int], *, scheduler: str, name: str,
                  profile: Mapping[str, Any], cwd: str, git: object, elements: str | None = None,
-                 after: Sequence[str] = ()) -> None:  # fmt: skip
+                 after: Sequence[str] = (), arrangement: Mapping[str, Any] | None = None) -> None:  # fmt: skip
     """On the disk, not only in its cache, before anything is launched. Raises OSError."""
     record = {
         "token": token, "scheduler": scheduler, "runs": format_indices(runs), "asked": format_time(time.time()),
         "name": name, "profile": profile, "cwd": cwd, "git": git, "host": os.uname().nodename, "pid": os.getpid(),
         "process": read_identity(os.getpid()), "elements": elements, "after": list(after),
+        "arrangement": arrangement,
     }  # fmt: skip
     append_line(experiment.path("jobs.jsonl"), json.dumps(record), durable=True)
 
@@ -104,7 +107,7 @@ def parse_launches(lines: list[str]) -> list[Launch]:
             elif token in found:
                 job, submitted, refused = (value.get(name) for name in ("job", "submitted", "refused"))
                 found[token] = found[token]._replace(job=job, submitted=submitted, refused=refused)
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             continue
     return list(found.values())
 
@@ -115,7 +118,8 @@ def _parse_intent(value: Mapping[str, Any]) -> Launch:
     return Launch(str(value["token"]), str(value["scheduler"]), runs, str(value["asked"]), str(value["name"]),
                   dict(value["profile"]), str(value["cwd"]), str(value["host"]), int(value["pid"]),
                   None if process is None else str(process), value.get("elements"),
-                  after=tuple(map(str, value.get("after", ()))))  # fmt: skip
+                  after=tuple(map(str, value.get("after", ()))),
+                  arrangement=arrangement_of(value.get("arrangement")))  # fmt: skip
 
 
 def find_current(launches: list[Launch]) -> dict[int, Launch]:

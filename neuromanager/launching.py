@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from neuromanager.arrangement import PLAIN, Arrangement, describe_arrangement
 from neuromanager.catalog import read_lines, read_record
 from neuromanager.dependencies import Dependencies, hold_back
 from neuromanager.events import read_events
@@ -39,6 +40,7 @@ class Order(NamedTuple):
     environ: Mapping[str, str]
     dependency: str | None = None  # what Slurm is to wait for, as sbatch has it
     after: tuple[str, ...] = ()  # directories of the experiments behind that
+    arrangement: Arrangement = PLAIN  # on Slurm
 
 
 class Beginning(NamedTuple):
@@ -128,7 +130,9 @@ def write_launch(experiment: Experiment, token: str, order: Order, name: str, el
                   after: Sequence[str] = ()) -> None:  # fmt: skip
     profile = describe_profile(order.profile)
     write_intent(experiment, token, order.numbers, scheduler=order.profile.scheduler, name=name, profile=profile,
-                 cwd=order.cwd, git=read_commit(), elements=elements, after=after)  # fmt: skip
+                 cwd=order.cwd, git=read_commit(), elements=elements, after=after,
+                 arrangement=None if order.profile.scheduler == "local" else describe_arrangement(order.arrangement),
+                 )  # fmt: skip
 
 
 def find_jobs_twice(tokens: Sequence[str], environ: Mapping[str, str]) -> dict[str, str]:

@@ -6,6 +6,7 @@ import os
 import re
 from typing import NamedTuple
 
+from neuromanager.arrangement import PLAIN, Arrangement
 from neuromanager.faults import WRONG_INPUT, Failure
 from neuromanager.launch import Launch
 from neuromanager.localresources import Needs
@@ -27,6 +28,7 @@ class Request(NamedTuple):
     cwd: str
     needs: Needs = Needs()  # of each run, where this machine is to run it
     manner: Manner = Manner()  # the same
+    arrangement: Arrangement = PLAIN  # where Slurm is to run them
 
 
 def find_config(option: str | None) -> str:

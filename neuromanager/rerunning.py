@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from neuromanager.arrangement import PLAIN, Arrangement, check_arrangement, describe_arrangement
 from neuromanager.experiment import Experiment
 from neuromanager.faults import WRONG_INPUT, Failure
 from neuromanager.git import read_commit
@@ -28,6 +29,10 @@ class Changes(NamedTuple):
     states: frozenset[str]  # only runs that ended so
     resources: tuple[str, ...]  # -r
     exclude_nodes: bool
+    arrange: Callable[[Arrangement], Arrangement] = lambda before: before
+    """What holds now, for what held at the last launch."""
+    not_here: tuple[str, ...] = ()
+    """Faults of options that mean nothing for runs of this machine."""
 
 
 class Batch(NamedTuple):
@@ -38,6 +43,7 @@ class Batch(NamedTuple):
     numbers: list[int]
     before: Resources
     """What their last attempt asked for."""
+    arrangement: Arrangement = PLAIN
 
 
 class Plan(NamedTuple):
@@ -114,14 +120,16 @@ def _find_dead_nodes(statuses: Sequence[Status]) -> tuple[str, ...]:
 def _group(report: Report, numbers: Sequence[int]) -> list[Batch]:
     """By what they were last launched with; those of a cluster first, since those here take until they end."""
     current = find_current(read_launches(report.experiment))
-    groups: dict[str, tuple[Mapping[str, object], str, list[int]]] = {}
+    groups: dict[str, tuple[Mapping[str, object], str, Arrangement, list[int]]] = {}
     for number in numbers:
         launch = current.get(number)
         profile = launch.profile if launch else report.record["profile"]
         cwd = launch.cwd if launch else report.record["cwd"]
-        groups.setdefault(json.dumps([profile, cwd]), (profile, cwd, []))[2].append(number)
-    made = [Batch(profile := profile_of(recorded), cwd, chosen, profile.resources)
-            for recorded, cwd, chosen in groups.values()]  # fmt: skip
+        arrangement = launch.arrangement if launch else PLAIN
+        key = json.dumps([profile, cwd, describe_arrangement(arrangement)])
+        groups.setdefault(key, (profile, cwd, arrangement, []))[3].append(number)
+    made = [Batch(profile := profile_of(recorded), cwd, chosen, profile.resources, arrangement)
+            for recorded, cwd, arrangement, chosen in groups.values()]  # fmt: skip
     return sorted(made, key=lambda batch: batch.profile.scheduler == "local")
 
 
@@ -142,6 +150,10 @@ def _change(batch: Batch, experiment: Experiment, changes: Changes, nodes: Seque
             cwd = slurm.read_working_directory(profile)
         slurm.check_logs(profile, cwd)
         slurm.check_sbatch()
+        arrangement = changes.arrange(batch.arrangement)
+        if wrong := check_arrangement(profile, arrangement, place):
+            raise Failure(WRONG_INPUT, *wrong)
+        batch = batch._replace(arrangement=arrangement)
     return batch._replace(profile=profile, cwd=cwd)
 
 

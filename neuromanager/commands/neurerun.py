@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from neuromanager import __version__
+from neuromanager.arrangement import add_arrangement_options, find_unused_here, read_arrangement
 from neuromanager.catalog import Selected, resolve_selections
 from neuromanager.console import die_by, say
 from neuromanager.experiment import Experiment
@@ -49,6 +50,7 @@ def make_parser() -> Parser:
         help="set one resource, or multiply what the last attempt asked for: mem=x2, time=x1.5")  # fmt: skip
     add("--exclude-nodes", action="store_true", help="leave out the nodes on which runs ended with NODE_FAIL")
     add_options(parser)
+    add_arrangement_options(parser)
     add("-n", "--dry-run", action="store_true", help="print run.sh (here: the command lines), and launch nothing")
     add("--wait", action="store_true", help="end with the runs: 0 when all completed, 123 otherwise")
     add("-h", "--help", action="help", help="print this and exit")
@@ -63,7 +65,9 @@ def main(words: Sequence[str]) -> int:
     if options.dry_run and options.wait:
         raise Failure(WRONG_INPUT, "--dry-run and --wait exclude each other: nothing is launched to wait for")
     manner = read_manner(options)
-    changes = Changes(_parse_states(options.state), tuple(options.resource), options.exclude_nodes)
+    read_arrangement(options)  # what is wrong in itself is said before anything is looked at
+    changes = Changes(_parse_states(options.state), tuple(options.resource), options.exclude_nodes,
+                      lambda before: read_arrangement(options, before), tuple(find_unused_here(options)))  # fmt: skip
     selected = resolve_selections(operands, os.environ)
     shown = {one.experiment.directory: _shorten(one.experiment.directory) for one in selected}
     if options.dry_run:
@@ -122,6 +126,8 @@ def _make_plans(selected: Sequence[Selected], changes: Changes, manner: Manner) 
             code = failure.code
     if any(batch.profile.scheduler != "local" for plan in plans for batch in plan.batches):
         faults += [f"{option}: only where this machine executes the runs" for option in find_unused(manner)]
+    if any(batch.profile.scheduler == "local" for plan in plans for batch in plan.batches):
+        faults += changes.not_here
     if faults:
         raise Failure(code, *faults, *(["nothing was launched"] if len(selected) > 1 else []))
     return plans
@@ -198,8 +204,9 @@ def _environ_for_slurm() -> dict[str, str]:
 
 
 def _submit(experiment: Experiment, batch: Batch, lock: int) -> int:
+    order = Order(batch.profile, batch.cwd, batch.numbers, _environ_for_slurm(), arrangement=batch.arrangement)
     with holding_signals() as held:  # from the first file to the job's number on record
-        launch_on_slurm(experiment, Order(batch.profile, batch.cwd, batch.numbers, _environ_for_slurm()), _tell, lock)
+        launch_on_slurm(experiment, order, _tell, lock)
     if held.number:
         die_by(held.number)
     return 0

@@ -9,6 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from neuromanager import __version__
+from neuromanager.arrangement import (
+    add_arrangement_options,
+    check_arrangement,
+    find_unused_here,
+    read_arrangement,
+)
 from neuromanager.attaching import attach
 from neuromanager.catalog import Selected, count_runs, is_whole, word_for
 from neuromanager.console import die_by, say
@@ -62,6 +68,7 @@ def make_parser() -> Parser:
     add("--tag", metavar="TAG", action="append", default=[], help="keep a word with the experiment; may be repeated")
     add("--note", metavar="TEXT", default="", help="keep a sentence with the experiment")
     add_options(parser)
+    add_arrangement_options(parser)
     add("--after", metavar="EXPERIMENT", action="append", default=[],
         help="start when these runs have ended, if all completed; may be repeated")  # fmt: skip
     add("--after-any", metavar="EXPERIMENT", action="append", default=[],
@@ -105,15 +112,20 @@ def main(words: Sequence[str]) -> int:
     if options.attach:
         _refuse_with_attach(parser, options)
         return attach(profile, tuple(command), options.resource, os.environ, options.dry_run)
+    arrangement = read_arrangement(options)
     cwd, needs, dependencies = os.getcwd(), Needs(), Dependencies()
     if profile.scheduler == "local":
         needs = check_resources(profile, source, os.environ, manner.idle_gpus)
         if options.after_each is not None:
             raise Failure(WRONG_INPUT, "--after-each: only where Slurm runs them; here write --after")
+        if unused := find_unused_here(options):
+            raise Failure(WRONG_INPUT, *unused)
     else:
         if unused := find_unused(manner):
             raise Failure(WRONG_INPUT, *(f"{option}: only where this machine executes the runs" for option in unused))
         _refuse_local_options(options, profile)
+        if faults := check_arrangement(profile, arrangement, f"{source}: {support}.{device}.resources"):
+            raise Failure(WRONG_INPUT, *faults)
         cwd = slurm.read_working_directory(profile)
         slurm.check_logs(profile, cwd)
     dependencies = read_dependencies(options.after, options.after_any, options.name, os.environ, options.after_each)
@@ -122,7 +134,7 @@ def main(words: Sequence[str]) -> int:
         commands=[add_python(line, lambda word: is_program(word, cwd)) for line in launch.commands]
     )
     request = Request(profile, launch, repeats, options.name, tuple(options.tag), options.note, cwd, needs,
-                      manner)  # fmt: skip
+                      manner, arrangement)  # fmt: skip
     check_programs(request)
     ours = _NOT_OF_RUNS[profile.scheduler]
     environ = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
@@ -245,7 +257,7 @@ def _launch_new(request: Request, wish: Wish, environ: Mapping[str, str], locks:
             remove(made.experiment)
             die_by(held.number)
         count = made.run_count
-        order = Order(request.profile, request.cwd, list(range(count)), environ)
+        order = Order(request.profile, request.cwd, list(range(count)), environ, arrangement=request.arrangement)
         try:
             if request.profile.scheduler != "local":
                 _submit(made, order, batches)
@@ -291,7 +303,7 @@ def _launch_rest(
     experiment, here = made.experiment, request.profile.scheduler == "local"
     settle_unsure(experiment, environ, _tell)
     gap = find_gap(request, experiment, environ, _tell)
-    order, code = Order(request.profile, request.cwd, gap.numbers, environ), 0
+    order, code = Order(request.profile, request.cwd, gap.numbers, environ, arrangement=request.arrangement), 0
     batches: list[Batch] = []
     _check_limits(request, len(gap.numbers), wish)
     if gap.numbers and not here:
