@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from neuromanager.durations import parse_duration
@@ -132,3 +132,18 @@ def arrangement_of(recorded: Mapping[str, Any] | None) -> Arrangement:
     if known.get("requeue") is not None:
         known["requeue"] = Requeue(**known["requeue"])
     return Arrangement(**known)
+
+
+def element_count(run_count: int, pack: int) -> int:
+    """Of an array with ``pack`` runs to an element."""
+    return -(-run_count // pack)
+
+
+def render_elements(runs: Sequence[int], pack: int) -> str:
+    """launches/TOKEN.txt: line i+1 has the runs of element i."""
+    return "".join(" ".join(map(str, runs[first : first + pack])) + "\n" for first in range(0, len(runs), pack))
+
+
+def parse_elements(lines: Sequence[str]) -> dict[int, int]:
+    """Run -> its element, from the lines of launches/TOKEN.txt."""
+    return {int(run): element for element, line in enumerate(lines) for run in line.split() if run.isdecimal()}

@@ -67,11 +67,11 @@ def _print_script(request: Request, experiment: Experiment, runs: Sequence[Run],
     regular = all(run.repeat == run.number % request.repeats for run in runs)
     job = Job(experiment.directory, experiment.name, request.cwd, total, request.repeats if regular else None,
               only.command, point)  # fmt: skip
-    script = render_script(request.profile, job)
+    script = render_script(request.profile, job, request.arrangement)
     sys.stdout.write(script)
     numbers = [run.number for run in runs]
     named = f" ({shorten_indices(numbers)})" if total > 1 else " as one job"
-    calls = preview(experiment, request.profile, numbers, total, environ)
+    calls = preview(experiment, request.profile, numbers, total, environ, request.arrangement)
     tell(f"would submit {describe_count(len(runs))}{named}: {calls[0]}")
     for call in calls[1:]:
         tell(f"then {call}")

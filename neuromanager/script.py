@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from neuromanager.arrangement import PLAIN, Arrangement, element_count
+from neuromanager.bashelement import element_options, needs_element, render_element
+from neuromanager.bashrecorder import RECORDER
 from neuromanager.profile import Profile
 from neuromanager.quoting import quote_sbatch, quote_word
 from neuromanager.values import LONGEST_VARIABLE
@@ -37,14 +40,19 @@ def quote_command(command: Command) -> str:
     return " ".join((bare, *map(quote_word, command[1:])))
 
 
-def render_script(profile: Profile, job: Job) -> str:
+def render_script(profile: Profile, job: Job, arrangement: Arrangement = PLAIN) -> str:
     """run.sh: the profile's ``#SBATCH`` lines in file order, neurun's own, the recorder, ``env``, the command."""
+    if job.run_count == 1:
+        arrangement = arrangement._replace(pack=1, pack_jobs=1)
     lines = ["#!/bin/bash", *(render_option(name, value) for name, value in profile.resources)]
-    lines += ["", "# neurun's own: the name, the folder and the logs.", *_own_options(profile, job)]
-    lines += ["", *_run_variables(profile, job), "", *_recorder(profile)]
+    lines += ["", "# neurun's own: the name, the folder and the logs.", *_own_options(profile, job, arrangement)]
+    lines += ["", *_run_variables(profile, job, arrangement), "", *_recorder(profile)]
     lines += [*(_READ_COMMAND if job.run_count > 1 else ()), ""]
     lines += [f"export {name}={quote_word(value)}" for name, value in profile.variables]
-    lines += ["set --  # what env sources is to see no words of ours"] if job.run_count > 1 else []
+    hidden = job.run_count > 1 or needs_element(arrangement)
+    lines += ["set --  # what env sources is to see no words of ours"] if hidden else []
+    if arrangement.requeue:
+        lines += _heed(arrangement.requeue.signal)
     lines += ["# Below: env, then on the last line the command. A line of env that fails ends the run."]
     lines += ["trap 'neu_before \"$?\" \"$LINENO\"' DEBUG", "", *_env_lines(profile), _last_line(profile, job)]
     return "\n".join(lines) + "\n"
@@ -54,22 +62,26 @@ def render_option(name: str, value: str | None) -> str:
     return f"#SBATCH --{name}" if value is None else f"#SBATCH --{name}={quote_sbatch(value)}"
 
 
-def _own_options(profile: Profile, job: Job) -> list[str]:
+def _own_options(profile: Profile, job: Job, arrangement: Arrangement) -> list[str]:
     given = {name for name, _ in profile.resources}
     element = "%a" if job.run_count > 1 else "0"
     log = f"{job.directory}/logs/{job.name}_".replace("%", "%%") + element
-    own = {
+    messages = f"{job.directory}/logs/job-".replace("%", "%%") + "%A_%a.txt"  # of an element of several runs
+    packed = arrangement.pack > 1
+    own: dict[str, str | None] = {
         "job-name": quote_sbatch(job.name),
         "chdir": quote_sbatch(job.cwd),
-        "output": quote_sbatch(log + ".stdout"),
-        "error": quote_sbatch(log + ".stderr"),
+        "output": quote_sbatch(messages if packed else log + ".stdout"),
+        "error": quote_sbatch(messages if packed else log + ".stderr"),
         "open-mode": "append",
+        **element_options(arrangement),
     }
     if "output" in given:
         del own["error"]  # as sbatch has it: one log for both, unless error is given too
     if job.run_count > 1:
-        own["array"] = f"0-{job.run_count - 1}"
-    return [f"#SBATCH --{name}={value}" for name, value in own.items() if name not in given]
+        own["array"] = f"0-{element_count(job.run_count, arrangement.pack) - 1}"
+    return ["#SBATCH --" + (name if value is None else f"{name}={value}")
+            for name, value in own.items() if name not in given]  # fmt: skip
 
 
 def _own_logs(profile: Profile) -> list[str]:
@@ -78,23 +90,40 @@ def _own_logs(profile: Profile) -> list[str]:
     return [] if "output" in given else ["stdout"] if "error" in given else ["stdout", "stderr"]
 
 
+_MESSAGES = "$NEU_EXPERIMENT/logs/job-${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID.txt  # Slurm's own"
+
+
 def _element_lines(profile: Profile) -> list[str]:
     """Which run this element of the array is; its output goes to the run's logs, whatever the element's number."""
-    redirections = " ".join(
-        f'{">>" if stream == "stdout" else "2>>"} "$NEU_EXPERIMENT/logs/${{NEU_NAME}}_$NEU_INDEX.{stream}"'
-        for stream in _own_logs(profile)
-    )
-    messages = "$NEU_EXPERIMENT/logs/job-${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID.txt  # Slurm's own"
-    redirect = [f"  exec {redirections} || exit 111", f"  neu_messages={messages}"]
+    redirect = [*_redirect(profile), f"  neu_messages={_MESSAGES}"]
     return [
         ': "${SLURM_ARRAY_TASK_ID:?this script is an array of runs; start it with sbatch}"',
         "export NEU_INDEX=$SLURM_ARRAY_TASK_ID",
         'if [ -n "${1-}" ]; then  # scattered runs: line i+1 of this file is the run of element i',
         '  mapfile -t -s "$SLURM_ARRAY_TASK_ID" -n 1 neu_lines < "$NEU_EXPERIMENT/$1"',
         '  NEU_INDEX=${neu_lines[0]:?"$1 has no line for element $SLURM_ARRAY_TASK_ID"}',
-        *(redirect if redirections else ()),
+        *(redirect if _own_logs(profile) else ()),
         "fi",
     ]
+
+
+def _redirect(profile: Profile) -> list[str]:
+    redirections = " ".join(
+        f'{">>" if stream == "stdout" else "2>>"} "$NEU_EXPERIMENT/logs/${{NEU_NAME}}_$NEU_INDEX.{stream}"'
+        for stream in _own_logs(profile)
+    )
+    return [f"  exec {redirections} || exit 111"] if redirections else []
+
+
+def _run_lines(profile: Profile, job: Job, arrangement: Arrangement) -> list[str]:
+    """The job's own part, and then which run this is."""
+    lines = [*render_element(arrangement, job.run_count), "export NEU_INDEX=$2"]
+    redirect = _redirect(profile)
+    if job.run_count == 1 or not redirect:
+        return lines
+    if arrangement.pack > 1:
+        return lines + [line.strip() for line in redirect]
+    return [*lines, 'if [ -n "${3-}" ]; then', *redirect, "fi"]
 
 
 def _repeat_lines(job: Job) -> list[str]:
@@ -104,12 +133,15 @@ def _repeat_lines(job: Job) -> list[str]:
     return [read, "export NEU_REPEAT=${neu_lines[0]-}"]
 
 
-def _run_variables(profile: Profile, job: Job) -> list[str]:
+def _run_variables(profile: Profile, job: Job, arrangement: Arrangement) -> list[str]:
     lines = [
         "set +o posix; neu_messages=''",
         f"export NEU_EXPERIMENT={quote_word(job.directory)} NEU_NAME={quote_word(job.name)}",
     ]
-    if job.run_count > 1:
+    if needs_element(arrangement):
+        lines += _run_lines(profile, job, arrangement)
+        lines += _repeat_lines(job) if job.run_count > 1 else ["export NEU_REPEAT=0"]
+    elif job.run_count > 1:
         lines += _element_lines(profile) + _repeat_lines(job)
     else:
         lines.append("export NEU_INDEX=0 NEU_REPEAT=0")
@@ -129,74 +161,6 @@ def _run_variables(profile: Profile, job: Job) -> list[str]:
     return lines
 
 
-_RECORDER = r"""# The recorder: events.txt tells how this run began and ended. One writer, no process per line.
-neu_event() {  # neu_event WORD DETAILS
-  local now
-  TZ=UTC0 printf -v now '%(%Y-%m-%dT%H:%M:%SZ)T' -1
-  printf '%s %s attempt=%s %s\n' "$1" "$now" "$NEU_ATTEMPT" "$2" >> "$NEU_RUN_DIR/events.txt"
-}
-neu_finish() {  # on EXIT, however the script ends; $1: its exit code, $2: the trap on DEBUG, which env may have changed
-  local code=$1 details
-  if [ "$neu_stage" = lost ] || { [ "$neu_stage" != command ] && [[ $2 = *neu_before* ]]; }; then
-    if [ "$neu_stage" != lost ]; then printf -v neu_text 'env failed (%s): %s' "$code" "$neu_text"; fi
-    printf 'neurun: error: %s; the command was not started\n' "$neu_text" >&2
-    printf -v details 'exit_code=111 reason=%q' "$neu_text"
-    code=111
-  elif [ "$code" -gt 128 ] && [ "$code" -le 192 ]; then
-    details="signal=$((code - 128))"  # bash's way to say so
-  else
-    details="exit_code=$code"
-  fi
-  trap - DEBUG EXIT
-  neu_event finished "$details${neu_told:+ told=$neu_told}"
-  if [ -n "$neu_messages" ] && [ ! -s "$neu_messages" ]; then rm -f "$neu_messages"; fi
-  eval "${neu_theirs[2]-}"  # what env wanted done on EXIT
-  exit "$code"
-}
-neu_before() {  # before each command below; $1: how the last one ended, $2: the line of the next one
-  # A lower line is the trap on EXIT, which bash calls line 1.
-  if [ "$neu_stage" = env ] && [ "$2" -gt "$neu_line" ]; then
-    if [ "$1" != 0 ]; then neu_text=${neu_script[$2 - 2]}; neu_finish "$1" neu_before; fi
-    neu_line=$2 neu_text=${neu_script[$2 - 1]}
-    neu_trap=$(trap -p EXIT)
-    if [[ $neu_trap != *neu_finish* ]]; then  # env has set one of its own: ours first, then that
-      eval "neu_theirs=($neu_trap)"
-      trap 'neu_finish "$?" "$(trap -p DEBUG)"' EXIT
-    fi
-    if [ "$2" = "${#neu_script[@]}" ]; then neu_stage='command'; return; fi
-    case $neu_text in *eval*) neu_stage='eval' ;; esac  # its commands have lines of their own; neu_after follows
-  fi
-}
-neu_after() {  # after a line with eval; $1: how it ended
-  neu_stage='env'
-  if [ "$1" != 0 ]; then neu_finish "$1" neu_before; fi
-}
-mkdir -p "$NEU_RUN_DIR" || exit 111
-neu_started=''
-if [ -e "$NEU_RUN_DIR/events.txt" ]; then  # requeued or launched again: one more attempt of the same run
-  mapfile neu_lines < "$NEU_RUN_DIR/events.txt"
-  for neu_line in "${neu_lines[@]}"; do
-    if [[ $neu_line = started\ * ]]; then NEU_ATTEMPT=$((NEU_ATTEMPT + 1)); fi
-  done
-  # What a full disk or a kill left of a line gets an end of its own.
-  if [ "${#neu_lines[@]}" != 0 ] && [[ ${neu_lines[-1]} != *$'\n' ]]; then echo >> "$NEU_RUN_DIR/events.txt"; fi
-  # Slurm takes it back from its end, which the cache of settled runs may have.
-  if [ "${SLURM_RESTART_COUNT:-0}" -gt 0 ]; then rm -f "$NEU_EXPERIMENT/settled.json"; fi
-fi
-if [ "$NEU_ATTEMPT" -gt 1 ]; then  # where in the logs this attempt begins
-  mapfile -t neu_lines < <(stat -L -c %s "/proc/$$/fd/1" "/proc/$$/fd/2" 2> /dev/null)
-  neu_started=" stdout_bytes=${neu_lines[0]-0} stderr_bytes=${neu_lines[1]-0}"
-fi
-mapfile -t neu_script < "${BASH_SOURCE[0]}"
-neu_stage=env neu_line=0 neu_text='' neu_told='' neu_theirs=()
-neu_job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
-neu_event started "host=${SLURMD_NODENAME:-$HOSTNAME} pid=$$ job=${neu_job:-$SLURM_JOB_ID}$neu_started" || exit 111
-trap 'neu_finish "$?" "$(trap -p DEBUG)"' EXIT
-# The program gets them too; stay to record how it ends, and that it was told to.
-trap neu_told=TERM TERM; trap neu_told=INT INT; trap neu_told=HUP HUP
-trap : USR1 USR2 ALRM XCPU VTALRM PROF IO""".split("\n")
-
-
 _READ_COMMAND = r"""mapfile -t -s "$NEU_INDEX" -n 1 neu_lines < "$NEU_EXPERIMENT/commands.txt"
 neu_command=${neu_lines[0]-}
 if [ -z "$neu_command" ]; then
@@ -210,14 +174,20 @@ def _recorder(profile: Profile) -> list[str]:
     own = _own_logs(profile)
     told = [f' {stream}=%q' for stream in ("stdout", "stderr") if stream not in own]
     if not told:
-        return _RECORDER
+        return RECORDER
     paths = " ".join(
         f'"$(readlink "/proc/$$/fd/{number}")"'
         for number, stream in ((1, "stdout"), (2, "stderr")) if stream not in own
     )  # fmt: skip
     tell = [f"printf -v neu_logs '{''.join(told)}' {paths}", "neu_started+=$neu_logs"]
-    place = next(index for index, line in enumerate(_RECORDER) if line.startswith("neu_event started"))
-    return [*_RECORDER[:place], *tell, *_RECORDER[place:]]
+    place = next(index for index, line in enumerate(RECORDER) if line.startswith("neu_event started"))
+    return [*RECORDER[:place], *tell, *RECORDER[place:]]
+
+
+def _heed(signal: str) -> list[str]:
+    """What the program is told with is recorded; TERM, which Slurm sends with it, is not for the program."""
+    lines = [f"trap neu_told={signal} {signal}"]
+    return lines if signal == "TERM" else [*lines, "trap '' TERM  # the job passes it on as " + signal]
 
 
 def _env_lines(profile: Profile) -> list[str]:

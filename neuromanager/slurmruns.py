@@ -8,8 +8,9 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from neuromanager.arrangement import parse_elements
 from neuromanager.cancellations import read_cancelled
 from neuromanager.catalog import read_lines
 from neuromanager.evidence import find_end
@@ -20,7 +21,8 @@ from neuromanager.localruns import is_locked, read_trail
 from neuromanager.procfs import lives
 from neuromanager.reasons import describe_reason
 from neuromanager.schedulers.slurmqueue import Row, Rows, ask_sacct, ask_squeue
-from neuromanager.slurmstates import Verdict, read_meaning, settle_by_events, show_end, show_live, show_trace
+from neuromanager.sharedjobs import name_last_end, settle_shared, show_shared_end, show_shared_live
+from neuromanager.slurmstates import Meaning, Verdict, read_meaning, settle_by_events, show_end, show_live, show_trace
 from neuromanager.states import CANCELLED, FAILED, NODE_FAIL, PREEMPTED, UNKNOWN, Status, Trail
 
 _SKEW_SECONDS = 60  # between the clocks of two machines of a cluster
@@ -43,6 +45,11 @@ class Case(NamedTuple):
     def ours(self) -> Trail | None:
         """The trail, if the current job left it."""
         return self.trail if self.job and _job_of(self.trail) == self.job else None
+
+    @property
+    def packed(self) -> bool:
+        """Whether it shares its job with other runs."""
+        return self.launch.arrangement.pack > 1
 
     @property
     def base(self) -> Status:
@@ -77,7 +84,7 @@ def make_cases(experiment: Experiment, trails: Mapping[int, Trail], current: Map
         launch, job = current[number], _job_of(trail)
         if launch.elements and launch.token not in elements:
             lines = read_lines(experiment, launch.elements)
-            elements[launch.token] = {int(run): element for element, run in enumerate(lines) if run.isdecimal()}
+            elements[launch.token] = parse_elements(lines)
         by_hand = bool(launch.job and job and job not in known and (trail.started or "") >= launch.asked)
         element = number if by_hand else elements.get(launch.token, {}).get(number, number)
         current_job = job if by_hand else launch.job or found.get(launch.token)
@@ -147,7 +154,7 @@ def find_on_slurm(cases: Sequence[Case], environ: Mapping[str, str], tell: Calla
     found: list[tuple[Case, Status]] = []
     left: list[Case] = []
     for case in cases:
-        status = settle_by_events(case.base, case.ours)
+        status = _settle(case)
         found.append((case, status)) if status else left.append(case)
     if not left:
         return found
@@ -188,7 +195,8 @@ def _show_queued(case: Case, row: Row | None) -> Status | None:
     reason = describe_reason(row.reason or "None") if row.state == "PENDING" else None
     if reason and row.reason == "Dependency" and case.launch.after:
         reason = f"waits for {' and '.join(map(os.path.basename, case.launch.after))} (Dependency)"
-    return show_live(base, case.ours, case.trail.attempts, meaning, reason, row.started, row.node)
+    show = show_shared_live if case.packed else show_live
+    return show(base, case.ours, case.trail.attempts, meaning, reason, row.started, row.node)
 
 
 def _find_gone(cases: Sequence[Case], queue: _Queue, environ: Mapping[str, str],
@@ -229,7 +237,11 @@ def _read_again(case: Case) -> tuple[Case, Status | None]:
         return case, case.base._replace(reason=f"{error.filename}: {error.strerror}")
     if case.job is None and fresh.trail != case.trail:
         return fresh, fresh.base._replace(reason="is changing; ask again")
-    return fresh, settle_by_events(fresh.base, fresh.ours)
+    return fresh, _settle(fresh)
+
+
+def _settle(case: Case) -> Status | None:
+    return (settle_shared if case.packed else settle_by_events)(case.base, case.ours)
 
 
 def _wants_sacct(case: Case, row: Row | None) -> bool:
@@ -251,15 +263,24 @@ def _judge(case: Case, queue: _Queue, accounted: Row | None, siblings: bool) -> 
     if row and meaning and not meaning.open and not (queue.failure and meaning.state in (NODE_FAIL, PREEMPTED)):
         codes = accounted if accounted and read_meaning(accounted.state) == meaning else row
         verdict = Verdict(meaning, codes.exit_code, codes.signal, row.started, row.finished, row.node)
-        return show_end(base, case.ours, verdict, _read_evidence(case), resources)
+        return _conclude(case, base, verdict, _read_evidence(case), resources)
     if queue.failure:
         return base._replace(reason=queue.failure)
     if case.job in queue.unclear:
         return base._replace(reason="squeue does not name all elements of its job")
     if _owner(case.experiment) != os.geteuid() and os.geteuid() != 0:
         return base._replace(reason="it is another user's, whose jobs Slurm may not show you")
-    status = show_trace(base, case.ours, _read_evidence(case), resources)
+    seen = _read_evidence(case)
+    if seen:
+        return _conclude(case, base, Verdict(Meaning(seen)), seen, resources)
+    status = show_trace(base, case.ours, None, resources)
     return status or _judge_lost(case, queue, siblings)
+
+
+def _conclude(case: Case, base: Status, verdict: Verdict, seen: str | None, resources: Mapping[str, Any]) -> Status:
+    requeue = case.launch.arrangement.requeue
+    status = (show_shared_end if case.packed else show_end)(base, case.ours, verdict, seen, resources)
+    return name_last_end(status, case.ours, requeue.signal if requeue else None)
 
 
 def _judge_lost(case: Case, queue: _Queue, siblings: bool) -> Status:

@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from neuromanager.arrangement import PLAIN, Arrangement, element_count, render_elements
 from neuromanager.catalog import read_lines, read_record
 from neuromanager.experiment import Experiment, write_file
 from neuromanager.faults import TROUBLE, WRONG_INPUT, Failure
@@ -48,35 +49,36 @@ def make_job(experiment: Experiment, record: Mapping[str, Any], cwd: str) -> Job
 
 
 def plan_parts(experiment: Experiment, profile: Profile, numbers: Sequence[int], run_count: int, limits: Limits,
-               make: Callable[[], str] = make_token) -> list[Part]:  # fmt: skip
+               arrangement: Arrangement = PLAIN, make: Callable[[], str] = make_token) -> list[Part]:  # fmt: skip
     """The fewest submissions for those runs of an experiment of ``run_count``.
 
     Raises Refused where there are no arrays.
     """
     if run_count == 1:
-        return [_plan_part(experiment, profile, numbers, run_count, limits, make())]
+        return [_plan_part(experiment, profile, numbers, run_count, limits, 1, make())]
     if limits.most < 1:
         raise Refused(TROUBLE, "Slurm takes no job arrays here (scontrol show config: MaxArraySize, max_array_tasks), "
                       "and several runs are an array; launch them one by one")  # fmt: skip
-    slices = [numbers[first : first + limits.most] for first in range(0, len(numbers), limits.most)]
-    return [_plan_part(experiment, profile, each, run_count, limits, make()) for each in slices]
+    most = limits.most * arrangement.pack
+    slices = [numbers[first : first + most] for first in range(0, len(numbers), most)]
+    return [_plan_part(experiment, profile, each, run_count, limits, arrangement.pack, make()) for each in slices]
 
 
 def _plan_part(experiment: Experiment, profile: Profile, numbers: Sequence[int], run_count: int, limits: Limits,
-               token: str) -> Part:  # fmt: skip
+               pack: int, token: str) -> Part:  # fmt: skip
     theirs = dict(profile.resources).get("comment")
     comment = f"{theirs} {COMMENT_MARK}{token}" if theirs else f"{COMMENT_MARK}{token}"
     asked = slurm.Submitted(experiment.path("run.sh"), comment)
-    if len(numbers) == run_count:
+    if len(numbers) == run_count and pack == 1:
         return Part(token, numbers, asked)  # run.sh has them all
     array = format_indices(numbers)
-    if len(array) < LONGEST_ARRAY and numbers[-1] < limits.array_size:
+    if pack == 1 and len(array) < LONGEST_ARRAY and numbers[-1] < limits.array_size:
         return Part(token, numbers, asked._replace(array=array))
     given = dict(profile.resources)
     log = experiment.path("logs", "job-").replace("%", "%%") + "%A_%a.txt"
     ours = [name for name in ("output", "error") if name not in given and "output" not in given]
-    mapped = asked._replace(array=format_indices(range(len(numbers))), logs=tuple((name, log) for name in ours),
-                            argument=f"launches/{token}.txt")  # fmt: skip
+    array = format_indices(range(element_count(len(numbers), pack)))
+    mapped = asked._replace(array=array, logs=tuple((name, log) for name in ours), argument=f"launches/{token}.txt")
     return Part(token, numbers, mapped)
 
 
@@ -88,7 +90,7 @@ def launch_on_slurm(experiment: Experiment, order: Order, tell: Tell, lock: int)
     """
     job = make_job(experiment, read_record(experiment), order.cwd)
     with refusing(experiment):
-        write_file(experiment.path("run.sh"), render_script(order.profile, job))
+        write_file(experiment.path("run.sh"), render_script(order.profile, job, order.arrangement))
         os.chmod(experiment.path("run.sh"), 0o755)
     jobs: list[str] = []
     done = 0
@@ -115,10 +117,10 @@ def launch_on_slurm(experiment: Experiment, order: Order, tell: Tell, lock: int)
 
 
 def preview(experiment: Experiment, profile: Profile, numbers: Sequence[int], run_count: int,
-            environ: Mapping[str, str]) -> list[str]:  # fmt: skip
+            environ: Mapping[str, str], arrangement: Arrangement = PLAIN) -> list[str]:  # fmt: skip
     """The calls of sbatch, one a line, the first ones where there are many. Raises Refused."""
     limits = limits_for(numbers, environ)
-    parts = plan_parts(experiment, profile, numbers, run_count, limits, lambda: "TOKEN")
+    parts = plan_parts(experiment, profile, numbers, run_count, limits, arrangement, lambda: "TOKEN")
     script = f"{experiment.shown}/run.sh"
     lines = [quote_line(slurm.submit_words(part.asked._replace(script=script))) for part in parts[:_CALLS_SHOWN]]
     return lines + ([f"{len(parts) - len(lines)} more such calls"] if len(parts) > len(lines) else [])
@@ -135,16 +137,15 @@ def describe_jobs(jobs: Sequence[str]) -> str:
 def _prepare(experiment: Experiment, order: Order, numbers: Sequence[int], run_count: int,
              limits: Limits) -> list[Part]:  # fmt: skip
     """Plans the submissions, and puts all that is to be found after a kill on the disk. Raises Refused."""
-    parts = [part._replace(asked=part.asked._replace(dependency=order.dependency))
-             for part in plan_parts(experiment, order.profile, numbers, run_count, limits)]  # fmt: skip
+    planned = plan_parts(experiment, order.profile, numbers, run_count, limits, order.arrangement)
+    parts = [part._replace(asked=part.asked._replace(dependency=order.dependency)) for part in planned]
     _check_elements(parts)
     name = dict(order.profile.resources).get("job-name") or experiment.name
     with refusing(experiment):
         for part in parts:
             if part.asked.argument:
                 os.makedirs(experiment.path("launches"), exist_ok=True)
-                text = "".join(f"{number}\n" for number in part.numbers)
-                write_file(experiment.path(part.asked.argument), text)
+                write_file(experiment.path(part.asked.argument), render_elements(part.numbers, order.arrangement.pack))
             ours = order._replace(numbers=list(part.numbers))
             write_launch(experiment, part.token, ours, name, part.asked.argument, order.after)
     return parts
@@ -153,8 +154,8 @@ def _prepare(experiment: Experiment, order: Order, numbers: Sequence[int], run_c
 def _check_elements(parts: Sequence[Part]) -> None:
     """Raises Refused where elements are to wait for elements of the same number, and are numbered anew."""
     if any(part.asked.argument and "aftercorr:" in (part.asked.dependency or "") for part in parts):
-        raise Refused(WRONG_INPUT, "--after-each: these runs are too many, or too scattered, for an array that has "
-                      "their own numbers; write --after")  # fmt: skip
+        raise Refused(WRONG_INPUT, "--after-each: these runs are packed, too many, or too scattered, for an array that "
+                      "has their own numbers; write --after")  # fmt: skip
 
 
 def _submit(experiment: Experiment, order: Order, parts: Sequence[Part], tell: Tell,

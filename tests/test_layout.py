@@ -13,9 +13,10 @@ PACKAGE = ROOT / "neuromanager"
 # Every module of the package has its layer here; what it imports of the package lies in its own layer or below.
 # The exceptions are in the tests: commands never import each other.
 LAYERS = {
-    "pure": "arrangement demand draws durations evidence exclusion faults gpulist identity imports indices joblog "
-    "listing manner options points profile progress progressline quoting ranges reasons report runs sampling "
-    "scaling script slurmstates states sweep sweepfile sweepwords terminaltext turns values words",
+    "pure": "arrangement bashelement bashrecorder demand draws durations evidence exclusion faults gpulist "
+    "identity imports indices joblog listing manner options points profile progress progressline quoting "
+    "ranges reasons report runs sampling scaling script sharedjobs slurmstates states sweep sweepfile "
+    "sweepwords terminaltext turns values words",
     "world": "attaching cancellations catalog console copying dependencies detaching document events "
     "experiment following git gpus gpuslots keeper lastwords launch launches launching localresources "
     "localruns logs making memorygroups orphans pager planning pool process procfs programs "

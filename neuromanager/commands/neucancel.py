@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from neuromanager import __version__
+from neuromanager.arrangement import parse_elements
 from neuromanager.cancellations import write_cancelled
 from neuromanager.catalog import Selected, find_experiments, read_lines, resolve_selections, word_for
 from neuromanager.console import say
@@ -209,6 +210,7 @@ def _cancel_on_slurm(reports: Sequence[Report], wish: Wish) -> tuple[dict[str, l
     for report in reports:
         meant = _find_meant(report, wish, local=False)
         if meant:
+            _refuse_torn(report, meant)
             done[report.experiment.directory] = [status.number for status in meant]
             targets.update(_find_targets(report, meant))
     faults = slurmcancel.cancel(targets, wish.signal, os.environ) if targets else ()
@@ -251,6 +253,34 @@ def _find_targets(report: Report, meant: Sequence[Status]) -> Mapping[str, Seque
     return {job: None if found is None else sorted(found) for job, found in elements.items()}
 
 
+def _refuse_torn(report: Report, meant: Sequence[Status]) -> None:
+    """Raises Failure where a job has other open runs than those: Slurm can only end it whole."""
+    experiment = report.experiment
+    tokens = {status.token for status in meant}
+    packed = [launch.elements for launch in read_launches(experiment)
+              if launch.token in tokens and launch.arrangement.pack > 1 and launch.elements]  # fmt: skip
+    if not packed:
+        return
+    chosen, opened = {status.number for status in meant}, _find_open(report, tokens)
+    faults = []
+    for elements in packed:
+        for line in read_lines(experiment, elements):
+            together = set(map(int, line.split()))
+            left = sorted((together & opened) - chosen)
+            if left and together & chosen:
+                name = word_for(experiment)
+                faults.append(f"{name}:{format_indices(sorted(together & chosen))}: in one job with "
+                              f"{format_indices(left)} (--pack); name them, too, or wait for their end")  # fmt: skip
+    if faults:
+        raise Failure(WRONG_INPUT, *faults, "nothing was cancelled")
+
+
+def _find_open(report: Report, tokens: set[str | None]) -> set[int]:
+    """Of all runs of the experiment, also those that were not named."""
+    (whole,) = read_reports([Selected(report.experiment, None)], os.environ, _tell)
+    return {status.number for status in whole.statuses if status.open and status.token in tokens}
+
+
 def _find_element(report: Report, status: Status, launch: Launch | None) -> tuple[str, int | None]:
     """The job of a run, and its element of the array; None for a job that is none."""
     match = re.fullmatch(r"([0-9]+)(?:_([0-9]+))?", status.job or "")
@@ -264,4 +294,4 @@ def _find_element(report: Report, status: Status, launch: Launch | None) -> tupl
         return job, None
     if launch.elements is None:
         return job, status.number
-    return job, read_lines(report.experiment, launch.elements).index(str(status.number))
+    return job, parse_elements(read_lines(report.experiment, launch.elements))[status.number]

@@ -238,8 +238,9 @@ def _print_plan(plan: Plan, shown: str, manner: Manner) -> None:
             _tell(f"{shown}: would run {runs} here again, {places}: {numbers}")
             continue
         job = make_job(plan.experiment, plan.record, batch.cwd)
-        sys.stdout.write(render_script(batch.profile, job))
-        calls = preview(plan.experiment, batch.profile, batch.numbers, job.run_count, os.environ)
+        sys.stdout.write(render_script(batch.profile, job, batch.arrangement))
+        calls = preview(plan.experiment, batch.profile, batch.numbers, job.run_count, os.environ,
+                        batch.arrangement)  # fmt: skip
         _tell(f"{shown}: would submit {runs} again, {numbers}: {calls[0]}")
         for call in calls[1:]:
             _tell(f"{shown}: then {call}")

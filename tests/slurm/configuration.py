@@ -28,6 +28,8 @@ class Variant(NamedTuple):
     min_job_age_seconds: int = 300
     """squeue forgets jobs so long after their end, of the daemons' seconds."""
     max_array_size: int = 1001
+    kill_wait_seconds: int = 1
+    """From TERM to KILL for a job that ends or is taken back, of the daemons' seconds."""
 
 
 class Site(NamedTuple):
@@ -105,6 +107,7 @@ def _resources(site: Site) -> list[str]:
         "PartitionName=DEFAULT State=UP DefaultTime=00:10:00 MaxTime=7-00:00:00",
         f"PartitionName=big-gpu Nodes={','.join(GPU_NODES)} Default=YES",
         f"PartitionName=big-mem Nodes={others}",
+        f"PartitionName=urgent Nodes={','.join(NODES)} PriorityTier=10",  # takes the place of the others' jobs
     ]
 
 
@@ -118,7 +121,7 @@ def _scheduling(site: Site) -> list[str]:
         "SchedulerType=sched/backfill",
         "SchedulerParameters=sched_interval=1,batch_sched_delay=0,sched_min_interval=0,bf_interval=1,bf_continue",
         "PriorityType=priority/basic",
-        "KillWait=1",
+        f"KillWait={site.variant.kill_wait_seconds}",
         "CompleteWait=0",
         "InactiveLimit=0",
         f"MinJobAge={site.variant.min_job_age_seconds}",

@@ -1,0 +1,169 @@
+"""The part of run.sh that looks after a job whose runs are processes of their own: packed, or put back into the queue.
+
+Slurm sends the signal of ``--signal=B:`` to the batch shell alone, and TERM to every process of a job that it ends or
+takes back (sbatch(1); seen: 20.11, 22.05, 24.11). So the shell waits for its runs in the background, where a trap acts
+at once, and what it is told reaches the group of each run; TERM by itself the programs do not hear.
+"""
+
+from __future__ import annotations
+
+from neuromanager.arrangement import Arrangement
+
+_KILLED_BEFORE_SECONDS = 10  # the time limit: what does not heed the signal
+_TRIES = 3  # of scontrol, which may find no controller
+_TRY_AGAIN_SECONDS = 5
+
+
+def needs_element(arrangement: Arrangement) -> bool:
+    return arrangement.pack > 1 or arrangement.requeue is not None
+
+
+def element_options(arrangement: Arrangement) -> dict[str, str | None]:
+    """neurun's own options of sbatch for it."""
+    requeue = arrangement.requeue
+    return {} if requeue is None else {"signal": f"B:USR1@{requeue.before_seconds}", "requeue": None}
+
+
+def render_element(arrangement: Arrangement, run_count: int) -> list[str]:
+    """What becomes ``--run NUMBER`` of this very script for each of its runs, and does not return."""
+    requeue = arrangement.requeue
+    lines = ['if [ "${1-}" != --run ]; then  # the job: it starts its runs, each as this script with --run NUMBER']
+    body = _end_with_last_time(requeue.times) if requeue else []
+    body += [*_which_runs(arrangement, run_count), "neu_told=''", *_LOOK, *_tell_runs(arrangement)]
+    body += _start_runs(arrangement)
+    if requeue is not None:
+        body += _put_back(requeue.times)
+    body += ["exit $((neu_code > 255 ? 255 : neu_code))"]
+    lines += [f"  {line}" if line else line for line in body]
+    return [*lines, "fi", ""]
+
+
+def _end_with_last_time(times: int) -> list[str]:
+    """Slurm itself puts a preempted job back; when it has been so often, it is not to."""
+    update = 'scontrol update JobId="$SLURM_JOB_ID" Requeue=0'
+    return [f'if [ "${{SLURM_RESTART_COUNT:-0}}" -ge {times} ]; then {update}; fi']
+
+
+def _which_runs(arrangement: Arrangement, run_count: int) -> list[str]:
+    if run_count == 1:
+        return ["neu_job=$SLURM_JOB_ID neu_runs=(0)"]
+    pack = arrangement.pack
+    lines = [
+        ': "${SLURM_ARRAY_TASK_ID:?this script is an array of runs; start it with sbatch}"',
+        "neu_job=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID",
+        'if [ -n "${1-}" ]; then  # line i+1 of this file has the runs of element i',
+        '  mapfile -t -s "$SLURM_ARRAY_TASK_ID" -n 1 neu_lines < "$NEU_EXPERIMENT/$1"',
+        '  read -ra neu_runs <<< "${neu_lines[0]:?"$1 has no line for element $SLURM_ARRAY_TASK_ID"}"',
+        "else",
+        *(["  neu_runs=()"] if pack > 1 else []),
+    ]
+    if pack == 1:
+        return [*lines, '  neu_runs=("$SLURM_ARRAY_TASK_ID")', "fi"]
+    return [
+        *lines,
+        f"  for ((neu_run = SLURM_ARRAY_TASK_ID * {pack}; neu_run < {run_count}; neu_run++)); do",
+        f'    if [ "${{#neu_runs[@]}}" -lt {pack} ]; then neu_runs+=("$neu_run"); fi',
+        "  done",
+        "fi",
+    ]
+
+
+_LOOK = r"""neu_look() {  # how run $1 ended in this job: neu_end, its exit code; empty when it is still to be run
+  local events="$NEU_EXPERIMENT/${NEU_NAME}_$1/events.txt" line lines=()
+  neu_end='' neu_ours=''
+  if [ -e "$events" ]; then mapfile -t lines < "$events"; fi
+  for line in "${lines[@]}"; do
+    case "$line " in
+      'started '*" job=$neu_job "*) neu_ours=yes neu_end='' ;;
+      'started '*) neu_ours='' neu_end='' ;;
+      'finished '*' told='*) ;;
+      'finished '*' exit_code='*) neu_end=${line#* exit_code=} neu_end=${neu_end%% *} ;;
+      'finished '*' signal='*) neu_end=${line#* signal=} neu_end=$((128 + ${neu_end%% *})) ;;
+    esac
+  done
+  if [ -z "$neu_ours" ]; then neu_end=''; fi
+}""".split("\n")
+
+
+def _tell_runs(arrangement: Arrangement) -> list[str]:
+    requeue = arrangement.requeue
+    if requeue is None:  # each run gets TERM from Slurm, and records that it was told
+        return ["trap 'neu_told=TERM' TERM INT HUP", "trap : USR1 USR2 ALRM XCPU CONT"]
+    send = f'for neu_group in $(jobs -pr); do kill -s {requeue.signal} -- "-$neu_group"; done 2> /dev/null'
+    patience_seconds = max(1, requeue.before_seconds - _KILLED_BEFORE_SECONDS)
+    lines = [
+        "# shellcheck disable=SC2317  # the traps call it",
+        "neu_tell() {  # $1: the signal that Slurm sent: USR1 near the time limit, TERM at the end",
+        '  if [ -n "$neu_told" ]; then return; fi',
+        f"  neu_told=$1 neu_deadline=$((SECONDS + {patience_seconds}))",
+    ]
+    if requeue.signal == "TERM":
+        send = f'if [ "$1" != TERM ]; then {send}; fi  # else Slurm has sent it to them, too'
+    return [*lines, f"  {send}", "}", "trap 'neu_tell USR1' USR1; trap 'neu_tell TERM' TERM INT HUP",
+            "trap : USR2 ALRM XCPU CONT"]  # fmt: skip
+
+
+def _start_runs(arrangement: Arrangement) -> list[str]:
+    deadline = [
+        '  if [ "$neu_told" = USR1 ] && [ "$SECONDS" -ge "$neu_deadline" ]; then',
+        '    for neu_group in $(jobs -pr); do kill -s KILL -- "-$neu_group"; done 2> /dev/null',
+        "  fi",
+        '  if [ -n "$neu_told" ]; then sleep 0.2; else wait -n; fi',
+    ]
+    return [
+        *_COUNT,
+        "set -m  # each run leads a group of its own, which gets what it is told",
+        'for neu_run in "${neu_runs[@]}"; do',
+        '  neu_look "$neu_run"',
+        '  if [ -n "$neu_end" ]; then continue; fi  # before this job was put back into the queue',
+        f'  while [ -z "$neu_told" ] && neu_count && [ "$neu_running" -ge {arrangement.pack_jobs} ]; do wait -n; done',
+        '  if [ -n "$neu_told" ]; then break; fi',
+        '  "$BASH" "${BASH_SOURCE[0]}" --run "$neu_run" ${1+"$1"} &',
+        "done",
+        'while [ -n "$(jobs -pr)" ]; do',
+        *(deadline if arrangement.requeue else ["  wait -n"]),
+        "done",
+        "set +m",
+        *_CLEAR,
+        "neu_left=() neu_code=0",
+        'for neu_run in "${neu_runs[@]}"; do',
+        '  neu_look "$neu_run"',
+        '  if [ -z "$neu_end" ]; then neu_left+=("$neu_run"); fi',
+        '  if [ "$neu_code" = 0 ]; then neu_code=${neu_end:-143}; fi',
+        "done",
+    ]
+
+
+_COUNT = r"""neu_count() {  # how many runs there are now: neu_running
+  local pids lines
+  pids=$(jobs -pr)
+  read -ra lines <<< "${pids//$'\n'/ }"
+  neu_running=${#lines[@]}
+}""".split("\n")
+# What Slurm itself had to say stays.
+_CLEAR = ['neu_messages="$NEU_EXPERIMENT/logs/job-$neu_job.txt"',
+          'if [ -e "$neu_messages" ] && [ ! -s "$neu_messages" ]; then rm -f "$neu_messages"; fi']  # fmt: skip
+
+
+def _put_back(times: int) -> list[str]:
+    return [
+        "neu_is_preempted() { [[ $(scontrol -o show job \"$SLURM_JOB_ID\") = *PreemptTime=[0-9]* ]]; }",
+        'if [ "${#neu_left[@]}" != 0 ] && { [ "$neu_told" = USR1 ] || { [ -n "$neu_told" ] && neu_is_preempted; }; }; '
+        "then",
+        "  neu_times=$((${SLURM_RESTART_COUNT:-0} + 1))",
+        f"  neu_text='it was put back into the queue {times} times already'",
+        f'  if [ "$neu_times" -le {times} ]; then',
+        f'    neu_text="back into the queue ($neu_times of {times})"',
+        f"    for neu_try in {' '.join(map(str, range(1, _TRIES + 1)))}; do",
+        '      if scontrol requeue "$neu_job"; then break; fi',
+        f'      if [ "$neu_try" = {_TRIES} ]; then neu_text=\'scontrol could not put it back into the queue\'; '
+        f"else sleep {_TRY_AGAIN_SECONDS}; fi",
+        "    done",
+        "  fi",
+        '  for neu_run in "${neu_left[@]}"; do',
+        '    neu_look "$neu_run"',
+        '    if [ -z "$neu_ours" ]; then continue; fi  # it has not begun',
+        '    printf \'neurun: told to end: %s\\n\' "$neu_text" >> "$NEU_EXPERIMENT/logs/${NEU_NAME}_$neu_run.stderr"',
+        "  done",
+        "fi",
+    ]
