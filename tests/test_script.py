@@ -11,6 +11,7 @@ import subprocess
 import unittest
 from pathlib import Path
 
+from neuromanager.arrangement import Arrangement, Requeue
 from neuromanager.profile import Profile
 from neuromanager.quoting import parse_line
 from neuromanager.script import Job, quote_command, render_commands, render_env_script, render_script
@@ -25,7 +26,7 @@ PLAIN = Profile("slurm", "gpu", "slurm", (), (), (), ())
 SEED = PLAIN._replace(env=("source activate deep",), resources=RESOURCES)
 JOB = Job("/home/me/exp/runs/train-1", "train-1", "/home/me/exp", 1, 1, ("python", "train.py", "--lr=0.1"), None)
 
-SCRIPTS = {
+SCRIPTS: dict[str, tuple[Profile, Job] | tuple[Profile, Job, Arrangement]] = {
     "one.sh": (SEED, JOB),
     "point.sh": (PLAIN, JOB._replace(point='{"lr": 0.1, "name": "it\'s"}')),
     "array.sh": (SEED, JOB._replace(run_count=60, repeats=10, point="")),
@@ -37,6 +38,9 @@ SCRIPTS = {
     ("job-name", "mine"))),
                 JOB._replace(directory="/home/a b/100%/it's/runs/é-1", name="é-1", cwd="/home/a b/100%/it's",
                              command=("a=b", "it's", "a\nb", "\udcff"))),
+    "pack.sh": (SEED, JOB._replace(run_count=60, repeats=10, point=""), Arrangement(pack=3)),
+    "requeue.sh": (SEED, JOB, Arrangement(requeue=Requeue(3))),
+    "both.sh": (SEED, JOB._replace(run_count=20), Arrangement(pack=3, pack_jobs=2, requeue=Requeue(2, 60, "TERM"))),
 }  # fmt: skip
 
 
@@ -44,9 +48,9 @@ class GoldenTest(unittest.TestCase):
     maxDiff = None
 
     def test_golden(self) -> None:
-        for name, (profile, job) in SCRIPTS.items():
+        for name, asked in SCRIPTS.items():
             path = GOLDEN / name
-            text = render_script(profile, job)
+            text = render_script(*asked)
             if os.environ.get("NEU_WRITE_GOLDEN"):
                 path.write_bytes(os.fsencode(text))
             with self.subTest(name=name):

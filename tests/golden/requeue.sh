@@ -1,0 +1,175 @@
+#!/bin/bash
+#SBATCH --time=2-00:00:00
+#SBATCH --account=myproject
+#SBATCH --partition=big-gpu
+#SBATCH --gres=gpu:p100:1
+#SBATCH --mem=8000
+
+# neurun's own: the name, the folder and the logs.
+#SBATCH --job-name=train-1
+#SBATCH --chdir=/home/me/exp
+#SBATCH --output=/home/me/exp/runs/train-1/logs/train-1_0.stdout
+#SBATCH --error=/home/me/exp/runs/train-1/logs/train-1_0.stderr
+#SBATCH --open-mode=append
+#SBATCH --signal=B:USR1@120
+#SBATCH --requeue
+
+set +o posix; neu_messages=''
+export NEU_EXPERIMENT=/home/me/exp/runs/train-1 NEU_NAME=train-1
+if [ "${1-}" != --run ]; then  # the job: it starts its runs, each as this script with --run NUMBER
+  if [ "${SLURM_RESTART_COUNT:-0}" -ge 3 ]; then scontrol update JobId="$SLURM_JOB_ID" Requeue=0; fi
+  neu_job=$SLURM_JOB_ID neu_runs=(0)
+  neu_told=''
+  neu_look() {  # how run $1 ended in this job: neu_end, its exit code; empty when it is still to be run
+    local events="$NEU_EXPERIMENT/${NEU_NAME}_$1/events.txt" line lines=()
+    neu_end='' neu_ours=''
+    if [ -e "$events" ]; then mapfile -t lines < "$events"; fi
+    for line in "${lines[@]}"; do
+      case "$line " in
+        'started '*" job=$neu_job "*) neu_ours=yes neu_end='' ;;
+        'started '*) neu_ours='' neu_end='' ;;
+        'finished '*' told='*) ;;
+        'finished '*' exit_code='*) neu_end=${line#* exit_code=} neu_end=${neu_end%% *} ;;
+        'finished '*' signal='*) neu_end=${line#* signal=} neu_end=$((128 + ${neu_end%% *})) ;;
+      esac
+    done
+    if [ -z "$neu_ours" ]; then neu_end=''; fi
+  }
+  # shellcheck disable=SC2317  # the traps call it
+  neu_tell() {  # $1: the signal that Slurm sent: USR1 near the time limit, TERM at the end
+    if [ -n "$neu_told" ]; then return; fi
+    neu_told=$1 neu_deadline=$((SECONDS + 110))
+    for neu_group in $(jobs -pr); do kill -s USR1 -- "-$neu_group"; done 2> /dev/null
+  }
+  trap 'neu_tell USR1' USR1; trap 'neu_tell TERM' TERM INT HUP
+  trap : USR2 ALRM XCPU CONT
+  neu_count() {  # how many runs there are now: neu_running
+    local pids lines
+    pids=$(jobs -pr)
+    read -ra lines <<< "${pids//$'\n'/ }"
+    neu_running=${#lines[@]}
+  }
+  set -m  # each run leads a group of its own, which gets what it is told
+  for neu_run in "${neu_runs[@]}"; do
+    neu_look "$neu_run"
+    if [ -n "$neu_end" ]; then continue; fi  # before this job was put back into the queue
+    while [ -z "$neu_told" ] && neu_count && [ "$neu_running" -ge 1 ]; do wait -n; done
+    if [ -n "$neu_told" ]; then break; fi
+    "$BASH" "${BASH_SOURCE[0]}" --run "$neu_run" ${1+"$1"} &
+  done
+  while [ -n "$(jobs -pr)" ]; do
+    if [ "$neu_told" = USR1 ] && [ "$SECONDS" -ge "$neu_deadline" ]; then
+      for neu_group in $(jobs -pr); do kill -s KILL -- "-$neu_group"; done 2> /dev/null
+    fi
+    if [ -n "$neu_told" ]; then sleep 0.2; else wait -n; fi
+  done
+  set +m
+  neu_messages="$NEU_EXPERIMENT/logs/job-$neu_job.txt"
+  if [ -e "$neu_messages" ] && [ ! -s "$neu_messages" ]; then rm -f "$neu_messages"; fi
+  neu_left=() neu_code=0
+  for neu_run in "${neu_runs[@]}"; do
+    neu_look "$neu_run"
+    if [ -z "$neu_end" ]; then neu_left+=("$neu_run"); fi
+    if [ "$neu_code" = 0 ]; then neu_code=${neu_end:-143}; fi
+  done
+  neu_is_preempted() { [[ $(scontrol -o show job "$SLURM_JOB_ID") = *PreemptTime=[0-9]* ]]; }
+  if [ "${#neu_left[@]}" != 0 ] && { [ "$neu_told" = USR1 ] || { [ -n "$neu_told" ] && neu_is_preempted; }; }; then
+    neu_times=$((${SLURM_RESTART_COUNT:-0} + 1))
+    neu_text='it was put back into the queue 3 times already'
+    if [ "$neu_times" -le 3 ]; then
+      neu_text="back into the queue ($neu_times of 3)"
+      for neu_try in 1 2 3; do
+        if scontrol requeue "$neu_job"; then break; fi
+        if [ "$neu_try" = 3 ]; then neu_text='scontrol could not put it back into the queue'; else sleep 5; fi
+      done
+    fi
+    for neu_run in "${neu_left[@]}"; do
+      neu_look "$neu_run"
+      if [ -z "$neu_ours" ]; then continue; fi  # it has not begun
+      printf 'neurun: told to end: %s\n' "$neu_text" >> "$NEU_EXPERIMENT/logs/${NEU_NAME}_$neu_run.stderr"
+    done
+  fi
+  exit $((neu_code > 255 ? 255 : neu_code))
+fi
+
+export NEU_INDEX=$2
+export NEU_REPEAT=0
+export NEU_RUN_DIR="$NEU_EXPERIMENT/${NEU_NAME}_$NEU_INDEX" NEU_ATTEMPT=1
+unset NEU_POINT
+export PYTHONUNBUFFERED="${PYTHONUNBUFFERED-1}"  # logs grow as the program prints
+
+# The recorder: events.txt tells how this run began and ended. One writer, no process per line.
+neu_event() {  # neu_event WORD DETAILS
+  local now
+  TZ=UTC0 printf -v now '%(%Y-%m-%dT%H:%M:%SZ)T' -1
+  printf '%s %s attempt=%s %s\n' "$1" "$now" "$NEU_ATTEMPT" "$2" >> "$NEU_RUN_DIR/events.txt"
+}
+neu_finish() {  # on EXIT, however the script ends; $1: its exit code, $2: the trap on DEBUG, which env may have changed
+  local code=$1 details
+  if [ "$neu_stage" = lost ] || { [ "$neu_stage" != command ] && [[ $2 = *neu_before* ]]; }; then
+    if [ "$neu_stage" != lost ]; then printf -v neu_text 'env failed (%s): %s' "$code" "$neu_text"; fi
+    printf 'neurun: error: %s; the command was not started\n' "$neu_text" >&2
+    printf -v details 'exit_code=111 reason=%q' "$neu_text"
+    code=111
+  elif [ "$code" -gt 128 ] && [ "$code" -le 192 ]; then
+    details="signal=$((code - 128))"  # bash's way to say so
+  else
+    details="exit_code=$code"
+  fi
+  trap - DEBUG EXIT
+  neu_event finished "$details${neu_told:+ told=$neu_told}"
+  if [ -n "$neu_messages" ] && [ ! -s "$neu_messages" ]; then rm -f "$neu_messages"; fi
+  eval "${neu_theirs[2]-}"  # what env wanted done on EXIT
+  exit "$code"
+}
+neu_before() {  # before each command below; $1: how the last one ended, $2: the line of the next one
+  # A lower line is the trap on EXIT, which bash calls line 1.
+  if [ "$neu_stage" = env ] && [ "$2" -gt "$neu_line" ]; then
+    if [ "$1" != 0 ]; then neu_text=${neu_script[$2 - 2]}; neu_finish "$1" neu_before; fi
+    neu_line=$2 neu_text=${neu_script[$2 - 1]}
+    neu_trap=$(trap -p EXIT)
+    if [[ $neu_trap != *neu_finish* ]]; then  # env has set one of its own: ours first, then that
+      eval "neu_theirs=($neu_trap)"
+      trap 'neu_finish "$?" "$(trap -p DEBUG)"' EXIT
+    fi
+    if [ "$2" = "${#neu_script[@]}" ]; then neu_stage='command'; return; fi
+    case $neu_text in *eval*) neu_stage='eval' ;; esac  # its commands have lines of their own; neu_after follows
+  fi
+}
+neu_after() {  # after a line with eval; $1: how it ended
+  neu_stage='env'
+  if [ "$1" != 0 ]; then neu_finish "$1" neu_before; fi
+}
+mkdir -p "$NEU_RUN_DIR" || exit 111
+neu_started=''
+if [ -e "$NEU_RUN_DIR/events.txt" ]; then  # requeued or launched again: one more attempt of the same run
+  mapfile neu_lines < "$NEU_RUN_DIR/events.txt"
+  for neu_line in "${neu_lines[@]}"; do
+    if [[ $neu_line = started\ * ]]; then NEU_ATTEMPT=$((NEU_ATTEMPT + 1)); fi
+  done
+  # What a full disk or a kill left of a line gets an end of its own.
+  if [ "${#neu_lines[@]}" != 0 ] && [[ ${neu_lines[-1]} != *$'\n' ]]; then echo >> "$NEU_RUN_DIR/events.txt"; fi
+  # Slurm takes it back from its end, which the cache of settled runs may have.
+  if [ "${SLURM_RESTART_COUNT:-0}" -gt 0 ]; then rm -f "$NEU_EXPERIMENT/settled.json"; fi
+fi
+if [ "$NEU_ATTEMPT" -gt 1 ]; then  # where in the logs this attempt begins
+  mapfile -t neu_lines < <(stat -L -c %s "/proc/$$/fd/1" "/proc/$$/fd/2" 2> /dev/null)
+  neu_started=" stdout_bytes=${neu_lines[0]-0} stderr_bytes=${neu_lines[1]-0}"
+fi
+mapfile -t neu_script < "${BASH_SOURCE[0]}"
+neu_stage=env neu_line=0 neu_text='' neu_told='' neu_theirs=()
+neu_job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
+neu_event started "host=${SLURMD_NODENAME:-$HOSTNAME} pid=$$ job=${neu_job:-$SLURM_JOB_ID}$neu_started" || exit 111
+trap 'neu_finish "$?" "$(trap -p DEBUG)"' EXIT
+# The program gets them too; stay to record how it ends, and that it was told to.
+trap neu_told=TERM TERM; trap neu_told=INT INT; trap neu_told=HUP HUP
+trap : USR1 USR2 ALRM XCPU VTALRM PROF IO
+
+set --  # what env sources is to see no words of ours
+trap neu_told=USR1 USR1
+trap '' TERM  # the job passes it on as USR1
+# Below: env, then on the last line the command. A line of env that fails ends the run.
+trap 'neu_before "$?" "$LINENO"' DEBUG
+
+source activate deep
+python train.py --lr=0.1

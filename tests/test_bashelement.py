@@ -1,0 +1,185 @@
+"""The job of several runs, or of one that goes back into the queue: executed by real bash, without Slurm.
+
+scontrol is a program that writes down what it is told.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import unittest
+
+from neuromanager.arrangement import Arrangement, Requeue
+from neuromanager.profile import Profile
+from neuromanager.script import Job, render_commands, render_script
+from tests.command import Folder, Outcome, finish, wait_until
+from tests.hardwords import HARD_WORDS
+
+PLAIN = Profile("slurm", "gpu", "slurm", (), (), (), ())
+SCONTROL = """#!/bin/bash
+echo "$*" >> told-scontrol
+if [ "$1" = -o ]; then echo "JobState=COMPLETING PreemptTime=$(cat preempted 2> /dev/null || echo None) Foo=1"; exit; fi
+[ ! -e broken ]
+"""
+# Leaves with 0 when it is told with USR1; ends when the file go-N is there, with the code in it.
+PROGRAM = """#!/usr/bin/env python3
+import os, signal, sys, time
+number = os.environ["NEU_INDEX"]
+def leave(what, _):
+    open("output", "w").write(f"told {what}\\n")
+    sys.exit(0)
+for each in (signal.SIGUSR1, signal.SIGUSR2): signal.signal(each, leave)
+open("up-" + number, "a").write("up\\n")
+while not os.path.exists("go-" + number): time.sleep(0.02)
+sys.exit(int(open("go-" + number).read()))
+"""
+
+
+class ElementTest(unittest.TestCase):
+    def setUp(self) -> None:
+        self.files = Folder(self)
+        self.folder = self.files.path
+        self.directory = self.folder / "runs" / "t-1"
+        (self.directory / "logs").mkdir(parents=True)
+        self.files.program("bin/scontrol", SCONTROL)
+        self.files.program("program", PROGRAM)
+
+    def make(self, arrangement: Arrangement, commands: list[tuple[str, ...]], profile: Profile = PLAIN) -> None:
+        job = Job(str(self.directory), "t-1", str(self.folder), len(commands), 1, commands[0], None)
+        self.files.write("runs/t-1/run.sh", render_script(profile, job, arrangement))
+        (self.directory / "commands.txt").write_bytes(os.fsencode(render_commands(commands)))
+
+    def start(self, *words: str, element: int | None = None, restarts: int = 0,
+              job: int = 100) -> subprocess.Popen[bytes]:  # fmt: skip
+        variables = {"SLURM_JOB_ID": str(job), "PATH": f"{self.folder}/bin:{self.files.environment['PATH']}"}
+        if element is not None:
+            variables.update(SLURM_ARRAY_JOB_ID=str(job), SLURM_ARRAY_TASK_ID=str(element))
+        if restarts:
+            variables["SLURM_RESTART_COUNT"] = str(restarts)
+        return self.files.start("bash", "runs/t-1/run.sh", *words, **variables)
+
+    def execute(self, *words: str, element: int = 0, restarts: int = 0, job: int = 100) -> Outcome:
+        return finish(self.start(*words, element=element, restarts=restarts, job=job))
+
+    def go(self, *numbers: int, code: int = 0) -> None:
+        for number in numbers:
+            self.files.write("go.new", str(code)).rename(self.folder / f"go-{number}")
+
+    def wait_for(self, number: int, times: int = 1) -> None:
+        path = self.folder / f"up-{number}"
+        wait_until(lambda: path.exists() and path.read_text().count("up") == times, f"run {number}")
+
+    def ends(self, number: int) -> list[str]:
+        return self.files.ends("t-1", number)
+
+    def told(self) -> list[str]:
+        path = self.folder / "told-scontrol"
+        return path.read_text().splitlines() if path.exists() else []
+
+    def test_words_arrive_as_they_are(self) -> None:
+        self.files.program("show", '#!/bin/bash\nprintf "%s\\0" "$@"\n')
+        words = [word for word in HARD_WORDS if "\0" not in word]
+        lines = [("./show", *words[first::3]) for first in range(3)]
+        self.make(Arrangement(pack=3), lines)
+        self.assertEqual(self.execute().code, 0)
+        for number, line in enumerate(lines):
+            log = (self.directory / f"logs/t-1_{number}.stdout").read_bytes()
+            self.assertEqual(log, b"".join(os.fsencode(word) + b"\0" for word in line[1:]), f"run {number}")
+
+    def test_the_runs_of_an_element(self) -> None:
+        self.make(Arrangement(pack=3), [("bash", "-c", f"exit {code}") for code in (0, 4, 5, 0, 0, 0, 7)])
+        self.files.write("runs/t-1/launches/abc.txt", "6 1\n3\n")
+        mapped = "launches/abc.txt"
+        for job, words, element, code, numbers in ((100, (), 0, 4, (0, 1, 2)), (100, (), 2, 7, (6,)),
+                                                   (200, (mapped,), 0, 7, (6, 1)), (200, (mapped,), 1, 0, (3,)),
+                                                   (200, (mapped,), 0, 7, ())):  # fmt: skip
+            with self.subTest(job=job, element=element):
+                before = {number: len(self.ends_or_none(number)) for number in range(7)}
+                self.assertEqual(self.execute(*words, element=element, job=job).code, code)
+                after = {number: len(self.ends_or_none(number)) for number in range(7)}
+                self.assertEqual({number for number in after if after[number] > before[number]}, set(numbers))
+
+    def ends_or_none(self, number: int) -> list[str]:
+        return self.ends(number) if (self.directory / f"t-1_{number}/events.txt").exists() else []
+
+    def test_an_env_that_fails_ends_each_run(self) -> None:
+        self.make(Arrangement(pack=2), [("true",)] * 2, PLAIN._replace(env=("false",)))
+        self.assertEqual(self.execute().code, 111)
+        for number in (0, 1):
+            self.assertIn("exit_code=111", self.ends(number)[0])
+
+    def test_near_the_limit_what_runs_goes_back(self) -> None:
+        self.make(Arrangement(pack=3, pack_jobs=2, requeue=Requeue(2)), [("./program",)] * 3)
+        self.go(0, code=3)
+        job = self.start(element=0)
+        self.wait_for(1)
+        self.wait_for(2)
+        job.send_signal(signal.SIGUSR1)
+        self.assertEqual(finish(job).code, 3)
+        self.assertEqual(self.told(), ["requeue 100_0"])
+        self.assertEqual([self.ends(number) for number in range(3)], [
+            ["attempt=1 exit_code=3"], *[["attempt=1 exit_code=0 told=USR1"]] * 2])  # fmt: skip
+        self.assertEqual((self.directory / "logs/t-1_1.stderr").read_text(),
+                         "neurun: told to end: back into the queue (1 of 2)\n")  # fmt: skip
+        self.go(1, 2)
+        self.assertEqual(self.execute(restarts=1).code, 3)
+        self.assertEqual(self.files.read("up-0"), "up\n")
+        self.assertEqual(self.ends(2)[-1], "attempt=2 exit_code=0")
+        self.assertEqual(self.told(), ["requeue 100_0"])
+
+    def test_so_many_times_and_no_more(self) -> None:
+        self.make(Arrangement(requeue=Requeue(1)), [("./program",)])
+        job = self.start(restarts=1)
+        self.wait_for(0)
+        job.send_signal(signal.SIGUSR1)
+        self.assertEqual(finish(job).code, 143)
+        self.assertEqual(self.told(), ["update JobId=100 Requeue=0"])
+
+    def test_term_is_passed_on_and_only_what_is_preempted_goes_back(self) -> None:
+        self.make(Arrangement(requeue=Requeue(5)), [("./program",)])
+        for turn, said in enumerate(("", "2026-01-01T00:00:00"), 1):
+            if said:
+                self.files.write("preempted", said)
+            job = self.start()
+            self.wait_for(0, turn)
+            group = int(self.files.read("runs/t-1/t-1_0/events.txt").split(" pid=")[-1].split()[0])
+            os.killpg(group, signal.SIGTERM)  # as Slurm does: to every process of the job
+            job.send_signal(signal.SIGTERM)
+            self.assertEqual(finish(job).code, 143)
+            self.assertEqual(self.ends(0)[-1], f"attempt={turn} exit_code=0 told=USR1")
+        self.assertEqual(self.told(), ["-o show job 100", "-o show job 100", "requeue 100"])
+
+    def test_with_another_signal(self) -> None:
+        self.make(Arrangement(requeue=Requeue(5, signal="USR2")), [("./program",)])
+        job = self.start()
+        self.wait_for(0)
+        job.send_signal(signal.SIGUSR1)
+        self.assertEqual(finish(job).code, 143)
+        self.assertEqual((self.folder / "output").read_text(), f"told {int(signal.SIGUSR2)}\n")
+        self.assertEqual(self.ends(0), ["attempt=1 exit_code=0 told=USR2"])
+
+    def test_what_does_not_heed_is_killed_in_time(self) -> None:
+        self.files.bash("deaf", 'trap "" USR1\necho up > up-0\nwhile :; do sleep 0.1; done')
+        self.make(Arrangement(requeue=Requeue(5, before_seconds=11)), [("./deaf",)])
+        job = self.start()
+        self.wait_for(0)
+        job.send_signal(signal.SIGUSR1)
+        self.assertEqual(finish(job).code, 143)
+        self.assertEqual(self.told(), ["requeue 100"])
+
+    def test_a_controller_that_is_away(self) -> None:
+        self.files.write("broken", "")
+        self.files.program("bin/sleep", "#!/bin/bash\n")  # between the tries
+        self.make(Arrangement(requeue=Requeue(5)), [("./program",)])
+        job = self.start()
+        self.wait_for(0)
+        job.send_signal(signal.SIGUSR1)
+        self.assertEqual(finish(job).code, 143)
+        self.assertEqual(self.told(), ["requeue 100"] * 3)
+        self.assertEqual((self.directory / "logs/t-1_0.stderr").read_text(),
+                         "neurun: told to end: scontrol could not put it back into the queue\n")  # fmt: skip
+
+
+if __name__ == "__main__":
+    unittest.main()
