@@ -132,7 +132,7 @@ def _find_terms(kind: str, experiment: Experiment, statuses: Mapping[int, Status
         if launch and _is_all(kind, launch, statuses, chosen):
             words.append(job)
         else:
-            words += [status.job or "" for status in waiting]
+            words += dict.fromkeys(status.job or "" for status in waiting)  # packed runs share one
     return [":".join((kind, *words))]
 
 
