@@ -151,7 +151,7 @@ def _put_back(times: int) -> list[str]:
         'if [ "${#neu_left[@]}" != 0 ] && { [ "$neu_told" = USR1 ] || { [ -n "$neu_told" ] && neu_is_preempted; }; }; '
         "then",
         "  neu_times=$((${SLURM_RESTART_COUNT:-0} + 1))",
-        f"  neu_text='it was put back into the queue {times} times already'",
+        f"  neu_text='put back into the queue as often as --requeue={times} lets'",
         f'  if [ "$neu_times" -le {times} ]; then',
         f'    neu_text="back into the queue ($neu_times of {times})"',
         f"    for neu_try in {' '.join(map(str, range(1, _TRIES + 1)))}; do",

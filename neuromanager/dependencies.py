@@ -16,6 +16,7 @@ from neuromanager.faults import INCOMPLETE, WRONG_INPUT, Failure
 from neuromanager.keeper import Stopped
 from neuromanager.launches import find_current, read_launches, write_begun, write_refusal
 from neuromanager.procfs import lives
+from neuromanager.signals import name_signal
 from neuromanager.states import COMPLETED, Status
 from neuromanager.status import Report
 from neuromanager.waiting import summarize, wait_for
@@ -81,8 +82,7 @@ def hold_back(experiment: Experiment, token: str, numbers: Sequence[int], depend
         with _stopping():
             reports = _wait(experiment, numbers, dependencies, environ, tell)
     except Stopped as stopped:
-        name = signal.Signals(stopped.args[0]).name[len("SIG") :]
-        _refuse(experiment, token, f"neurun was told to stop ({name}) before it began")
+        _refuse(experiment, token, f"neurun was told to stop ({name_signal(stopped.args[0])}) before it began")
         raise
     except Failure as failure:  # what it waited for cannot be read any more
         _refuse(experiment, token, "; ".join(failure.faults))

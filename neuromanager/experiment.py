@@ -38,6 +38,10 @@ class Experiment(NamedTuple):
     def run_directory(self, index: int) -> str:
         return f"{self.directory}/{self.name}_{index}"
 
+    def marker(self, index: int) -> str:
+        """What every process of a run has in its environment."""
+        return f"NEU_RUN_DIR={self.run_directory(index)}"
+
     def events(self, index: int) -> str:
         return f"{self.directory}/{self.name}_{index}/events.txt"
 

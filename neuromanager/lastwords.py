@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ from neuromanager.evidence import find_last_words
 from neuromanager.experiment import Experiment
 from neuromanager.localruns import read_trail
 from neuromanager.settled import is_settled, read_words, write_words
+from neuromanager.signals import name_signal
 from neuromanager.states import COMPLETED, FAILED, LIVE, UNKNOWN, Status, Trail
 
 _TAIL_BYTES = 4096
@@ -37,11 +37,6 @@ def explain_all(experiment: Experiment, statuses: Sequence[Status]) -> dict[int,
     return found
 
 
-def explain(experiment: Experiment, status: Status) -> str:
-    """explain_all for one."""
-    return explain_all(experiment, [status])[status.number]
-
-
 def _name_reason(status: Status) -> str:
     if status.state in (COMPLETED, UNKNOWN, *LIVE) or not status.reason:
         return status.reason or ""
@@ -57,7 +52,7 @@ def _explain_failure(experiment: Experiment, status: Status) -> str:
                      int(first) if first.isdecimal() else 0)  # fmt: skip
     words = find_last_words(tail)
     if status.signal:
-        return f"killed by {_name_signal(status.signal)}" + (f": {words}" if words else "")
+        return f"killed by SIG{name_signal(status.signal)}" + (f": {words}" if words else "")
     return words
 
 
@@ -67,13 +62,6 @@ def _read_begun(experiment: Experiment, status: Status) -> Mapping[str, Any]:
         return read_trail(experiment, status.number).begun
     except OSError:
         return Trail().begun
-
-
-def _name_signal(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 def read_tail(path: str, since: int = 0) -> str:

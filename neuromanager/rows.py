@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 from collections.abc import Mapping, Sequence
 
 from neuromanager.catalog import read_lines
@@ -14,6 +13,7 @@ from neuromanager.localruns import read_trail
 from neuromanager.progress import Progress, parse_progress
 from neuromanager.quoting import parse_line
 from neuromanager.report import Facts, Row
+from neuromanager.signals import name_signal
 from neuromanager.states import RUNNING, Status
 from neuromanager.status import Report
 from neuromanager.values import parse_float, parse_integer, text_of
@@ -106,10 +106,7 @@ def _read_command(line: str) -> Sequence[str]:
 def _name_ending(status: Status) -> str:
     if status.signal is None:
         return "" if status.exit_code is None else str(status.exit_code)
-    try:
-        return signal.Signals(status.signal).name
-    except ValueError:
-        return f"SIG{status.signal}"
+    return f"SIG{name_signal(status.signal)}"
 
 
 def read_progress(experiment: Experiment, status: Status) -> Progress | None:

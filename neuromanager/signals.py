@@ -12,6 +12,14 @@ from types import FrameType
 _SAME_WISH_SECONDS = 1  # one wish may arrive twice at once: from the terminal, its shell, and who called us
 
 
+def name_signal(number: int) -> str:
+    """``TERM``; the number itself where it has no name here."""
+    try:
+        return signal.Signals(number).name[len("SIG") :]
+    except ValueError:
+        return str(number)
+
+
 class Interrupted(KeyboardInterrupt):
     """Told to stop twice while signals were held."""
 

@@ -8,6 +8,7 @@ A clone whose ``make`` had to make a ``.venv`` is started with that one, which h
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 
@@ -22,65 +23,40 @@ def _start_again_if_needed() -> None:
         os.execv(python, [python, *flags, *sys.argv])
 
 
-def neucancel() -> None:
+def _run(name: str) -> None:
     _start_again_if_needed()
-    from neuromanager.commands import neucancel
     from neuromanager.console import run_command
 
-    run_command("neucancel", neucancel.main)
+    run_command(name, importlib.import_module(f"neuromanager.commands.{name}").main)
+
+
+def neucancel() -> None:
+    _run("neucancel")
 
 
 def neuimport() -> None:
-    _start_again_if_needed()
-    from neuromanager.commands import neuimport
-    from neuromanager.console import run_command
-
-    run_command("neuimport", neuimport.main)
+    _run("neuimport")
 
 
 def neulog() -> None:
-    _start_again_if_needed()
-    from neuromanager.commands import neulog
-    from neuromanager.console import run_command
-
-    run_command("neulog", neulog.main)
+    _run("neulog")
 
 
 def neurerun() -> None:
-    _start_again_if_needed()
-    from neuromanager.commands import neurerun
-    from neuromanager.console import run_command
-
-    run_command("neurerun", neurerun.main)
+    _run("neurerun")
 
 
 def neurun() -> None:
-    _start_again_if_needed()
-    from neuromanager.commands import neurun
-    from neuromanager.console import run_command
-
-    run_command("neurun", neurun.main)
+    _run("neurun")
 
 
 def neustat() -> None:
-    _start_again_if_needed()
-    from neuromanager.commands import neustat
-    from neuromanager.console import run_command
-
-    run_command("neustat", neustat.main)
+    _run("neustat")
 
 
 def neusweep() -> None:
-    _start_again_if_needed()
-    from neuromanager.commands import neusweep
-    from neuromanager.console import run_command
-
-    run_command("neusweep", neusweep.main)
+    _run("neusweep")
 
 
 def neuwait() -> None:
-    _start_again_if_needed()
-    from neuromanager.commands import neuwait
-    from neuromanager.console import run_command
-
-    run_command("neuwait", neuwait.main)
+    _run("neuwait")

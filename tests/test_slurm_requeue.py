@@ -105,7 +105,8 @@ class RequeueTest(unittest.TestCase):
         why = "was told to end (USR1), and not put back into the queue again"
         self.assertEqual((status["state"], status["attempt"], status["reason"]), ("TIMEOUT", 2, why))
         self.assertEqual(self.files.read("runs/deaf/deaf_0/up"), "up\n" * 2)
-        self.assertIn("it was put back into the queue 1 times already", self.files.read("runs/deaf/logs/deaf_0.stderr"))
+        self.assertIn("neurun: told to end: put back into the queue as often as --requeue=1 lets",
+                      self.files.read("runs/deaf/logs/deaf_0.stderr"))  # fmt: skip
         (self.files.path / "runs/deaf/go").touch()
         self.assertEqual(self.neu("neurerun", "--wait", "deaf").code, 0)
         launches = [json.loads(line) for line in self.files.read("runs/deaf/jobs.jsonl").splitlines()]

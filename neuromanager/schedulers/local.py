@@ -104,11 +104,8 @@ def run_all(
             bar.clear()
         return _conclude(pool, recorder, slots, len(runs), tell)
 
-    def marker_of(index: int) -> str:
-        return f"NEU_RUN_DIR={experiment.run_directory(index)}"
-
     try:
-        return keep(slots, work, marker_of, lambda *lost: record_lost(experiment, *lost),
+        return keep(slots, work, experiment.marker, lambda *lost: record_lost(experiment, *lost),
                     (lambda text: tell_below(tell, text)) if bar else tell)  # fmt: skip
     finally:
         if needs.memory_bytes:

@@ -15,6 +15,7 @@ from neuromanager.orphans import GRACE_SECONDS, end_processes
 from neuromanager.process import Ending
 from neuromanager.procfs import read_identity
 from neuromanager.running import Program, Running
+from neuromanager.signals import name_signal
 from neuromanager.slots import Slot
 from neuromanager.turns import Turns
 
@@ -82,7 +83,7 @@ class Recorder:
     def ended(self, running: Running, ending: Ending) -> None:
         reason, index = running.reason, running.program.number
         if self.is_orphaned():
-            end_processes(_marker(self._experiment, index), 0, GRACE_SECONDS)  # those that left its group
+            end_processes(self._experiment.marker(index), 0, GRACE_SECONDS)  # those that left its group
         if ending.told is None and not ending.timed_out and self.cancelled and self.cancelled.cover(index):
             ending = ending._replace(told=ending.signal or signal.SIGTERM)
         if ending.told is not None and ending.as_exit_code() and not ending.timed_out:
@@ -96,7 +97,7 @@ class Recorder:
             return "cancelled by neucancel"
         if self.gives_up():
             return "neurun gave up, as --halt says"
-        return f"neurun was told to stop ({_name(number)})"
+        return f"neurun was told to stop ({name_signal(number)})"
 
     def _conclude(self, program: Program, ending: Ending, reason: str | None) -> None:
         append_event(self._experiment, program.number, "finished", _details_of(program.attempt, ending, reason))
@@ -178,7 +179,7 @@ def _details_of(attempt: int, ending: Ending, reason: str | None) -> dict[str, o
     details: dict[str, object] = {"attempt": attempt}
     details["signal" if ending.signal else "exit_code"] = ending.signal or ending.exit_code
     if ending.told is not None:
-        details["told"] = _name(ending.told)
+        details["told"] = name_signal(ending.told)
     if ending.over_memory:
         details["state"] = "OUT_OF_MEMORY"
     elif ending.timed_out:
@@ -188,17 +189,6 @@ def _details_of(attempt: int, ending: Ending, reason: str | None) -> dict[str, o
     if reason:
         details["reason"] = reason
     return details
-
-
-def _marker(experiment: Experiment, index: int) -> str:
-    return f"NEU_RUN_DIR={experiment.run_directory(index)}"
-
-
-def _name(number: int) -> str:
-    try:
-        return signal.Signals(number).name[3:]
-    except ValueError:
-        return str(number)
 
 
 def _describe(ending: Ending, reason: str | None) -> str:

@@ -75,7 +75,7 @@ if [ "${1-}" != --run ]; then  # the job: it starts its runs, each as this scrip
   neu_is_preempted() { [[ $(scontrol -o show job "$SLURM_JOB_ID") = *PreemptTime=[0-9]* ]]; }
   if [ "${#neu_left[@]}" != 0 ] && { [ "$neu_told" = USR1 ] || { [ -n "$neu_told" ] && neu_is_preempted; }; }; then
     neu_times=$((${SLURM_RESTART_COUNT:-0} + 1))
-    neu_text='it was put back into the queue 3 times already'
+    neu_text='put back into the queue as often as --requeue=3 lets'
     if [ "$neu_times" -le 3 ]; then
       neu_text="back into the queue ($neu_times of 3)"
       for neu_try in 1 2 3; do
