@@ -1,4 +1,4 @@
-"""Run the tests: `python3 -m tests [-v] [NAME...]`; NAME is a module, a class or a test: test_train.TrainTest.
+"""Run the tests: `python3 -m tests [-v] [-j N] [NAME...]`; NAME is a module, a class or a test: test_train.TrainTest.
 
 The last line is always `N passed, N failed, N skipped`. The exit code is 1 when a test failed or none ran. With CI=true
 a skipped test counts as failed, unless its reason begins with "optional:".
@@ -7,22 +7,30 @@ from __future__ import annotations
 
 import argparse
 import atexit
+import contextlib
+import json
 import os
+import queue
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Union
+from typing import Any, NamedTuple, Union
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# The slow ones come last, so that most mistakes show within seconds.
-LAST = ("test_fake_contract", "test_slurm", "test_project")
+# The slow ones come last, so that most mistakes show within seconds; of those the slowest first, for two run at a time.
+LAST = ("test_kills", "test_slurm_chain", "test_slurm_cancel", "test_slurm_cluster", "test_fake_contract", "test_slurm",
+        "test_project")  # fmt: skip
 SLOW_SECONDS = 2.0
+WORDS = ("passed", "failed", "skipped")
 
 # What a user's shell, a job of a cluster, `make` or a git hook may have set, and no test may depend on.
 CLEARED_PREFIXES = ("NEU_", "SLURM", "SBATCH_", "SQUEUE_", "SACCT_", "SCANCEL_", "SINFO_", "PYTHON", "GIT_", "MAKE")
@@ -85,12 +93,21 @@ class Outcomes(unittest.TestResult):
         self.note(test, "skipped" if allowed else "failed")
         self.reasons[test.id().replace("tests.", "", 1)] = reason
 
-    def print_new_failures(self) -> None:
+    def take_new_failures(self) -> str:
         faults: list[tuple[Any, str]] = self.failures + self.errors
-        for test, text in faults[self.shown :]:
-            print(f"\n--- FAILED {test.id()}\n{text}", flush=True)
+        text = "".join(f"\n--- FAILED {test.id()}\n{said}\n" for test, said in faults[self.shown :])
         self.shown = len(faults)
         self.failures, self.errors = faults, []
+        return text
+
+
+class Report(NamedTuple):
+    """What came of one module."""
+
+    text: str
+    words: dict[str, str]  # test -> passed, failed or skipped
+    reasons: dict[str, str]  # test -> why it was skipped
+    not_run: list[str]  # what tests/slurm/cluster.py skipped, and why
 
 
 def clean_environment(scratch: str) -> dict[str, str]:
@@ -114,24 +131,82 @@ def find_modules() -> list[str]:
     return sorted((path.stem for path in Path(__file__).parent.glob("test_*.py")), key=rank)
 
 
-def run_module(name: str, outcomes: Outcomes) -> None:
+def run_module(name: str, environment: dict[str, str], verbose: bool) -> Report:
     """One line for the module, then its failures. A module that cannot be imported is one failed test."""
-    before = {word: outcomes.count(word) for word in ("passed", "failed", "skipped")}
-    started = time.monotonic()
+    os.environ.clear()
+    os.environ.update(environment)
+    outcomes, started = Outcomes(verbose), time.monotonic()
     unittest.defaultTestLoader.loadTestsFromName(f"tests.{name}").run(outcomes)
     elapsed_seconds = time.monotonic() - started
-    counts = [f"{more} {word}" for word in before if (more := outcomes.count(word) - before[word])]
+    counts = [f"{number} {word}" for word in WORDS if (number := outcomes.count(word))]
     seconds = f"   {elapsed_seconds:.1f} s" if elapsed_seconds >= SLOW_SECONDS else ""
-    print(f"{name:28}{', '.join(counts) or 'no tests'}{seconds}", flush=True)
-    outcomes.print_new_failures()
+    text = f"{name:28}{', '.join(counts) or 'no tests'}{seconds}\n{outcomes.take_new_failures()}"
+    cluster = sys.modules.get("tests.slurm.cluster")
+    return Report(text, outcomes.words, outcomes.reasons, cluster.not_run if cluster else [])
 
 
-def print_skipped(reasons: dict[str, str]) -> None:
+def serve(results: int, environment: dict[str, str], verbose: bool) -> None:
+    """A process beside others: runs the modules that standard input names, one at a time."""
+    for line in sys.stdin:
+        report = run_module(line.strip(), environment, verbose)
+        os.write(results, json.dumps(report).encode() + b"\n")  # a short one is written whole; readers wait for its end
+
+
+def run_beside(names: list[str], jobs: int, verbose: bool) -> Iterator[Report]:
+    """Runs the modules in ``jobs`` processes, in this order: much of a test is waiting."""
+    waiting, reports = list(reversed(names)), queue.SimpleQueue[Report]()
+    workers = [Worker(verbose) for _ in range(min(jobs, len(names)))]
+
+    def tend(worker: Worker) -> None:
+        with contextlib.suppress(IndexError):
+            while True:
+                reports.put(worker.run(waiting.pop()))
+        worker.end()
+
+    threads = [threading.Thread(target=tend, args=(worker,), daemon=True) for worker in workers]
+    for thread in threads:
+        thread.start()
+    for _ in names:
+        yield reports.get()
+    for thread in threads:
+        thread.join()
+
+
+class Worker:
+    """One such process; another when a module has ended it."""
+
+    def __init__(self, verbose: bool) -> None:
+        self._verbose = verbose
+        self._start()
+
+    def _start(self) -> None:
+        ours, theirs = os.pipe()
+        words = [sys.executable, "-m", "tests", f"--serve={theirs}", *(["-v"] if self._verbose else [])]
+        self._process = subprocess.Popen(words, stdin=subprocess.PIPE, pass_fds=(theirs,), cwd=ROOT)
+        os.close(theirs)
+        self._results = os.fdopen(ours, "rb")
+        atexit.register(self._process.terminate)
+
+    def run(self, name: str) -> Report:
+        assert self._process.stdin
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(f"{name}\n".encode())
+            self._process.stdin.flush()
+        line = self._results.readline()
+        if line:
+            return Report(*json.loads(line))
+        code = self._process.wait()
+        self._start()
+        return Report(f"{name:28}1 failed: its process ended ({code})\n", {name: "failed"}, {}, [])
+
+    def end(self) -> None:
+        assert self._process.stdin
+        self._process.stdin.close()
+        self._process.wait()
+
+
+def print_skipped(reasons: dict[str, str], not_run: Iterable[str]) -> None:
     """Loudly, grouped by reason: who reads only the end must see what was not tested."""
-    try:
-        from tests.slurm.cluster import not_run
-    except ImportError:
-        not_run = []
     names: dict[str, list[str]] = {}
     for name, reason in reasons.items():
         names.setdefault(reason, []).append(name)
@@ -155,6 +230,9 @@ def parse_name(word: str) -> str:
 def main(words: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python3 -m tests", description=__doc__.partition("\n")[0] if __doc__ else "")
     parser.add_argument("-v", "--verbose", action="store_true", help="one line per test")
+    parser.add_argument("-j", "--jobs", metavar="N", type=int, default=min(2, os.cpu_count() or 1),
+                        help="modules at a time (default: 2)")  # fmt: skip
+    parser.add_argument("--serve", metavar="FD", type=int, help=argparse.SUPPRESS)
     parser.add_argument("names", metavar="NAME", nargs="*", help="test_train, or test_train.TrainTest.test_learns")
     options = parser.parse_args(words)
 
@@ -167,13 +245,23 @@ def main(words: list[str]) -> int:
     tempfile.tempdir = environment["TMPDIR"]
     os.chdir(ROOT)
 
-    outcomes = Outcomes(options.verbose)
-    for name in [parse_name(word) for word in options.names] or find_modules():
-        os.environ.clear()
-        os.environ.update(environment)
-        run_module(name, outcomes)
-    print_skipped(outcomes.reasons)
-    passed, failed, skipped = (outcomes.count(word) for word in ("passed", "failed", "skipped"))
+    if options.serve is not None:
+        serve(options.serve, environment, options.verbose)
+        return 0
+    names = [parse_name(word) for word in options.names] or find_modules()
+    alone = options.jobs == 1 or len(names) == 1
+    reports = ((run_module(name, environment, options.verbose) for name in names) if alone
+               else run_beside(names, options.jobs, options.verbose))  # fmt: skip
+    found: dict[str, str] = {}
+    reasons: dict[str, str] = {}
+    not_run: dict[str, None] = {}
+    for report in reports:
+        print(report.text, end="", flush=True)
+        found.update(report.words)
+        reasons.update(report.reasons)
+        not_run.update(dict.fromkeys(report.not_run))
+    print_skipped(reasons, not_run)
+    passed, failed, skipped = (sum(each == word for each in found.values()) for word in WORDS)
     print(f"{passed} passed, {failed} failed, {skipped} skipped", flush=True)
     return 1 if failed or not passed else 0
 

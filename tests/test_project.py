@@ -270,6 +270,25 @@ class RunnerTest(ProjectTest):
                 self.assertEqual((returncode, lines[-1]), (code, last), lines)
         self.assertIn("*** NOT RUN: no tool", self.run_tests(skip)[1])
 
+    def test_two_modules_at_a_time(self) -> None:
+        """Each waits for the other; a module that ends its process is one failed test, and the next one has another."""
+        tests = self.folder / "tests"
+        tests.mkdir()
+        meet = "import os, time, unittest\nclass T(unittest.TestCase):\n    def test(self):\n"
+        for name, other in (("one", "two"), ("two", "one")):
+            body = f"        open({name!r}, 'w').close()\n        end = time.monotonic() + 60\n"
+            body += f"        while not os.path.exists({other!r}): self.assertLess(time.monotonic(), end)\n"
+            (tests / f"test_{name}.py").write_text(meet + body, encoding="utf-8")
+        (tests / "test_gone.py").write_text(meet + "        os._exit(3)\n", encoding="utf-8")
+        (tests / "test_later.py").write_text(meet + "        pass\n", encoding="utf-8")
+        for name in ("__init__.py", "__main__.py"):
+            shutil.copy(ROOT / "tests" / name, tests)
+        for names, last in ((("one", "two"), "2 passed, 0 failed, 0 skipped"),
+                            (("gone", "gone", "later"), "1 passed, 1 failed, 0 skipped")):  # fmt: skip
+            words = [f"test_{name}" for name in names]
+            done = run("python3", "-m", "tests", "-j", "2", *words, folder=self.folder, CI="")
+            self.assertEqual(done.stdout.splitlines()[-1], last, done.stdout)
+
     def test_subtests_count_as_their_test(self) -> None:
         code, lines = self.run_tests("for i in range(3):\n            with self.subTest(i=i): self.assertEqual(i, 1)")
         self.assertEqual((code, lines[-1]), (1, "0 passed, 1 failed, 0 skipped"))
