@@ -12,7 +12,8 @@ For developers, in a terminal (as root or not; tests/slurm/install.sh installs w
     python3 -m tests.slurm.cluster             boots a cluster and opens $SHELL with it; stopped when the shell ends
     python3 -m tests.slurm.cluster -- CMD...   boots one, runs CMD with it, stops it; CMD's exit code
 
-Partitions: big-gpu (n1, n2; 4 GPUs each: --gres=gpu:p100:1) and big-mem (n3); account myproject, which every job
+Partitions: big-gpu (n1, n2; 4 GPUs each: --gres=gpu:p100:1), big-mem (n3), and urgent (all), which takes nodes back
+from jobs of the others; account myproject, which every job
 gets that names none; any other is refused.
 """
 
