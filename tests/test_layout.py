@@ -14,7 +14,7 @@ PACKAGE = ROOT / "neuromanager"
 # The exceptions are in the tests: commands never import each other.
 LAYERS = {
     "pure": "demand draws durations evidence exclusion faults gpulist identity imports indices joblog listing "
-    "manner options points profile progress progressline quoting ranges reasons report runs sampling "
+    "manner options pacing points profile progress progressline quoting ranges reasons report runs sampling "
     "scaling script slurmstates states sweep sweepfile sweepwords terminaltext turns values words",
     "world": "attaching cancellations catalog console copying dependencies detaching document events "
     "experiment following git gpus gpuslots keeper lastwords launch launches launching localresources "
