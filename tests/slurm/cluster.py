@@ -49,13 +49,14 @@ class Cluster:
     """A running cluster. It ends with stop(), or with the process that made it."""
 
     def __init__(self, accounting: bool = True, speed: int = 1, cgroup: bool = False,
-                 min_job_age_seconds: int = 300, max_array_size: int = 1001) -> None:  # fmt: skip
+                 min_job_age_seconds: int = 300, max_array_size: int = 1001,
+                 max_job_count: int = 10000) -> None:  # fmt: skip
         """Boot one, in some 3 s, or 1 s without accounting. configuration.Variant says what the words mean.
 
         Raises BootError with the end of the daemons' logs.
         """
         self._owner = os.getpid()
-        variant = Variant(accounting, speed, cgroup, min_job_age_seconds, max_array_size)
+        variant = Variant(accounting, speed, cgroup, min_job_age_seconds, max_array_size, max_job_count)
         self._guardian = subprocess.Popen(
             [sys.executable, "-m", "tests.slurm.guardian", json.dumps(variant._asdict())], stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=Path(__file__).parents[2],

@@ -28,6 +28,8 @@ class Variant(NamedTuple):
     min_job_age_seconds: int = 300
     """squeue forgets jobs so long after their end, of the daemons' seconds."""
     max_array_size: int = 1001
+    max_job_count: int = 10000
+    """Slurm's default. Elements of arrays count one by one."""
 
 
 class Site(NamedTuple):
@@ -111,6 +113,7 @@ def _resources(site: Site) -> list[str]:
 def _scheduling(site: Site) -> list[str]:
     return [
         f"MaxArraySize={site.variant.max_array_size}",
+        f"MaxJobCount={site.variant.max_job_count}",
         "EnforcePartLimits=ALL",
         "JobRequeue=1",
         "PreemptMode=REQUEUE",
