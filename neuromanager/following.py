@@ -14,6 +14,7 @@ from neuromanager.events import read_events
 from neuromanager.experiment import Experiment
 from neuromanager.indices import shorten_indices
 from neuromanager.logs import LogPart, find_bounds, find_parts, opened_log, read_pieces
+from neuromanager.pacing import Pace
 from neuromanager.states import COMPLETED, Status
 from neuromanager.status import read_reports
 
@@ -110,28 +111,31 @@ def follow(
     Raises BrokenPipeError when nobody reads our output any more, also while nothing is written.
     """
     watch, told = _Watch(runs, streams, lines), frozenset[Followed]()
-    question_at, gap_seconds, pause_seconds = time.monotonic(), _QUESTION_SECONDS, _PAUSE_SECONDS[0]
-    first = True
+    question_at, pause_seconds, first = time.monotonic(), _PAUSE_SECONDS[0], True
+    pace = Pace(_QUESTION_SECONDS, _LONGEST_QUESTION_SECONDS, question_at)
     while True:
         began = time.monotonic()
         news = watch.look(write)
         if not watch.open:
             return
-        if not watch.find_told() <= told:
-            question_at = min(question_at, time.monotonic() + _TOLD_SECONDS)
-        told = watch.find_told()
-        if time.monotonic() >= question_at:
-            cheap = _ask(watch, write, environ, tell, first)
-            question_at, first = time.monotonic() + (_LOCAL_QUESTION_SECONDS if cheap else gap_seconds), False
-            gap_seconds = min(gap_seconds * 1.5, _LONGEST_QUESTION_SECONDS)
+        if watch.find_told() <= told or pace.hurry(began + _TOLD_SECONDS):
+            told = watch.find_told()
+        if time.monotonic() >= min(question_at, pace.due):
+            asked_at = time.monotonic()
+            cheap, failures = _ask(watch, write, environ, tell, first)
+            pace.was_asked(asked_at, time.monotonic(), failures)
+            question_at, first = time.monotonic() + _LOCAL_QUESTION_SECONDS if cheap else pace.due, False
             continue
         took = time.monotonic() - began
         pause_seconds = _PAUSE_SECONDS[0] if news else min(pause_seconds * 1.2, _PAUSE_SECONDS[1])
         _pause(min(max(pause_seconds, 5 * took), _LONGEST_SECONDS))
 
 
-def _ask(watch: _Watch, write: Write, environ: Mapping[str, str], tell: Tell, first: bool) -> bool:
-    """Forgets the runs that have ended without a word; whether asking costs little, being all about this machine.
+def _ask(watch: _Watch, write: Write, environ: Mapping[str, str], tell: Tell,
+         first: bool) -> tuple[bool, list[str]]:  # fmt: skip
+    """Forgets the runs that have ended without a word.
+
+    Whether asking costs little, being all about this machine; and what is told of questions without an answer.
 
     At first no scheduler is asked about runs that go on: it may take a minute to say nothing.
     """
@@ -140,7 +144,10 @@ def _ask(watch: _Watch, write: Write, environ: Mapping[str, str], tell: Tell, fi
         chosen.setdefault(run.experiment, []).append(run.number)
     selected = [Selected(experiment, tuple(indices)) for experiment, indices in chosen.items()]
     ask = not first or not watch.all_begun()
-    reports = read_reports(selected, environ, tell if first else lambda text: None, ask=ask)
+    failures: list[str] = []
+    reports = read_reports(selected, environ, failures.append, ask=ask)
+    for failure in failures if first else ():
+        tell(failure)
     statuses = [(report.experiment, status) for report in reports for status in report.statuses]
     ended = [(experiment, status) for experiment, status in statuses if not status.open]
     if first:
@@ -148,7 +155,7 @@ def _ask(watch: _Watch, write: Write, environ: Mapping[str, str], tell: Tell, fi
     watch.look(write)  # before what is told below: the last words of those that were killed
     watch.forget([Followed(experiment, status.number) for experiment, status in ended])
     tell_states([(one, status) for one, status in ended if status.state != COMPLETED], tell)
-    return all(status.scheduler == "local" for _, status in statuses)
+    return all(status.scheduler == "local" for _, status in statuses), failures
 
 
 def tell_states(statuses: Sequence[tuple[Experiment, Status]], tell: Tell) -> None:

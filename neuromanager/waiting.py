@@ -10,14 +10,14 @@ from typing import NamedTuple
 
 from neuromanager.catalog import Selected
 from neuromanager.events import read_events
+from neuromanager.pacing import Pace
 from neuromanager.states import COMPLETED, STATES, UNKNOWN, Status
 from neuromanager.status import Report, read_reports
 
 LOST_SECONDS = 8.0  # after a run left the queue, for its last line to reach us over a network disk
 _LOOK_SECONDS = (0.1, 5.0)  # between two looks at the events: at first, and at last
-_ASK_SECONDS = (2.0, 60.0)  # between two questions, likewise; squeue(1), PERFORMANCE: no loops of it
+_ASK_SECONDS = (2.0, 60.0)  # between two questions, likewise
 _LOOK_GROWTH = 1.3
-_ASK_GROWTH = 1.5
 
 
 class Waited(NamedTuple):
@@ -49,15 +49,15 @@ def wait_for(selected: Sequence[Selected], environ: Mapping[str, str], tell: Cal
         if given_up() or (timeout_seconds is not None and now >= started + timeout_seconds):
             return watch.conclude(timed_out=True)
         question.hurry(now, watch.find_ends_to_confirm(first))
-        if watch.asks_scheduler() and now >= question.due:
-            watch.ask()
-            question.was_put(time.monotonic())
+        if watch.asks_scheduler() and now >= question.pace.due:
+            failures = watch.ask()
+            question.pace.was_asked(now, time.monotonic(), failures)
             continue
         ends = [now + pause, *watch.find_expiries()]
         if timeout_seconds is not None:
             ends.append(started + timeout_seconds)
         if watch.asks_scheduler():
-            ends.append(question.due)
+            ends.append(question.pace.due)
         time.sleep(max(0.0, min(ends) - now))
         pause = min(pause * _LOOK_GROWTH, _LOOK_SECONDS[1])
         watch.look()
@@ -81,22 +81,13 @@ class _Question:
     """When the scheduler is to be asked next: ever more seldom, and sooner when only its word is missing."""
 
     def __init__(self, now: float) -> None:
-        self.due = now + _ASK_SECONDS[0]
-        self._put_at = now - _ASK_SECONDS[0]
-        self._gap = _ASK_SECONDS[0]
+        self.pace = Pace(*_ASK_SECONDS, now + _ASK_SECONDS[0])
         self._hurried: frozenset[object] = frozenset()
 
     def hurry(self, now: float, missing: frozenset[object]) -> None:
-        """``missing``: what its word is missing for. It hurries once for each, and starts anew to grow seldom."""
-        if missing and missing != self._hurried:
+        """``missing``: what its word is missing for. It hurries once for each."""
+        if missing and missing != self._hurried and self.pace.hurry(now):
             self._hurried = missing
-            self._gap = _ASK_SECONDS[0] / _ASK_GROWTH
-            self.due = max(now, self._put_at + _ASK_SECONDS[0])
-
-    def was_put(self, now: float) -> None:
-        self._put_at = now
-        self._gap = min(self._gap * _ASK_GROWTH, _ASK_SECONDS[1])
-        self.due = now + self._gap
 
 
 class _Watch:
@@ -115,13 +106,23 @@ class _Watch:
                    for report, known in zip(self._reports, self._known)]  # fmt: skip
         return Waited(reports, timed_out, [report for report, over in zip(reports, self._find_ended()) if over])
 
-    def ask(self) -> None:
-        """All that was selected, and not only what is open: meanwhile some may have been launched again."""
-        self._reports = read_reports(self._selected, self._environ, self._tell)
+    def ask(self) -> list[str]:
+        """All that was selected, and not only what is open: meanwhile some may have been launched again.
+
+        What is told of questions without an answer.
+        """
+        failures: list[str] = []
+
+        def tell(line: str) -> None:
+            failures.append(line)
+            self._tell(line)
+
+        self._reports = read_reports(self._selected, self._environ, tell)
         for place, report in enumerate(self._reports):
             self._known[place] = {}
             for status in report.statuses:
                 self._note(place, status, time.monotonic())
+        return failures
 
     def look(self, everything: bool = False) -> None:
         """At the events; nobody is asked."""

@@ -8,10 +8,11 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from neuromanager.console import die_by
 from neuromanager.faults import TROUBLE, WRONG_INPUT, Failure
+from neuromanager.pacing import Pace
 from neuromanager.quoting import visible
 from neuromanager.report import cut
 from neuromanager.states import LIVE, UNKNOWN, Status
@@ -21,10 +22,18 @@ if TYPE_CHECKING:
 
 REDRAW_SECONDS = 2.0
 LONGEST_PAUSE_SECONDS = 30.0
-GROWTH = 1.5
 
-# Lines for a width, from a reading that may ask the scheduler.
-Draw = Callable[[int, bool], Sequence[str]]
+
+class Drawn(NamedTuple):
+    """Lines to show."""
+
+    lines: Sequence[str]
+    failures: Sequence[str] = ()
+    """What is told of questions without an answer, if any was put."""
+
+
+# For a width, from a reading that may ask the scheduler.
+Draw = Callable[[int, bool], Drawn]
 
 
 def keep_known(fresh: Status, known: Status | None) -> Status:
@@ -33,20 +42,6 @@ def keep_known(fresh: Status, known: Status | None) -> Status:
         return fresh
     ended = fresh.state not in LIVE and fresh.state != UNKNOWN
     return fresh if ended else known
-
-
-class Pace:
-    """When the scheduler is asked: after 2 seconds, then after ever longer pauses."""
-
-    def __init__(self) -> None:
-        self.pause_seconds, self.due = REDRAW_SECONDS, 0.0
-
-    def is_due(self, now: float) -> bool:
-        if now < self.due:
-            return False
-        self.due = now + self.pause_seconds
-        self.pause_seconds = min(self.pause_seconds * GROWTH, LONGEST_PAUSE_SECONDS)
-        return True
 
 
 def watch(draw: Draw, title: str, environ: Mapping[str, str]) -> None:
@@ -102,14 +97,17 @@ def _loop(screen: curses.window, draw: Draw, title: str) -> None:
 
     with contextlib.suppress(curses.error):
         curses.curs_set(0)
-    pace, first = Pace(), 0
+    pace, first = Pace(REDRAW_SECONDS, LONGEST_PAUSE_SECONDS, 0.0), 0
     lines: Sequence[str] = ()
     redraw_at = 0.0
     while True:
         now = time.monotonic()
         height, width = screen.getmaxyx()
         if now >= redraw_at:
-            lines = draw(width, pace.is_due(now))
+            asks = now >= pace.due
+            lines, failures = draw(width, asks)
+            if asks:
+                pace.was_asked(now, time.monotonic(), failures)
             redraw_at = time.monotonic() + REDRAW_SECONDS
         first = max(0, min(first, len(lines) - (height - 2)))
         _paint(screen, title, lines, first)

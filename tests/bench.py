@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests import poolbench
+from tests import poolbench, slurmbench
 
 ROOT = Path(__file__).resolve().parent.parent
 TENS = list(range(10))
@@ -179,6 +179,7 @@ def main(rounds: int) -> None:
         environ["FAKE_SLURM_MAX_ARRAY_SIZE"], environ["XDG_CACHE_HOME"] = "1001", f"{folder}/arrays"
         seconds, floor = compare(rounds, chain, time_of("sbatch", "--parsable", "job.sh"))
         print(f"the same where MaxArraySize is 1001, in 10 arrays: {seconds:.2f} s")
+    slurmbench.main(min(rounds, 3))
     poolbench.main(rounds)
 
 

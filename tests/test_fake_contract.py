@@ -101,7 +101,8 @@ class FakeTest(Contract, QueueContract, unittest.TestCase):
     def test_faults_of_questions(self) -> None:
         self.submit("--hold", self.write("true"))
         no_contact = "Unable to contact slurm controller (connect failure)\n"
-        for fault in ("down", "controller-down"):
+        too_often = "Rate limit exceeded, please retry momentarily\n"  # slurm_errno.c of 23.02
+        for fault, why in (("down", no_contact), ("controller-down", no_contact), ("rate-limited", too_often)):
             for words, code, said in (
                 (["squeue", "-h"], 1, "slurm_load_jobs error: "),
                 (["scancel", "1"], 8, "scancel: error: Kill job error on job id 1: "),
@@ -109,8 +110,8 @@ class FakeTest(Contract, QueueContract, unittest.TestCase):
                 (["scontrol", "show", "config"], 1, "slurm_load_ctl_conf error: "),
             ):
                 done = self.call(*words, FAKE_SLURM_FAULT=fault)
-                self.assertEqual((done.returncode, done.stdout, done.stderr), (code, "", said + no_contact))
-        for fault, code in (("down", 1), ("sacct-down", 1), ("controller-down", 0)):
+                self.assertEqual((done.returncode, done.stdout, done.stderr), (code, "", said + why))
+        for fault, code in (("down", 1), ("sacct-down", 1), ("controller-down", 0), ("rate-limited", 0)):
             self.assertEqual(self.call("sacct", FAKE_SLURM_FAULT=fault).returncode, code, fault)
         Path(self.state, "fault").write_text("down\n", encoding="ascii")
         self.assertEqual(self.call("squeue").returncode, 1)

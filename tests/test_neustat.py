@@ -24,7 +24,7 @@ from neuromanager.commands.neustat import make_parser
 from neuromanager.experiment import format_time
 from neuromanager.procfs import read_identity
 from neuromanager.states import STATES, Status
-from neuromanager.watch import LONGEST_PAUSE_SECONDS, REDRAW_SECONDS, Pace, keep_known
+from neuromanager.watch import keep_known
 from tests.command import ROOT, Folder, Outcome, wait_until
 from tests.slurm import cluster
 
@@ -410,16 +410,6 @@ class WatchTest(unittest.TestCase):
         for fresh, known, shown in ((silent, running, running), (ended, running, ended), (again, running, again),
                                     (silent, None, silent), (here, running, here)):  # fmt: skip
             self.assertEqual(keep_known(fresh, known), shown)
-
-    def test_the_scheduler_is_asked_ever_more_seldom(self) -> None:
-        pace, asked = Pace(), []
-        for tick in range(0, 3000):
-            if pace.is_due(100 + tick * REDRAW_SECONDS / 10):
-                asked.append(100 + tick * REDRAW_SECONDS / 10)
-        pauses = [round(after - before, 6) for before, after in zip(asked, asked[1:])]
-        self.assertAlmostEqual(pauses[0], REDRAW_SECONDS, delta=0.3)
-        self.assertEqual(pauses, sorted(pauses))
-        self.assertAlmostEqual(pauses[-1], LONGEST_PAUSE_SECONDS, delta=0.3)
 
 
 class SlurmTest(unittest.TestCase):

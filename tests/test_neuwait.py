@@ -23,9 +23,9 @@ class QuestionTest(unittest.TestCase):
         while now < until:
             if missing_at is not None and now >= missing_at:
                 question.hurry(now, frozenset({"a run"}))
-            if now >= question.due:
+            if now >= question.pace.due:
                 asked.append(round(now, 1))
-                question.was_put(now)
+                question.pace.was_asked(now, now)
             now += 0.1
         return asked
 

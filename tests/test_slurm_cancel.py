@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from unittest import mock
 
-from neuromanager import waiting
+from neuromanager import pacing
 from neuromanager.catalog import Selected
 from neuromanager.experiment import Experiment
 from neuromanager.states import Status
@@ -278,7 +278,7 @@ class WaitTest(SlurmCase):
         wait_until(lambda: self.is_up(experiment, 0), "the run", 30)
         self.count_calls("squeue")
         environ = {**self.files.environment, **self.environ}
-        with mock.patch.object(waiting, "_ASK_GROWTH", 1000.0), ThreadPoolExecutor() as pool:
+        with mock.patch.object(pacing, "_GROWTH", 1000.0), ThreadPoolExecutor() as pool:
             future = pool.submit(wait_for, [Selected(experiment, None)], environ, self.told.append, 50)
             wait_until(lambda: self.asked() == 1, "the first question", 10)
             self.assertEqual(self.neu("scancel", job).code, 0)

@@ -136,9 +136,9 @@ class SharedClusterTest(unittest.TestCase):
     def test_nodes_and_partitions(self) -> None:
         found = self.run_client("sinfo", "-h", "-N", "-o", "%N %R %G").splitlines()
         on = {"big-gpu": ("n1", "n2"), "big-mem": ("n3",), "urgent": ("n1", "n2", "n3")}
-        self.assertEqual(sorted(found), sorted(
-            f"{node} {partition} {'(null)' if node == 'n3' else 'gpu:p100:4'}" for partition in on for node in on[partition]
-        ))  # fmt: skip
+        lines = [f"{node} {partition} {'(null)' if node == 'n3' else 'gpu:p100:4'}"
+                 for partition, nodes in on.items() for node in nodes]  # fmt: skip
+        self.assertEqual(sorted(found), sorted(lines))
         self.assertEqual(self.cluster.nodes, ("n1", "n2", "n3"))
 
     def test_only_loopback_for_the_daemons_that_can_be_told(self) -> None:

@@ -223,19 +223,19 @@ def _print(lines: Iterable[str]) -> None:
 
 
 def _watch(request: Request) -> int:
-    from neuromanager.watch import keep_known, watch
+    from neuromanager.watch import Drawn, keep_known, watch
 
     known: dict[tuple[str, int], Status] = {}
     told: list[str] = []
 
-    def draw(width: int, ask: bool) -> list[str]:
+    def draw(width: int, ask: bool) -> Drawn:
         nonlocal told
         news: list[str] = []
         try:
             selected = _select(request)
             reports = _read(selected, news.append, ask).reports if selected else []
         except Failure as failure:
-            return ["", *failure.faults]
+            return Drawn(["", *failure.faults])
         if ask:
             told = news
         merged = []
@@ -247,7 +247,7 @@ def _watch(request: Request) -> int:
             known.update(((place, status.number), status) for status in statuses)
             merged.append(report._replace(statuses=statuses))
         lines = list(_render(request, merged, width)) if selected else ["", _describe_nothing(request)]
-        return lines + told
+        return Drawn(lines + told, news)
 
     if request.operands:
         _select(request)  # a wrong name is told before the screen is taken

@@ -28,6 +28,8 @@ _UNSURE = re.compile(
 )
 # What sbatch says while it tries again, and when it has given up: EAGAIN (src/sbatch/sbatch.c).
 _FULL = re.compile(r"temporarily unable to accept job|job queue full|Resource temporarily unavailable", re.IGNORECASE)
+# slurm_errno.c, SLURMCTLD_COMMUNICATIONS_BACKOFF: said instead of looking at what was asked (controller.c).
+_TOO_OFTEN = "Rate limit exceeded"
 
 
 class Submission(NamedTuple):
@@ -64,6 +66,14 @@ class Submitted(NamedTuple):
     dependency: str | None = None
 
 
+def explain(said: Iterable[str]) -> tuple[str, ...]:
+    """What Slurm's own words do not tell: that nothing was done, and what to do about it."""
+    if any(_TOO_OFTEN in line for line in said):
+        return ("Slurm limits how often you may ask it (slurm.conf: rl_enable), and did nothing; "
+                "try again in a minute",)  # fmt: skip
+    return ()
+
+
 def submit_words(asked: Submitted) -> list[str]:
     words = ["sbatch", "--parsable", f"--comment={asked.comment}"]
     if asked.array is not None:
@@ -85,7 +95,7 @@ def parse_submission(answer: Answer, patience_seconds: float) -> Submission | Re
     if answer.exit_code == 0:
         return Refusal(("sbatch answered with no job number", *(f"sbatch said: {line}" for line in said)), sure=False)
     how = f"signal {-answer.exit_code} ended sbatch" if answer.exit_code < 0 else f"sbatch failed ({answer.exit_code})"
-    faults = (how, *(f"sbatch said: {line}" for line in said))
+    faults = (how, *(f"sbatch said: {line}" for line in said), *explain(said))
     sure = answer.exit_code > 0 and not any(_UNSURE.search(line) for line in said)
     too_large = any("Invalid job array specification" in line for line in said)
     return Refusal(faults, sure, too_large, _find_limit("\n".join(said)))
@@ -155,7 +165,7 @@ def find_jobs(tokens: Sequence[str], environ: Mapping[str, str]) -> dict[str, st
     if found is None:
         how = "did not answer" if answer.exit_code is None else f"failed ({answer.exit_code})"
         said = [line for line in answer.stderr.split("\n") if line.strip()]
-        raise Failure(TROUBLE, f"squeue {how}", *(f"squeue said: {line}" for line in said))
+        raise Failure(TROUBLE, f"squeue {how}", *(f"squeue said: {line}" for line in said), *explain(said))
     return found
 
 

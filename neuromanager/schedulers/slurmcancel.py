@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from neuromanager.indices import format_indices
 from neuromanager.process import Answer, ask
-from neuromanager.schedulers.slurm import client_environment
+from neuromanager.schedulers.slurm import client_environment, explain
 
 _PATIENCE_SECONDS = 120.0  # scancel itself gives up a controller that does not answer after some 10 to 30
 _LONGEST_OPERAND = 4000  # Slurm reads no array expression beyond 4096 bytes (slurmctld/job_mgr.c)
@@ -53,7 +53,7 @@ def parse_cancellation(answer: Answer) -> tuple[str, ...]:
     code = answer.exit_code
     how = f"signal {-code} ended scancel" if code < 0 else f"scancel failed ({code})"
     said = [line for line in (answer.stderr + "\n" + answer.stdout).split("\n") if line.strip()]
-    return (how, *(f"scancel said: {line}" for line in said))
+    return (how, *(f"scancel said: {line}" for line in said), *explain(said))
 
 
 def cancel(

@@ -25,6 +25,9 @@ or not at all, at whatever instant sbatch is killed, and any number of clients m
     taken-then-hangs    sbatch: the job is taken, and sbatch never answers
     down                all: no contact, at once; sbatch, squeue and scontrol 1, scancel 8, sacct 1
     controller-down     the same, but sacct answers, as when slurmctld alone is down
+    rate-limited        the controller is asked too often by this user (rl_enable, since 23.02), at once; sbatch, squeue
+                        and scontrol 1, scancel 8; sacct asks slurmdbd, and answers. A real client sleeps and asks again
+                        before it says so
     sacct-down          sacct: no contact, 1
     sacct-hangs         sacct: does nothing for ever
     sacct-lags          sacct: for 3 s after each start and end, every second element is missing, and the others are

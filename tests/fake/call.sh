@@ -11,6 +11,8 @@ fi
 fault=${FAKE_SLURM_FAULT-}
 # shellcheck disable=SC2034
 readonly no_contact='Unable to contact slurm controller (connect failure)'
+# shellcheck disable=SC2034
+readonly too_often='Rate limit exceeded, please retry momentarily'
 
 # log_call PROGRAM WORD...: one JSON list, without starting a process.
 log_call() {

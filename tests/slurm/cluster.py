@@ -51,13 +51,14 @@ class Cluster:
 
     def __init__(self, accounting: bool = True, speed: int = 1, cgroup: bool = False,
                  min_job_age_seconds: int = 300, max_array_size: int = 1001,
-                 kill_wait_seconds: int = 1) -> None:  # fmt: skip
+                 kill_wait_seconds: int = 1, max_job_count: int = 10000) -> None:  # fmt: skip
         """Boot one, in some 3 s, or 1 s without accounting. configuration.Variant says what the words mean.
 
         Raises BootError with the end of the daemons' logs.
         """
         self._owner = os.getpid()
-        variant = Variant(accounting, speed, cgroup, min_job_age_seconds, max_array_size, kill_wait_seconds)
+        variant = Variant(accounting, speed, cgroup, min_job_age_seconds, max_array_size, kill_wait_seconds,
+                          max_job_count)  # fmt: skip
         self._guardian = subprocess.Popen(
             [sys.executable, "-m", "tests.slurm.guardian", json.dumps(variant._asdict())], stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=Path(__file__).parents[2],

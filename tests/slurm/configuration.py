@@ -30,6 +30,8 @@ class Variant(NamedTuple):
     max_array_size: int = 1001
     kill_wait_seconds: int = 1
     """From TERM to KILL for a job that ends or is taken back, of the daemons' seconds."""
+    max_job_count: int = 10000
+    """Slurm's default. Elements of arrays count one by one."""
 
 
 class Site(NamedTuple):
@@ -114,6 +116,7 @@ def _resources(site: Site) -> list[str]:
 def _scheduling(site: Site) -> list[str]:
     return [
         f"MaxArraySize={site.variant.max_array_size}",
+        f"MaxJobCount={site.variant.max_job_count}",
         "EnforcePartLimits=ALL",
         "JobRequeue=1",
         "PreemptMode=REQUEUE",
