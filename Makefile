@@ -10,11 +10,17 @@ LIBRARY = $(DESTDIR)$(PREFIX)/lib/neuromanager
 # What tests/setup.sh left: the clone's own Python where it needed one.
 PREPARED = $$(if [ -x .venv/bin/python3 ]; then echo .venv/bin/python3; else echo "$(PYTHON)"; fi)
 
+# Of Debian's suites: bullseye has Slurm 20.11, bookworm 22.05, trixie 24.11. None named: all.
+SUITES =
+
 .PHONY: help demo test lint bench install uninstall clean setup
+.PHONY: test-slurm-versions record-slurm-answers clean-slurm-versions
 
 help:
 	@echo 'make demo       sweep examples/train.py over params.json on this machine'
 	@echo 'make test       run all tests; on Debian as root it installs a Slurm for them to start'
+	@echo 'make test-slurm-versions'
+	@echo '                run what asks a Slurm on 20.11, 22.05 and 24.11; as root, with debootstrap'
 	@echo 'make lint       ruff, mypy --strict, shellcheck, mandoc'
 	@echo 'make bench      measure, against a stopwatch'
 	@echo 'make install    into PREFIX (now $(PREFIX)): the commands and their man pages'
@@ -30,6 +36,17 @@ demo: setup
 test: setup
 	@bash tests/slurm/install.sh
 	@"$(PREPARED)" -m tests $(TESTS)
+
+# Some 7 minutes for each version, and once 1 to install it in ~/.cache; SUITES=trixie and TESTS=... choose.
+test-slurm-versions:
+	@TESTS='$(TESTS)' bash tests/slurm/versions.sh test $(SUITES)
+
+# What each version answers to our questions, for tests/test_answers.py.
+record-slurm-answers:
+	@bash tests/slurm/versions.sh record $(SUITES)
+
+clean-slurm-versions:
+	@bash tests/slurm/versions.sh remove $(SUITES)
 
 lint:
 	@bash tests/lint.sh '$(PYTHON)'

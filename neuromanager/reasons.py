@@ -1,7 +1,7 @@
 """Slurm's words for why a job waits, in a sentence.
 
 The words are those of job_reason_string() (22.05: src/common/slurm_protocol_defs.c), of the descriptions that slurmctld
-sets itself (``job requeued in held state``), and of JOB REASON CODES in squeue(1).
+sets itself (``job requeued in held state``, 24.11: ``RaisedSignal:9(Killed)``), and of JOB REASON CODES in squeue(1).
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ _SENTENCES = {
     "Prolog": "its node is being prepared",
     "JobLaunchFailure": "Slurm could not start it",
     "NonZeroExitCode": "its last attempt failed",
+    "RaisedSignal": "a signal ended its last attempt",
     "TimeLimit": "reached its time limit",
     "InactiveLimit": "reached the limit of inactivity",
     "SystemFailure": "a failure of Slurm, its disk or its network",
@@ -71,7 +72,7 @@ _OF = re.compile(r"(QOS|Assoc|)(Grp|Max|Min)(.+?)(?:Limit)?")
 
 def describe_reason(word: str) -> str:
     """The sentence, and Slurm's word behind it to search for; a word that nobody knows as it is."""
-    plain = word.partition(",")[0]  # ReqNodeNotAvail, UnavailableNodes:n1
+    plain = re.split("[,:]", word, maxsplit=1)[0]  # ReqNodeNotAvail, UnavailableNodes:n1
     known = _OTHER_SPELLINGS.get(re.sub(r"[\W_]", "", plain).lower())
     if known:
         return f"{_SENTENCES[known]} ({word})"

@@ -146,4 +146,9 @@ def _explain(state: str, attempt: int, node: str | None, signal: int | None,
         return "had to make room for another job"
     if state == CANCELLED:
         return "was cancelled" if attempt else "was cancelled before it started"
-    return "Slurm could not write its log or enter its folder" if state == FAILED and signal == 53 else None
+    launch_failed = "Slurm could not write its log or enter its folder"
+    if state == FAILED and signal == 53:
+        return launch_failed
+    if state == FAILED and signal is None and not attempt:  # 20.11 says 1:0, as of a script that ended so
+        return f"failed before it began: {launch_failed}, or run.sh could not write to the run's"
+    return None

@@ -23,6 +23,8 @@ FAKE = Path(__file__).resolve().parent / "fake"
 
 
 class FakeTest(Contract, QueueContract, unittest.TestCase):
+    version = (22, 5)
+
     def setUp(self) -> None:
         self.state = tempfile.mkdtemp()
         self.addCleanup(shutil.rmtree, self.state, ignore_errors=True)  # a job of it may still write there
@@ -143,7 +145,8 @@ class FakeTest(Contract, QueueContract, unittest.TestCase):
 
 class SlurmTest(Contract, QueueContract, unittest.TestCase):
     def setUp(self) -> None:
-        self.environment = cluster.require(self).environment
+        booted = cluster.require(self)
+        self.environment, self.version = booted.environment, booted.version
         self.prepare(self)
 
 

@@ -146,6 +146,12 @@ class RulesTest(unittest.TestCase):
             self.assertEqual((end.state, end.signal, end.reason), expected, (word, seen))
             self.assertFalse(end.open)
 
+    def test_a_failure_before_the_run_began(self) -> None:
+        for trail, code, said in ((None, 1, True), (None, 3, True), (self.trail(), 1, False),
+                                  (self.trail(exit_code="1"), 1, False)):  # fmt: skip
+            end = show_end(BASE, trail, Verdict(read_meaning("FAILED"), code), None, {})
+            self.assertEqual((end.exit_code, "before it began" in (end.reason or "")), (code, said), (trail, code))
+
     def test_what_is_left_when_slurm_has_forgotten(self) -> None:
         self.assertIsNone(show_trace(BASE, self.trail(), None, {}))
         self.assertIsNone(show_trace(BASE, None, None, {}))
@@ -165,6 +171,7 @@ class ReasonsTest(unittest.TestCase):
             ("AssocGrpCPUMinutesLimit", "waits for a limit of the account"),
             ("QOSMaxWallDurationPerJobLimit", "more than the QOS allows a job"),
             ("ReqNodeNotAvail, UnavailableNodes:n[1-3]", "is not available"), ("MaxCpuPerAccount", "of the account"),
+            ("RaisedSignal:9(Killed)", "a signal ended its last attempt"),
             ("Nodes required for job are DOWN, DRAINED or reserved for jobs in higher priority partitions", "drained"),
         ):  # fmt: skip
             self.assertIn(sentence, describe_reason(word), word)

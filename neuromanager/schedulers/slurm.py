@@ -200,7 +200,8 @@ def check_logs(profile: Profile, cwd: str) -> None:
             continue  # known only when the job runs
         place = f"{profile.support}.{profile.device}.resources.{name}: {path}"
         if not os.path.isdir(folder):
-            raise Failure(WRONG_INPUT, f"{place}: no folder {folder}; Slurm makes none, and the job would fail")
+            raise Failure(WRONG_INPUT, f"{place}: no folder {folder}; make it, for many a Slurm does not, and the "
+                          "job would fail")  # fmt: skip
         writable = os.access(path, os.W_OK) if os.path.exists(path) else os.access(folder, os.W_OK | os.X_OK)
         if os.path.isdir(path) or not writable:
             raise Failure(WRONG_INPUT, f"{place}: cannot be written; the job would fail without a word")

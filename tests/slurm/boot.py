@@ -72,7 +72,8 @@ class Boot:
             self._start_slurmd(node)
         self._wait("idle nodes", self._nodes_are_idle)
         ports = [self.site.slurmdbd_port, self.site.slurmctld_port, *self.site.slurmd_ports]
-        return {"directory": self.directory, "ports": ports, "processes": self.processes()}
+        return {"directory": self.directory, "ports": ports, "processes": self.processes(),
+                "version": list(self.site.version)}  # fmt: skip
 
     def processes(self) -> dict[str, int]:
         return {name: daemon.pid for name, daemon in self.daemons.items()}

@@ -15,9 +15,10 @@ PATIENCE_SECONDS = 30.0
 
 
 class Client:
-    """A user of a Slurm. A test case mixes this in and says by `environment` which Slurm answers."""
+    """A user of a Slurm. A test case mixes this in and says by `environment` which Slurm answers, and its version."""
 
     environment: Mapping[str, str]
+    version: tuple[int, int]
     test: unittest.TestCase
     folder: str
 

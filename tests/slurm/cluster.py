@@ -70,6 +70,7 @@ class Cluster:
             raise
         self.directory: str = report["directory"]
         self.ports: tuple[int, ...] = tuple(report["ports"])
+        self.version: tuple[int, int] = (report["version"][0], report["version"][1])
         self.nodes = NODES
         self.environment = {"SLURM_CONF": f"{self.directory}/slurm.conf"}
 
