@@ -2,7 +2,7 @@
 
 squeue(1), PERFORMANCE: no calls in a loop. A controller that limits how often a user may ask (slurm.conf(5), rl_enable,
 since 23.02) makes the client sleep 1, 2, 3 ... seconds without a word, and ask again by itself
-(slurm_protocol_api.c, slurm_send_recv_controller_msg): all that is seen of it is a slow answer.
+(slurm_protocol_api.c, slurm_send_recv_controller_msg): all that is seen of it is a slow answer, on 24.11 too.
 """
 
 from __future__ import annotations

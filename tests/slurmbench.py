@@ -15,6 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests.poolbench import MEMORY
 from tests.slurm import cluster
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -65,6 +66,7 @@ def compare_submissions(folder: str, environ: dict[str, str], rounds: int) -> No
         version = subprocess.check_output([python, "-c", "import submitit; print(submitit.__version__)"], text=True)
         commands[f"submitit {version.strip()}, map_array of {RUNS:,}"] = [python, "map_array.py"]
     seconds: dict[str, list[float]] = {name: [] for name in commands}
+    print(f"submissions to a real Slurm, with the files in {os.path.dirname(folder)}, medians of {rounds} rounds:")
     order = list(commands.items())
     for _ in range(rounds + 1):
         for name, words in order:
@@ -114,7 +116,8 @@ def main(rounds: int) -> None:
     if reason is not None:
         print(f"NOT MEASURED: submissions to a real Slurm. {reason}")
         return
-    with tempfile.TemporaryDirectory() as folder:
+    place = MEMORY if os.path.isdir(MEMORY) and os.access(MEMORY, os.W_OK) else None
+    with tempfile.TemporaryDirectory(dir=place) as folder:
         bed = cluster.Cluster(max_job_count=500_000)
         try:
             path = f"{ROOT}/bin:{os.path.dirname(sys.executable)}:{os.environ['PATH']}"

@@ -15,7 +15,9 @@ SEPARATOR = "\x1f"  # no name or folder of ours has it
 # squeue(1), --format: a width of 0 is none. What users set (name, folder, comment) comes last.
 _SQUEUE_FIELDS = ("%i", "%T", "%r", "%V", "%S", "%e", "%N", "%j", "%Z", "%k")
 _SACCT_FIELDS = ("JobID", "State", "ExitCode", "Submit", "Start", "End", "NodeList", "JobName")
-_PATIENCE_SECONDS = 30.0  # squeue gives up by itself after MessageTimeout (10 s); sacct waits for ever
+# squeue gives up by itself after MessageTimeout (10 s), and waits its turn where it is limited (rl_enable): some 20 s.
+_SQUEUE_SECONDS = 60.0
+_SACCT_SECONDS = 30.0  # it would wait for ever
 _MOST_ELEMENTS = 4_000_001  # of a job: slurm.conf(5), MaxArraySize
 _UNKNOWN_JOB = "Invalid job id"
 _NO_ACCOUNTING = re.compile(r"accounting storage is disabled", re.IGNORECASE)
@@ -162,14 +164,14 @@ def _failure_of(program: str, answer: Answer) -> str | None:
 
 def ask_squeue(jobs: Iterable[str], users: Iterable[int], environ: Mapping[str, str]) -> Rows:
     try:
-        return parse_squeue(ask(squeue_words(jobs, users), _PATIENCE_SECONDS, _environment(environ)))
+        return parse_squeue(ask(squeue_words(jobs, users), _SQUEUE_SECONDS, _environment(environ)))
     except OSError as error:
         return Rows(failure=f"squeue: {_explain(error)}")
 
 
 def ask_sacct(jobs: Iterable[str], environ: Mapping[str, str]) -> Rows:
     try:
-        return parse_sacct(ask(sacct_words(jobs), _PATIENCE_SECONDS, _environment(environ)))
+        return parse_sacct(ask(sacct_words(jobs), _SACCT_SECONDS, _environment(environ)))
     except OSError as error:
         return Rows(failure=f"sacct: {_explain(error)}", silent=isinstance(error, FileNotFoundError))
 
