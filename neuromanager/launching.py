@@ -7,12 +7,14 @@ the job carries the intent's token, and whoever finds an intent without an answe
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from neuromanager.arrangement import PLAIN, Arrangement, describe_arrangement
 from neuromanager.catalog import read_lines, read_record
+from neuromanager.console import die_by
 from neuromanager.dependencies import Dependencies, hold_back
 from neuromanager.events import read_events
 from neuromanager.experiment import Experiment
@@ -25,6 +27,7 @@ from neuromanager.profile import Profile
 from neuromanager.quoting import split_line
 from neuromanager.runs import NO_POINT, Run, find_repeat
 from neuromanager.schedulers import local, slurm
+from neuromanager.signals import may_read_stdin
 
 _LOOK_AGAIN_SECONDS = 2.0  # for a controller that wakes up to take what sbatch had left with it
 Tell = Callable[[str], None]
@@ -111,6 +114,24 @@ def launch_here(experiment: Experiment, order: Order, stdin: int | None, tell: T
                          manner, shows=beginning.take_leave is None)  # fmt: skip
     alone = len(runs) > 1 or len(read_lines(experiment, "commands.txt")) == 1
     return code if alone or code in (0, TROUBLE) else INCOMPLETE
+
+
+def execute_here(experiment: Experiment, order: Order, tell: Tell, lock: int, manner: Manner = _PLAIN,
+                 beginning: Beginning = AT_ONCE, without_stdin: bool = False) -> int:  # fmt: skip
+    """``launch_here`` for a command: with our own stdin where it is a run's to read; a signal that ended it ends us."""
+    shut = without_stdin or not may_read_stdin()
+    stdin = os.open(os.devnull, os.O_RDONLY) if shut else None
+    try:
+        return launch_here(experiment, order, stdin, tell, lock, manner, beginning)
+    except local.Stopped as stopped:
+        die_by(stopped.args[0])
+
+
+def environ_for_runs(scheduler: str, environ: Mapping[str, str]) -> dict[str, str]:
+    """Without the variables that are for us: a run is told its own."""
+    ours = "NEU_POINTS" if scheduler == "local" else "NEU_"
+    return {name: value for name, value in environ.items()
+            if not name.startswith(ours) or name == "NEU_SBATCH_SECONDS"}  # fmt: skip
 
 
 def _count_attempts(experiment: Experiment, number: int) -> int:

@@ -21,8 +21,8 @@ LAYERS = {
     "localruns logs making memorygroups orphans pager planning pool process procfs programs "
     "progressbar request rerunning resuming rows running schedulers.local schedulers.localcancel "
     "schedulers.record schedulers.slurm schedulers.slurmcancel schedulers.slurmlimits "
-    "schedulers.slurmqueue settled shares signals slots slurmafter slurmruns sources status "
-    "submitting waiting watch",
+    "schedulers.slurmqueue settled shares signals slots slurmafter slurmruns sources starting "
+    "status submitting waiting watch",
     "commands": "commands.neucancel commands.neuimport commands.neulog commands.neurerun commands.neurun "
     "commands.neustat commands.neusweep commands.neuwait",
     "start": "start",

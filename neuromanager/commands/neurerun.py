@@ -14,7 +14,7 @@ from neuromanager.console import die_by, say
 from neuromanager.experiment import Experiment
 from neuromanager.faults import INCOMPLETE, TROUBLE, WRONG_INPUT, Failure, offer_nearest
 from neuromanager.indices import shorten_indices
-from neuromanager.launching import Order, launch_here, read_runs, settle_unsure
+from neuromanager.launching import Order, environ_for_runs, execute_here, read_runs, settle_unsure
 from neuromanager.localresources import check_resources, count_places, describe_places
 from neuromanager.manner import Manner, add_options, find_unused, read_manner
 from neuromanager.options import Parser, parse_options, split_operands
@@ -22,9 +22,8 @@ from neuromanager.rerunning import RESTARTABLE, Batch, Changes, Plan, describe_c
 from neuromanager.resuming import take_lock, wait_for_late
 from neuromanager.runs import describe_count
 from neuromanager.scaling import describe_changes
-from neuromanager.schedulers import local
 from neuromanager.script import quote_command, render_script
-from neuromanager.signals import holding_signals, may_read_stdin
+from neuromanager.signals import holding_signals
 from neuromanager.states import STATES
 from neuromanager.status import read_reports
 from neuromanager.submitting import launch_on_slurm, make_job, preview
@@ -143,7 +142,7 @@ def _launch_all(
             _enter_folder(one.experiment)
             stack = every.enter_context(contextlib.ExitStack())
             locks[one.experiment.directory] = take_lock(one.experiment, _tell, stack), stack
-            settle_unsure(one.experiment, _environ_for_slurm(), _tell)
+            settle_unsure(one.experiment, environ_for_runs("slurm", os.environ), _tell)
         plans, codes = _make_plans(selected, changes, manner), []
         for plan in plans:
             lock, stack = locks[plan.experiment.directory]
@@ -197,14 +196,9 @@ def _warn(plan: Plan, shown: str) -> None:
             _tell(f"{shown}: {describe_count(len(batch.numbers))} with {changed}")
 
 
-def _environ_for_slurm() -> dict[str, str]:
-    """Without what is ours: a run is told its own."""
-    return {name: value for name, value in os.environ.items()
-            if not name.startswith("NEU_") or name == "NEU_SBATCH_SECONDS"}  # fmt: skip
-
-
 def _submit(experiment: Experiment, batch: Batch, lock: int) -> int:
-    order = Order(batch.profile, batch.cwd, batch.numbers, _environ_for_slurm(), arrangement=batch.arrangement)
+    environ = environ_for_runs("slurm", os.environ)
+    order = Order(batch.profile, batch.cwd, batch.numbers, environ, arrangement=batch.arrangement)
     with holding_signals() as held:  # from the first file to the job's number on record
         launch_on_slurm(experiment, order, _tell, lock)
     if held.number:
@@ -213,13 +207,8 @@ def _submit(experiment: Experiment, batch: Batch, lock: int) -> int:
 
 
 def _launch_here(experiment: Experiment, batch: Batch, lock: int, manner: Manner) -> int:
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("NEU_POINTS")}
-    stdin = None if may_read_stdin() else os.open(os.devnull, os.O_RDONLY)
-    try:
-        order = Order(batch.profile, batch.cwd, batch.numbers, environ)
-        return launch_here(experiment, order, stdin, _tell, lock, manner)
-    except local.Stopped as stopped:
-        die_by(stopped.args[0])
+    order = Order(batch.profile, batch.cwd, batch.numbers, environ_for_runs("local", os.environ))
+    return execute_here(experiment, order, _tell, lock, manner)
 
 
 def _print_plan(plan: Plan, shown: str, manner: Manner) -> None:
