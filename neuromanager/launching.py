@@ -20,7 +20,16 @@ from neuromanager.events import read_events
 from neuromanager.experiment import Experiment
 from neuromanager.faults import INCOMPLETE, TROUBLE, WRONG_INPUT, Failure
 from neuromanager.git import read_commit
-from neuromanager.launches import Launch, make_token, read_launches, write_intent, write_job, write_refusal
+from neuromanager.launches import (
+    Launch,
+    make_token,
+    read_feeding,
+    read_launches,
+    write_fed,
+    write_intent,
+    write_job,
+    write_refusal,
+)
 from neuromanager.localresources import check_resources
 from neuromanager.manner import Manner
 from neuromanager.profile import Profile
@@ -64,11 +73,13 @@ def profile_of(recorded: Mapping[str, Any]) -> Profile:
     """The profile that experiment.json or a launch of jobs.jsonl has on record."""
     resources = tuple((name, None if value is True else str(value)) for name, value in recorded["resources"].items())
     return Profile(recorded["support"], recorded["device"], recorded["scheduler"], tuple(recorded["env"]), resources,
-                   tuple(recorded["wrap"]), tuple(recorded["variables"].items()))  # fmt: skip
+                   tuple(recorded["wrap"]), tuple(recorded["variables"].items()), recorded.get("max_runs"),
+                   recorded.get("max_gpu_hours"))  # fmt: skip
 
 
 def describe_profile(profile: Profile) -> dict[str, Any]:
     """``profile`` for the record; ``profile_of`` reads it back."""
+    limits = {"max_runs": profile.max_runs, "max_gpu_hours": profile.max_gpu_hours}
     return {
         "support": profile.support,
         "device": profile.device,
@@ -77,6 +88,7 @@ def describe_profile(profile: Profile) -> dict[str, Any]:
         "resources": {name: True if value is None else value for name, value in profile.resources},
         "wrap": list(profile.wrap),
         "variables": dict(profile.variables),
+        **{name: value for name, value in limits.items() if value is not None},
     }
 
 
@@ -173,6 +185,7 @@ def settle_unsure(experiment: Experiment, environ: Mapping[str, str], tell: Tell
 
     The lock tells that no sbatch is asking. Raises Failure when squeue does not answer.
     """
+    _close_feeding(experiment)
     launches = read_launches(experiment)
     unsure = [launch for launch in launches if launch.is_unsure]
     if not unsure:
@@ -198,6 +211,14 @@ def settle_unsure(experiment: Experiment, environ: Mapping[str, str], tell: Tell
             raise Failure(WRONG_INPUT, f"{experiment.shown}/jobs.jsonl: {error.strerror}") from None
         if job:
             tell(f"{experiment.shown}: a launch whose answer was lost is job {job}")
+
+
+def _close_feeding(experiment: Experiment) -> None:
+    """Under the lock: who held it to submit runs later is gone."""
+    feeding = read_feeding(experiment)
+    if feeding and not feeding.is_over:
+        with contextlib.suppress(OSError):  # where this is not known, it is from other machines only
+            write_fed(experiment, feeding.token)
 
 
 def _find_started_job(experiment: Experiment, launch: Launch, known: set[str | None]) -> str | None:

@@ -30,9 +30,11 @@ def is_locked(path: str) -> bool:
             lines = [line.split() for line in file]
     except OSError:
         return False
-    ours = str(os.getpid())  # who launches again holds the lock while asking what became of the runs
-    return any("->" not in fields and len(fields) > 5 and fields[4] != ours and fields[5].rpartition(":")[2] == inode
-               for fields in lines) or _is_open(path)  # fmt: skip
+    holders = {fields[4] for fields in lines
+               if "->" not in fields and len(fields) > 5 and fields[5].rpartition(":")[2] == inode}  # fmt: skip
+    if str(os.getpid()) in holders:  # who launches again, and asks what became of the runs
+        return False
+    return bool(holders) or _is_open(path)
 
 
 def _is_open(path: str) -> bool:

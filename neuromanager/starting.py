@@ -9,20 +9,20 @@ from typing import NamedTuple
 
 from neuromanager.catalog import Selected, count_runs, is_whole
 from neuromanager.console import die_by
-from neuromanager.demand import find_excess, make_demand
 from neuromanager.detaching import detach
 from neuromanager.experiment import RUNS, Experiment
 from neuromanager.faults import INCOMPLETE, WRONG_INPUT, Failure
+from neuromanager.feeding import Feeder
 from neuromanager.launching import Beginning, Order, Refused, execute_here, settle_unsure
 from neuromanager.localresources import count_places, describe_places
 from neuromanager.making import Exists, Made, make_experiment, remove
+from neuromanager.preflight import check_excess
 from neuromanager.request import Request
 from neuromanager.resuming import add_runs, find_gap, take_lock
 from neuromanager.runs import describe_count
-from neuromanager.signals import holding_signals
+from neuromanager.signals import Held, holding_signals
 from neuromanager.slurmafter import Batch, make_batches
 from neuromanager.states import COMPLETED, UNKNOWN
-from neuromanager.submitting import launch_on_slurm
 from neuromanager.waiting import wait_for
 
 Tell = Callable[[str], None]
@@ -40,13 +40,6 @@ class Wish(NamedTuple):
 
 def count_asked(request: Request) -> int:
     return len(request.launch.commands) * max(1, len(request.launch.points)) * request.repeats
-
-
-def check_limits(request: Request, runs: int, wish: Wish) -> None:
-    """Raises Failure for more than the profile allows to be launched at once."""
-    faults = [] if wish.yes or not runs else find_excess(request.profile, make_demand(request.profile.resources, runs))
-    if faults:
-        raise Failure(WRONG_INPUT, *faults, "nothing was launched; --yes launches it all the same")
 
 
 def start(request: Request, wish: Wish, environ: Mapping[str, str]) -> int:
@@ -91,8 +84,9 @@ def _launch_new(request: Request, wish: Wish, environ: Mapping[str, str], locks:
     if wish.resume and is_whole(os.path.join(RUNS, request.name or "")):
         raise Exists
     batches: list[Batch] = []
+    feeder: Feeder | None = None
     total = count_asked(request)
-    check_limits(request, total, wish)
+    check_excess(request.profile, total, request.arrangement.pack, wish.yes)
     if request.profile.scheduler != "local":
         batches = make_batches(list(range(total)), total, wish.beginning.dependencies, environ, wish.tell)
     with holding_signals() as held:  # on a cluster from the first file to the job's number on record
@@ -104,11 +98,12 @@ def _launch_new(request: Request, wish: Wish, environ: Mapping[str, str], locks:
         order = Order(request.profile, request.cwd, list(range(count)), environ, arrangement=request.arrangement)
         try:
             if request.profile.scheduler != "local":
-                _submit(made, order, batches, wish.tell)
+                feeder = _make_feeder(made, order, wish, count)
+                feeder.begin(batches)
         except Refused as refused:
             remove(made.experiment)
             raise Failure(refused.code, *refused.faults, "nothing was submitted, and nothing is left") from None
-    if request.profile.scheduler == "local":
+    if feeder is None:
         going_on = f", as process {os.getpid()}" if wish.beginning.take_leave else ""
         places = describe_places(count_places(request.needs, count, request.manner.jobs))
         how = f": {describe_count(count)}, {places}" if count > 1 else ": 1 run" if going_on else ""
@@ -118,27 +113,38 @@ def _launch_new(request: Request, wish: Wish, environ: Mapping[str, str], locks:
         except Refused as refused:
             remove(made.experiment)
             raise Failure(refused.code, *(f"{fault} and nothing is left" for fault in refused.faults)) from None
-    _print_path(made.experiment.name, wish.tell)
-    if held.number:
-        die_by(held.number)
+    _go_on(made.experiment, feeder, held, wish)
     locks.close()
     return _wait(made.experiment, order.numbers, environ, wish.tell) if wish.wait else 0
 
 
-def _submit(made: Made, order: Order, batches: Sequence[Batch], tell: Tell) -> None:
-    """Raises Refused when nothing was submitted; Failure, also when only some of it was."""
-    done = 0
-    for batch in batches:
-        part = order._replace(numbers=batch.numbers, dependency=batch.dependency, after=batch.after)
-        try:
-            launch_on_slurm(made.experiment, part, tell, made.lock)
-        except Refused as refused:
-            if not done:
-                raise
-            mend = (f"{done} of {describe_count(len(order.numbers))} were submitted; the same command with --resume "
-                    f"--name {made.experiment.name} submits the rest")  # fmt: skip
-            raise Failure(refused.code, *refused.faults, mend) from None
-        done += len(batch.numbers)
+def _make_feeder(made: Made, order: Order, wish: Wish, total: int, flying: Sequence[int] = ()) -> Feeder:
+    def make_again(numbers: list[int]) -> list[Batch]:
+        return make_batches(numbers, total, wish.beginning.dependencies, order.environ, wish.tell)
+
+    return Feeder(made.experiment, order, wish.tell, made.lock, run_count=total, flying=flying,
+                  make_batches=make_again, shows=wish.beginning.take_leave is None)  # fmt: skip
+
+
+def _go_on(experiment: Experiment, feeder: Feeder, held: Held, wish: Wish) -> None:
+    """After the first submission: its path is told, and what had to wait is submitted."""
+    if wish.beginning.take_leave is None or held.number:
+        _print_path(experiment.name, wish.tell)
+    else:
+        _take_leave(experiment, wish)
+    if held.number:
+        feeder.tell_left()
+        die_by(held.number)
+    feeder.go_on()
+
+
+def _take_leave(experiment: Experiment, wish: Wish) -> None:
+    try:
+        if wish.beginning.take_leave:
+            wish.beginning.take_leave(experiment)
+    except OSError as error:
+        wish.tell(f"warning: {error.filename or experiment.shown}: {error.strerror}; goes on without leaving")
+        _print_path(experiment.name, wish.tell)
 
 
 def _launch_rest(
@@ -149,25 +155,27 @@ def _launch_rest(
     gap = find_gap(request, experiment, environ, wish.tell)
     order, code = Order(request.profile, request.cwd, gap.numbers, environ, arrangement=request.arrangement), 0
     batches: list[Batch] = []
-    check_limits(request, len(gap.numbers), wish)
+    check_excess(request.profile, len(gap.numbers), request.arrangement.pack, wish.yes)
+    total = count_runs(experiment) + len(gap.new)
     if gap.numbers and not here:
-        total = count_runs(experiment) + len(gap.new)
         batches = make_batches(gap.numbers, total, wish.beginning.dependencies, environ, wish.tell)
     if here or not gap.numbers:
         wish.tell(f"{experiment.shown}: {gap.describe()}")
+    feeder: Feeder | None = None
     with holding_signals() as held:
         add_runs(experiment, gap.new)
         if not held.number and gap.numbers and not here:
-            _submit(made, order, batches, wish.tell)
+            feeder = _make_feeder(made, order, wish, total, gap.flying)
+            feeder.begin(batches)
             wish.tell(f"{experiment.shown}: {gap.describe()}")
-    if held.number and (here or not gap.numbers):
+    if held.number and feeder is None:
         die_by(held.number)
     if gap.numbers and here:
         code = _run_here(request, made, order, wish)
+    elif feeder:
+        _go_on(experiment, feeder, held, wish)
     else:
         _print_path(experiment.name, wish.tell)
-    if held.number:
-        die_by(held.number)
     locks.close()
     awaited = sorted([*gap.flying, *gap.numbers])
     return _wait(experiment, awaited, environ, wish.tell) if wish.wait and awaited and not here else code

@@ -26,11 +26,13 @@ from neuromanager.localresources import Needs, check_resources
 from neuromanager.manner import add_options, find_unused, read_manner
 from neuromanager.options import Parser, parse_options, split_words
 from neuromanager.planning import print_plan
+from neuromanager.preflight import check_excess
 from neuromanager.profile import Profile, resolve_profile
 from neuromanager.programs import is_program
 from neuromanager.request import Request, check_env, check_programs, find_config
 from neuromanager.schedulers import slurm
-from neuromanager.starting import Wish, check_limits, count_asked, start, start_detached
+from neuromanager.starting import Wish, count_asked, start, start_detached
+from neuromanager.throttling import change_throttle
 from neuromanager.words import add_python
 
 NAME = "neurun"
@@ -40,7 +42,8 @@ def make_parser() -> Parser:
     parser = Parser(
         NAME,
         "neurun [OPTION ...] SUPPORT DEVICE COMMAND [WORD ...]\n"
-        "       neurun [OPTION ...] SUPPORT DEVICE - < LINES",
+        "       neurun [OPTION ...] SUPPORT DEVICE - < LINES\n"
+        "       neurun --throttle N EXPERIMENT",
         "Runs COMMAND as config.json says for SUPPORT and DEVICE: here, or as a batch script on a cluster.",
         "With - for COMMAND, command lines are read from standard input. In a word of COMMAND {index}, {repeat},\n"
         "{run_dir} and {name} are replaced. Options come before SUPPORT; what follows DEVICE belongs to COMMAND.\n"
@@ -81,6 +84,9 @@ def main(words: Sequence[str]) -> int:
     parser = make_parser()
     own, rest = split_words(parser, words)
     options = parse_options(parser, own)
+    if options.throttle is not None and len(rest) == 1:
+        _refuse_others(parser, options, ("throttle",), "not with --throttle N EXPERIMENT, which launches nothing")
+        return change_throttle(rest[0], options.throttle, os.environ, _tell)
     repeats, manner = _parse_runs(options.runs), read_manner(options)
     if options.name is not None:
         check_name(options.name)
@@ -99,7 +105,8 @@ def main(words: Sequence[str]) -> int:
     profile = resolve_profile(read_document(source, "config", _CONFIG_MEND), support, device, options.resource, source)
     check_env(profile, source)
     if options.attach:
-        _refuse_with_attach(parser, options)
+        applied = ("attach", "resource", "config", "dry_run")
+        _refuse_others(parser, options, applied, "not with --attach, which makes no experiment")
         return attach(profile, tuple(command), options.resource, os.environ, options.dry_run)
     arrangement = read_arrangement(options)
     cwd, needs, dependencies = os.getcwd(), Needs(), Dependencies()
@@ -112,7 +119,7 @@ def main(words: Sequence[str]) -> int:
     else:
         if unused := find_unused(manner):
             raise Failure(WRONG_INPUT, *(f"{option}: only where this machine executes the runs" for option in unused))
-        _refuse_local_options(options, profile)
+        _refuse_contradictions(options, profile)
         if faults := check_arrangement(profile, arrangement, f"{source}: {support}.{device}.resources"):
             raise Failure(WRONG_INPUT, *faults)
         cwd = slurm.read_working_directory(profile)
@@ -129,7 +136,7 @@ def main(words: Sequence[str]) -> int:
     wish = Wish(options.resume, options.wait, Beginning(dependencies), options.yes, _tell)
     if options.dry_run:
         if not wish.resume:
-            check_limits(request, count_asked(request), wish)
+            check_excess(profile, count_asked(request), arrangement.pack, wish.yes)
         for selected in dependencies.awaited:
             _tell(f"would wait for {word_for(selected.experiment)}")
         return print_plan(request, options.resume, environ, _tell)
@@ -138,10 +145,10 @@ def main(words: Sequence[str]) -> int:
     return (start_detached if options.detach else start)(request, wish, environ)
 
 
-def _refuse_local_options(options: argparse.Namespace, profile: Profile) -> None:
-    """Those that neurun keeps itself, and only on this machine; and two words for one thing."""
-    if options.detach:
-        raise Failure(WRONG_INPUT, "--detach: only where this machine runs them; Slurm's jobs go on by themselves")
+def _refuse_contradictions(options: argparse.Namespace, profile: Profile) -> None:
+    """Two words for one thing, and what excludes each other."""
+    if options.capacity is not None and options.after_each is not None:
+        raise Failure(WRONG_INPUT, "--capacity: not with --after-each, whose arrays are whole; write --after")
     given = {"--after": options.after, "--after-any": options.after_any, "--after-each": options.after_each}
     if "dependency" in dict(profile.resources):
         for option in (option for option, value in given.items() if value):
@@ -149,14 +156,12 @@ def _refuse_local_options(options: argparse.Namespace, profile: Profile) -> None
                           "that out: -r dependency=")  # fmt: skip
 
 
-def _refuse_with_attach(parser: Parser, options: argparse.Namespace) -> None:
-    """All but those that say where and how; the others are for experiments."""
+def _refuse_others(parser: Parser, options: argparse.Namespace, applied: Sequence[str], why: str) -> None:
     meant = {action.dest: action.option_strings[-1] for action in parser._actions}
-    applied = ("attach", "resource", "config", "dry_run")
     unused = [meant[name] for name, value in vars(options).items()
               if value != parser.get_default(name) and name not in applied]  # fmt: skip
     if unused:
-        raise Failure(WRONG_INPUT, *(f"{option}: not with --attach, which makes no experiment" for option in unused))
+        raise Failure(WRONG_INPUT, *(f"{option}: {why}" for option in unused))
 
 
 _CONFIG_MEND = 'write one, as {"local": {"cpu": {"env": "", "resources": ""}}}, or name another with -c FILE'
