@@ -83,11 +83,15 @@ class Feeder:
         if not self.left:
             self._conclude()
 
-    def go_on(self) -> None:
-        """Until all are submitted. Raises Failure; KeyboardInterrupt, after telling what is left."""
+    def go_on(self, announce: Callable[[], None]) -> None:
+        """Until all are submitted, after ``announce``.
+
+        Raises Failure; KeyboardInterrupt, when it has told what is left.
+        """
         if not self.left:
-            return
+            return announce()
         try:
+            announce()
             while self.left:
                 self._wait_for_room()
                 self._drop_cancelled()

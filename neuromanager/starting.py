@@ -128,23 +128,21 @@ def _make_feeder(made: Made, order: Order, wish: Wish, total: int, flying: Seque
 
 def _go_on(experiment: Experiment, feeder: Feeder, held: Held, wish: Wish) -> None:
     """After the first submission: its path is told, and what had to wait is submitted."""
-    if wish.beginning.take_leave is None or held.number:
-        _print_path(experiment.name, wish.tell)
-    else:
-        _take_leave(experiment, wish)
     if held.number:
+        _print_path(experiment.name, wish.tell)
         feeder.tell_left()
         die_by(held.number)
-    feeder.go_on()
+    feeder.go_on(lambda: _announce(experiment, wish))
 
 
-def _take_leave(experiment: Experiment, wish: Wish) -> None:
+def _announce(experiment: Experiment, wish: Wish) -> None:
+    """The path, to who called: on stdout, or as who called that is left tells it."""
     try:
         if wish.beginning.take_leave:
-            wish.beginning.take_leave(experiment)
+            return wish.beginning.take_leave(experiment)
     except OSError as error:
         wish.tell(f"warning: {error.filename or experiment.shown}: {error.strerror}; goes on without leaving")
-        _print_path(experiment.name, wish.tell)
+    _print_path(experiment.name, wish.tell)
 
 
 def _launch_rest(

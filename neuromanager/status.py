@@ -11,7 +11,7 @@ from neuromanager.catalog import Selected, count_runs, read_record
 from neuromanager.experiment import Experiment
 from neuromanager.faults import TROUBLE, Failure
 from neuromanager.launches import Launch, find_current, read_feeding, read_launches
-from neuromanager.localruns import find_local, is_locked, read_trail
+from neuromanager.localruns import find_local, holds_lock, is_locked, read_trail
 from neuromanager.settled import is_settled, read_settled, write_settled
 from neuromanager.states import CANCELLED, PENDING, UNKNOWN, Status, Trail
 
@@ -117,7 +117,7 @@ def _find_never_launched(survey: _Survey, numbers: Sequence[int]) -> list[Status
     experiment, feeding = survey.experiment, read_feeding(survey.experiment)
     kept = set() if feeding is None or feeding.is_over else set(feeding.runs)
     elsewhere = bool(kept) and feeding is not None and feeding.host != os.uname().nodename
-    held = not elsewhere and (bool(kept) or _is_of_slurm(survey)) and is_locked(experiment.path("lock"))
+    held = not elsewhere and (bool(kept) or _is_of_slurm(survey)) and _is_held(experiment.path("lock"))
     cancelled = read_cancelled(experiment).get(feeding.token, set()) if feeding else set()
     base = Status(0, "", scheduler=survey.record.get("profile", {}).get("scheduler", "local"))
     statuses = []
@@ -140,6 +140,11 @@ def _find_never_launched(survey: _Survey, numbers: Sequence[int]) -> list[Status
                                      reason=refused[-1].refused if refused else "was never launched")  # fmt: skip
         statuses.append(status)
     return statuses
+
+
+def _is_held(lock: str) -> bool:
+    """By somebody who may submit: not while it is ours, though others wait for it."""
+    return not holds_lock(lock) and is_locked(lock)
 
 
 def _is_of_slurm(survey: _Survey) -> bool:

@@ -232,8 +232,7 @@ def _submit(plan: Plan, batch: Batch, lock: int, publish: Callable[[], None]) ->
         feeder.tell_left()
         die_by(held.number)
     if feeder.left:
-        publish()
-        feeder.go_on()
+        feeder.go_on(publish)
 
 
 def _launch_here(experiment: Experiment, batch: Batch, lock: int, manner: Manner) -> int:
