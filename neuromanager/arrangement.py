@@ -43,7 +43,7 @@ def add_arrangement_options(parser: argparse.ArgumentParser) -> None:
     """The options for a support that is Slurm."""
     add = parser.add_argument
     add("--throttle", metavar="N",
-        help="on Slurm: let N jobs of it run at a time; with an EXPERIMENT alone: from now on")  # fmt: skip
+        help="on Slurm: let N jobs of it run at a time")  # fmt: skip
     add("--capacity", metavar="N",
         help="on Slurm: keep at most N runs with the scheduler, and submit the others as those end")  # fmt: skip
     add("--pack", metavar="K", help="on Slurm: K runs to a job, one after the other")

@@ -44,14 +44,16 @@ def _parse_lines(lines: Sequence[str]) -> dict[str, set[int]]:
 
 
 class Cancellations:
-    """What is cancelled of an experiment's last launch. One look costs one stat as long as nothing is new."""
+    """What is cancelled of an experiment's last launch, or of another token's. One look costs one stat as long as
+    nothing is new.
+    """
 
-    def __init__(self, experiment: Experiment) -> None:
+    def __init__(self, experiment: Experiment, token: str | None = None) -> None:
         self._path = experiment.path("cancelled.txt")
         self._read_bytes = 0
         self._runs: set[int] = set()
-        launches = read_launches(experiment)
-        self._token = launches[-1].token if launches else ""
+        launches = read_launches(experiment) if token is None else []
+        self._token = token or (launches[-1].token if launches else "")
 
     def cover(self, index: int) -> bool:
         try:

@@ -18,10 +18,11 @@ class Demand(NamedTuple):
     gpu_hours: float | None  # 0.0: no GPU is asked for
 
 
-def make_demand(resources: Resources, runs: int) -> Demand:
+def make_demand(resources: Resources, runs: int, pack: int = 1) -> Demand:
+    """``pack``: runs that share the resources, and the time, of one job."""
     asked = dict(resources)
     try:
-        hours = parse_duration(asked.get("time") or "") / 3600 * runs
+        hours = parse_duration(asked.get("time") or "") / 3600 * -(-runs // pack)
     except ValueError:  # none, or UNLIMITED
         hours = None
     tasks, gpus = _count(asked, "ntasks"), _count_gpus(asked)

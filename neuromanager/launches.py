@@ -122,6 +122,46 @@ def _parse_intent(value: Mapping[str, Any]) -> Launch:
                   arrangement=arrangement_of(value.get("arrangement")))  # fmt: skip
 
 
+class Feeding(NamedTuple):
+    """Runs that a neurun keeps back, and submits as others end."""
+
+    token: str
+    runs: tuple[int, ...]
+    host: str
+    capacity: int | None  # runs with the scheduler at a time; None: as many as a limit lets
+    is_over: bool = False  # it says so itself; one that was killed does not
+
+
+def write_feeding(experiment: Experiment, token: str, runs: Sequence[int], capacity: int | None) -> None:
+    """Before the first of them has to wait. Raises OSError."""
+    line = {"token": token, "feeds": format_indices(runs), "capacity": capacity, "asked": format_time(time.time()),
+            "host": os.uname().nodename, "pid": os.getpid()}  # fmt: skip
+    append_line(experiment.path("jobs.jsonl"), json.dumps(line), durable=True)
+
+
+def write_fed(experiment: Experiment, token: str) -> None:
+    """Nobody feeds them any more. Raises OSError."""
+    append_line(experiment.path("jobs.jsonl"), json.dumps({"token": token, "fed": format_time(time.time())}))
+
+
+def read_feeding(experiment: Experiment) -> Feeding | None:
+    """The last one; a line that is not whole is passed over. Raises OSError."""
+    found: Feeding | None = None
+    with contextlib.suppress(FileNotFoundError), open(experiment.path("jobs.jsonl"), "rb") as file:
+        for line in file:
+            if b'"feeds"' not in line and b'"fed"' not in line:
+                continue
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                value = json.loads(line)
+                if "feeds" in value:
+                    capacity = value["capacity"]
+                    found = Feeding(str(value["token"]), tuple(parse_indices(value["feeds"])), str(value["host"]),
+                                    None if capacity is None else int(capacity))  # fmt: skip
+                elif found and "fed" in value and value["token"] == found.token:
+                    found = found._replace(is_over=True)
+    return found
+
+
 def find_current(launches: list[Launch]) -> dict[int, Launch]:
     """Run -> the last launch that covers it and was not refused."""
     return {index: launch for launch in launches if launch.refused is None for index in launch.runs}

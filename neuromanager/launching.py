@@ -7,24 +7,36 @@ the job carries the intent's token, and whoever finds an intent without an answe
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from neuromanager.arrangement import PLAIN, Arrangement, describe_arrangement
 from neuromanager.catalog import read_lines, read_record
+from neuromanager.console import die_by
 from neuromanager.dependencies import Dependencies, hold_back
 from neuromanager.events import read_events
 from neuromanager.experiment import Experiment
 from neuromanager.faults import INCOMPLETE, TROUBLE, WRONG_INPUT, Failure
 from neuromanager.git import read_commit
-from neuromanager.launches import Launch, make_token, read_launches, write_intent, write_job, write_refusal
+from neuromanager.launches import (
+    Launch,
+    make_token,
+    read_feeding,
+    read_launches,
+    write_fed,
+    write_intent,
+    write_job,
+    write_refusal,
+)
 from neuromanager.localresources import check_resources
 from neuromanager.manner import Manner
 from neuromanager.profile import Profile
 from neuromanager.quoting import split_line
 from neuromanager.runs import NO_POINT, Run, find_repeat
 from neuromanager.schedulers import local, slurm
+from neuromanager.signals import may_read_stdin
 
 _LOOK_AGAIN_SECONDS = 2.0  # for a controller that wakes up to take what sbatch had left with it
 Tell = Callable[[str], None]
@@ -61,11 +73,13 @@ def profile_of(recorded: Mapping[str, Any]) -> Profile:
     """The profile that experiment.json or a launch of jobs.jsonl has on record."""
     resources = tuple((name, None if value is True else str(value)) for name, value in recorded["resources"].items())
     return Profile(recorded["support"], recorded["device"], recorded["scheduler"], tuple(recorded["env"]), resources,
-                   tuple(recorded["wrap"]), tuple(recorded["variables"].items()))  # fmt: skip
+                   tuple(recorded["wrap"]), tuple(recorded["variables"].items()), recorded.get("max_runs"),
+                   recorded.get("max_gpu_hours"))  # fmt: skip
 
 
 def describe_profile(profile: Profile) -> dict[str, Any]:
     """``profile`` for the record; ``profile_of`` reads it back."""
+    limits = {"max_runs": profile.max_runs, "max_gpu_hours": profile.max_gpu_hours}
     return {
         "support": profile.support,
         "device": profile.device,
@@ -74,6 +88,7 @@ def describe_profile(profile: Profile) -> dict[str, Any]:
         "resources": {name: True if value is None else value for name, value in profile.resources},
         "wrap": list(profile.wrap),
         "variables": dict(profile.variables),
+        **{name: value for name, value in limits.items() if value is not None},
     }
 
 
@@ -111,6 +126,24 @@ def launch_here(experiment: Experiment, order: Order, stdin: int | None, tell: T
                          manner, shows=beginning.take_leave is None)  # fmt: skip
     alone = len(runs) > 1 or len(read_lines(experiment, "commands.txt")) == 1
     return code if alone or code in (0, TROUBLE) else INCOMPLETE
+
+
+def execute_here(experiment: Experiment, order: Order, tell: Tell, lock: int, manner: Manner = _PLAIN,
+                 beginning: Beginning = AT_ONCE, without_stdin: bool = False) -> int:  # fmt: skip
+    """``launch_here`` for a command: with our own stdin where it is a run's to read; a signal that ended it ends us."""
+    shut = without_stdin or not may_read_stdin()
+    stdin = os.open(os.devnull, os.O_RDONLY) if shut else None
+    try:
+        return launch_here(experiment, order, stdin, tell, lock, manner, beginning)
+    except local.Stopped as stopped:
+        die_by(stopped.args[0])
+
+
+def environ_for_runs(scheduler: str, environ: Mapping[str, str]) -> dict[str, str]:
+    """Without the variables that are for us: a run is told its own."""
+    ours = "NEU_POINTS" if scheduler == "local" else "NEU_"
+    return {name: value for name, value in environ.items()
+            if not name.startswith(ours) or name == "NEU_SBATCH_SECONDS"}  # fmt: skip
 
 
 def _count_attempts(experiment: Experiment, number: int) -> int:
@@ -152,6 +185,7 @@ def settle_unsure(experiment: Experiment, environ: Mapping[str, str], tell: Tell
 
     The lock tells that no sbatch is asking. Raises Failure when squeue does not answer.
     """
+    _close_feeding(experiment)
     launches = read_launches(experiment)
     unsure = [launch for launch in launches if launch.is_unsure]
     if not unsure:
@@ -177,6 +211,14 @@ def settle_unsure(experiment: Experiment, environ: Mapping[str, str], tell: Tell
             raise Failure(WRONG_INPUT, f"{experiment.shown}/jobs.jsonl: {error.strerror}") from None
         if job:
             tell(f"{experiment.shown}: a launch whose answer was lost is job {job}")
+
+
+def _close_feeding(experiment: Experiment) -> None:
+    """Under the lock: who held it to submit runs later is gone."""
+    feeding = read_feeding(experiment)
+    if feeding and not feeding.is_over:
+        with contextlib.suppress(OSError):  # where this is not known, it is from other machines only
+            write_fed(experiment, feeding.token)
 
 
 def _find_started_job(experiment: Experiment, launch: Launch, known: set[str | None]) -> str | None:

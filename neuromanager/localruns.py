@@ -24,15 +24,24 @@ def is_locked(path: str) -> bool:
 
     By the file's number alone: what /proc/locks calls the device is not always what stat does (overlay, btrfs).
     """
+    ours = str(os.getpid())  # who launches again holds the lock while asking what became of the runs
+    return os.path.exists(path) and (bool(_find_holders(path) - {ours}) or _is_open(path))
+
+
+def holds_lock(path: str) -> bool:
+    """Whether we ourselves do."""
+    return str(os.getpid()) in _find_holders(path)
+
+
+def _find_holders(path: str) -> set[str]:
     try:
         inode = str(os.stat(path).st_ino)
         with open("/proc/locks", encoding="ascii", errors="replace") as file:
             lines = [line.split() for line in file]
     except OSError:
-        return False
-    ours = str(os.getpid())  # who launches again holds the lock while asking what became of the runs
-    return any("->" not in fields and len(fields) > 5 and fields[4] != ours and fields[5].rpartition(":")[2] == inode
-               for fields in lines) or _is_open(path)  # fmt: skip
+        return set()
+    return {fields[4] for fields in lines
+            if "->" not in fields and len(fields) > 5 and fields[5].rpartition(":")[2] == inode}  # fmt: skip
 
 
 def _is_open(path: str) -> bool:

@@ -11,7 +11,7 @@ from neuromanager.demand import describe_demand, make_demand
 from neuromanager.experiment import RUNS, Experiment, find_free_name, stem_of
 from neuromanager.faults import WRONG_INPUT, Failure
 from neuromanager.indices import format_indices, shorten_indices
-from neuromanager.launching import read_runs
+from neuromanager.launching import Order, read_runs
 from neuromanager.localresources import count_places, describe_places
 from neuromanager.making import lay_out
 from neuromanager.request import Request
@@ -71,12 +71,13 @@ def _print_script(request: Request, experiment: Experiment, runs: Sequence[Run],
     sys.stdout.write(script)
     numbers = [run.number for run in runs]
     named = f" ({shorten_indices(numbers)})" if total > 1 else " as one job"
-    calls = preview(experiment, request.profile, numbers, total, environ, request.arrangement)
+    order = Order(request.profile, request.cwd, numbers, environ, arrangement=request.arrangement)
+    calls = preview(experiment, order, total)
     tell(f"would submit {describe_count(len(runs))}{named}: {calls[0]}")
     for call in calls[1:]:
         tell(f"then {call}")
     start = slurm.estimate_start(script, environ) if len(calls) == 1 else None  # of several nobody can be asked at once
-    for line in (describe_demand(make_demand(request.profile.resources, len(runs))), start):
+    for line in (describe_demand(make_demand(request.profile.resources, len(runs), request.arrangement.pack)), start):
         if line:
             tell(line)
     return 0

@@ -1,4 +1,4 @@
-"""The progress line of runs of this machine, drawn anew on a terminal and taken away before anything else is said."""
+"""The progress line of runs, drawn anew on a terminal and taken away before anything else is said."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def tell_below(tell: Callable[[str], None], text: str) -> None:
 class ProgressBar:
     """``tell`` writes a line of its own. The width is asked for each time: a run's session hears no SIGWINCH."""
 
-    def __init__(self, total: int, tell: Callable[[str], None]) -> None:
-        self._total, self._tell = total, tell
+    def __init__(self, total: int, tell: Callable[[str], None], doing: str = "running") -> None:
+        self._total, self._tell, self._doing = total, tell, doing
         self._began = self._drawn_at = time.monotonic()
         self._shown = b""
 
@@ -48,7 +48,7 @@ class ProgressBar:
             self._drawn_at = now
             with contextlib.suppress(OSError):
                 columns = os.get_terminal_size(2).columns
-                progress = Progress(self._total, done, failed, running, now - self._began)
+                progress = Progress(self._total, done, failed, running, now - self._began, self._doing)
                 line = render_progress(progress, columns - 1).encode()
                 if line != self._shown:
                     os.write(2, _ERASE + line + b"\r")

@@ -15,6 +15,7 @@ class Progress(NamedTuple):
     failed: int
     running: int
     elapsed_seconds: float
+    doing: str = "running"  # what the ``running`` ones do
 
 
 def render_progress(progress: Progress, columns: int) -> str:
@@ -22,7 +23,7 @@ def render_progress(progress: Progress, columns: int) -> str:
     ended = progress.done + progress.failed
     left = progress.total - ended
     counts = f"{ended}/{progress.total}"
-    parts = [f"{progress.running} running", *([f"{progress.failed} failed"] if progress.failed else [])]
+    parts = [f"{progress.running} {progress.doing}", *([f"{progress.failed} failed"] if progress.failed else [])]
     if ended and progress.elapsed_seconds > 0:
         rate = ended / progress.elapsed_seconds
         parts.append(_render_rate(rate))

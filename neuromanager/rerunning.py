@@ -33,6 +33,8 @@ class Changes(NamedTuple):
     """What holds now, for what held at the last launch."""
     not_here: tuple[str, ...] = ()
     """Faults of options that mean nothing for runs of this machine."""
+    yes: bool = False
+    """More may be launched than the profile allows at once."""
 
 
 class Batch(NamedTuple):

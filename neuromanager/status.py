@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from neuromanager.cancellations import read_cancelled
 from neuromanager.catalog import Selected, count_runs, read_record
 from neuromanager.experiment import Experiment
 from neuromanager.faults import TROUBLE, Failure
-from neuromanager.launches import Launch, find_current, read_launches
-from neuromanager.localruns import find_local, read_trail
+from neuromanager.launches import Launch, find_current, read_feeding, read_launches
+from neuromanager.localruns import find_local, holds_lock, is_locked, read_trail
 from neuromanager.settled import is_settled, read_settled, write_settled
-from neuromanager.states import CANCELLED, UNKNOWN, Status, Trail
+from neuromanager.states import CANCELLED, PENDING, UNKNOWN, Status, Trail
 
 
 class Report(NamedTuple):
@@ -71,12 +73,13 @@ def _survey(selected: Selected) -> _Survey:
 def _read_trails(survey: _Survey) -> dict[int, Trail]:
     """Of the runs that are not settled; what can be said without events is said at once."""
     trails: dict[int, Trail] = {}
+    never: list[int] = []
     for number in survey.numbers:
         if number in survey.statuses:
             continue
         launch = survey.current.get(number)
         if launch is None:
-            survey.statuses[number] = _never_launched(survey, number)
+            never.append(number)
             continue
         try:
             trails[number] = read_trail(survey.experiment, number)
@@ -84,6 +87,8 @@ def _read_trails(survey: _Survey) -> dict[int, Trail]:
             why = f"{error.filename or survey.experiment.events(number)}: {error.strerror}"
             survey.statuses[number] = Status(number, UNKNOWN, True, reason=why, scheduler=launch.scheduler,
                                              token=launch.token)  # fmt: skip
+    if never:
+        survey.statuses.update((each.number, each) for each in _find_never_launched(survey, never))
     return trails
 
 
@@ -107,8 +112,42 @@ def _find_all(found: Sequence[tuple[_Survey, dict[int, Trail]]], environ: Mappin
             owners[case.experiment.directory].statuses[case.number] = status
 
 
-def _never_launched(survey: _Survey, number: int) -> Status:
-    refused = [launch for launch in survey.launches if launch.refused and number in launch.runs]
-    reason = refused[-1].refused if refused else "was never launched"
-    scheduler = survey.record.get("profile", {}).get("scheduler", "local")
-    return Status(number, CANCELLED, reason=reason, scheduler=scheduler)
+def _find_never_launched(survey: _Survey, numbers: Sequence[int]) -> list[Status]:
+    """Runs that no launch covers: a neurun may keep them back, or just be about to submit them."""
+    experiment, feeding = survey.experiment, read_feeding(survey.experiment)
+    kept = set() if feeding is None or feeding.is_over else set(feeding.runs)
+    elsewhere = bool(kept) and feeding is not None and feeding.host != os.uname().nodename
+    held = not elsewhere and (bool(kept) or _is_of_slurm(survey)) and _is_held(experiment.path("lock"))
+    cancelled = read_cancelled(experiment).get(feeding.token, set()) if feeding else set()
+    base = Status(0, "", scheduler=survey.record.get("profile", {}).get("scheduler", "local"))
+    statuses = []
+    for number in numbers:
+        status = base._replace(number=number)
+        if number in cancelled:
+            status = status._replace(state=CANCELLED, reason="cancelled by neucancel")
+        elif feeding and number in kept and held:
+            room = "for room" if feeding.capacity is None else f"with at most {feeding.capacity} in the queue"
+            status = status._replace(state=PENDING, open=True, token=feeding.token,
+                                     reason=f"not submitted yet: neurun waits {room}")  # fmt: skip
+        elif feeding and number in kept and elsewhere:
+            reason = f"not submitted yet: neurun on {feeding.host} was to do that; ask there"
+            status = status._replace(state=UNKNOWN, open=True, reason=reason)
+        elif held:
+            status = status._replace(state=UNKNOWN, open=True, reason="is being submitted")
+        else:
+            refused = [launch for launch in survey.launches if launch.refused and number in launch.runs]
+            status = status._replace(state=CANCELLED,
+                                     reason=refused[-1].refused if refused else "was never launched")  # fmt: skip
+        statuses.append(status)
+    return statuses
+
+
+def _is_held(lock: str) -> bool:
+    """By somebody who may submit: not while it is ours, though others wait for it."""
+    return not holds_lock(lock) and is_locked(lock)
+
+
+def _is_of_slurm(survey: _Survey) -> bool:
+    """Whether who holds the lock may be submitting; of this machine's runs it is held to their end."""
+    last = survey.launches[-1].scheduler if survey.launches else survey.record.get("profile", {}).get("scheduler")
+    return last == "slurm"

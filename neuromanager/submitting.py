@@ -26,7 +26,8 @@ from neuromanager.schedulers.slurmlimits import Limits, ask_limits, limits_for
 from neuromanager.script import Job, render_script
 from neuromanager.signals import Interrupted
 
-LONGEST_ARRAY = 4096  # bytes of an array expression (slurmctld, job_mgr.c, _test_job_desc_fields)
+# Bytes of an array expression (slurmctld, job_mgr.c, _test_job_desc_fields), less what --throttle adds.
+LONGEST_ARRAY = 4096 - len("%10000000")
 _JOBS_SHOWN = 4
 _CALLS_SHOWN = 3
 Tell = Callable[[str], None]
@@ -82,48 +83,83 @@ def _plan_part(experiment: Experiment, profile: Profile, numbers: Sequence[int],
     return Part(token, numbers, mapped)
 
 
-def launch_on_slurm(experiment: Experiment, order: Order, tell: Tell, lock: int) -> list[str]:
-    """Submits them; the numbers of the jobs. The caller holds the experiment's lock, and sbatch holds it on.
+class Taken:
+    """What Slurm took of an experiment so far: its jobs, and their runs."""
 
-    Raises Refused when Slurm has no job of them and later will have none; Failure when it has some, when a limit is
-    reached, and when it is not known, even after asking squeue, whether it has one.
+    def __init__(self) -> None:
+        self.jobs: list[str] = []
+        self.numbers: list[int] = []
+
+
+def launch_on_slurm(experiment: Experiment, order: Order, tell: Tell, lock: int, taken: Taken,
+                    withdrawn: Callable[[], bool] = lambda: False) -> slurm.Refusal | None:  # fmt: skip
+    """Submits them, and adds them to ``taken``; a refusal where a limit is reached, after which there may be room.
+
+    The caller holds the experiment's lock, and sbatch holds it on. ``withdrawn`` is asked when the intents are on the
+    disk: then none of them is submitted. Raises Refused when Slurm has no job of what is not taken and later will have
+    none; Failure when it is not known, even after asking squeue, whether it has one.
     """
     job = make_job(experiment, read_record(experiment), order.cwd)
     with refusing(experiment):
         write_file(experiment.path("run.sh"), render_script(order.profile, job, order.arrangement))
         os.chmod(experiment.path("run.sh"), 0o755)
-    jobs: list[str] = []
     done = 0
-    try:
-        limits = limits_for(order.numbers, order.environ)
-        parts = _prepare(experiment, order, order.numbers, job.run_count, limits)
-        while parts:
-            answer = _submit(experiment, order, parts, tell, lock)
-            if isinstance(answer, slurm.Submission):
-                jobs.append(answer.job)
-                done += len(parts.pop(0).numbers)
-                continue
-            now = ask_limits(order.environ) if answer.too_large else limits
-            if now.most >= limits.most:
-                raise _refuse(experiment, answer)
-            limits = now  # what was remembered, or taken for granted, no longer holds
-            parts = _prepare(experiment, order, order.numbers[done:], job.run_count, limits)
-    except Failure as failure:
-        if not jobs:
-            raise
-        raise Failure(failure.code, *failure.faults, _describe_rest(experiment, order, done, jobs)) from None
-    tell(f"submitted {describe_count(done)} as {describe_jobs(jobs)}")
-    return jobs
+    limits = limits_for(order.numbers, order.environ)
+    parts = _prepare(experiment, order, order.numbers, job.run_count, limits)
+    while parts:
+        if withdrawn():
+            _write_off(experiment, parts, "not submitted, for some of these runs were cancelled meanwhile")
+            return None
+        answer = _submit(experiment, order, parts, tell, lock)
+        if isinstance(answer, slurm.Submission):
+            numbers = parts.pop(0).numbers
+            taken.jobs.append(answer.job)
+            taken.numbers += numbers
+            done += len(numbers)
+            continue
+        if answer.limit:
+            return answer
+        now = ask_limits(order.environ) if answer.too_large else limits
+        if now.most >= limits.most:
+            raise Refused(TROUBLE, *answer.faults)
+        limits = now  # what was remembered, or taken for granted, no longer holds
+        parts = _prepare(experiment, order, order.numbers[done:], job.run_count, limits)
+    return None
 
 
-def preview(experiment: Experiment, profile: Profile, numbers: Sequence[int], run_count: int,
-            environ: Mapping[str, str], arrangement: Arrangement = PLAIN) -> list[str]:  # fmt: skip
+def plan_calls(experiment: Experiment, order: Order, numbers: Sequence[int], run_count: int, limits: Limits,
+               make: Callable[[], str] = make_token) -> list[Part]:  # fmt: skip
+    """``plan_parts``, with what the order says of all of them. Raises Refused."""
+    parts = [part._replace(asked=part.asked._replace(dependency=order.dependency))
+             for part in plan_parts(experiment, order.profile, numbers, run_count, limits,
+                                 order.arrangement, make)]  # fmt: skip
+    _check_elements(parts)
+    return parts if run_count == 1 else _throttle(parts, order.arrangement, run_count)
+
+
+def _throttle(parts: Sequence[Part], arrangement: Arrangement, run_count: int) -> list[Part]:
+    """Several arrays share what may run at a time; sbatch's words beat the script's, which has no such limit."""
+    most = arrangement.throttle
+    if most is None:
+        return list(parts)
+    if most < len(parts):
+        raise Refused(WRONG_INPUT, f"--throttle: {most} at a time, and these are {len(parts)} arrays: less than one of "
+                      f"each; write --capacity {most * arrangement.pack}, which submits no more than that")  # fmt: skip
+    whole = f"0-{-(-run_count // arrangement.pack) - 1}"  # as the script has it
+    shares = [most // len(parts) + (place < most % len(parts)) for place in range(len(parts))]
+    return [part._replace(asked=part.asked._replace(array=f"{part.asked.array or whole}%{share}"))
+            for part, share in zip(parts, shares)]  # fmt: skip
+
+
+def preview(experiment: Experiment, order: Order, run_count: int) -> list[str]:
     """The calls of sbatch, one a line, the first ones where there are many. Raises Refused."""
-    limits = limits_for(numbers, environ)
-    parts = plan_parts(experiment, profile, numbers, run_count, limits, arrangement, lambda: "TOKEN")
+    first = order.numbers[: order.arrangement.capacity]
+    parts = plan_calls(experiment, order, first, run_count, limits_for(first, order.environ), lambda: "TOKEN")
     script = f"{experiment.shown}/run.sh"
     lines = [quote_line(slurm.submit_words(part.asked._replace(script=script))) for part in parts[:_CALLS_SHOWN]]
-    return lines + ([f"{len(parts) - len(lines)} more such calls"] if len(parts) > len(lines) else [])
+    lines += [f"{len(parts) - len(lines)} more such calls"] if len(parts) > len(lines) else []
+    rest = len(order.numbers) - len(first)
+    return lines + ([f"the other {describe_count(rest)} as those end (--capacity)"] if rest else [])
 
 
 def describe_jobs(jobs: Sequence[str]) -> str:
@@ -137,9 +173,7 @@ def describe_jobs(jobs: Sequence[str]) -> str:
 def _prepare(experiment: Experiment, order: Order, numbers: Sequence[int], run_count: int,
              limits: Limits) -> list[Part]:  # fmt: skip
     """Plans the submissions, and puts all that is to be found after a kill on the disk. Raises Refused."""
-    planned = plan_parts(experiment, order.profile, numbers, run_count, limits, order.arrangement)
-    parts = [part._replace(asked=part.asked._replace(dependency=order.dependency)) for part in planned]
-    _check_elements(parts)
+    parts = plan_calls(experiment, order, numbers, run_count, limits)
     name = dict(order.profile.resources).get("job-name") or experiment.name
     with refusing(experiment):
         for part in parts:
@@ -204,23 +238,9 @@ def _find_lost(experiment: Experiment, token: str, answer: slurm.Refusal, enviro
     return job
 
 
-def _refuse(experiment: Experiment, answer: slurm.Refusal) -> Failure:
-    """Where there may be room later the experiment is kept."""
-    if not answer.limit:
-        return Refused(TROUBLE, *answer.faults)
-    return Failure(TROUBLE, *answer.faults, f"a limit is reached: {answer.limit}; {experiment.shown} is kept: "
-                   "when jobs have ended and there is room for these, run the same command again with "
-                   f"--resume --name {experiment.name}")  # fmt: skip
-
-
 def _unknown(experiment: Experiment, faults: Sequence[str]) -> Failure:
     return Failure(
         TROUBLE, *faults,
         f"it is not known whether Slurm has the job; {experiment.shown} is kept: run the same command again with "
         f"--resume --name {experiment.name}, which finds the job or submits it once",
     )  # fmt: skip
-
-
-def _describe_rest(experiment: Experiment, order: Order, done: int, jobs: Sequence[str]) -> str:
-    return (f"submitted {done} of {len(order.numbers)} runs as {describe_jobs(jobs)}; for the rest run the same "
-            f"command again with --resume --name {experiment.name}")  # fmt: skip

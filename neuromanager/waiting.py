@@ -30,22 +30,25 @@ class Waited(NamedTuple):
 
 
 def wait_for(selected: Sequence[Selected], environ: Mapping[str, str], tell: Callable[[str], None],
-             timeout_seconds: float | None = None, first: bool = False,
-             given_up: Callable[[], bool] = lambda: False) -> Waited:  # fmt: skip
-    """Returns when no run is open any more; with ``first``, when none of any one experiment is.
+             timeout_seconds: float | None = None, first: bool = False, given_up: Callable[[], bool] = lambda: False,
+             at_most: int = 0, patience: Patience | None = None,
+             seen: Callable[[int], None] = lambda waited: None) -> Waited:  # fmt: skip
+    """Returns when no run is open any more, or ``at_most`` so many; with ``first``, when none of any one experiment is.
 
-    Also when ``given_up`` says so, which is asked at every look.
+    Also when ``given_up`` says so, which is asked at every look; ``seen`` is told how many are waited for. A
+    ``patience`` of earlier waits goes on where it was: who waits again and again does not ask more often for that.
 
     A run that left the queue and recorded no end counts as ended when that has been so for LOST_SECONDS. A question
     under way may hold up the end of ``timeout_seconds``, by as long as the scheduler takes to answer.
     """
     started = time.monotonic()
-    watch = _Watch(selected, environ, _tell_once(tell))
-    question = _Question(started)
+    question = patience or Patience(started)
+    watch = _Watch(selected, environ, question.tell_once(tell), at_most)
     pause = _LOOK_SECONDS[0]
     watch.look(everything=True)
     while not watch.is_over(first):
         now = time.monotonic()
+        seen(watch.count_waited())
         if given_up() or (timeout_seconds is not None and now >= started + timeout_seconds):
             return watch.conclude(timed_out=True)
         question.hurry(now, watch.find_ends_to_confirm(first))
@@ -77,11 +80,12 @@ def summarize(statuses: Sequence[Status]) -> str:
     return f"{len(statuses)} run{'' if len(statuses) == 1 else 's'}: {', '.join(parts)}"
 
 
-class _Question:
+class Patience:
     """When the scheduler is to be asked next: ever more seldom, and sooner when only its word is missing."""
 
     def __init__(self, now: float) -> None:
         self.pace = Pace(*_ASK_SECONDS, now + _ASK_SECONDS[0])
+        self._heard: set[str] = set()
         self._hurried: frozenset[object] = frozenset()
 
     def hurry(self, now: float, missing: frozenset[object]) -> None:
@@ -89,12 +93,25 @@ class _Question:
         if missing and missing != self._hurried and self.pace.hurry(now):
             self._hurried = missing
 
+    def tell_once(self, tell: Callable[[str], None]) -> Callable[[str], None]:
+        """Each speaker (``squeue ...``) is heard once: a scheduler that is away stays away for many questions."""
+
+        def once(line: str) -> None:
+            who = line.partition(" ")[0]
+            if who not in self._heard:
+                self._heard.add(who)
+                tell(f"{line}; waiting on")
+
+        return once
+
 
 class _Watch:
     """The runs that are waited for, and the last that is known of each."""
 
-    def __init__(self, selected: Sequence[Selected], environ: Mapping[str, str], tell: Callable[[str], None]) -> None:
+    def __init__(self, selected: Sequence[Selected], environ: Mapping[str, str], tell: Callable[[str], None],
+                 at_most: int) -> None:  # fmt: skip
         self._selected = list(selected)
+        self._at_most = at_most
         self._environ = environ
         self._tell = tell
         self._reports: list[Report] = []
@@ -148,7 +165,12 @@ class _Watch:
         self._tell_unseen()
 
     def is_over(self, first: bool) -> bool:
+        if self._at_most:
+            return self.count_waited() <= self._at_most
         return any(self._find_ended()) if first else all(self._find_ended())
+
+    def count_waited(self) -> int:
+        return sum(1 for place, known in enumerate(self._known) for _ in self._waits_for(place, known))
 
     def asks_scheduler(self) -> bool:
         return any(status.scheduler != "local" for place, known in enumerate(self._known)
@@ -156,9 +178,12 @@ class _Watch:
 
     def find_ends_to_confirm(self, first: bool) -> frozenset[object]:
         """The runs whose events tell an end that needs the scheduler's word, where nothing else is waited for."""
+        if self._at_most:
+            told = [each for place, known in enumerate(self._known) for each in self._find_told_ends(place, known)]
+            return frozenset(told if self.count_waited() - len(told) <= self._at_most else ())
         found: set[object] = set()
         for place, known in enumerate(self._known):
-            ends = set()
+            ends: set[object] = set()
             for status in self._waits_for(place, known):
                 events = read_events(self._selected[place].experiment, status.number) if status.open else []
                 if status.scheduler == "local" or not events or events[-1].word != "finished":
@@ -170,6 +195,12 @@ class _Watch:
             if not first:
                 return frozenset()
         return frozenset(found)
+
+    def _find_told_ends(self, place: int, known: Mapping[int, Status]) -> Iterator[object]:
+        for status in self._waits_for(place, known):
+            events = read_events(self._selected[place].experiment, status.number) if status.open else []
+            if status.scheduler != "local" and events and events[-1].word == "finished":
+                yield place, status.number, len(events)
 
     def _find_ended(self) -> list[bool]:
         return [not any(True for _ in self._waits_for(place, known)) for place, known in enumerate(self._known)]
@@ -210,16 +241,3 @@ class _Watch:
                 if status.open and status.state == UNKNOWN and status.scheduler == "local" and status.reason:
                     self._tell(f"{selected.experiment.name}: {status.reason}")
                     break
-
-
-def _tell_once(tell: Callable[[str], None]) -> Callable[[str], None]:
-    """Each speaker (``squeue ...``) is heard once: a scheduler that is away stays away for many questions."""
-    heard: set[str] = set()
-
-    def once(line: str) -> None:
-        who = line.partition(" ")[0]
-        if who not in heard:
-            heard.add(who)
-            tell(f"{line}; waiting on")
-
-    return once

@@ -93,7 +93,9 @@ exit "$(cat "$NEU_RUN_DIR/go")"
         environ: Mapping[str, str] = {**self.files.environment, **self.environ}
         order = launching.Order(profile, str(self.folder), list(numbers) or list(range(runs)), environ)
         with held_lock(experiment.path("lock")) as lock:
-            (job,) = submitting.launch_on_slurm(experiment, order, self.told.append, lock)
+            taken = submitting.Taken()
+            submitting.launch_on_slurm(experiment, order, self.told.append, lock, taken)
+        (job,) = taken.jobs
         return experiment, job
 
     def is_up(self, experiment: Experiment, number: int, attempt: int = 1) -> bool:

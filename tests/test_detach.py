@@ -176,8 +176,6 @@ class FaultTest(DetachedCase):
         self.refuse(100, "exclude each other; wait with neuwait", "--wait", "local", "cpu", "true")
         self.refuse(100, "exclude each other", "-n", "local", "cpu", "true")
         self.assertFalse((self.folder.path / "runs").exists())
-        self.folder.write("config.json", {"slurm": {"cpu": {"env": "", "resources": ""}}})
-        self.refuse(100, "Slurm's jobs go on by themselves", "slurm", "cpu", "true")
 
     def test_after_the_fork(self) -> None:
         self.end()

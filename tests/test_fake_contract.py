@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import shutil
 import subprocess
 import sys
@@ -31,6 +32,9 @@ class FakeTest(Contract, QueueContract, unittest.TestCase):
         self.environment = {"PATH": f"{FAKE}:{os.environ['PATH']}", "FAKE_SLURM_DIR": self.state,
                             "FAKE_SLURM_PYTHON": sys.executable}  # fmt: skip
         self.prepare(self)
+
+    def limit_submission(self, most: int | None) -> dict[str, str]:
+        return {"FAKE_SLURM_MAX_SUBMIT": "" if most is None else str(most)}
 
     def test_the_fake_keeps_calls_and_scripts(self) -> None:
         words = ["--comment=\"a\\b\"\n\té", "--hold", self.write("echo é")]
@@ -148,6 +152,13 @@ class SlurmTest(Contract, QueueContract, unittest.TestCase):
         booted = cluster.require(self)
         self.environment, self.version = booted.environment, booted.version
         self.prepare(self)
+
+    def limit_submission(self, most: int | None) -> dict[str, str]:
+        user = pwd.getpwuid(os.geteuid()).pw_name
+        limit = f"MaxSubmitJobs={-1 if most is None else most}"
+        done = self.call("sacctmgr", "-i", "modify", "user", user, "set", limit)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return {}
 
 
 if __name__ == "__main__":

@@ -18,11 +18,12 @@ LAYERS = {
     "quoting ranges reasons report runs sampling scaling script sharedjobs slurmstates states sweep "
     "sweepfile sweepwords terminaltext turns values words",
     "world": "attaching cancellations catalog console copying dependencies detaching document events experiment "
-    "following git gpus gpuslots keeper lastwords launch launches launching localresources localruns logs "
-    "making memorygroups orphans pager planning pool process procfs programs progressbar request "
-    "rerunning resuming rows running schedulers.local schedulers.localcancel schedulers.record "
-    "schedulers.slurm schedulers.slurmcancel schedulers.slurmlimits schedulers.slurmqueue settled shares "
-    "signals slots slurmafter slurmruns sources status submitting waiting watch",
+    "feeding following git gpus gpuslots keeper lastwords launch launches launching localresources "
+    "localruns logs making memorygroups orphans pager planning pool preflight process procfs programs "
+    "progressbar request rerunning resuming rows running schedulers.local schedulers.localcancel "
+    "schedulers.record schedulers.slurm schedulers.slurmcancel schedulers.slurmlimits "
+    "schedulers.slurmqueue settled shares signals slots slurmafter slurmruns sources starting status "
+    "submitting throttling waiting watch",
     "commands": "commands.neucancel commands.neuimport commands.neulog commands.neurerun commands.neurun "
     "commands.neustat commands.neusweep commands.neuwait",
     "start": "start",

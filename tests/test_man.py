@@ -30,7 +30,7 @@ from typing import NamedTuple
 from neuromanager.commands import neucancel, neuimport, neulog, neurerun, neurun, neustat, neusweep, neuwait
 from neuromanager.document import read_document
 from neuromanager.experiment import Experiment
-from neuromanager.launches import write_begun, write_intent, write_job, write_refusal
+from neuromanager.launches import write_begun, write_fed, write_feeding, write_intent, write_job, write_refusal
 from neuromanager.options import Parser
 from neuromanager.profile import OWN_OPTIONS, resolve_profile
 from tests.slurm import cluster
@@ -330,6 +330,8 @@ class NamesTest(unittest.TestCase):
             write_begun(experiment, "0")
             write_job(experiment, "0", "1")
             write_refusal(experiment, "0", "no")
+            write_feeding(experiment, "1", [1], None)
+            write_fed(experiment, "1")
             lines = (folder / "jobs.jsonl").read_text(encoding="utf-8").splitlines()
         keys = {key for line in lines for key in json.loads(line)}
         self.assertEqual(read_subsection("neuromanager-experiment.5", "jobs.jsonl", "Cm"), keys)

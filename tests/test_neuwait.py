@@ -10,7 +10,7 @@ import unittest
 
 from neuromanager.catalog import Selected
 from neuromanager.states import COMPLETED, FAILED, Status
-from neuromanager.waiting import _Question, summarize, wait_for
+from neuromanager.waiting import Patience, summarize, wait_for
 from tests.command import finish
 from tests.launched import LaunchedCase
 
@@ -19,7 +19,7 @@ class QuestionTest(unittest.TestCase):
     """When a scheduler is asked, by a made-up clock."""
 
     def times(self, until: float, missing_at: float | None = None) -> list[float]:
-        question, now, asked = _Question(0.0), 0.0, []
+        question, now, asked = Patience(0.0), 0.0, []
         while now < until:
             if missing_at is not None and now >= missing_at:
                 question.hurry(now, frozenset({"a run"}))

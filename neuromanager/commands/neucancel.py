@@ -207,12 +207,21 @@ def _look_again(report: Report, meant: Sequence[Status], wish: Wish) -> list[Sta
 def _cancel_on_slurm(reports: Sequence[Report], wish: Wish) -> tuple[dict[str, list[int]], list[str]]:
     done: dict[str, list[int]] = {}
     targets: dict[str, Sequence[int] | None] = {}
+    late: list[str] = []
+    for report in reports:  # before anything is done
+        _refuse_torn(report, [status for status in _find_meant(report, wish, local=False) if status.job])
     for report in reports:
         meant = _find_meant(report, wish, local=False)
+        kept = [status for status in meant if status.job is None]
+        if kept:
+            late += _cancel_kept(report, kept)
+            meant = [status for status in meant if status.job is not None]
+            done[report.experiment.directory] = [status.number for status in kept]
         if meant:
-            _refuse_torn(report, meant)
-            done[report.experiment.directory] = [status.number for status in meant]
+            done.setdefault(report.experiment.directory, []).extend(status.number for status in meant)
             targets.update(_find_targets(report, meant))
+    if late:
+        return {}, late
     faults = slurmcancel.cancel(targets, wish.signal, os.environ) if targets else ()
     if not faults:
         if wish.signal is None:
@@ -222,13 +231,28 @@ def _cancel_on_slurm(reports: Sequence[Report], wish: Wish) -> tuple[dict[str, l
     return {}, [*faults, f"it is not known what of it Slurm has {what}; look with neustat, and try again"]
 
 
+def _cancel_kept(report: Report, kept: Sequence[Status]) -> list[str]:
+    """Runs that a neurun has not submitted yet: it looks at cancelled.txt when it has written down that it will.
+
+    So either it sees our line, or we see its.
+    """
+    write_cancelled(report.experiment, kept)
+    launched = {number for launch in read_launches(report.experiment) if launch.refused is None
+                for number in launch.runs}  # fmt: skip
+    late = [status.number for status in kept if status.number in launched]
+    if not late:
+        return []
+    return [f"{word_for(report.experiment)}:{format_indices(late)}: not cancelled: being submitted just now; try again"]
+
+
 def _keep_record(reports: Sequence[Report], done: Mapping[str, Sequence[int]]) -> None:
     """Of an element that is cancelled while it waits, Slurm soon knows nothing any more; cancelled.txt does."""
     for report in reports:
         meant = set(done.get(report.experiment.directory, ()))
-        if meant:
+        ours = [each for each in report.statuses if each.number in meant and each.job is not None]
+        if ours:
             try:
-                write_cancelled(report.experiment, [each for each in report.statuses if each.number in meant])
+                write_cancelled(report.experiment, ours)
             except OSError as error:
                 _tell(f"warning: {error.filename}: {error.strerror}; what was cancelled could not be kept")
 

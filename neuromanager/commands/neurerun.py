@@ -5,29 +5,30 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from neuromanager import __version__
+from neuromanager import __version__, slurmafter
 from neuromanager.arrangement import add_arrangement_options, find_unused_here, read_arrangement
-from neuromanager.catalog import Selected, resolve_selections
+from neuromanager.catalog import Selected, count_runs, resolve_selections
 from neuromanager.console import die_by, say
 from neuromanager.experiment import Experiment
 from neuromanager.faults import INCOMPLETE, TROUBLE, WRONG_INPUT, Failure, offer_nearest
+from neuromanager.feeding import Feeder
 from neuromanager.indices import shorten_indices
-from neuromanager.launching import Order, launch_here, read_runs, settle_unsure
+from neuromanager.launching import Order, environ_for_runs, execute_here, read_runs, settle_unsure
 from neuromanager.localresources import check_resources, count_places, describe_places
 from neuromanager.manner import Manner, add_options, find_unused, read_manner
 from neuromanager.options import Parser, parse_options, split_operands
+from neuromanager.preflight import find_faults
 from neuromanager.rerunning import RESTARTABLE, Batch, Changes, Plan, describe_code, make_plan
 from neuromanager.resuming import take_lock, wait_for_late
 from neuromanager.runs import describe_count
 from neuromanager.scaling import describe_changes
-from neuromanager.schedulers import local
 from neuromanager.script import quote_command, render_script
-from neuromanager.signals import holding_signals, may_read_stdin
+from neuromanager.signals import holding_signals
 from neuromanager.states import STATES
 from neuromanager.status import read_reports
-from neuromanager.submitting import launch_on_slurm, make_job, preview
+from neuromanager.submitting import make_job, preview
 from neuromanager.waiting import is_complete, summarize, wait_for
 
 NAME = "neurerun"
@@ -53,6 +54,7 @@ def make_parser() -> Parser:
     add_arrangement_options(parser)
     add("-n", "--dry-run", action="store_true", help="print run.sh (here: the command lines), and launch nothing")
     add("--wait", action="store_true", help="end with the runs: 0 when all completed, 123 otherwise")
+    add("-y", "--yes", action="store_true", help="launch more than max_runs and max_gpu_hours of the profile allow")
     add("-h", "--help", action="help", help="print this and exit")
     add("--version", action="version", version=f"neurerun {__version__}", help="print the version and exit")
     return parser
@@ -67,7 +69,8 @@ def main(words: Sequence[str]) -> int:
     manner = read_manner(options)
     read_arrangement(options)  # what is wrong in itself is said before anything is looked at
     changes = Changes(_parse_states(options.state), tuple(options.resource), options.exclude_nodes,
-                      lambda before: read_arrangement(options, before), tuple(find_unused_here(options)))  # fmt: skip
+                      lambda before: read_arrangement(options, before), tuple(find_unused_here(options)),
+                      options.yes)  # fmt: skip
     selected = resolve_selections(operands, os.environ)
     shown = {one.experiment.directory: _shorten(one.experiment.directory) for one in selected}
     if options.dry_run:
@@ -128,8 +131,12 @@ def _make_plans(selected: Sequence[Selected], changes: Changes, manner: Manner) 
         faults += [f"{option}: only where this machine executes the runs" for option in find_unused(manner)]
     if any(batch.profile.scheduler == "local" for plan in plans for batch in plan.batches):
         faults += changes.not_here
+    excess = [f"{plan.experiment.name}: {fault}" for plan in plans for batch in plan.batches
+              for fault in find_faults(batch.profile, len(batch.numbers), batch.arrangement.pack, changes.yes)]
+    if excess:
+        faults += [*excess, "--yes launches them all the same"]
     if faults:
-        raise Failure(code, *faults, *(["nothing was launched"] if len(selected) > 1 else []))
+        raise Failure(code, *faults, *(["nothing was launched"] if excess or len(selected) > 1 else []))
     return plans
 
 
@@ -143,7 +150,7 @@ def _launch_all(
             _enter_folder(one.experiment)
             stack = every.enter_context(contextlib.ExitStack())
             locks[one.experiment.directory] = take_lock(one.experiment, _tell, stack), stack
-            settle_unsure(one.experiment, _environ_for_slurm(), _tell)
+            settle_unsure(one.experiment, environ_for_runs("slurm", os.environ), _tell)
         plans, codes = _make_plans(selected, changes, manner), []
         for plan in plans:
             lock, stack = locks[plan.experiment.directory]
@@ -158,23 +165,36 @@ def _launch(plan: Plan, lock: int, shown: str, manner: Manner) -> int:
         _warn(plan, shown)
     else:
         _tell(f"{shown}: {plan.describe()}")
-    done, code, told = 0, 0, False
+    done, code, told = 0, 0, not plan.batches
+
+    def tell_plan() -> None:
+        nonlocal told
+        if not told:
+            _tell(f"{shown}: {plan.describe()}")
+        told = True
+
+    printed = False
+
+    def publish() -> None:
+        nonlocal printed
+        tell_plan()
+        if not printed:
+            _print_path(shown)
+        printed = True
+
     for batch in plan.batches:
         here = batch.profile.scheduler == "local"
-        if here and not told:
-            _tell(f"{shown}: {plan.describe()}")
-            told = True
         try:
-            code = (_launch_here(plan.experiment, batch, lock, manner) if here
-                    else _submit(plan.experiment, batch, lock)) or code  # fmt: skip
+            if here:
+                tell_plan()
+                code, printed = _launch_here(plan.experiment, batch, lock, manner) or code, True  # stdout is the runs'
+            else:
+                _submit(plan, batch, lock, publish)
         except Failure as failure:
             more = [f"{shown}: {done} of {len(plan.numbers)} runs were launched before that"] if done else []
             raise Failure(failure.code, *failure.faults, *more) from None
         done += len(batch.numbers)
-    if plan.batches and not told:
-        _tell(f"{shown}: {plan.describe()}")
-    if not told:  # else stdout is the runs'
-        _print_path(shown)
+    publish()
     return code or (TROUBLE if plan.doubts and not plan.batches else 0)
 
 
@@ -197,29 +217,26 @@ def _warn(plan: Plan, shown: str) -> None:
             _tell(f"{shown}: {describe_count(len(batch.numbers))} with {changed}")
 
 
-def _environ_for_slurm() -> dict[str, str]:
-    """Without what is ours: a run is told its own."""
-    return {name: value for name, value in os.environ.items()
-            if not name.startswith("NEU_") or name == "NEU_SBATCH_SECONDS"}  # fmt: skip
+def _make_order(batch: Batch) -> Order:
+    environ = environ_for_runs(batch.profile.scheduler, os.environ)
+    return Order(batch.profile, batch.cwd, batch.numbers, environ, arrangement=batch.arrangement)
 
 
-def _submit(experiment: Experiment, batch: Batch, lock: int) -> int:
-    order = Order(batch.profile, batch.cwd, batch.numbers, _environ_for_slurm(), arrangement=batch.arrangement)
+def _submit(plan: Plan, batch: Batch, lock: int, publish: Callable[[], None]) -> None:
+    """``publish`` is called before what may take long."""
+    feeder = Feeder(plan.experiment, _make_order(batch), _tell, lock, run_count=count_runs(plan.experiment),
+                    flying=plan.flying)  # fmt: skip
     with holding_signals() as held:  # from the first file to the job's number on record
-        launch_on_slurm(experiment, order, _tell, lock)
+        feeder.begin([slurmafter.Batch(batch.numbers)])
     if held.number:
+        feeder.tell_left()
         die_by(held.number)
-    return 0
+    if feeder.left:
+        feeder.go_on(publish)
 
 
 def _launch_here(experiment: Experiment, batch: Batch, lock: int, manner: Manner) -> int:
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("NEU_POINTS")}
-    stdin = None if may_read_stdin() else os.open(os.devnull, os.O_RDONLY)
-    try:
-        order = Order(batch.profile, batch.cwd, batch.numbers, environ)
-        return launch_here(experiment, order, stdin, _tell, lock, manner)
-    except local.Stopped as stopped:
-        die_by(stopped.args[0])
+    return execute_here(experiment, _make_order(batch), _tell, lock, manner)
 
 
 def _print_plan(plan: Plan, shown: str, manner: Manner) -> None:
@@ -239,8 +256,7 @@ def _print_plan(plan: Plan, shown: str, manner: Manner) -> None:
             continue
         job = make_job(plan.experiment, plan.record, batch.cwd)
         sys.stdout.write(render_script(batch.profile, job, batch.arrangement))
-        calls = preview(plan.experiment, batch.profile, batch.numbers, job.run_count, os.environ,
-                        batch.arrangement)  # fmt: skip
+        calls = preview(plan.experiment, _make_order(batch), job.run_count)
         _tell(f"{shown}: would submit {runs} again, {numbers}: {calls[0]}")
         for call in calls[1:]:
             _tell(f"{shown}: then {call}")

@@ -1,10 +1,11 @@
-"""How large an array this cluster takes: one ``scontrol show config``, remembered for an hour."""
+"""What this cluster takes: how large an array (remembered for an hour), and how many jobs of a user."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
+import pwd
 import re
 import shutil
 import time
@@ -61,6 +62,41 @@ def parse_config(text: str) -> Limits | None:
         return None
     tasks = re.search(r"(?m)^SchedulerParameters\s*=(?:.*[\s,])?max_array_tasks=([0-9]+)", text)
     return Limits(int(size.group(1)), int(tasks.group(1)) if tasks else None)
+
+
+# What a refusal names -> where scontrol has it: the kind of records, and the word for the limit.
+_SUBMIT_LIMITS = (
+    ("AssocMax", "assoc", "MaxSubmitJobs"),
+    ("AssocGrp", "assoc", "GrpSubmitJobs"),
+    ("QOSGrp", "qos", "GrpSubmitJobs"),
+    (r"QOSMax\w*PerUser", "qos", "MaxSubmitJobsPU"),
+    (r"QOSMax\w*PerAccount", "qos", "MaxSubmitJobsPA"),
+)
+
+
+def ask_room(limit: str, environ: Mapping[str, str]) -> int | None:
+    """For how many jobs there is room now under a limit that sbatch named; None where that cannot be had.
+
+    One question to the controller, which counts what is with it (scontrol(1), show assoc_mgr). Where several of the
+    user's associations have such a limit it is that with the most room.
+    """
+    found = next(((kind, word) for name, kind, word in _SUBMIT_LIMITS if re.match(name, limit)), None)
+    if found is None:
+        return None
+    kind, word = found
+    try:
+        user = pwd.getpwuid(os.geteuid()).pw_name
+        words = ["scontrol", "show", "assoc_mgr", f"users={user}", f"flags={kind}"]
+        answer = ask(words, _QUERY_SECONDS, client_environment(environ))
+    except (OSError, KeyError):
+        return None
+    return parse_room(answer.stdout, word) if answer.exit_code == 0 else None
+
+
+def parse_room(text: str, word: str) -> int | None:
+    """Of ``MaxSubmitJobs=100(97)``: the limit, and what counts against it."""
+    rooms = [int(most) - int(used) for most, used in re.findall(rf"\b{word}=([0-9]+)\(([0-9]+)\)", text)]
+    return max(0, *rooms) if rooms else None
 
 
 def _cluster_key(environ: Mapping[str, str]) -> str:

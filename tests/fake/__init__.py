@@ -1,6 +1,6 @@
 """A fake Slurm: put this folder on PATH, and a folder of your own into FAKE_SLURM_DIR.
 
-The programs sbatch, squeue, sacct, scancel and scontrol (show config, hold, release, requeue) behave, as far as they
+The programs sbatch, squeue, sacct, scancel and scontrol (show, hold, release, requeue) behave, as far as they
 go, as those of Slurm 22.05 on the cluster of tests.slurm.cluster do (the same partitions, account, GPUs);
 tests/test_fake_contract.py holds the two against each other. Jobs really run, the elements of an array one after the
 other, as processes of this machine. --hold is obeyed; --dependency, --begin and --time are not. A job is taken whole
@@ -14,6 +14,7 @@ or not at all, at whatever instant sbatch is killed, and any number of clients m
     FAKE_SLURM_ACCOUNTING=0 there is no slurmdbd: sacct says so and ends with 1
     FAKE_SLURM_MIN_JOB_AGE  seconds after which squeue forgets a job that has ended; 300 if not set
     FAKE_SLURM_MAX_ARRAY_SIZE  MaxArraySize; 1001 if not set
+    FAKE_SLURM_MAX_SUBMIT   MaxSubmitJobs of the user's association; none if not set. The quick path knows none
     FAKE_SLURM_FAULT        one of the faults below; while it is not set, the first line of FAKE_SLURM_DIR/fault counts
 
     refuse              sbatch: a bad partition, exit code 1

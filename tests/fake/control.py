@@ -166,6 +166,13 @@ def scontrol(words: list[str]) -> int:
         for name, value in CONFIG:
             print(f"{name:<23} = {value}")
         return 0
+    if words[:2] == ["show", "assoc_mgr"]:
+        most = submission.submit_limit()
+        limit = "" if most is None else f"{most}({jobs.count_live()})"
+        print("Current Association Manager state\n\nAssociation Records\n")
+        print(f"ClusterName=testbed Account=myproject UserName={jobs.user_name()}({os.geteuid()}) Partition=")
+        print(f"    MaxJobs= MaxJobsAccrue= MaxSubmitJobs={limit} MaxWallPJ=")
+        return 0
     if words == ["ping"]:
         print("Slurmctld(primary) at here is UP")
         return 0

@@ -90,6 +90,12 @@ def find_numbers() -> list[int]:
     return sorted(found)
 
 
+def count_live() -> int:
+    """Elements that wait or run."""
+    records = filter(None, map(load, find_numbers()))
+    return sum(each["state"] in LIVE for record in records for each in record["elements"])
+
+
 def load(job: int) -> dict[str, Any] | None:
     """The job with its elements as they are now; None for one that never was."""
     try:

@@ -37,10 +37,20 @@ def main(words: list[str]) -> int:
         print(f"sbatch: Job 1 to start at 2026-01-01T00:00:00 using 1 processors on nodes n1 in partition "
               f"{options['partition']}", file=sys.stderr)  # fmt: skip
         return 0
+    most = submit_limit()
+    if most is not None and jobs.count_live() + (1 if indices is None else len(indices)) > most:
+        print(f"sbatch: error: AssocMaxSubmitJobLimit\n{FAILED}Job violates accounting/QOS policy (job submit limit, "
+              "user's size and/or time limits)", file=sys.stderr)  # fmt: skip
+        return 1
     record = describe(options, operands, os.getcwd(), indices)
     job = running.leave_behind(lambda: jobs.take(script, record, len(record["elements"])),
                                [] if "hold" in options else range(len(record["elements"])))  # fmt: skip
     return answer(job, "parsable" in given)
+
+
+def submit_limit() -> int | None:
+    text = os.environ.get("FAKE_SLURM_MAX_SUBMIT")
+    return int(text) if text else None
 
 
 def answer(job: int, parsable: bool) -> int:

@@ -7,6 +7,8 @@ asks for what only one of them does.
 from __future__ import annotations
 
 import os
+import pwd
+import re
 import sys
 import time
 from pathlib import Path
@@ -242,6 +244,34 @@ class Contract(Client):
         dos = self.write("true\r", first="#!/bin/bash\r")
         self.check_refusal([dos], 1, "sbatch: error: instead of expected UNIX line breaks (\\n).")
         self.check_refusal(["missing.sh"], 1, "sbatch: error: Unable to open file missing.sh")
+
+    def limit_submission(self, most: int | None) -> dict[str, str]:
+        """Sets MaxSubmitJobs of the user's association, or takes it away; variables for the next calls."""
+        raise NotImplementedError
+
+    def test_a_limit_on_submitted_jobs(self) -> None:
+        words = ("scontrol", "show", "assoc_mgr", f"users={pwd.getpwuid(os.geteuid()).pw_name}", "flags=assoc")
+        limited = self.limit_submission(5)
+        self.test.addCleanup(self.limit_submission, None)
+
+        def limits() -> list[str]:
+            return re.findall(r" MaxSubmitJobs=([0-9]+\([0-9]+\)) ", self.call(*words, **limited).stdout)
+
+        self.wait_for(lambda: "5(0)" in limits(), True)
+        script = self.write("#SBATCH --output=/dev/null --hold", "true")
+        job = self.submit("--array=0-2", script, **limited)
+        self.test.addCleanup(self.call, "scancel", job)
+        self.wait_for(lambda: "5(3)" in limits(), True)
+        done = self.call("sbatch", "--parsable", "--array=0-2", script, **limited)
+        self.test.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.test.assertEqual(done.stderr.splitlines(), [
+            "sbatch: error: AssocMaxSubmitJobLimit",
+            "sbatch: error: Batch job submission failed: Job violates accounting/QOS policy (job submit limit, user's "
+            "size and/or time limits)"])  # fmt: skip
+        two = self.submit("--array=0-1", script, **limited)
+        self.call("scancel", two)
+        self.call("scancel", job)
+        self.wait_for(lambda: "5(0)" in limits(), True)
 
     # --- what overrides what
 
