@@ -49,8 +49,7 @@ def add_arrangement_options(parser: argparse.ArgumentParser) -> None:
     add("--pack", metavar="K", help="on Slurm: K runs to a job, one after the other")
     add("--pack-jobs", metavar="M", help="with --pack: M of them at a time (default: 1)")
     add("--requeue", metavar="N",
-        help="on Slurm: near the time limit and on preemption the program gets SIGUSR1, and its run goes back into "
-        "the queue, at most N times")  # fmt: skip
+        help="on Slurm: near the time limit and on preemption SIGUSR1, then back into the queue, at most N times")
     add("--signal-before", metavar="SECONDS",
         help=f"with --requeue: so long before the time limit (default: {_BEFORE_SECONDS})")  # fmt: skip
     add("--signal-with", metavar="SIGNAL", help=f"with --requeue: instead of {_SIGNAL}: {', '.join(_SIGNALS[1:])}")
