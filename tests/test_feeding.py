@@ -14,16 +14,19 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from neuromanager import launches
 from neuromanager.arrangement import PLAIN
+from neuromanager.cancellations import write_cancelled
 from neuromanager.experiment import Experiment
-from neuromanager.launches import read_feeding, read_launches
-from neuromanager.launching import Order, Refused
+from neuromanager.launching import Order, Refused, settle_unsure
 from neuromanager.preflight import describe_order
 from neuromanager.profile import Profile
 from neuromanager.schedulers.slurmlimits import Limits, parse_room
+from neuromanager.states import CANCELLED, PENDING, UNKNOWN
 from neuromanager.submitting import plan_calls
 from tests.command import ROOT, Folder, Outcome, finish, wait_until
 from tests.slurm import cluster
+from tests.test_status import StatusCase
 
 # Ends when there is the file `go`, or one of its own.
 MARK = """#!/bin/bash
@@ -83,6 +86,60 @@ class PlanTest(unittest.TestCase):
             self.assertEqual(parse_room(text + more, word), room, more)
 
 
+class KeptBackTest(StatusCase):
+    """What is known of runs without a launch."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.experiment = self.make(4)
+        record = json.loads(Path(self.experiment.path("experiment.json")).read_text())
+        record["profile"]["scheduler"] = "slurm"
+        Path(self.experiment.path("experiment.json")).write_text(json.dumps(record))
+        launches.write_feeding(self.experiment, "f1", [2, 3], 7)
+
+    def hold(self) -> None:
+        """The lock, by another process."""
+        words = ["flock", self.experiment.path("lock"), "sh", "-c", "echo held; cat"]
+        holder = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.addCleanup(holder.communicate)
+        assert holder.stdout
+        self.assertEqual(holder.stdout.readline(), b"held\n")
+
+    def test_while_somebody_feeds_them(self) -> None:
+        self.hold()
+        first, _, third, _ = self.read(self.experiment)
+        self.assert_state(first, UNKNOWN, True, "is being submitted")
+        self.assert_state(third, PENDING, True, "not submitted yet: neurun waits with at most 7 in the queue")
+        write_cancelled(self.experiment, [third])
+        _, _, third, fourth = self.read(self.experiment)
+        self.assert_state(third, CANCELLED, False, "cancelled by neucancel")
+        self.assert_state(fourth, PENDING, True, "not submitted yet")
+        launches.write_fed(self.experiment, "f1")
+        launches.write_feeding(self.experiment, "f2", [2, 3], None)
+        _, _, third, fourth = self.read(self.experiment)
+        self.assert_state(third, PENDING, True, "not submitted yet: neurun waits for room")
+
+    def test_when_nobody_does(self) -> None:
+        for status in self.read(self.experiment):
+            self.assert_state(status, CANCELLED, False, "was never launched")
+        with launches.held_lock(self.experiment.path("lock")):  # ours, and somebody waits for it
+            waiting = subprocess.Popen(["sleep", "60"], stdin=os.open(self.experiment.path("lock"), os.O_RDONLY))
+            self.addCleanup(waiting.wait)
+            self.addCleanup(waiting.kill)
+            for status in self.read(self.experiment):
+                self.assert_state(status, CANCELLED, False, "was never launched")
+
+    def test_by_a_neurun_of_another_machine(self) -> None:
+        path = Path(self.experiment.path("jobs.jsonl"))
+        path.write_text(json.dumps({**json.loads(path.read_text()), "host": "elsewhere"}) + "\n")
+        first, _, third, _ = self.read(self.experiment)
+        self.assert_state(first, CANCELLED, False, "was never launched")
+        self.assert_state(third, UNKNOWN, True, "not submitted yet: neurun on elsewhere was to do that; ask there")
+        settle_unsure(self.experiment, os.environ, self.told.append)  # under the lock, on any machine
+        for status in self.read(self.experiment):
+            self.assert_state(status, CANCELLED, False, "was never launched")
+
+
 class FeedingCase(unittest.TestCase):
     def setUp(self) -> None:
         self.files = Folder(self, CONFIG)
@@ -127,7 +184,7 @@ class FeedingCase(unittest.TestCase):
 
     def launched(self) -> list[int]:
         """Runs of all launches that became jobs."""
-        return sorted(run for launch in read_launches(self.experiment) if launch.job for run in launch.runs)
+        return sorted(run for launch in launches.read_launches(self.experiment) if launch.job for run in launch.runs)
 
     def count_calls(self, program: str, text: str = "") -> Path:
         real = self.neu("sh", "-c", f"command -v {program}").stdout.strip()
@@ -233,7 +290,7 @@ class RealTest(FeedingCase):
         self.assertEqual(self.neu("neuwait", "x").code, 0)
         self.assertEqual(self.marks(), list(range(7)))
         wait_until(lambda: "submitted 7 runs as jobs" in self.files.read("runs/x/neurun.log"), "its last word")
-        feeding = read_feeding(self.experiment)
+        feeding = launches.read_feeding(self.experiment)
         self.assertTrue(feeding and feeding.is_over)
 
     def test_what_it_waits_for_is_looked_at_again(self) -> None:
@@ -346,7 +403,7 @@ class FakeTest(FeedingCase):
         self.assertEqual(Counter(self.marks()), Counter({number: 2 for number in range(5)}))
 
 
-del FeedingCase  # unittest is to find its tests only where there is a Slurm
+del FeedingCase, StatusCase  # unittest is to find its tests only where there is a Slurm
 
 
 if __name__ == "__main__":

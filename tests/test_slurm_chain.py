@@ -87,7 +87,8 @@ class Contract(Chain):
         self.assertEqual((answer.stdout, answer.code), ("runs/sixty\n", 0), answer.stderr)
         self.assertRegex(
             answer.stderr,
-            r"\Aneurun: submitted 60 runs as job \d+\nneurun: 60 runs: 60 completed, 0 did not\n\Z",
+            r"\Aneurun: 60 runs in 1 array, up to 2880 CPU-hours and 2880 GPU-hours\n"
+            r"neurun: submitted 60 runs as job \d+\nneurun: 60 runs: 60 completed, 0 did not\n\Z",
         )
         self.assertEqual(len(self.calls.read_text().splitlines()), 1)
         self.assertIn("\n#SBATCH --array=0-59\n", (self.folder / "runs/sixty/run.sh").read_text())
