@@ -22,7 +22,7 @@ all=(bullseye bookworm trixie)
 tests=${TESTS:-test_fake_contract.SlurmTest test_slurm_versions test_slurm_cluster.SharedClusterTest
     test_slurm_chain.RealSlurm test_submitting.RealSlurm test_slurm_cancel.CancelTest test_slurm_cancel.WaitTest
     test_after.SlurmTest test_slurm_after.RealTest test_status_slurm test_resume.RealResume test_neurerun.SlurmTest
-    test_slurm_pack.RealTest test_slurm_requeue test_slurm_outages test_slurm_many
+    test_slurm_pack.RealTest test_slurm_requeue test_slurm_outages test_slurm_many test_feeding.RealTest
     test_neulog.SlurmTest test_neustat.SlurmTest test_attach.RealTest test_demand.EstimateTest test_man.BlocksTest
     test_readme.ReadmeTest.test_sessions_on_slurm}
 
