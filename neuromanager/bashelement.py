@@ -147,8 +147,12 @@ _CLEAR = ['neu_messages="$NEU_EXPERIMENT/logs/job-$neu_job.txt"',
 
 def _put_back(times: int) -> list[str]:
     return [
-        "neu_is_preempted() { [[ $(scontrol -o show job \"$SLURM_JOB_ID\") = *PreemptTime=[0-9]* ]]; }",
-        'if [ "${#neu_left[@]}" != 0 ] && { [ "$neu_told" = USR1 ] || { [ -n "$neu_told" ] && neu_is_preempted; }; }; '
+        "neu_is_cut_short() {  # by a higher priority or the time limit, and not by a person",
+        "  local said",
+        '  said=$(scontrol -o show job "$SLURM_JOB_ID")',
+        "  [[ $said = *PreemptTime=[0-9]* || $said = *Reason=TimeLimit* ]]",
+        "}",
+        'if [ "${#neu_left[@]}" != 0 ] && { [ "$neu_told" = USR1 ] || { [ -n "$neu_told" ] && neu_is_cut_short; }; }; '
         "then",
         "  neu_times=$((${SLURM_RESTART_COUNT:-0} + 1))",
         f"  neu_text='put back into the queue as often as --requeue={times} lets'",

@@ -19,7 +19,7 @@ from tests.hardwords import HARD_WORDS
 PLAIN = Profile("slurm", "gpu", "slurm", (), (), (), ())
 SCONTROL = """#!/bin/bash
 echo "$*" >> told-scontrol
-if [ "$1" = -o ]; then echo "JobState=COMPLETING PreemptTime=$(cat preempted 2> /dev/null || echo None) Foo=1"; exit; fi
+if [ "$1" = -o ]; then echo "JobState=COMPLETING $(cat why 2> /dev/null || echo Reason=None PreemptTime=None)"; exit; fi
 [ ! -e broken ]
 """
 # Leaves with 0 when it is told with USR1; ends when the file go-N is there, with the code in it.
@@ -136,11 +136,11 @@ class ElementTest(unittest.TestCase):
         self.assertEqual(finish(job).code, 143)
         self.assertEqual(self.told(), ["update JobId=100 Requeue=0"])
 
-    def test_term_is_passed_on_and_only_what_is_preempted_goes_back(self) -> None:
+    def test_term_is_passed_on_and_what_is_cancelled_stays(self) -> None:
         self.make(Arrangement(requeue=Requeue(5)), [("./program",)])
-        for turn, said in enumerate(("", "2026-01-01T00:00:00"), 1):
-            if said:
-                self.files.write("preempted", said)
+        for turn, why in enumerate(("Reason=None PreemptTime=None", "Reason=None PreemptTime=2026-01-01T00:00:00",
+                                    "Reason=TimeLimit PreemptTime=None"), 1):  # fmt: skip
+            self.files.write("why", why)
             job = self.start()
             self.wait_for(0, turn)
             group = int(self.files.read("runs/t-1/t-1_0/events.txt").split(" pid=")[-1].split()[0])
@@ -148,7 +148,7 @@ class ElementTest(unittest.TestCase):
             job.send_signal(signal.SIGTERM)
             self.assertEqual(finish(job).code, 143)
             self.assertEqual(self.ends(0)[-1], f"attempt={turn} exit_code=0 told=USR1")
-        self.assertEqual(self.told(), ["-o show job 100", "-o show job 100", "requeue 100"])
+        self.assertEqual(self.told(), ["-o show job 100", *["-o show job 100", "requeue 100"] * 2])
 
     def test_with_another_signal(self) -> None:
         self.make(Arrangement(requeue=Requeue(5, signal="USR2")), [("./program",)])

@@ -72,8 +72,12 @@ if [ "${1-}" != --run ]; then  # the job: it starts its runs, each as this scrip
     if [ -z "$neu_end" ]; then neu_left+=("$neu_run"); fi
     if [ "$neu_code" = 0 ]; then neu_code=${neu_end:-143}; fi
   done
-  neu_is_preempted() { [[ $(scontrol -o show job "$SLURM_JOB_ID") = *PreemptTime=[0-9]* ]]; }
-  if [ "${#neu_left[@]}" != 0 ] && { [ "$neu_told" = USR1 ] || { [ -n "$neu_told" ] && neu_is_preempted; }; }; then
+  neu_is_cut_short() {  # by a higher priority or the time limit, and not by a person
+    local said
+    said=$(scontrol -o show job "$SLURM_JOB_ID")
+    [[ $said = *PreemptTime=[0-9]* || $said = *Reason=TimeLimit* ]]
+  }
+  if [ "${#neu_left[@]}" != 0 ] && { [ "$neu_told" = USR1 ] || { [ -n "$neu_told" ] && neu_is_cut_short; }; }; then
     neu_times=$((${SLURM_RESTART_COUNT:-0} + 1))
     neu_text='put back into the queue as often as --requeue=3 lets'
     if [ "$neu_times" -le 3 ]; then
