@@ -23,8 +23,9 @@ from neuromanager.preflight import describe_order
 from neuromanager.profile import Profile
 from neuromanager.schedulers.slurmlimits import Limits, parse_room
 from neuromanager.states import CANCELLED, PENDING, UNKNOWN
-from neuromanager.submitting import plan_calls
+from neuromanager.submitting import Taken, launch_on_slurm, plan_calls
 from tests.command import ROOT, Folder, Outcome, finish, wait_until
+from tests.launched import FakeSlurmCase
 from tests.slurm import cluster
 from tests.test_status import StatusCase
 
@@ -403,7 +404,26 @@ class FakeTest(FeedingCase):
         self.assertEqual(Counter(self.marks()), Counter({number: 2 for number in range(5)}))
 
 
-del FeedingCase, StatusCase  # unittest is to find its tests only where there is a Slurm
+class LastMomentTest(FakeSlurmCase):
+    def test_what_is_cancelled_when_its_intent_is_on_the_disk_is_not_submitted(self) -> None:
+        experiment, _ = self.submit("x", 4, 0, 1)
+        profile = Profile("slurm", "gpu", "slurm", (), (("account", "myproject"), ("partition", "big-gpu")), (), ())
+        order = Order(profile, str(self.folder), [2, 3], {**self.files.environment, **self.environ})
+        taken, seen = Taken(), []
+
+        def is_withdrawn() -> bool:
+            seen.append([launch.runs for launch in launches.read_launches(experiment)][-1])
+            return True
+
+        with launches.held_lock(experiment.path("lock")) as lock:
+            refusal = launch_on_slurm(experiment, order, self.told.append, lock, taken, is_withdrawn)
+        self.assertEqual((refusal, taken.jobs, seen), (None, [], [(2, 3)]))
+        calls = self.files.read("slurm/calls.jsonl").splitlines()
+        self.assertEqual(sum(json.loads(line)[0] == "sbatch" for line in calls), 1)
+        self.assertIn("CANCELLED", self.neu("neustat", "x:3").stdout)
+
+
+del FeedingCase, StatusCase, FakeSlurmCase  # unittest is to find its tests only where there is a Slurm
 
 
 if __name__ == "__main__":
