@@ -210,8 +210,9 @@ class RealTest(FeedingCase):
         wait_until(lambda: text in self.neu(*words).stdout, "the limit")
 
     def queue(self) -> int:
-        answer = self.neu("squeue", "--me", "--noheader", "--array", "--format=%T")
-        return sum(line in ("PENDING", "RUNNING") for line in answer.lines())
+        """What it has of ours."""
+        answer = self.neu("squeue", "--me", "--noheader", "--array", "--states=PENDING,RUNNING", "--format=%Z")
+        return answer.lines().count(str(self.folder))
 
     def test_a_thousand_runs_with_room_for_a_hundred_and_a_kill(self) -> None:
         self.limit(100)
