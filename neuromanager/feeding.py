@@ -14,7 +14,7 @@ from neuromanager.cancellations import Cancellations
 from neuromanager.catalog import Selected
 from neuromanager.console import die_by
 from neuromanager.experiment import Experiment
-from neuromanager.faults import Failure
+from neuromanager.faults import TROUBLE, Failure
 from neuromanager.launches import make_token, write_fed, write_feeding
 from neuromanager.launching import Order, refusing
 from neuromanager.preflight import describe_order
@@ -64,6 +64,7 @@ class Feeder:
         self._limit: str | None = None  # of the scheduler, that was met
         self._most = order.arrangement.capacity or 0  # runs with the scheduler at a time; with a limit, as last seen
         self._is_refused = False
+        self._is_going_on = self._is_away_told = False
         self._pause_seconds = _PAUSE_SECONDS[0]
         self._patience = Patience(time.monotonic())
         self._completed = self._failed = 0
@@ -90,6 +91,7 @@ class Feeder:
         """
         if not self.left:
             return announce()
+        self._is_going_on = True
         try:
             announce()
             while self.left:
@@ -139,6 +141,9 @@ class Feeder:
         limit: str | None = None
         while numbers:
             refusal, rest = self._submit(batch, numbers)
+            if refusal is not None and refusal.away:
+                self._bear(refusal)
+                return True
             if refusal is None or refusal.limit is None:
                 break
             limit = refusal.limit
@@ -154,6 +159,15 @@ class Feeder:
                        f"is room; {going_on}")  # fmt: skip
         self._limit = limit or self._limit
         return limit is not None
+
+    def _bear(self, refusal: Refusal) -> None:
+        """A controller that is away, while runs are kept back: it is asked again. Raises Failure before that."""
+        if not self._is_going_on:
+            raise Failure(TROUBLE, *refusal.faults)
+        self._is_refused = True
+        if not self._is_away_told:
+            self._tell(f"{refusal.faults[-1]}; {len(self.left)} runs wait here until Slurm answers")
+        self._is_away_told = True
 
     def _submit(self, batch: Batch, numbers: list[int]) -> tuple[Refusal | None, list[int]]:
         """What Slurm says, and those that it has not taken."""

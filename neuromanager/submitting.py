@@ -117,7 +117,7 @@ def launch_on_slurm(experiment: Experiment, order: Order, tell: Tell, lock: int,
             taken.numbers += numbers
             done += len(numbers)
             continue
-        if answer.limit:
+        if answer.limit or (answer.away and taken.jobs):
             return answer
         now = ask_limits(order.environ) if answer.too_large else limits
         if now.most >= limits.most:

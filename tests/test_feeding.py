@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import re
 import shlex
 import signal
 import subprocess
@@ -368,6 +369,17 @@ class FakeTest(FeedingCase):
         self.assertIn("0 of 3 runs are submitted, 3 wait here", done.stderr)
         self.assertEqual(self.neu("neuwait", "x").code, 0)
         self.assertEqual(self.marks(), [0, 1, 2])
+
+    def test_a_controller_that_is_away_for_a_while(self) -> None:
+        said = "sbatch: error: Batch job submission failed: Unable to contact slurm controller (connect failure)"
+        calls = self.count_calls("sbatch", f'case $(wc -l < {self.q("sbatch.calls")}) in [23]) echo "{said}" >&2; '
+                                           "exit 1 ;; esac")  # fmt: skip
+        done = self.neu(*self.words(6, "--capacity=2", "--wait"))
+        self.assertEqual(done.code, 0, done.stderr)
+        waits = r"(?m)^neurun: sbatch said: .*Unable to contact .*; 4 runs wait here until Slurm answers$"
+        self.assertEqual(len(re.findall(waits, done.stderr)), 1, done.stderr)
+        self.assertEqual(self.marks(), list(range(6)))
+        self.assertLess(len(calls.read_text().splitlines()), 9)
 
     def q(self, name: str) -> str:
         return shlex.quote(str(self.folder / name))

@@ -30,6 +30,7 @@ _UNSURE = re.compile(
 _FULL = re.compile(r"temporarily unable to accept job|job queue full|Resource temporarily unavailable", re.IGNORECASE)
 # slurm_errno.c, SLURMCTLD_COMMUNICATIONS_BACKOFF: said instead of looking at what was asked (controller.c).
 _TOO_OFTEN = "Rate limit exceeded"
+_NO_CONTACT = "Unable to contact"
 
 
 class Submission(NamedTuple):
@@ -45,6 +46,7 @@ class Refusal(NamedTuple):
     sure: bool
     too_large: bool = False  # of the array: its numbers, or that there are so many
     limit: str | None = None  # on the jobs that may be in the queue, which is reached: later there may be room
+    away: bool = False  # of the controller, or it has no time for us: later it may answer
 
 
 def client_environment(environ: Mapping[str, str]) -> dict[str, str]:
@@ -98,7 +100,8 @@ def parse_submission(answer: Answer, patience_seconds: float) -> Submission | Re
     faults = (how, *(f"sbatch said: {line}" for line in said), *explain(said))
     sure = answer.exit_code > 0 and not any(_UNSURE.search(line) for line in said)
     too_large = any("Invalid job array specification" in line for line in said)
-    return Refusal(faults, sure, too_large, _find_limit("\n".join(said)))
+    away = sure and any(_TOO_OFTEN in line or _NO_CONTACT in line for line in said)
+    return Refusal(faults, sure, too_large, _find_limit("\n".join(said)), away)
 
 
 def _find_limit(said: str) -> str | None:
@@ -107,7 +110,7 @@ def _find_limit(said: str) -> str | None:
     if named:
         where = "assoc user=$USER" if named.group(1) == "Assoc" else "qos"
         return f"{named.group(0)}, of jobs that may wait or run at a time (sacctmgr show {where})"
-    if _FULL.search(said) and "Unable to contact" not in said:
+    if _FULL.search(said) and _NO_CONTACT not in said:
         return "MaxJobCount, of jobs that the whole cluster keeps (scontrol show config)"
     return None
 
