@@ -153,7 +153,7 @@ class HereTest(unittest.TestCase):
 
     def test_ctrl_c_ends_it_and_its_run(self) -> None:
         folder = Folder(self)
-        self.launch(folder, "try", 2, "[ $NEU_ATTEMPT = 1 ] && exit 1; touch up; exec sleep 60")
+        self.launch(folder, "try", 2, "[ $NEU_ATTEMPT = 1 ] && exit 1; : > up; exec sleep 60")
         process = folder.start("neurerun")
         wait_until((folder.path / "up").exists, "the run")
         os.kill(process.pid, signal.SIGINT)
@@ -165,7 +165,7 @@ class HereTest(unittest.TestCase):
     def test_after_ctrl_c_the_rest_is_launched_again(self) -> None:
         folder = Folder(self)
         process = folder.start("neurun", "--name=try", "--runs=3", "local", "cpu", "bash", "-c",
-                               "[ -e go ] && exit; touch up; exec sleep 60")  # fmt: skip
+                               "[ -e go ] && exit; : > up; exec sleep 60")  # fmt: skip
         wait_until((folder.path / "up").exists, "the run")
         wait_until(lambda: (folder.path / "runs/try/try_0/events.txt").exists(), "its events")
         os.kill(process.pid, signal.SIGINT)
