@@ -129,8 +129,12 @@ def _scheduling(site: Site) -> list[str]:
         "InactiveLimit=0",
         f"MinJobAge={site.variant.min_job_age_seconds}",
         "WaitTime=0",
-        # Slurm's default, written out because tests count on it: a client gives up after this many seconds.
-        "MessageTimeout=10",
+        # Slurm's defaults in true seconds: a client gives up after so many (tests count on it), and a job that has not
+        # begun after so many is put back into the queue, with no time to save.
+        f"MessageTimeout={min(100, 10 * site.variant.speed)}",
+        f"BatchStartTimeout={10 * site.variant.speed}",
+        # From 23.11 on at least five of the first.
+        f"UnkillableStepTimeout={60 if site.variant.speed == 1 else 500}",
         "SlurmctldTimeout=5",
         # A node that does not answer is given up after 10 true seconds.
         f"SlurmdTimeout={10 * site.variant.speed}",
