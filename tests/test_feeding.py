@@ -39,6 +39,9 @@ CONFIG = {"slurm": {"gpu": {"env": "", "resources": {"time": "2:00:00", "account
                                                      "partition": "big-gpu"}}}}  # fmt: skip
 
 
+LEFT = "was not submitted; the neurun that kept it back is gone"
+
+
 class PlanTest(unittest.TestCase):
     experiment = Experiment("/x/runs/e", "e")
 
@@ -120,15 +123,28 @@ class KeptBackTest(StatusCase):
         _, _, third, fourth = self.read(self.experiment)
         self.assert_state(third, PENDING, True, "not submitted yet: neurun waits for room")
 
-    def test_when_nobody_does(self) -> None:
-        for status in self.read(self.experiment):
+    def assert_left(self) -> None:
+        statuses = self.read(self.experiment)
+        for status in statuses[:2]:
             self.assert_state(status, CANCELLED, False, "was never launched")
+        for status in statuses[2:]:
+            self.assert_state(status, CANCELLED, False, LEFT)
+
+    def test_when_nobody_does(self) -> None:
+        self.assert_left()
         with launches.held_lock(self.experiment.path("lock")):  # ours, and somebody waits for it
             waiting = subprocess.Popen(["sleep", "60"], stdin=os.open(self.experiment.path("lock"), os.O_RDONLY))
             self.addCleanup(waiting.wait)
             self.addCleanup(waiting.kill)
-            for status in self.read(self.experiment):
-                self.assert_state(status, CANCELLED, False, "was never launched")
+            self.assert_left()
+
+    def test_after_a_refusal(self) -> None:
+        for said, reason in (("sbatch failed (1); sbatch said: sbatch: error: AssocMaxSubmitJobLimit", LEFT),
+                             ("sbatch said: Invalid account", "sbatch said: Invalid account")):  # fmt: skip
+            launches.write_intent(self.experiment, said, [3], scheduler="slurm", name="e", profile={}, cwd="/",
+                                  git=None)  # fmt: skip
+            launches.write_refusal(self.experiment, said, said)
+            self.assert_state(self.read(self.experiment)[3], CANCELLED, False, reason)
 
     def test_by_a_neurun_of_another_machine(self) -> None:
         path = Path(self.experiment.path("jobs.jsonl"))
@@ -137,8 +153,7 @@ class KeptBackTest(StatusCase):
         self.assert_state(first, CANCELLED, False, "was never launched")
         self.assert_state(third, UNKNOWN, True, "not submitted yet: neurun on elsewhere was to do that; ask there")
         settle_unsure(self.experiment, os.environ, self.told.append)  # under the lock, on any machine
-        for status in self.read(self.experiment):
-            self.assert_state(status, CANCELLED, False, "was never launched")
+        self.assert_left()
 
 
 class FeedingCase(unittest.TestCase):
@@ -279,7 +294,7 @@ class RealTest(FeedingCase):
         self.assertEqual(stopped.code, -signal.SIGINT)
         self.assertRegex(stopped.stderr, r"neurun: stops; 3 of 9 runs are submitted, which go on, and 6 are not: the "
                          r"same command with --resume --name x submits them\n\Z")  # fmt: skip
-        self.assertIn("CANCELLED - 0 - - - was never launched", self.show(5))
+        self.assertIn(f"CANCELLED - 0 - - - {LEFT}", self.show(5))
         self.go()
         rest = self.neu(*self.words(9, "--resume", "--wait"))
         self.assertEqual(rest.code, 0, rest.stderr)

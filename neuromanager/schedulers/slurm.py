@@ -98,10 +98,10 @@ def parse_submission(answer: Answer, patience_seconds: float) -> Submission | Re
     faults = (how, *(f"sbatch said: {line}" for line in said), *explain(said))
     sure = answer.exit_code > 0 and not any(_UNSURE.search(line) for line in said)
     too_large = any("Invalid job array specification" in line for line in said)
-    return Refusal(faults, sure, too_large, _find_limit("\n".join(said)))
+    return Refusal(faults, sure, too_large, find_limit("\n".join(said)))
 
 
-def _find_limit(said: str) -> str | None:
+def find_limit(said: str) -> str | None:
     """Which limit on the jobs in the queue a refusal names, and how to look at it."""
     named = re.search(r"\b(Assoc|QOS)(Grp|Max)SubmitJob\w*", said)
     if named:
