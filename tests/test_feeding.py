@@ -304,6 +304,7 @@ class RealTest(FeedingCase):
         self.go()
         done = self.neu(*self.words(7, "--capacity=3", "--detach"))
         self.assertEqual((done.code, done.stdout), (0, "runs/x\n"), done.stderr)
+        self.assertRegex(done.stderr, r"\nneurun: goes on as process \d+, with 4 runs to submit\n\Z")
         self.assertEqual(self.neu("neuwait", "x").code, 0)
         self.assertEqual(self.marks(), list(range(7)))
         wait_until(lambda: "submitted 7 runs as jobs" in self.files.read("runs/x/neurun.log"), "its last word")
@@ -383,6 +384,15 @@ class FakeTest(FeedingCase):
         self.assertIn("0 of 3 runs are submitted, 3 wait here", done.stderr)
         self.assertEqual(self.neu("neuwait", "x").code, 0)
         self.assertEqual(self.marks(), [0, 1, 2])
+
+    def test_nobody_is_told_of_ctrl_c_who_has_left(self) -> None:
+        said = "sbatch: error: QOSMaxSubmitJobPerUserLimit"
+        self.count_calls("sbatch", f'[ -e {self.q("room")} ] || {{ echo "{said}" >&2; exit 1; }}')
+        done = self.neu(*self.words(1, "--detach"))
+        self.assertRegex(done.stderr, r"a limit is reached: .*; 0 of 1 run is submitted, 1 waits until there is room\n"
+                         r"neurun: goes on as process \d+, with 1 run to submit\n\Z")  # fmt: skip
+        self.files.write("room", "")
+        self.assertEqual(self.neu("neuwait", "x").code, 0)
 
     def q(self, name: str) -> str:
         return shlex.quote(str(self.folder / name))
