@@ -79,6 +79,9 @@ def read_arrangement(options: argparse.Namespace, before: Arrangement = PLAIN) -
                         jobs or (before.pack_jobs if pack is None else 1), requeue)  # fmt: skip
     if jobs and found.pack_jobs > found.pack and not faults:
         faults.append(f"--pack-jobs: {found.pack_jobs} at a time of {found.pack}: write --pack with at least as many")
+    if found.capacity is not None and found.capacity < found.pack and not faults:
+        faults.append(f"--capacity: {found.capacity} runs at a time, and --pack puts {found.pack} into a job: write "
+                      f"{found.pack} at least")  # fmt: skip
     if faults:
         raise Failure(WRONG_INPUT, *faults)
     return found

@@ -346,6 +346,9 @@ class RealTest(FeedingCase):
         for words, code, text in (
             (("--throttle=x", "a"), 100, "--throttle: 'x': write a whole number from 0"),
             (("--throttle=3", "a"), 100, "'a': no such experiment"),
+            (("--throttle=3",), 100, "SUPPORT is missing; write neurun SUPPORT DEVICE COMMAND, or neurun --throttle N "
+                                     "EXPERIMENT"),
+            (("--capacity=2", "--pack=3", "slurm", "gpu", "true"), 100, "--capacity: 2 runs at a time"),
             (("--throttle=3", "--wait", "a"), 100, "--wait: not with --throttle N EXPERIMENT"),
             (("--throttle=0", "slurm", "gpu", "true"), 100, "write a whole number from 1"),
             (("--capacity=3", "--after-each=a", "slurm", "gpu", "true"), 100, "--capacity: not with --after-each"),

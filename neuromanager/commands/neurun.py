@@ -99,7 +99,9 @@ def main(words: Sequence[str]) -> int:
         raise Failure(WRONG_INPUT, "--detach and --wait exclude each other; wait with neuwait, when you want to")
     if len(rest) < 3:
         missing = ("SUPPORT", "DEVICE", "COMMAND")[len(rest)]
-        raise Failure(WRONG_INPUT, f"{missing} is missing; write neurun SUPPORT DEVICE COMMAND (see neurun --help)")
+        other = ", or neurun --throttle N EXPERIMENT" if options.throttle is not None else ""
+        raise Failure(WRONG_INPUT, f"{missing} is missing; write neurun SUPPORT DEVICE COMMAND{other} (see neurun "
+                      "--help)")  # fmt: skip
     support, device, *command = rest
     source = find_config(options.config)
     profile = resolve_profile(read_document(source, "config", _CONFIG_MEND), support, device, options.resource, source)
