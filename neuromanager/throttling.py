@@ -8,7 +8,7 @@ from neuromanager.catalog import resolve_selections, word_for
 from neuromanager.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.process import ask
 from neuromanager.runs import describe_count
-from neuromanager.schedulers.slurm import client_environment
+from neuromanager.schedulers.slurm import client_environment, describe_missing
 from neuromanager.states import PENDING, UNKNOWN
 from neuromanager.status import Report, read_reports
 from neuromanager.submitting import describe_jobs
@@ -62,8 +62,10 @@ def _update(job: str, most: int, environ: Mapping[str, str], before: list[str]) 
     words = ["scontrol", "update", f"JobId={job}", f"ArrayTaskThrottle={most}"]
     try:
         answer = ask(words, _PATIENCE_SECONDS, client_environment(environ))
+    except FileNotFoundError:
+        raise Failure(TROUBLE, describe_missing("scontrol")) from None
     except OSError as error:
-        raise Failure(TROUBLE, f"scontrol: {error.strerror}; is this a machine of the cluster?") from None
+        raise Failure(TROUBLE, f"scontrol: {error.strerror}") from None
     if answer.exit_code == 0:
         return
     how = "did not answer" if answer.exit_code is None else f"failed ({answer.exit_code})"

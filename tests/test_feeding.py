@@ -6,6 +6,7 @@ import json
 import os
 import pwd
 import shlex
+import shutil
 import signal
 import subprocess
 import threading
@@ -396,6 +397,17 @@ class FakeTest(FeedingCase):
                          r"neurun: goes on as process \d+, with 1 run to submit\n\Z")  # fmt: skip
         self.files.write("room", "")
         self.assertEqual(self.neu("neuwait", "x").code, 0)
+
+    def test_a_throttle_without_scontrol(self) -> None:
+        self.environ["FAKE_SLURM_RUN"] = "0"
+        self.assertEqual(self.neu(*self.words(3)).code, 0)
+        for program in ("python3", "bash", "env"):
+            (self.folder / program).symlink_to(shutil.which(program, path=os.environ["PATH"]) or program)
+        self.files.bash("squeue", f'PATH={shlex.quote(self.environ["PATH"])} exec {ROOT}/tests/fake/squeue "$@"')
+        done = self.neu("neurun", "--throttle=2", "x", PATH=f"{ROOT}/bin:{self.folder}")
+        self.assertEqual((done.code, done.stdout), (111, ""), done.stderr)
+        self.assertEqual(done.stderr, "neurun: error: scontrol: no such program on PATH; is this a machine of the "
+                         "cluster (module load slurm)?\n")  # fmt: skip
 
     def q(self, name: str) -> str:
         return shlex.quote(str(self.folder / name))

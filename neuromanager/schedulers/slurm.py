@@ -176,7 +176,11 @@ def find_jobs(tokens: Sequence[str], environ: Mapping[str, str]) -> dict[str, st
 def check_sbatch() -> None:
     """Raises Failure when there is no sbatch to submit with."""
     if shutil.which("sbatch") is None:
-        raise Failure(TROUBLE, "sbatch: no such program on PATH; is this a machine of the cluster (module load slurm)?")
+        raise Failure(TROUBLE, describe_missing("sbatch"))
+
+
+def describe_missing(program: str) -> str:
+    return f"{program}: no such program on PATH; is this a machine of the cluster (module load slurm)?"
 
 
 def read_working_directory(profile: Profile) -> str:
