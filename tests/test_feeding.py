@@ -269,6 +269,10 @@ class RealTest(FeedingCase):
         self.assertIn("PENDING - 0 - - - not submitted yet: neurun waits with at most 4 in the queue", self.show(4))
         self.assertIn("process", self.neu(*self.words(12, "--resume")).stderr)
         self.assertEqual(self.launched(), [0, 1, 2, 3])
+        after = self.neu("neurun", "--name=y", "--after=x", "slurm", "gpu", "./mark")
+        self.assertEqual((after.code, after.stderr), (
+            111, "neurun: error: --after: 8 runs of x are kept back by a neurun, and Slurm cannot wait for those yet; "
+            "write neuwait x && neurun ...\nneurun: error: nothing was submitted\n"))  # fmt: skip
         cancelled = self.neu("neucancel", "x:9-11")
         self.assertEqual((cancelled.code, cancelled.stdout), (0, "x:9-11\n"), cancelled.stderr)
         self.assertIn("CANCELLED - 0 - - - cancelled by neucancel", self.show(10))
