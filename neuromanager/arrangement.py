@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from neuromanager.durations import parse_duration
 from neuromanager.faults import WRONG_INPUT, Failure
+from neuromanager.options import parse_number
 from neuromanager.profile import Profile
 
 _MOST = 10**7
@@ -60,11 +61,7 @@ def read_arrangement(options: argparse.Namespace, before: Arrangement = PLAIN) -
     faults: list[str] = []
 
     def take(name: str, most: int, least: int = 1) -> int | None:
-        text: str | None = getattr(options, name)
-        if text is None or (text.isascii() and text.isdigit() and len(text) < 10 and least <= int(text) <= most):
-            return None if text is None else int(text)
-        faults.append(f"--{name.replace('_', '-')}: {text!r}: write a whole number from {least} to {most}")
-        return None
+        return parse_number(f"--{name.replace('_', '-')}", getattr(options, name), least, most, faults)
 
     throttle, capacity, pack, jobs = (take(name, _MOST) for name in ("throttle", "capacity", "pack", "pack_jobs"))
     times, seconds = take("requeue", _MOST_REQUEUES, 0), take("signal_before", _MOST_BEFORE_SECONDS)

@@ -25,7 +25,7 @@ from neuromanager.launch import read_launch
 from neuromanager.launching import Beginning, environ_for_runs
 from neuromanager.localresources import Needs, check_resources
 from neuromanager.manner import Manner, add_options, find_unused, read_manner
-from neuromanager.options import Parser, parse_options, split_words
+from neuromanager.options import Parser, parse_number, parse_options, split_words
 from neuromanager.planning import print_plan
 from neuromanager.preflight import check_excess
 from neuromanager.profile import Profile, resolve_profile
@@ -188,9 +188,11 @@ _CONFIG_MEND = 'write one, as {"local": {"cpu": {"env": "", "resources": ""}}}, 
 
 
 def _parse_runs(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:19]) <= 10**7 and len(text) < 19):
-        raise Failure(WRONG_INPUT, f"--runs: {text!r}: write a whole number from 1 to 10000000")
-    return int(text)
+    faults: list[str] = []
+    repeats = parse_number("--runs", text, 1, 10**7, faults)
+    if repeats is None:
+        raise Failure(WRONG_INPUT, *faults)
+    return repeats
 
 
 def _tell(text: str) -> None:
