@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from neuromanager.durations import parse_duration
 from neuromanager.faults import WRONG_INPUT, Failure
+from neuromanager.options import parse_number
 from neuromanager.profile import Profile
 
 _MOST = 10**7
@@ -60,11 +61,7 @@ def read_arrangement(options: argparse.Namespace, before: Arrangement = PLAIN) -
     faults: list[str] = []
 
     def take(name: str, most: int, least: int = 1) -> int | None:
-        text: str | None = getattr(options, name)
-        if text is None or (text.isascii() and text.isdigit() and len(text) < 10 and least <= int(text) <= most):
-            return None if text is None else int(text)
-        faults.append(f"--{name.replace('_', '-')}: {text!r}: write a whole number from {least} to {most}")
-        return None
+        return parse_number(f"--{name.replace('_', '-')}", getattr(options, name), least, most, faults)
 
     throttle, capacity, pack, jobs = (take(name, _MOST) for name in ("throttle", "capacity", "pack", "pack_jobs"))
     times, seconds = take("requeue", _MOST_REQUEUES, 0), take("signal_before", _MOST_BEFORE_SECONDS)
@@ -79,6 +76,9 @@ def read_arrangement(options: argparse.Namespace, before: Arrangement = PLAIN) -
                         jobs or (before.pack_jobs if pack is None else 1), requeue)  # fmt: skip
     if jobs and found.pack_jobs > found.pack and not faults:
         faults.append(f"--pack-jobs: {found.pack_jobs} at a time of {found.pack}: write --pack with at least as many")
+    if found.capacity is not None and found.capacity < found.pack and not faults:
+        faults.append(f"--capacity: {found.capacity} runs at a time, and --pack puts {found.pack} into a job: write "
+                      f"{found.pack} at least")  # fmt: skip
     if faults:
         raise Failure(WRONG_INPUT, *faults)
     return found

@@ -14,7 +14,7 @@ from neuromanager.profile import Profile
 from neuromanager.programs import is_program
 from neuromanager.quoting import quote_line
 from neuromanager.request import Request, check_programs
-from neuromanager.schedulers.slurm import client_environment
+from neuromanager.schedulers.slurm import client_environment, describe_missing
 from neuromanager.script import hide_colons, render_attached_script
 from neuromanager.words import Command, add_python
 
@@ -80,7 +80,6 @@ def _become_srun(words: Sequence[str], environ: Mapping[str, str]) -> NoReturn:
     try:
         become(words, environ)
     except FileNotFoundError:
-        raise Failure(TROUBLE, "srun: no such program on PATH; is this a machine of the cluster (module load slurm)?") \
-            from None  # fmt: skip
+        raise Failure(TROUBLE, describe_missing("srun")) from None
     except OSError as error:
         raise Failure(TROUBLE, f"srun: {error.strerror}") from None

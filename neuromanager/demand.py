@@ -39,8 +39,9 @@ def make_demand(resources: Resources, runs: int, pack: int = 1) -> Demand:
 
 def describe_demand(demand: Demand) -> str | None:
     """``up to 120 CPU-hours and 120 GPU-hours``; None when nothing is known."""
-    parts = [f"{render_hours(hours)} {unit}-hours" for hours, unit in
-             ((demand.cpu_hours, "CPU"), (demand.gpu_hours, "GPU")) if hours]  # fmt: skip
+    parts = [f"{text} {unit}-hour{'s' if text != '1' else ''}" for text, unit in
+             ((render_hours(hours), unit) for hours, unit in
+              ((demand.cpu_hours, "CPU"), (demand.gpu_hours, "GPU")) if hours)]  # fmt: skip
     return f"up to {' and '.join(parts)}" if parts else None
 
 

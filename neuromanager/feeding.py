@@ -7,6 +7,7 @@ the first submission to the last; so what is kept back is known to be kept back,
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Callable, Sequence
 
@@ -53,7 +54,7 @@ class Feeder:
         """
         self.left = list(order.numbers)
         self._experiment, self._order, self._lock = experiment, order, lock
-        self._run_count, self._make_batches = run_count, make_batches
+        self._run_count, self._make_batches, self._shows = run_count, make_batches, shows
         self._flying = list(flying)  # with the scheduler, as far as is known
         self._bar = ProgressBar(len(order.numbers), tell, "in the queue") if shows and may_draw() else None
         self._tell = self._bar.say if self._bar else tell
@@ -91,6 +92,8 @@ class Feeder:
         """
         if not self.left:
             return announce()
+        if not self._shows:
+            self._tell(f"goes on as process {os.getpid()}, with {describe_count(len(self.left))} to submit")
         self._is_going_on = True
         try:
             announce()
@@ -154,9 +157,10 @@ class Feeder:
             fits = len(rest) // 2 if room is None else room * self._order.arrangement.pack
             numbers = rest[: fits if fits < len(rest) else len(rest) // 2]
         if limit is not None and self._limit is None:
-            going_on = f"stop it with Ctrl-C, and go on with --resume --name {self._experiment.name}"
-            self._tell(f"a limit is reached: {limit}; {self._describe_done()}, {len(self.left)} wait here until there "
-                       f"is room; {going_on}")  # fmt: skip
+            here, mend = (" here", f"; stop it with Ctrl-C, and go on with --resume --name {self._experiment.name}") \
+                if self._shows else ("", "")  # fmt: skip
+            wait = f"{len(self.left)} {'waits' if len(self.left) == 1 else 'wait'}{here} until there is room"
+            self._tell(f"a limit is reached: {limit}; {self._describe_done()}, {wait}{mend}")
         self._limit = limit or self._limit
         return limit is not None
 
@@ -259,8 +263,8 @@ class Feeder:
     # --- telling
 
     def _describe_done(self) -> str:
-        done = len(self._taken.numbers)
-        return f"{done} of {describe_count(len(self._order.numbers))} {'is' if done == 1 else 'are'} submitted"
+        done, total = len(self._taken.numbers), len(self._order.numbers)
+        return f"{done} of {describe_count(total)} {'is' if 1 in (done, total) else 'are'} submitted"
 
     def _conclude(self) -> None:
         self._close()

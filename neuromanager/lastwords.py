@@ -52,7 +52,9 @@ def _explain_failure(experiment: Experiment, status: Status) -> str:
                      int(first) if first.isdecimal() else 0)  # fmt: skip
     words = find_last_words(tail)
     if status.signal:
-        return f"killed by SIG{name_signal(status.signal)}" + (f": {words}" if words else "")
+        name = name_signal(status.signal)
+        killed = f"killed by {f'signal {name}' if name.isdecimal() else f'SIG{name}'}"
+        return killed + (f": {words}" if words else "")
     return words
 
 

@@ -31,6 +31,7 @@ from neuromanager.launches import (
     write_refusal,
 )
 from neuromanager.localresources import check_resources
+from neuromanager.localruns import read_trail
 from neuromanager.manner import Manner
 from neuromanager.profile import Profile
 from neuromanager.quoting import split_line
@@ -115,7 +116,7 @@ def launch_here(experiment: Experiment, order: Order, stdin: int | None, tell: T
     runs = read_runs(experiment, record, order.numbers)
     needs = check_resources(order.profile, "config", order.environ, manner.idle_gpus)
     with refusing(experiment):
-        attempts = {run.number: _count_attempts(experiment, run.number) for run in runs}
+        attempts = {run.number: read_trail(experiment, run.number).attempts for run in runs}
         token, dependencies = make_token(), beginning.dependencies
         write_launch(experiment, token, order, experiment.name, None, dependencies.directories())
         if beginning.take_leave:
@@ -144,10 +145,6 @@ def environ_for_runs(scheduler: str, environ: Mapping[str, str]) -> dict[str, st
     ours = "NEU_POINTS" if scheduler == "local" else "NEU_"
     return {name: value for name, value in environ.items()
             if not name.startswith(ours) or name == "NEU_SBATCH_SECONDS"}  # fmt: skip
-
-
-def _count_attempts(experiment: Experiment, number: int) -> int:
-    return sum(event.word == "started" for event in read_events(experiment, number))
 
 
 @contextlib.contextmanager

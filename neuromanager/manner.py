@@ -7,6 +7,7 @@ import re
 from typing import NamedTuple
 
 from neuromanager.faults import WRONG_INPUT, Failure
+from neuromanager.options import parse_number
 
 LARGEST_JOBS = 10_000
 _FIRST_LOOK = 3  # ends, before a share of failures means anything; as parallel(1), --halt
@@ -49,17 +50,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def read_manner(options: argparse.Namespace) -> Manner:
     """Raises Failure with all faults at once."""
     faults: list[str] = []
-
-    def take(text: str | None, option: str, least: int, most: int) -> int | None:
-        if text is None:
-            return None
-        if text.isascii() and text.isdigit() and len(text) < 10 and least <= int(text) <= most:
-            return int(text)
-        faults.append(f"{option}: {text!r}: write a whole number from {least} to {most}")
-        return None
-
-    jobs = take(options.jobs, "--jobs", 1, LARGEST_JOBS)
-    retries = take(options.retries, "--retries", 0, 1000) or 0
+    jobs = parse_number("--jobs", options.jobs, 1, LARGEST_JOBS, faults)
+    retries = parse_number("--retries", options.retries, 0, 1000, faults) or 0
     halt = None
     try:
         halt = None if options.halt is None else parse_halt(options.halt)

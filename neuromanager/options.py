@@ -113,3 +113,11 @@ def parse_options(parser: argparse.ArgumentParser, words: Sequence[str]) -> argp
                 break
             apply(option, None)
     return values
+
+
+def parse_number(option: str, text: str | None, least: int, most: int, faults: list[str]) -> int | None:
+    """None where it is not given; also where it is no such number, which is added to the faults."""
+    if text is None or (text.isascii() and text.isdigit() and len(text) < 19 and least <= int(text) <= most):
+        return None if text is None else int(text)
+    faults.append(f"{option}: {text!r}: write a whole number from {least} to {most}")
+    return None

@@ -72,11 +72,11 @@ def _print_script(request: Request, experiment: Experiment, runs: Sequence[Run],
     numbers = [run.number for run in runs]
     named = f" ({shorten_indices(numbers)})" if total > 1 else " as one job"
     order = Order(request.profile, request.cwd, numbers, environ, arrangement=request.arrangement)
-    calls = preview(experiment, order, total)
+    calls, array = preview(experiment, order, total)
     tell(f"would submit {describe_count(len(runs))}{named}: {calls[0]}")
     for call in calls[1:]:
         tell(f"then {call}")
-    start = slurm.estimate_start(script, environ) if len(calls) == 1 else None  # of several nobody can be asked at once
+    start = slurm.estimate_start(script, array, environ, "it" if len(calls) == 1 else "the first array")
     for line in (describe_demand(make_demand(request.profile.resources, len(runs), request.arrangement.pack)), start):
         if line:
             tell(line)

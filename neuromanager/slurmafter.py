@@ -16,7 +16,8 @@ from neuromanager.faults import INCOMPLETE, TROUBLE, WRONG_INPUT, Failure
 from neuromanager.indices import format_indices
 from neuromanager.launches import Launch, read_launches
 from neuromanager.resuming import wait_for_late
-from neuromanager.states import COMPLETED, UNKNOWN, Status
+from neuromanager.runs import describe_count
+from neuromanager.states import COMPLETED, PENDING, UNKNOWN, Status
 from neuromanager.status import read_reports
 from neuromanager.waiting import summarize
 
@@ -90,13 +91,16 @@ def _numbers_of(selections: Sequence[Selected], directory: str, statuses: Mappin
 
 def _refuse(dependencies: Dependencies, known: Known) -> None:
     """Raises Failure where a run is not known, failed though it had to complete, or is one that Slurm cannot know."""
-    doubts, local, failed = [], [], []
+    doubts, kept, local, failed = [], [], [], []
     for selected in dependencies.awaited:
         directory, name = selected.experiment.directory, word_for(selected.experiment)
         statuses = known[directory]
         meant = [statuses[number] for number in sorted(_numbers_of([selected], directory, statuses))]
         doubts += [f"{name}:{status.number}: it is not known what became of it: {status.reason}" for status in meant
                    if _is_in_doubt(status)]  # fmt: skip
+        if count := sum(map(_is_kept_back, meant)):
+            kept.append(f"--after: {describe_count(count)} of {name} {'is' if count == 1 else 'are'} kept back by a "
+                        f"neurun, and Slurm cannot wait for those yet; write neuwait {name} && neurun ...")  # fmt: skip
         if any(status.open and status.scheduler == "local" for status in meant):
             local.append(name)
         needed = _numbers_of(dependencies.must_complete, directory, statuses)
@@ -108,13 +112,21 @@ def _refuse(dependencies: Dependencies, known: Known) -> None:
         raise Failure(TROUBLE, *shown, "nothing was submitted; try again later")
     if failed:
         raise Failure(INCOMPLETE, *failed, "nothing was submitted; --after-any submits it whatever became of them")
+    if kept:
+        raise Failure(TROUBLE, *kept, "nothing was submitted")
     if local:
         raise Failure(WRONG_INPUT, *(f"--after: {name} runs on this machine, and Slurm cannot wait for that; write "
                                      f"neuwait {name} && neurun ..." for name in local))  # fmt: skip
 
 
 def _is_in_doubt(status: Status) -> bool:
-    return status.open and (status.state == UNKNOWN or (status.scheduler != "local" and not status.job))
+    unplaced = status.scheduler != "local" and not status.job and not _is_kept_back(status)
+    return status.open and (status.state == UNKNOWN or unplaced)
+
+
+def _is_kept_back(status: Status) -> bool:
+    """What Slurm has not been given yet has no job, and is no less known for that."""
+    return status.open and status.state == PENDING and status.scheduler != "local" and not status.job
 
 
 def _find_terms(kind: str, experiment: Experiment, statuses: Mapping[int, Status], chosen: set[int]) -> list[str]:

@@ -10,7 +10,7 @@ from neuromanager.cancellations import read_cancelled
 from neuromanager.catalog import Selected, count_runs, read_record
 from neuromanager.experiment import Experiment
 from neuromanager.faults import TROUBLE, Failure
-from neuromanager.launches import Launch, find_current, read_feeding, read_launches
+from neuromanager.launches import Feeding, Launch, find_current, read_feeding, read_launches
 from neuromanager.localruns import find_local, holds_lock, is_locked, read_trail
 from neuromanager.settled import is_settled, read_settled, write_settled
 from neuromanager.states import CANCELLED, PENDING, UNKNOWN, Status, Trail
@@ -120,7 +120,7 @@ def _find_never_launched(survey: _Survey, numbers: Sequence[int]) -> list[Status
     held = not elsewhere and (bool(kept) or _is_of_slurm(survey)) and _is_held(experiment.path("lock"))
     cancelled = read_cancelled(experiment).get(feeding.token, set()) if feeding else set()
     base = Status(0, "", scheduler=survey.record.get("profile", {}).get("scheduler", "local"))
-    statuses = []
+    reasons, statuses = _explain_never_launched(survey.launches, feeding), []
     for number in numbers:
         status = base._replace(number=number)
         if number in cancelled:
@@ -135,11 +135,20 @@ def _find_never_launched(survey: _Survey, numbers: Sequence[int]) -> list[Status
         elif held:
             status = status._replace(state=UNKNOWN, open=True, reason="is being submitted")
         else:
-            refused = [launch for launch in survey.launches if launch.refused and number in launch.runs]
-            status = status._replace(state=CANCELLED,
-                                     reason=refused[-1].refused if refused else "was never launched")  # fmt: skip
+            status = status._replace(state=CANCELLED, reason=reasons.get(number, "was never launched"))
         statuses.append(status)
     return statuses
+
+
+def _explain_never_launched(launches: Sequence[Launch], feeding: Feeding | None) -> dict[int, str]:
+    """Run -> why, as far as there is a record of it. That a limit was met says only when it was to be kept back."""
+    from neuromanager.schedulers.slurm import find_limit
+
+    refusals = {number: launch.refused for launch in launches if launch.refused for number in launch.runs}
+    reasons = dict.fromkeys(feeding.runs if feeding else (), "was not submitted; the neurun that kept it back is gone")
+    reasons.update((number, said) for number, said in refusals.items()
+                   if number not in reasons or find_limit(said) is None)  # fmt: skip
+    return reasons
 
 
 def _is_held(lock: str) -> bool:

@@ -151,15 +151,25 @@ def _throttle(parts: Sequence[Part], arrangement: Arrangement, run_count: int) -
             for part, share in zip(parts, shares)]  # fmt: skip
 
 
-def preview(experiment: Experiment, order: Order, run_count: int) -> list[str]:
-    """The calls of sbatch, one a line, the first ones where there are many. Raises Refused."""
+class Preview(NamedTuple):
+    """What would be submitted."""
+
+    calls: list[str]
+    """Of sbatch, one a line, the first ones where there are many."""
+    array: str | None
+    """Of the first of them; None: as run.sh has it."""
+
+
+def preview(experiment: Experiment, order: Order, run_count: int) -> Preview:
+    """Raises Refused."""
     first = order.numbers[: order.arrangement.capacity]
     parts = plan_calls(experiment, order, first, run_count, limits_for(first, order.environ), lambda: "TOKEN")
     script = f"{experiment.shown}/run.sh"
     lines = [quote_line(slurm.submit_words(part.asked._replace(script=script))) for part in parts[:_CALLS_SHOWN]]
     lines += [f"{len(parts) - len(lines)} more such calls"] if len(parts) > len(lines) else []
     rest = len(order.numbers) - len(first)
-    return lines + ([f"the other {describe_count(rest)} as those end (--capacity)"] if rest else [])
+    lines += [f"the other {describe_count(rest)} as those end (--capacity)"] if rest else []
+    return Preview(lines, parts[0].asked.array)
 
 
 def describe_jobs(jobs: Sequence[str]) -> str:

@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 
 from neuromanager.catalog import resolve_selections, word_for
 from neuromanager.faults import TROUBLE, WRONG_INPUT, Failure
+from neuromanager.options import parse_number
 from neuromanager.process import ask
 from neuromanager.runs import describe_count
-from neuromanager.schedulers.slurm import client_environment
+from neuromanager.schedulers.slurm import client_environment, describe_missing
 from neuromanager.states import PENDING, UNKNOWN
 from neuromanager.status import Report, read_reports
 from neuromanager.submitting import describe_jobs
@@ -20,9 +21,10 @@ Tell = Callable[[str], None]
 
 def change_throttle(word: str, text: str, environ: Mapping[str, str], tell: Tell) -> int:
     """The exit code of neurun. Raises Failure."""
-    if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) <= _MOST):
-        raise Failure(WRONG_INPUT, f"--throttle: {text!r}: write a whole number from 0, which is no limit, to {_MOST}")
-    most = int(text)
+    faults: list[str] = []
+    most = parse_number("--throttle", text, 0, _MOST, faults)
+    if most is None:
+        raise Failure(WRONG_INPUT, *(f"{fault}; 0 is no limit" for fault in faults))
     (selected,) = resolve_selections([word], environ)
     (report,) = read_reports([selected], environ, tell)
     arrays = _find_arrays(report)
@@ -62,8 +64,10 @@ def _update(job: str, most: int, environ: Mapping[str, str], before: list[str]) 
     words = ["scontrol", "update", f"JobId={job}", f"ArrayTaskThrottle={most}"]
     try:
         answer = ask(words, _PATIENCE_SECONDS, client_environment(environ))
+    except FileNotFoundError:
+        raise Failure(TROUBLE, describe_missing("scontrol")) from None
     except OSError as error:
-        raise Failure(TROUBLE, f"scontrol: {error.strerror}; is this a machine of the cluster?") from None
+        raise Failure(TROUBLE, f"scontrol: {error.strerror}") from None
     if answer.exit_code == 0:
         return
     how = "did not answer" if answer.exit_code is None else f"failed ({answer.exit_code})"

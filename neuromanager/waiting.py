@@ -179,16 +179,17 @@ class _Watch:
     def find_ends_to_confirm(self, first: bool) -> frozenset[object]:
         """The runs whose events tell an end that needs the scheduler's word, where nothing else is waited for."""
         if self._at_most:
-            told = [each for place, known in enumerate(self._known) for each in self._find_told_ends(place, known)]
+            told = {self._find_told_end(place, status) for place, known in enumerate(self._known)
+                    for status in self._waits_for(place, known)} - {None}  # fmt: skip
             return frozenset(told if self.count_waited() - len(told) <= self._at_most else ())
         found: set[object] = set()
         for place, known in enumerate(self._known):
             ends: set[object] = set()
             for status in self._waits_for(place, known):
-                events = read_events(self._selected[place].experiment, status.number) if status.open else []
-                if status.scheduler == "local" or not events or events[-1].word != "finished":
+                end = self._find_told_end(place, status)
+                if end is None:
                     break
-                ends.add((place, status.number, len(events)))
+                ends.add(end)
             else:
                 found |= ends
                 continue
@@ -196,11 +197,12 @@ class _Watch:
                 return frozenset()
         return frozenset(found)
 
-    def _find_told_ends(self, place: int, known: Mapping[int, Status]) -> Iterator[object]:
-        for status in self._waits_for(place, known):
-            events = read_events(self._selected[place].experiment, status.number) if status.open else []
-            if status.scheduler != "local" and events and events[-1].word == "finished":
-                yield place, status.number, len(events)
+    def _find_told_end(self, place: int, status: Status) -> object | None:
+        """Of a run on a scheduler, where its events tell one."""
+        if status.scheduler == "local" or not status.open:
+            return None
+        events = read_events(self._selected[place].experiment, status.number)
+        return (place, status.number, len(events)) if events and events[-1].word == "finished" else None
 
     def _find_ended(self) -> list[bool]:
         return [not any(True for _ in self._waits_for(place, known)) for place, known in enumerate(self._known)]

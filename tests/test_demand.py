@@ -45,6 +45,7 @@ class DemandTest(unittest.TestCase):
     def test_words(self) -> None:
         self.assertEqual(describe_demand(Demand(60, 120.0, 120.0)), "up to 120 CPU-hours and 120 GPU-hours")
         self.assertEqual(describe_demand(Demand(6, 1.5, 0.0)), "up to 1.5 CPU-hours")
+        self.assertEqual(describe_demand(Demand(6, 1.0, 0.9999)), "up to 1 CPU-hour and 1 GPU-hour")
         self.assertEqual(describe_demand(Demand(6, None, 12345.6)), "up to 12346 GPU-hours")
         self.assertIsNone(describe_demand(Demand(6, None, None)))
 
@@ -81,6 +82,9 @@ class EstimateTest(unittest.TestCase):
             _, hours, estimate = done.errors()
             self.assertEqual(hours, "neurun: up to 1.5 CPU-hours and 1.5 GPU-hours")
             self.assertRegex(estimate, rf"\Aneurun: {answer}\Z")
+            several = folder.run("neurun", "-n", "--runs=1002", "slurm", "gpu", "true", environ=bed.environment)
+            first = answer.replace("start it", "start the first array").replace("refuse it", "refuse the first array")
+            self.assertRegex(several.errors()[-1], rf"\Aneurun: {first}\Z")
 
 
 class LimitTest(unittest.TestCase):

@@ -7,6 +7,7 @@ import os
 import pwd
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import threading
@@ -38,6 +39,9 @@ until [ -e go ] || [ -e "go-$NEU_INDEX" ]; do sleep 0.05; done
 """
 CONFIG = {"slurm": {"gpu": {"env": "", "resources": {"time": "2:00:00", "account": "myproject",
                                                      "partition": "big-gpu"}}}}  # fmt: skip
+
+
+LEFT = "was not submitted; the neurun that kept it back is gone"
 
 
 class PlanTest(unittest.TestCase):
@@ -121,15 +125,28 @@ class KeptBackTest(StatusCase):
         _, _, third, fourth = self.read(self.experiment)
         self.assert_state(third, PENDING, True, "not submitted yet: neurun waits for room")
 
-    def test_when_nobody_does(self) -> None:
-        for status in self.read(self.experiment):
+    def assert_left(self) -> None:
+        statuses = self.read(self.experiment)
+        for status in statuses[:2]:
             self.assert_state(status, CANCELLED, False, "was never launched")
+        for status in statuses[2:]:
+            self.assert_state(status, CANCELLED, False, LEFT)
+
+    def test_when_nobody_does(self) -> None:
+        self.assert_left()
         with launches.held_lock(self.experiment.path("lock")):  # ours, and somebody waits for it
             waiting = subprocess.Popen(["sleep", "60"], stdin=os.open(self.experiment.path("lock"), os.O_RDONLY))
             self.addCleanup(waiting.wait)
             self.addCleanup(waiting.kill)
-            for status in self.read(self.experiment):
-                self.assert_state(status, CANCELLED, False, "was never launched")
+            self.assert_left()
+
+    def test_after_a_refusal(self) -> None:
+        for said, reason in (("sbatch failed (1); sbatch said: sbatch: error: AssocMaxSubmitJobLimit", LEFT),
+                             ("sbatch said: Invalid account", "sbatch said: Invalid account")):  # fmt: skip
+            launches.write_intent(self.experiment, said, [3], scheduler="slurm", name="e", profile={}, cwd="/",
+                                  git=None)  # fmt: skip
+            launches.write_refusal(self.experiment, said, said)
+            self.assert_state(self.read(self.experiment)[3], CANCELLED, False, reason)
 
     def test_by_a_neurun_of_another_machine(self) -> None:
         path = Path(self.experiment.path("jobs.jsonl"))
@@ -138,8 +155,7 @@ class KeptBackTest(StatusCase):
         self.assert_state(first, CANCELLED, False, "was never launched")
         self.assert_state(third, UNKNOWN, True, "not submitted yet: neurun on elsewhere was to do that; ask there")
         settle_unsure(self.experiment, os.environ, self.told.append)  # under the lock, on any machine
-        for status in self.read(self.experiment):
-            self.assert_state(status, CANCELLED, False, "was never launched")
+        self.assert_left()
 
 
 class FeedingCase(unittest.TestCase):
@@ -254,6 +270,10 @@ class RealTest(FeedingCase):
         self.assertIn("PENDING - 0 - - - not submitted yet: neurun waits with at most 4 in the queue", self.show(4))
         self.assertIn("process", self.neu(*self.words(12, "--resume")).stderr)
         self.assertEqual(self.launched(), [0, 1, 2, 3])
+        after = self.neu("neurun", "--name=y", "--after=x", "slurm", "gpu", "./mark")
+        self.assertEqual((after.code, after.stderr), (
+            111, "neurun: error: --after: 8 runs of x are kept back by a neurun, and Slurm cannot wait for those yet; "
+            "write neuwait x && neurun ...\nneurun: error: nothing was submitted\n"))  # fmt: skip
         cancelled = self.neu("neucancel", "x:9-11")
         self.assertEqual((cancelled.code, cancelled.stdout), (0, "x:9-11\n"), cancelled.stderr)
         self.assertIn("CANCELLED - 0 - - - cancelled by neucancel", self.show(10))
@@ -280,7 +300,7 @@ class RealTest(FeedingCase):
         self.assertEqual(stopped.code, -signal.SIGINT)
         self.assertRegex(stopped.stderr, r"neurun: stops; 3 of 9 runs are submitted, which go on, and 6 are not: the "
                          r"same command with --resume --name x submits them\n\Z")  # fmt: skip
-        self.assertIn("CANCELLED - 0 - - - was never launched", self.show(5))
+        self.assertIn(f"CANCELLED - 0 - - - {LEFT}", self.show(5))
         self.go()
         rest = self.neu(*self.words(9, "--resume", "--wait"))
         self.assertEqual(rest.code, 0, rest.stderr)
@@ -290,6 +310,7 @@ class RealTest(FeedingCase):
         self.go()
         done = self.neu(*self.words(7, "--capacity=3", "--detach"))
         self.assertEqual((done.code, done.stdout), (0, "runs/x\n"), done.stderr)
+        self.assertRegex(done.stderr, r"\nneurun: goes on as process \d+, with 4 runs to submit\n\Z")
         self.assertEqual(self.neu("neuwait", "x").code, 0)
         self.assertEqual(self.marks(), list(range(7)))
         wait_until(lambda: "submitted 7 runs as jobs" in self.files.read("runs/x/neurun.log"), "its last word")
@@ -331,6 +352,9 @@ class RealTest(FeedingCase):
         for words, code, text in (
             (("--throttle=x", "a"), 100, "--throttle: 'x': write a whole number from 0"),
             (("--throttle=3", "a"), 100, "'a': no such experiment"),
+            (("--throttle=3",), 100, "SUPPORT is missing; write neurun SUPPORT DEVICE COMMAND, or neurun --throttle N "
+                                     "EXPERIMENT"),
+            (("--capacity=2", "--pack=3", "slurm", "gpu", "true"), 100, "--capacity: 2 runs at a time"),
             (("--throttle=3", "--wait", "a"), 100, "--wait: not with --throttle N EXPERIMENT"),
             (("--throttle=0", "slurm", "gpu", "true"), 100, "write a whole number from 1"),
             (("--capacity=3", "--after-each=a", "slurm", "gpu", "true"), 100, "--capacity: not with --after-each"),
@@ -370,6 +394,25 @@ class FakeTest(FeedingCase):
         self.assertEqual(self.neu("neuwait", "x").code, 0)
         self.assertEqual(self.marks(), [0, 1, 2])
 
+    def test_nobody_is_told_of_ctrl_c_who_has_left(self) -> None:
+        said = "sbatch: error: QOSMaxSubmitJobPerUserLimit"
+        self.count_calls("sbatch", f'[ -e {self.q("room")} ] || {{ echo "{said}" >&2; exit 1; }}')
+        done = self.neu(*self.words(1, "--detach"))
+        self.assertRegex(done.stderr, r"a limit is reached: .*; 0 of 1 run is submitted, 1 waits until there is room\n"
+                         r"neurun: goes on as process \d+, with 1 run to submit\n\Z")  # fmt: skip
+        self.files.write("room", "")
+        self.assertEqual(self.neu("neuwait", "x").code, 0)
+
+    def test_a_throttle_without_scontrol(self) -> None:
+        self.environ["FAKE_SLURM_RUN"] = "0"
+        self.assertEqual(self.neu(*self.words(3)).code, 0)
+        for program in ("python3", "bash", "env"):
+            (self.folder / program).symlink_to(shutil.which(program, path=os.environ["PATH"]) or program)
+        self.files.bash("squeue", f'PATH={shlex.quote(self.environ["PATH"])} exec {ROOT}/tests/fake/squeue "$@"')
+        done = self.neu("neurun", "--throttle=2", "x", PATH=f"{ROOT}/bin:{self.folder}")
+        self.assertEqual((done.code, done.stdout), (111, ""), done.stderr)
+        self.assertEqual(done.stderr, "neurun: error: scontrol: no such program on PATH; is this a machine of the "
+                         "cluster (module load slurm)?\n")  # fmt: skip
     def test_a_controller_that_is_away_for_a_while(self) -> None:
         said = "sbatch: error: Batch job submission failed: Unable to contact slurm controller (connect failure)"
         calls = self.count_calls("sbatch", f'case $(wc -l < {self.q("sbatch.calls")}) in [23]) echo "{said}" >&2; '

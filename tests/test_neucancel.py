@@ -10,7 +10,7 @@ from pathlib import Path
 
 from neuromanager.process import Answer
 from neuromanager.procfs import lives, read_identity
-from neuromanager.schedulers.slurmcancel import cancel_words, parse_cancellation
+from neuromanager.schedulers.slurmcancel import cancel, cancel_words, parse_cancellation
 from tests.command import finish, wait_until
 from tests.launched import LaunchedCase
 
@@ -39,6 +39,8 @@ class WordsTest(unittest.TestCase):
         self.assertEqual({word.partition("_")[0] for call in calls for word in call[1:]}, set(targets))
 
     def test_answers(self) -> None:
+        self.assertEqual(cancel({"7": None}, None, {"PATH": "/nowhere"}), (
+            "scancel: no such program on PATH; is this a machine of the cluster (module load slurm)?",))
         self.assertEqual(parse_cancellation(Answer(0, "", "scancel: notice\n")), ())
         self.assertEqual(parse_cancellation(Answer(1, "", "scancel: error: x\n")),
                          ("scancel failed (1)", "scancel said: scancel: error: x"))  # fmt: skip

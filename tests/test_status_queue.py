@@ -275,6 +275,7 @@ class ExplainTest(QueueCase):
         for found, words in (
             (base, "TIMEOUT after 2-00:00:00"),
             (base._replace(state=FAILED, reason=None, signal=11), "killed by SIGSEGV"),
+            (base._replace(state=FAILED, reason=None, signal=40), "killed by signal 40"),
             (base._replace(state=FAILED, reason="env failed (1): x"), "env failed (1): x"),
             (base._replace(state=COMPLETED, reason=None), ""),
             (base._replace(state=PENDING, reason="Priority"), "Priority"),

@@ -256,7 +256,7 @@ def _print_plan(plan: Plan, shown: str, manner: Manner) -> None:
             continue
         job = make_job(plan.experiment, plan.record, batch.cwd)
         sys.stdout.write(render_script(batch.profile, job, batch.arrangement))
-        calls = preview(plan.experiment, _make_order(batch), job.run_count)
+        calls = preview(plan.experiment, _make_order(batch), job.run_count).calls
         _tell(f"{shown}: would submit {runs} again, {numbers}: {calls[0]}")
         for call in calls[1:]:
             _tell(f"{shown}: then {call}")

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from neuromanager import __version__
 from neuromanager.arrangement import (
+    Arrangement,
     add_arrangement_options,
     check_arrangement,
     find_unused_here,
@@ -16,15 +17,15 @@ from neuromanager.arrangement import (
 from neuromanager.attaching import attach
 from neuromanager.catalog import word_for
 from neuromanager.console import say
-from neuromanager.dependencies import Dependencies, read_dependencies
+from neuromanager.dependencies import read_dependencies
 from neuromanager.document import read_document
 from neuromanager.experiment import check_name
 from neuromanager.faults import WRONG_INPUT, Failure
 from neuromanager.launch import read_launch
 from neuromanager.launching import Beginning, environ_for_runs
 from neuromanager.localresources import Needs, check_resources
-from neuromanager.manner import add_options, find_unused, read_manner
-from neuromanager.options import Parser, parse_options, split_words
+from neuromanager.manner import Manner, add_options, find_unused, read_manner
+from neuromanager.options import Parser, parse_number, parse_options, split_words
 from neuromanager.planning import print_plan
 from neuromanager.preflight import check_excess
 from neuromanager.profile import Profile, resolve_profile
@@ -88,18 +89,7 @@ def main(words: Sequence[str]) -> int:
         _refuse_others(parser, options, ("throttle",), "not with --throttle N EXPERIMENT, which launches nothing")
         return change_throttle(rest[0], options.throttle, os.environ, _tell)
     repeats, manner = _parse_runs(options.runs), read_manner(options)
-    if options.name is not None:
-        check_name(options.name)
-    if options.resume and options.name is None:
-        raise Failure(WRONG_INPUT, "--resume: which experiment? Name it: --name NAME")
-    if options.dry_run and (options.wait or options.detach):
-        other, what = ("--wait", "wait for") if options.wait else ("--detach", "go on")
-        raise Failure(WRONG_INPUT, f"--dry-run and {other} exclude each other: nothing is launched to {what}")
-    if options.detach and options.wait:
-        raise Failure(WRONG_INPUT, "--detach and --wait exclude each other; wait with neuwait, when you want to")
-    if len(rest) < 3:
-        missing = ("SUPPORT", "DEVICE", "COMMAND")[len(rest)]
-        raise Failure(WRONG_INPUT, f"{missing} is missing; write neurun SUPPORT DEVICE COMMAND (see neurun --help)")
+    _check_words(options, rest)
     support, device, *command = rest
     source = find_config(options.config)
     profile = resolve_profile(read_document(source, "config", _CONFIG_MEND), support, device, options.resource, source)
@@ -109,26 +99,14 @@ def main(words: Sequence[str]) -> int:
         _refuse_others(parser, options, applied, "not with --attach, which makes no experiment")
         return attach(profile, tuple(command), options.resource, os.environ, options.dry_run)
     arrangement = read_arrangement(options)
-    cwd, needs, dependencies = os.getcwd(), Needs(), Dependencies()
     if profile.scheduler == "local":
-        needs = check_resources(profile, source, os.environ, manner.idle_gpus)
-        if options.after_each is not None:
-            raise Failure(WRONG_INPUT, "--after-each: only where Slurm runs them; here write --after")
-        if unused := find_unused_here(options):
-            raise Failure(WRONG_INPUT, *unused)
+        cwd, needs = os.getcwd(), _check_here(options, profile, source, manner)
     else:
-        if unused := find_unused(manner):
-            raise Failure(WRONG_INPUT, *(f"{option}: only where this machine executes the runs" for option in unused))
-        _refuse_contradictions(options, profile)
-        if faults := check_arrangement(profile, arrangement, f"{source}: {support}.{device}.resources"):
-            raise Failure(WRONG_INPUT, *faults)
-        cwd = slurm.read_working_directory(profile)
-        slurm.check_logs(profile, cwd)
+        cwd, needs = _check_on_slurm(options, profile, source, manner, arrangement), Needs()
     dependencies = read_dependencies(options.after, options.after_any, options.name, os.environ, options.after_each)
     launch = read_launch(tuple(command), os.environ, options.name)
-    launch = launch._replace(
-        commands=[add_python(line, lambda word: is_program(word, cwd)) for line in launch.commands]
-    )
+    commands = [add_python(line, lambda word: is_program(word, cwd)) for line in launch.commands]
+    launch = launch._replace(commands=commands)
     request = Request(profile, launch, repeats, options.name, tuple(options.tag), options.note, cwd, needs,
                       manner, arrangement)  # fmt: skip
     check_programs(request)
@@ -143,6 +121,48 @@ def main(words: Sequence[str]) -> int:
     if profile.scheduler != "local":
         slurm.check_sbatch()
     return (start_detached if options.detach else start)(request, wish, environ)
+
+
+def _check_words(options: argparse.Namespace, rest: Sequence[str]) -> None:
+    """What can be told without the configuration. Raises Failure."""
+    if options.name is not None:
+        check_name(options.name)
+    if options.resume and options.name is None:
+        raise Failure(WRONG_INPUT, "--resume: which experiment? Name it: --name NAME")
+    if options.dry_run and (options.wait or options.detach):
+        other, what = ("--wait", "wait for") if options.wait else ("--detach", "go on")
+        raise Failure(WRONG_INPUT, f"--dry-run and {other} exclude each other: nothing is launched to {what}")
+    if options.detach and options.wait:
+        raise Failure(WRONG_INPUT, "--detach and --wait exclude each other; wait with neuwait, when you want to")
+    if len(rest) < 3:
+        missing = ("SUPPORT", "DEVICE", "COMMAND")[len(rest)]
+        other = ", or neurun --throttle N EXPERIMENT" if options.throttle is not None else ""
+        raise Failure(WRONG_INPUT, f"{missing} is missing; write neurun SUPPORT DEVICE COMMAND{other} (see neurun "
+                      "--help)")  # fmt: skip
+
+
+def _check_here(options: argparse.Namespace, profile: Profile, source: str, manner: Manner) -> Needs:
+    """Of each run. Raises Failure for what this machine has not, or does not do."""
+    needs = check_resources(profile, source, os.environ, manner.idle_gpus)
+    if options.after_each is not None:
+        raise Failure(WRONG_INPUT, "--after-each: only where Slurm runs them; here write --after")
+    if unused := find_unused_here(options):
+        raise Failure(WRONG_INPUT, *unused)
+    return needs
+
+
+def _check_on_slurm(options: argparse.Namespace, profile: Profile, source: str, manner: Manner,
+                    arrangement: Arrangement) -> str:  # fmt: skip
+    """Where the jobs are to run. Raises Failure for what Slurm does not do."""
+    if unused := find_unused(manner):
+        raise Failure(WRONG_INPUT, *(f"{option}: only where this machine executes the runs" for option in unused))
+    _refuse_contradictions(options, profile)
+    place = f"{source}: {profile.support}.{profile.device}.resources"
+    if faults := check_arrangement(profile, arrangement, place):
+        raise Failure(WRONG_INPUT, *faults)
+    cwd = slurm.read_working_directory(profile)
+    slurm.check_logs(profile, cwd)
+    return cwd
 
 
 def _refuse_contradictions(options: argparse.Namespace, profile: Profile) -> None:
@@ -168,9 +188,11 @@ _CONFIG_MEND = 'write one, as {"local": {"cpu": {"env": "", "resources": ""}}}, 
 
 
 def _parse_runs(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:19]) <= 10**7 and len(text) < 19):
-        raise Failure(WRONG_INPUT, f"--runs: {text!r}: write a whole number from 1 to 10000000")
-    return int(text)
+    faults: list[str] = []
+    repeats = parse_number("--runs", text, 1, 10**7, faults)
+    if repeats is None:
+        raise Failure(WRONG_INPUT, *faults)
+    return repeats
 
 
 def _tell(text: str) -> None:

@@ -101,10 +101,10 @@ def parse_submission(answer: Answer, patience_seconds: float) -> Submission | Re
     sure = answer.exit_code > 0 and not any(_UNSURE.search(line) for line in said)
     too_large = any("Invalid job array specification" in line for line in said)
     away = sure and any(_TOO_OFTEN in line or _NO_CONTACT in line for line in said)
-    return Refusal(faults, sure, too_large, _find_limit("\n".join(said)), away)
+    return Refusal(faults, sure, too_large, find_limit("\n".join(said)), away)
 
 
-def _find_limit(said: str) -> str | None:
+def find_limit(said: str) -> str | None:
     """Which limit on the jobs in the queue a refusal names, and how to look at it."""
     named = re.search(r"\b(Assoc|QOS)(Grp|Max)SubmitJob\w*", said)
     if named:
@@ -115,8 +115,11 @@ def _find_limit(said: str) -> str | None:
     return None
 
 
-def estimate_start(script: str, environ: Mapping[str, str]) -> str | None:
-    """What Slurm says of a script without taking it; None where there is no Slurm to ask, or no answer."""
+def estimate_start(script: str, array: str | None, environ: Mapping[str, str], what: str = "it") -> str | None:
+    """What Slurm says of a script without taking it; None where there is no Slurm to ask, or no answer.
+
+    ``array``: other than the script has it; of several only one can be asked about at once.
+    """
     import tempfile  # costs a start 10 ms, and only a dry run needs it
 
     if shutil.which("sbatch") is None:
@@ -125,19 +128,20 @@ def estimate_start(script: str, environ: Mapping[str, str]) -> str | None:
         with tempfile.NamedTemporaryFile("w", suffix=".sh", encoding="utf-8", errors="surrogateescape") as file:
             file.write(script)
             file.flush()
-            answer = ask(["sbatch", "--test-only", file.name], _TEST_SECONDS, client_environment(environ))
+            words = ["sbatch", "--test-only", *([] if array is None else [f"--array={array}"]), file.name]
+            answer = ask(words, _TEST_SECONDS, client_environment(environ))
     except OSError:
         return None
-    return parse_estimate(answer.stderr)
+    return parse_estimate(answer.stderr, what)
 
 
-def parse_estimate(said: str) -> str | None:
+def parse_estimate(said: str, what: str = "it") -> str | None:
     """Of the words of ``sbatch --test-only`` those that tell something (src/sbatch/sbatch.c, src/api/allocate.c)."""
     start = re.search(r"Job \d+ to start at (\S+)(?: (using .*))?", said)
     if start:
-        return "Slurm would start it at " + " ".join(part for part in start.groups() if part)
+        return f"Slurm would start {what} at " + " ".join(part for part in start.groups() if part)
     refusal = re.search(r"allocation failure: (.*)", said)
-    return f"Slurm would refuse it: {refusal.group(1)}" if refusal else None
+    return f"Slurm would refuse {what}: {refusal.group(1)}" if refusal else None
 
 
 def find_words() -> list[str]:
@@ -175,7 +179,11 @@ def find_jobs(tokens: Sequence[str], environ: Mapping[str, str]) -> dict[str, st
 def check_sbatch() -> None:
     """Raises Failure when there is no sbatch to submit with."""
     if shutil.which("sbatch") is None:
-        raise Failure(TROUBLE, "sbatch: no such program on PATH; is this a machine of the cluster (module load slurm)?")
+        raise Failure(TROUBLE, describe_missing("sbatch"))
+
+
+def describe_missing(program: str) -> str:
+    return f"{program}: no such program on PATH; is this a machine of the cluster (module load slurm)?"
 
 
 def read_working_directory(profile: Profile) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from neuromanager.indices import format_indices
 from neuromanager.process import Answer, ask
-from neuromanager.schedulers.slurm import client_environment, explain
+from neuromanager.schedulers.slurm import client_environment, describe_missing, explain
 
 _PATIENCE_SECONDS = 120.0  # scancel itself gives up a controller that does not answer after some 10 to 30
 _LONGEST_OPERAND = 4000  # Slurm reads no array expression beyond 4096 bytes (slurmctld/job_mgr.c)
@@ -63,8 +63,10 @@ def cancel(
     for words in cancel_words(targets, signal):
         try:
             faults = parse_cancellation(ask(words, _PATIENCE_SECONDS, client_environment(environ)))
+        except FileNotFoundError:
+            faults = (describe_missing("scancel"),)
         except OSError as error:
-            faults = (f"scancel: {error.strerror}; is this a machine of the cluster (module load slurm)?",)
+            faults = (f"scancel: {error.strerror}",)
         if faults:
             return faults
     return ()
