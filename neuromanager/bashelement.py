@@ -95,10 +95,14 @@ neu_look() {  # how run $1 ended in this job: neu_end, its exit code; empty when
 }""".split("\n")
 
 
+# Linux sends HUP to a shell that is suspended while a child of its group ends.
+_STAY = "trap : HUP USR1 USR2 ALRM XCPU CONT"
+
+
 def _tell_runs(arrangement: Arrangement) -> list[str]:
     requeue = arrangement.requeue
     if requeue is None:  # each run gets TERM from Slurm, and records that it was told
-        return ["trap 'neu_told=TERM' TERM INT HUP", "trap : USR1 USR2 ALRM XCPU CONT", _GROUPS]
+        return ["trap 'neu_told=TERM' TERM INT", _STAY, _GROUPS]
     send = f'for neu_group in $(neu_groups); do kill -s {requeue.signal} -- "-$neu_group"; done 2> /dev/null'
     patience_seconds = max(1, requeue.before_seconds - _KILLED_BEFORE_SECONDS)
     lines = [
@@ -112,8 +116,8 @@ def _tell_runs(arrangement: Arrangement) -> list[str]:
     ]
     if requeue.signal == "TERM":
         send = f'if [ "$1" != TERM ]; then {send}; fi  # else Slurm has sent it to them, too'
-    return [*lines, f"  {send}", "}", "trap 'neu_tell USR1' USR1; trap 'neu_tell TERM' TERM INT HUP",
-            "trap : USR2 ALRM XCPU CONT"]  # fmt: skip
+    heed = "trap 'neu_tell USR1' USR1; trap 'neu_tell TERM' TERM INT"
+    return [*lines, f"  {send}", "}", heed, _STAY.replace("USR1 ", "")]
 
 
 def _start_runs(arrangement: Arrangement) -> list[str]:
@@ -122,7 +126,7 @@ def _start_runs(arrangement: Arrangement) -> list[str]:
         "    neu_killed=yes",
         '    for neu_group in $(neu_groups); do kill -s KILL -- "-$neu_group"; done 2> /dev/null',
         "  fi",
-        '  if [ -n "$neu_told" ]; then sleep 0.2; else wait -n; fi',
+        '  if [ -n "$neu_told" ]; then sleep 0.2; else neu_wait; fi',
     ]
     signal = arrangement.requeue.signal if arrangement.requeue else ""
     tell_late = [f'  if [ -n "$neu_told" ]; then kill -s {signal} -- "-$!"; fi 2> /dev/null  # told just before']
@@ -134,13 +138,13 @@ def _start_runs(arrangement: Arrangement) -> list[str]:
         'for neu_run in "${neu_runs[@]}"; do',
         '  neu_look "$neu_run"',
         '  if [ -n "$neu_end" ]; then continue; fi  # before this job was put back into the queue',
-        f'  while [ -z "$neu_told" ] && neu_count && [ "$neu_running" -ge {arrangement.pack_jobs} ]; do wait -n; done',
+        f'  while [ -z "$neu_told" ] && neu_count && [ "$neu_running" -ge {arrangement.pack_jobs} ]; do neu_wait; done',
         '  if [ -n "$neu_told" ]; then break; fi',
         '  "$BASH" "${BASH_SOURCE[0]}" --run "$neu_run" ${1+"$1"} &',
         *tell_late,
         "done",
         'while [ -n "$(neu_groups)" ]; do',
-        *(deadline if arrangement.requeue else ["  wait -n"]),
+        *(deadline if arrangement.requeue else ["  neu_wait"]),
         "done",
         "set +m",
         "neu_left=() neu_code=0",
@@ -159,6 +163,10 @@ _COUNT = r"""neu_count() {  # how many runs there are now: neu_running
   # shellcheck disable=SC2207  # numbers; no here-string, for which an old bash needs room in /tmp
   groups=($(neu_groups))
   neu_running=${#groups[@]}
+}
+neu_wait() {  # until one has ended; for a suspended one wait does not
+  wait -n
+  if [ -n "$(jobs -ps)" ]; then sleep 1; fi
 }""".split("\n")
 # The recorder was killed with its program: nobody else can.
 _RECORD_KILL = r"""  if [ -n "$neu_killed" ] && [ -n "$neu_open" ]; then

@@ -220,6 +220,7 @@ class ElementTest(unittest.TestCase):
         os.killpg(group, signal.SIGSTOP)
         wait_until(lambda: ") T " in Path(f"/proc/{group}/stat").read_text(), "the run to stop")
         job.send_signal(signal.SIGUSR2)  # any, so that it looks at its runs
+        job.send_signal(signal.SIGHUP)  # as Linux may do
         self.assertRaises(subprocess.TimeoutExpired, job.wait, 0.5)
         os.killpg(group, signal.SIGCONT)
         self.go(0)

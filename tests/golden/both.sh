@@ -28,8 +28,8 @@ if [ "${1-}" != --run ]; then  # the job: it starts its runs, each as this scrip
     neu_told=$1 neu_deadline=$((SECONDS + 50))
     if [ "$1" != TERM ]; then for neu_group in $(neu_groups); do kill -s TERM -- "-$neu_group"; done 2> /dev/null; fi  # else Slurm has sent it to them, too
   }
-  trap 'neu_tell USR1' USR1; trap 'neu_tell TERM' TERM INT HUP
-  trap : USR2 ALRM XCPU CONT
+  trap 'neu_tell USR1' USR1; trap 'neu_tell TERM' TERM INT
+  trap : HUP USR2 ALRM XCPU CONT
   : "${SLURM_ARRAY_TASK_ID:?this script is an array of runs; start it with sbatch}"
   neu_job=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
   if [ -n "${1-}" ]; then  # line i+1 of this file has the runs of element i
@@ -72,12 +72,16 @@ if [ "${1-}" != --run ]; then  # the job: it starts its runs, each as this scrip
     groups=($(neu_groups))
     neu_running=${#groups[@]}
   }
+  neu_wait() {  # until one has ended; for a suspended one wait does not
+    wait -n
+    if [ -n "$(jobs -ps)" ]; then sleep 1; fi
+  }
   neu_killed=''
   set -m  # each run leads a group of its own, which gets what it is told
   for neu_run in "${neu_runs[@]}"; do
     neu_look "$neu_run"
     if [ -n "$neu_end" ]; then continue; fi  # before this job was put back into the queue
-    while [ -z "$neu_told" ] && neu_count && [ "$neu_running" -ge 2 ]; do wait -n; done
+    while [ -z "$neu_told" ] && neu_count && [ "$neu_running" -ge 2 ]; do neu_wait; done
     if [ -n "$neu_told" ]; then break; fi
     "$BASH" "${BASH_SOURCE[0]}" --run "$neu_run" ${1+"$1"} &
     if [ -n "$neu_told" ]; then kill -s TERM -- "-$!"; fi 2> /dev/null  # told just before
@@ -87,7 +91,7 @@ if [ "${1-}" != --run ]; then  # the job: it starts its runs, each as this scrip
       neu_killed=yes
       for neu_group in $(neu_groups); do kill -s KILL -- "-$neu_group"; done 2> /dev/null
     fi
-    if [ -n "$neu_told" ]; then sleep 0.2; else wait -n; fi
+    if [ -n "$neu_told" ]; then sleep 0.2; else neu_wait; fi
   done
   set +m
   neu_left=() neu_code=0

@@ -17,8 +17,8 @@ set +o posix; neu_messages=''
 export NEU_EXPERIMENT=/home/me/exp/runs/train-1 NEU_NAME=train-1
 if [ "${1-}" != --run ]; then  # the job: it starts its runs, each as this script with --run NUMBER
   neu_told=''
-  trap 'neu_told=TERM' TERM INT HUP
-  trap : USR1 USR2 ALRM XCPU CONT
+  trap 'neu_told=TERM' TERM INT
+  trap : HUP USR1 USR2 ALRM XCPU CONT
   neu_groups() { jobs -pr; jobs -ps; }  # of the runs there are now; one that is suspended is not done
   : "${SLURM_ARRAY_TASK_ID:?this script is an array of runs; start it with sbatch}"
   neu_job=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
@@ -61,16 +61,20 @@ if [ "${1-}" != --run ]; then  # the job: it starts its runs, each as this scrip
     groups=($(neu_groups))
     neu_running=${#groups[@]}
   }
+  neu_wait() {  # until one has ended; for a suspended one wait does not
+    wait -n
+    if [ -n "$(jobs -ps)" ]; then sleep 1; fi
+  }
   set -m  # each run leads a group of its own, which gets what it is told
   for neu_run in "${neu_runs[@]}"; do
     neu_look "$neu_run"
     if [ -n "$neu_end" ]; then continue; fi  # before this job was put back into the queue
-    while [ -z "$neu_told" ] && neu_count && [ "$neu_running" -ge 1 ]; do wait -n; done
+    while [ -z "$neu_told" ] && neu_count && [ "$neu_running" -ge 1 ]; do neu_wait; done
     if [ -n "$neu_told" ]; then break; fi
     "$BASH" "${BASH_SOURCE[0]}" --run "$neu_run" ${1+"$1"} &
   done
   while [ -n "$(neu_groups)" ]; do
-    wait -n
+    neu_wait
   done
   set +m
   neu_left=() neu_code=0

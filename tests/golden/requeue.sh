@@ -27,8 +27,8 @@ if [ "${1-}" != --run ]; then  # the job: it starts its runs, each as this scrip
     neu_told=$1 neu_deadline=$((SECONDS + 110))
     for neu_group in $(neu_groups); do kill -s USR1 -- "-$neu_group"; done 2> /dev/null
   }
-  trap 'neu_tell USR1' USR1; trap 'neu_tell TERM' TERM INT HUP
-  trap : USR2 ALRM XCPU CONT
+  trap 'neu_tell USR1' USR1; trap 'neu_tell TERM' TERM INT
+  trap : HUP USR2 ALRM XCPU CONT
   neu_job=$SLURM_JOB_ID neu_runs=(0)
   if [ "${SLURM_RESTART_COUNT:-0}" -ge 3 ]; then scontrol update JobId="$neu_job" Requeue=0; fi
   # shellcheck disable=SC2034  # neu_open and neu_attempts are for --requeue
@@ -61,12 +61,16 @@ if [ "${1-}" != --run ]; then  # the job: it starts its runs, each as this scrip
     groups=($(neu_groups))
     neu_running=${#groups[@]}
   }
+  neu_wait() {  # until one has ended; for a suspended one wait does not
+    wait -n
+    if [ -n "$(jobs -ps)" ]; then sleep 1; fi
+  }
   neu_killed=''
   set -m  # each run leads a group of its own, which gets what it is told
   for neu_run in "${neu_runs[@]}"; do
     neu_look "$neu_run"
     if [ -n "$neu_end" ]; then continue; fi  # before this job was put back into the queue
-    while [ -z "$neu_told" ] && neu_count && [ "$neu_running" -ge 1 ]; do wait -n; done
+    while [ -z "$neu_told" ] && neu_count && [ "$neu_running" -ge 1 ]; do neu_wait; done
     if [ -n "$neu_told" ]; then break; fi
     "$BASH" "${BASH_SOURCE[0]}" --run "$neu_run" ${1+"$1"} &
     if [ -n "$neu_told" ]; then kill -s USR1 -- "-$!"; fi 2> /dev/null  # told just before
@@ -76,7 +80,7 @@ if [ "${1-}" != --run ]; then  # the job: it starts its runs, each as this scrip
       neu_killed=yes
       for neu_group in $(neu_groups); do kill -s KILL -- "-$neu_group"; done 2> /dev/null
     fi
-    if [ -n "$neu_told" ]; then sleep 0.2; else wait -n; fi
+    if [ -n "$neu_told" ]; then sleep 0.2; else neu_wait; fi
   done
   set +m
   neu_left=() neu_code=0
