@@ -36,7 +36,8 @@ def render_element(arrangement: Arrangement, run_count: int) -> list[str]:
         body += _put_back(requeue.times)
     body += [*_CLEAR, "exit $((neu_code > 255 ? 255 : neu_code))"]
     lines += [f"  {line}" if line else line for line in body]
-    return [*lines, "fi", ""]
+    opened = ["if [ -f /dev/stdin ]; then exec < /dev/stdin; fi  # of each run from its beginning"]
+    return [*lines, "fi", "", *(opened if arrangement.pack > 1 else ())]
 
 
 def _end_with_last_time(times: int) -> list[str]:
@@ -103,7 +104,7 @@ def _tell_runs(arrangement: Arrangement) -> list[str]:
     requeue = arrangement.requeue
     if requeue is None:  # each run gets TERM from Slurm, and records that it was told
         return ["trap 'neu_told=TERM' TERM INT", _STAY, _GROUPS]
-    send = f'for neu_group in $(neu_groups); do kill -s {requeue.signal} -- "-$neu_group"; done 2> /dev/null'
+    send = f'for neu_group in $neu_groups; do kill -s {requeue.signal} -- "-$neu_group"; done 2> /dev/null'
     patience_seconds = max(1, requeue.before_seconds - _KILLED_BEFORE_SECONDS)
     lines = [
         "neu_ended=''",
@@ -124,7 +125,7 @@ def _start_runs(arrangement: Arrangement) -> list[str]:
     deadline = [
         '  if [ "$neu_told" = USR1 ] && [ "$SECONDS" -ge "$neu_deadline" ]; then',
         "    neu_killed=yes",
-        '    for neu_group in $(neu_groups); do kill -s KILL -- "-$neu_group"; done 2> /dev/null',
+        '    for neu_group in $neu_groups; do kill -s KILL -- "-$neu_group"; done 2> /dev/null',
         "  fi",
         '  if [ -n "$neu_told" ]; then sleep 0.2; else neu_wait; fi',
     ]
@@ -141,9 +142,10 @@ def _start_runs(arrangement: Arrangement) -> list[str]:
         f'  while [ -z "$neu_told" ] && neu_count && [ "$neu_running" -ge {arrangement.pack_jobs} ]; do neu_wait; done',
         '  if [ -n "$neu_told" ]; then break; fi',
         '  "$BASH" "${BASH_SOURCE[0]}" --run "$neu_run" ${1+"$1"} &',
+        '  neu_groups+=" $!"',
         *tell_late,
         "done",
-        'while [ -n "$(neu_groups)" ]; do',
+        'while neu_count && [ "$neu_running" != 0 ]; do',
         *(deadline if arrangement.requeue else ["  neu_wait"]),
         "done",
         "set +m",
@@ -157,16 +159,19 @@ def _start_runs(arrangement: Arrangement) -> list[str]:
     ]
 
 
-_GROUPS = "neu_groups() { jobs -pr; jobs -ps; }  # of the runs there are now; one that is suspended is not done"
-_COUNT = r"""neu_count() {  # how many runs there are now: neu_running
-  local groups
-  # shellcheck disable=SC2207  # numbers; no here-string, for which an old bash needs room in /tmp
-  groups=($(neu_groups))
-  neu_running=${#groups[@]}
+_GROUPS = "neu_groups=''  # of the runs there are now: the numbers of their leaders, suspended ones, too"
+# No $(...) where signals come: a trap in the middle of it is a syntax error (seen: bash 5.2).
+_COUNT = r"""neu_count() {  # how many runs there are now: neu_running, neu_groups
+  local group groups=""
+  neu_running=0
+  for group in $neu_groups; do
+    if kill -0 "$group" 2> /dev/null; then groups+=" $group" neu_running=$((neu_running + 1)); fi
+  done
+  neu_groups=$groups
 }
 neu_wait() {  # until one has ended; for a suspended one wait does not
   wait -n
-  if [ -n "$(jobs -ps)" ]; then sleep 1; fi
+  if [ "$?" = 127 ]; then sleep 1; fi
 }""".split("\n")
 # The recorder was killed with its program: nobody else can.
 _RECORD_KILL = r"""  if [ -n "$neu_killed" ] && [ -n "$neu_open" ]; then

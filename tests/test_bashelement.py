@@ -105,6 +105,14 @@ class ElementTest(unittest.TestCase):
     def ends_or_none(self, number: int) -> list[str]:
         return self.ends(number) if (self.directory / f"t-1_{number}/events.txt").exists() else []
 
+    def test_each_run_has_the_whole_input(self) -> None:
+        self.make(Arrangement(pack=2), [("cat",)] * 2)
+        self.files.write("input", "a line\n")
+        text = "SLURM_JOB_ID=100 SLURM_ARRAY_JOB_ID=100 SLURM_ARRAY_TASK_ID=0 bash runs/t-1/run.sh < input"
+        self.assertEqual(self.files.shell(text).code, 0)
+        for number in range(2):
+            self.assertEqual((self.directory / f"logs/t-1_{number}.stdout").read_text(), "a line\n")
+
     def test_an_env_that_fails_ends_each_run(self) -> None:
         self.make(Arrangement(pack=2), [("true",)] * 2, PLAIN._replace(env=("false",)))
         self.assertEqual(self.execute().code, 111)

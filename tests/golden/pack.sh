@@ -19,7 +19,7 @@ if [ "${1-}" != --run ]; then  # the job: it starts its runs, each as this scrip
   neu_told=''
   trap 'neu_told=TERM' TERM INT
   trap : HUP USR1 USR2 ALRM XCPU CONT
-  neu_groups() { jobs -pr; jobs -ps; }  # of the runs there are now; one that is suspended is not done
+  neu_groups=''  # of the runs there are now: the numbers of their leaders, suspended ones, too
   : "${SLURM_ARRAY_TASK_ID:?this script is an array of runs; start it with sbatch}"
   neu_job=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
   if [ -n "${1-}" ]; then  # line i+1 of this file has the runs of element i
@@ -55,15 +55,17 @@ if [ "${1-}" != --run ]; then  # the job: it starts its runs, each as this scrip
       neu_end=${neu_end:-0}
     fi
   }
-  neu_count() {  # how many runs there are now: neu_running
-    local groups
-    # shellcheck disable=SC2207  # numbers; no here-string, for which an old bash needs room in /tmp
-    groups=($(neu_groups))
-    neu_running=${#groups[@]}
+  neu_count() {  # how many runs there are now: neu_running, neu_groups
+    local group groups=""
+    neu_running=0
+    for group in $neu_groups; do
+      if kill -0 "$group" 2> /dev/null; then groups+=" $group" neu_running=$((neu_running + 1)); fi
+    done
+    neu_groups=$groups
   }
   neu_wait() {  # until one has ended; for a suspended one wait does not
     wait -n
-    if [ -n "$(jobs -ps)" ]; then sleep 1; fi
+    if [ "$?" = 127 ]; then sleep 1; fi
   }
   set -m  # each run leads a group of its own, which gets what it is told
   for neu_run in "${neu_runs[@]}"; do
@@ -72,8 +74,9 @@ if [ "${1-}" != --run ]; then  # the job: it starts its runs, each as this scrip
     while [ -z "$neu_told" ] && neu_count && [ "$neu_running" -ge 1 ]; do neu_wait; done
     if [ -n "$neu_told" ]; then break; fi
     "$BASH" "${BASH_SOURCE[0]}" --run "$neu_run" ${1+"$1"} &
+    neu_groups+=" $!"
   done
-  while [ -n "$(neu_groups)" ]; do
+  while neu_count && [ "$neu_running" != 0 ]; do
     neu_wait
   done
   set +m
@@ -88,6 +91,7 @@ if [ "${1-}" != --run ]; then  # the job: it starts its runs, each as this scrip
   exit $((neu_code > 255 ? 255 : neu_code))
 fi
 
+if [ -f /dev/stdin ]; then exec < /dev/stdin; fi  # of each run from its beginning
 export NEU_INDEX=$2
 exec >> "$NEU_EXPERIMENT/logs/${NEU_NAME}_$NEU_INDEX.stdout" 2>> "$NEU_EXPERIMENT/logs/${NEU_NAME}_$NEU_INDEX.stderr" || exit 111
 export NEU_REPEAT=$((NEU_INDEX % 10))

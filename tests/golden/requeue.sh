@@ -19,13 +19,13 @@ export NEU_EXPERIMENT=/home/me/exp/runs/train-1 NEU_NAME=train-1
 if [ "${1-}" != --run ]; then  # the job: it starts its runs, each as this script with --run NUMBER
   neu_told=''
   neu_ended=''
-  neu_groups() { jobs -pr; jobs -ps; }  # of the runs there are now; one that is suspended is not done
+  neu_groups=''  # of the runs there are now: the numbers of their leaders, suspended ones, too
   # shellcheck disable=SC2317  # the traps call it
   neu_tell() {  # $1: the signal that Slurm sent: USR1 near the time limit, TERM at the end
     if [ "$1" = TERM ]; then neu_ended=yes; fi
     if [ -n "$neu_told" ]; then return; fi
     neu_told=$1 neu_deadline=$((SECONDS + 110))
-    for neu_group in $(neu_groups); do kill -s USR1 -- "-$neu_group"; done 2> /dev/null
+    for neu_group in $neu_groups; do kill -s USR1 -- "-$neu_group"; done 2> /dev/null
   }
   trap 'neu_tell USR1' USR1; trap 'neu_tell TERM' TERM INT
   trap : HUP USR2 ALRM XCPU CONT
@@ -55,15 +55,17 @@ if [ "${1-}" != --run ]; then  # the job: it starts its runs, each as this scrip
       neu_end=${neu_end:-0}
     fi
   }
-  neu_count() {  # how many runs there are now: neu_running
-    local groups
-    # shellcheck disable=SC2207  # numbers; no here-string, for which an old bash needs room in /tmp
-    groups=($(neu_groups))
-    neu_running=${#groups[@]}
+  neu_count() {  # how many runs there are now: neu_running, neu_groups
+    local group groups=""
+    neu_running=0
+    for group in $neu_groups; do
+      if kill -0 "$group" 2> /dev/null; then groups+=" $group" neu_running=$((neu_running + 1)); fi
+    done
+    neu_groups=$groups
   }
   neu_wait() {  # until one has ended; for a suspended one wait does not
     wait -n
-    if [ -n "$(jobs -ps)" ]; then sleep 1; fi
+    if [ "$?" = 127 ]; then sleep 1; fi
   }
   neu_killed=''
   set -m  # each run leads a group of its own, which gets what it is told
@@ -73,12 +75,13 @@ if [ "${1-}" != --run ]; then  # the job: it starts its runs, each as this scrip
     while [ -z "$neu_told" ] && neu_count && [ "$neu_running" -ge 1 ]; do neu_wait; done
     if [ -n "$neu_told" ]; then break; fi
     "$BASH" "${BASH_SOURCE[0]}" --run "$neu_run" ${1+"$1"} &
+    neu_groups+=" $!"
     if [ -n "$neu_told" ]; then kill -s USR1 -- "-$!"; fi 2> /dev/null  # told just before
   done
-  while [ -n "$(neu_groups)" ]; do
+  while neu_count && [ "$neu_running" != 0 ]; do
     if [ "$neu_told" = USR1 ] && [ "$SECONDS" -ge "$neu_deadline" ]; then
       neu_killed=yes
-      for neu_group in $(neu_groups); do kill -s KILL -- "-$neu_group"; done 2> /dev/null
+      for neu_group in $neu_groups; do kill -s KILL -- "-$neu_group"; done 2> /dev/null
     fi
     if [ -n "$neu_told" ]; then sleep 0.2; else neu_wait; fi
   done
