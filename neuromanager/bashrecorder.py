@@ -36,9 +36,24 @@ neu_before() {  # before each command below; $1: how the last one ended, $2: the
       eval "neu_theirs=($neu_trap)"
       trap 'neu_finish "$?" "$(trap -p DEBUG)"' EXIT
     fi
-    if [ "$2" = "${#neu_script[@]}" ]; then neu_stage='command'; return; fi
+    if [ "$2" = "${#neu_script[@]}" ]; then
+      neu_stage='command'
+      if [ -n "$neu_told" ]; then neu_finish 143 ''; fi  # told to end while env was done: nothing is begun any more
+      neu_heed
+      return
+    fi
     case $neu_text in *eval*) neu_stage='eval' ;; esac  # its commands have lines of their own; neu_after follows
   fi
+}
+neu_heed() {  # again, where env has traps of its own: ours first, then those
+  local name trapped
+  for name in TERM INT HUP ${neu_signal-}; do
+    eval "trapped=($(trap -p "$name"))"
+    if [ "${#trapped[@]}" = 0 ] || [[ ${trapped[2]} != '' && ${trapped[2]} != neu_told=* ]]; then
+      # shellcheck disable=SC2064  # now
+      trap "neu_told=$name; ${trapped[2]-}" "$name"
+    fi
+  done
 }
 neu_after() {  # after a line with eval; $1: how it ended
   neu_stage='env'
@@ -53,9 +68,9 @@ if [ -e "$NEU_RUN_DIR/events.txt" ]; then  # requeued or launched again: one mor
   done
   # What a full disk or a kill left of a line gets an end of its own.
   if [ "${#neu_lines[@]}" != 0 ] && [[ ${neu_lines[-1]} != *$'\n' ]]; then echo >> "$NEU_RUN_DIR/events.txt"; fi
-  # Slurm takes it back from its end, which the cache of settled runs may have.
-  if [ "${SLURM_RESTART_COUNT:-0}" -gt 0 ]; then rm -f "$NEU_EXPERIMENT/settled.json"; fi
 fi
+# Slurm takes it back from its end, which the cache of settled runs may have.
+if [ "${SLURM_RESTART_COUNT:-0}" -gt 0 ]; then rm -f "$NEU_EXPERIMENT/settled.json"; fi
 if [ "$NEU_ATTEMPT" -gt 1 ]; then  # where in the logs this attempt begins
   mapfile -t neu_lines < <(stat -L -c %s "/proc/$$/fd/1" "/proc/$$/fd/2" 2> /dev/null)
   neu_started=" stdout_bytes=${neu_lines[0]-0} stderr_bytes=${neu_lines[1]-0}"

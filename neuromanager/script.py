@@ -186,7 +186,7 @@ def _recorder(profile: Profile) -> list[str]:
 
 def _heed(signal: str) -> list[str]:
     """What the program is told with is recorded; TERM, which Slurm sends with it, is not for the program."""
-    lines = [f"trap neu_told={signal} {signal}"]
+    lines = [f"neu_signal={signal}; trap neu_told={signal} {signal}"]
     return lines if signal == "TERM" else [*lines, "trap '' TERM  # the job passes it on as " + signal]
 
 

@@ -69,6 +69,11 @@ def _job_of(trail: Trail) -> str:
     return trail.begun.get("job", "").partition("_")[0]
 
 
+def _element_of(trail: Trail, number: int) -> int:
+    element = trail.begun.get("job", "").partition("_")[2]
+    return int(element) if element.isdecimal() else number
+
+
 def make_cases(experiment: Experiment, trails: Mapping[int, Trail], current: Mapping[int, Launch],
                launches: Iterable[Launch]) -> list[Case]:  # fmt: skip
     """Raises Failure when the elements of a launch cannot be read."""
@@ -86,7 +91,7 @@ def make_cases(experiment: Experiment, trails: Mapping[int, Trail], current: Map
             lines = read_lines(experiment, launch.elements)
             elements[launch.token] = parse_elements(lines)
         by_hand = bool(launch.job and job and job not in known and (trail.started or "") >= launch.asked)
-        element = number if by_hand else elements.get(launch.token, {}).get(number, number)
+        element = _element_of(trail, number) if by_hand else elements.get(launch.token, {}).get(number, number)
         current_job = job if by_hand else launch.job or found.get(launch.token)
         cases.append(Case(experiment, launch, number, trail, current_job, element, by_hand))
     return cases

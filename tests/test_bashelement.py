@@ -8,7 +8,9 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 import unittest
+from pathlib import Path
 
 from neuromanager.arrangement import Arrangement, Requeue
 from neuromanager.profile import Profile
@@ -19,7 +21,7 @@ from tests.hardwords import HARD_WORDS
 PLAIN = Profile("slurm", "gpu", "slurm", (), (), (), ())
 SCONTROL = """#!/bin/bash
 echo "$*" >> told-scontrol
-if [ "$1" = -o ]; then echo "JobState=COMPLETING $(cat why 2> /dev/null || echo Reason=None PreemptTime=None)"; exit; fi
+if [ "$1" = -o ]; then cat why 2> /dev/null || echo JobState=RUNNING Reason=None PreemptTime=None; exit; fi
 [ ! -e broken ]
 """
 # Leaves with 0 when it is told with USR1; ends when the file go-N is there, with the code in it.
@@ -103,6 +105,14 @@ class ElementTest(unittest.TestCase):
     def ends_or_none(self, number: int) -> list[str]:
         return self.ends(number) if (self.directory / f"t-1_{number}/events.txt").exists() else []
 
+    def test_each_run_has_the_whole_input(self) -> None:
+        self.make(Arrangement(pack=2), [("cat",)] * 2)
+        self.files.write("input", "a line\n")
+        text = "SLURM_JOB_ID=100 SLURM_ARRAY_JOB_ID=100 SLURM_ARRAY_TASK_ID=0 bash runs/t-1/run.sh < input"
+        self.assertEqual(self.files.shell(text).code, 0)
+        for number in range(2):
+            self.assertEqual((self.directory / f"logs/t-1_{number}.stdout").read_text(), "a line\n")
+
     def test_an_env_that_fails_ends_each_run(self) -> None:
         self.make(Arrangement(pack=2), [("true",)] * 2, PLAIN._replace(env=("false",)))
         self.assertEqual(self.execute().code, 111)
@@ -117,7 +127,7 @@ class ElementTest(unittest.TestCase):
         self.wait_for(2)
         job.send_signal(signal.SIGUSR1)
         self.assertEqual(finish(job).code, 3)
-        self.assertEqual(self.told(), ["requeue 100_0"])
+        self.assertEqual(self.told(), ["-o show job 100_0", "requeue 100_0"])
         self.assertEqual([self.ends(number) for number in range(3)], [
             ["attempt=1 exit_code=3"], *[["attempt=1 exit_code=0 told=USR1"]] * 2])  # fmt: skip
         self.assertEqual((self.directory / "logs/t-1_1.stderr").read_text(),
@@ -126,7 +136,7 @@ class ElementTest(unittest.TestCase):
         self.assertEqual(self.execute(restarts=1).code, 3)
         self.assertEqual(self.files.read("up-0"), "up\n")
         self.assertEqual(self.ends(2)[-1], "attempt=2 exit_code=0")
-        self.assertEqual(self.told(), ["requeue 100_0"])
+        self.assertEqual(self.told(), ["-o show job 100_0", "requeue 100_0"])
 
     def test_so_many_times_and_no_more(self) -> None:
         self.make(Arrangement(requeue=Requeue(1)), [("./program",)])
@@ -134,13 +144,13 @@ class ElementTest(unittest.TestCase):
         self.wait_for(0)
         job.send_signal(signal.SIGUSR1)
         self.assertEqual(finish(job).code, 143)
-        self.assertEqual(self.told(), ["update JobId=100 Requeue=0"])
+        self.assertEqual(self.told(), ["update JobId=100 Requeue=0", "-o show job 100"])
 
     def test_term_is_passed_on_and_what_is_cancelled_stays(self) -> None:
         self.make(Arrangement(requeue=Requeue(5)), [("./program",)])
         for turn, why in enumerate(("Reason=None PreemptTime=None", "Reason=None PreemptTime=2026-01-01T00:00:00",
                                     "Reason=TimeLimit PreemptTime=None"), 1):  # fmt: skip
-            self.files.write("why", why)
+            self.files.write("why", f"JobState=COMPLETING {why}")
             job = self.start()
             self.wait_for(0, turn)
             group = int(self.files.read("runs/t-1/t-1_0/events.txt").split(" pid=")[-1].split()[0])
@@ -149,6 +159,12 @@ class ElementTest(unittest.TestCase):
             self.assertEqual(finish(job).code, 143)
             self.assertEqual(self.ends(0)[-1], f"attempt={turn} exit_code=0 told=USR1")
         self.assertEqual(self.told(), ["-o show job 100", *["-o show job 100", "requeue 100"] * 2])
+
+    def test_the_last_time_of_one_element_is_not_that_of_its_array(self) -> None:
+        """The number of one of its elements is the array's."""
+        self.make(Arrangement(pack=2, requeue=Requeue(1)), [("true",)] * 2)
+        self.assertEqual(self.execute(restarts=1).code, 0)
+        self.assertEqual(self.told(), ["update JobId=100_0 Requeue=0"])
 
     def test_with_another_signal(self) -> None:
         self.make(Arrangement(requeue=Requeue(5, signal="USR2")), [("./program",)])
@@ -166,7 +182,82 @@ class ElementTest(unittest.TestCase):
         self.wait_for(0)
         job.send_signal(signal.SIGUSR1)
         self.assertEqual(finish(job).code, 143)
-        self.assertEqual(self.told(), ["requeue 100"])
+        self.assertEqual(self.told(), ["-o show job 100", "requeue 100"])
+        self.assertEqual(self.ends(0), ["attempt=1 signal=9 told=USR1"])
+
+    def test_what_is_cancelled_while_it_saves_stays_cancelled(self) -> None:
+        """Slurm would requeue it, from its end too."""
+        self.files.bash("slow", 'trap "echo > saving; until [ -e saved ]; do sleep 0.02; done; exit" USR1\n'
+                        'trap "" TERM\necho up > up-0\nwhile :; do sleep 0.02; done')  # fmt: skip
+        self.make(Arrangement(requeue=Requeue(5)), [("./slow",)])
+        job = self.start()
+        self.wait_for(0)
+        job.send_signal(signal.SIGUSR1)
+        wait_until((self.folder / "saving").exists, "the program to save")
+        self.files.write("why", "JobState=COMPLETING Reason=None PreemptTime=None")
+        job.send_signal(signal.SIGTERM)
+        self.files.write("saved", "")
+        self.assertEqual(finish(job).code, 143)
+        self.assertEqual(self.told(), ["-o show job 100"])
+
+    def test_what_another_job_has_run_again_is_not_run_once_more(self) -> None:
+        """A run that failed early in a pack, and was launched again while the pack went on, or after it had ended."""
+        self.make(Arrangement(pack=3, requeue=Requeue(2)), [("./program",)] * 3)
+        self.files.write("runs/t-1/launches/abc.txt", "0\n2\n")
+        self.go(0, code=3)
+        job = self.start(element=0)
+        self.wait_for(1)
+        self.go(0)
+        self.assertEqual(self.execute("launches/abc.txt", job=200).code, 0)
+        self.assertEqual(self.ends(0), ["attempt=1 exit_code=3", "attempt=2 exit_code=0"])
+        job.send_signal(signal.SIGUSR1)
+        self.assertEqual(finish(job).code, 3)
+        self.go(1, 2)
+        self.assertEqual(self.execute("launches/abc.txt", job=200, element=1).code, 0)
+        self.execute(restarts=1)
+        self.assertEqual([len(self.ends(number)) for number in range(3)], [2, 2, 1])
+        self.execute(job=300)  # by hand
+        self.assertEqual([len(self.ends(number)) for number in range(3)], [3, 3, 2])
+
+    def test_a_job_that_is_suspended_waits_for_its_runs(self) -> None:
+        self.make(Arrangement(pack=2), [("./program",)] * 2)
+        self.go(1)
+        job = self.start(element=0)
+        self.wait_for(0)
+        group = int(self.files.read("runs/t-1/t-1_0/events.txt").split(" pid=")[-1].split()[0])
+        os.killpg(group, signal.SIGSTOP)
+        wait_until(lambda: ") T " in Path(f"/proc/{group}/stat").read_text(), "the run to stop")
+        job.send_signal(signal.SIGUSR2)  # any, so that it looks at its runs
+        job.send_signal(signal.SIGHUP)  # as Linux may do
+        self.assertRaises(subprocess.TimeoutExpired, job.wait, 0.5)
+        os.killpg(group, signal.SIGCONT)
+        self.go(0)
+        self.assertEqual(finish(job).code, 0)
+        self.assertEqual([self.ends(number) for number in range(2)], [["attempt=1 exit_code=0"]] * 2)
+
+    def test_told_while_env_is_done(self) -> None:
+        env = ("touch env; until [ -e on ]; do sleep 0.02; done",)
+        self.make(Arrangement(requeue=Requeue(5)), [("./program",)], PLAIN._replace(env=env))
+        job = self.start()
+        wait_until((self.folder / "env").exists, "env")
+        job.send_signal(signal.SIGUSR1)
+        time.sleep(0.3)
+        self.files.write("on", "")
+        self.assertEqual(finish(job).code, 143)
+        self.assertFalse((self.folder / "up-0").exists())
+        self.assertEqual(self.told(), ["-o show job 100", "requeue 100"])
+        (end,) = self.ends(0)
+        self.assertIn(" told=USR1", end)
+
+    def test_env_with_traps_of_its_own(self) -> None:
+        for turn, env in enumerate(("trap - USR1 TERM", "trap 'echo theirs > theirs' USR1"), 1):
+            self.make(Arrangement(requeue=Requeue(5)), [("./program",)], PLAIN._replace(env=(env,)))
+            job = self.start()
+            self.wait_for(0, turn)
+            job.send_signal(signal.SIGUSR1)
+            self.assertEqual(finish(job).code, 143)
+            self.assertEqual(self.ends(0)[-1], f"attempt={turn} exit_code=0 told=USR1")
+        self.assertTrue((self.folder / "theirs").exists())
 
     def test_a_controller_that_is_away(self) -> None:
         self.files.write("broken", "")
@@ -176,7 +267,7 @@ class ElementTest(unittest.TestCase):
         self.wait_for(0)
         job.send_signal(signal.SIGUSR1)
         self.assertEqual(finish(job).code, 143)
-        self.assertEqual(self.told(), ["requeue 100"] * 3)
+        self.assertEqual(self.told(), ["-o show job 100", *["requeue 100"] * 3])
         self.assertEqual((self.directory / "logs/t-1_0.stderr").read_text(),
                          "neurun: told to end: scontrol could not put it back into the queue\n")  # fmt: skip
 

@@ -199,6 +199,16 @@ class QueueTest(QueueCase):
         append_event(experiment, 0, "finished", {"attempt": 1, "exit_code": 4})
         self.assert_state(self.read(experiment)[0], FAILED, False)
 
+    def test_sbatch_by_hand_of_a_pack(self) -> None:
+        """The number of a run is not that of its element."""
+        experiment = self.make(4)
+        self.launch(experiment, "a" * 12, range(4), "10", arrangement={"pack": 2})
+        self.start(experiment, 2, "77_1")
+        moment = "2026-01-01T00:00:00"
+        self.answer("squeue", f"77_1|RUNNING|None|{moment}|{moment}|{moment}|n1|q|/data|(null)",
+                    f"77_2|FAILED|None|{moment}|{moment}|{moment}|n1|q|/data|(null)")  # fmt: skip
+        self.assert_state(self.read(experiment)[2], RUNNING, True)
+
     def test_a_launch_whose_answer_was_lost(self) -> None:
         experiment = self.make(2)
         self.launch(experiment, "a" * 12, range(2), None, host="elsewhere", asked="2099-01-01T00:00:00Z")

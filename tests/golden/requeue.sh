@@ -17,67 +17,92 @@
 set +o posix; neu_messages=''
 export NEU_EXPERIMENT=/home/me/exp/runs/train-1 NEU_NAME=train-1
 if [ "${1-}" != --run ]; then  # the job: it starts its runs, each as this script with --run NUMBER
-  if [ "${SLURM_RESTART_COUNT:-0}" -ge 3 ]; then scontrol update JobId="$SLURM_JOB_ID" Requeue=0; fi
-  neu_job=$SLURM_JOB_ID neu_runs=(0)
   neu_told=''
-  neu_look() {  # how run $1 ended in this job: neu_end, its exit code; empty when it is still to be run
-    local events="$NEU_EXPERIMENT/${NEU_NAME}_$1/events.txt" line lines=()
-    neu_end='' neu_ours=''
-    if [ -e "$events" ]; then mapfile -t lines < "$events"; fi
-    for line in "${lines[@]}"; do
-      case "$line " in
-        'started '*" job=$neu_job "*) neu_ours=yes neu_end='' ;;
-        'started '*) neu_ours='' neu_end='' ;;
-        'finished '*' told='*) ;;
-        'finished '*' exit_code='*) neu_end=${line#* exit_code=} neu_end=${neu_end%% *} ;;
-        'finished '*' signal='*) neu_end=${line#* signal=} neu_end=$((128 + ${neu_end%% *})) ;;
-      esac
-    done
-    if [ -z "$neu_ours" ]; then neu_end=''; fi
-  }
+  neu_ended=''
+  neu_groups=''  # of the runs there are now: the numbers of their leaders, suspended ones, too
   # shellcheck disable=SC2317  # the traps call it
   neu_tell() {  # $1: the signal that Slurm sent: USR1 near the time limit, TERM at the end
+    if [ "$1" = TERM ]; then neu_ended=yes; fi
     if [ -n "$neu_told" ]; then return; fi
     neu_told=$1 neu_deadline=$((SECONDS + 110))
-    for neu_group in $(jobs -pr); do kill -s USR1 -- "-$neu_group"; done 2> /dev/null
+    for neu_group in $neu_groups; do kill -s USR1 -- "-$neu_group"; done 2> /dev/null
   }
-  trap 'neu_tell USR1' USR1; trap 'neu_tell TERM' TERM INT HUP
-  trap : USR2 ALRM XCPU CONT
-  neu_count() {  # how many runs there are now: neu_running
-    local pids lines
-    pids=$(jobs -pr)
-    read -ra lines <<< "${pids//$'\n'/ }"
-    neu_running=${#lines[@]}
+  trap 'neu_tell USR1' USR1; trap 'neu_tell TERM' TERM INT
+  trap : HUP USR2 ALRM XCPU CONT
+  neu_job=$SLURM_JOB_ID neu_runs=(0)
+  if [ "${SLURM_RESTART_COUNT:-0}" -ge 3 ]; then scontrol update JobId="$neu_job" Requeue=0; fi
+  # shellcheck disable=SC2034  # neu_open and neu_attempts are for --requeue
+  neu_look() {  # how run $1 ended in this job: neu_end, its exit code; empty when it is still to be run
+    local line lines=() job=0
+    neu_events="$NEU_EXPERIMENT/${NEU_NAME}_$1/events.txt" neu_end='' neu_ours='' neu_open='' neu_attempts=0
+    if [ -e "$neu_events" ]; then mapfile -t lines < "$neu_events"; fi
+    for line in "${lines[@]}"; do
+      case "$line " in
+        'started '*" job=$neu_job "*) neu_ours=yes neu_open=yes neu_end='' neu_attempts=$((neu_attempts + 1)) ;;
+        'started '*) neu_ours='' neu_attempts=$((neu_attempts + 1)) job=0
+          if [[ $line =~ \ job=([0-9]+) ]]; then job=${BASH_REMATCH[1]}; fi ;;
+        'finished '*) neu_open=''
+          if [ -z "$neu_ours" ]; then continue; fi  # of another job, which launched it again
+          case "$line " in
+            *' told='*) ;;
+            *' exit_code='*) neu_end=${line#* exit_code=} neu_end=${neu_end%% *} ;;
+            *' signal='*) neu_end=${line#* signal=} neu_end=$((128 + ${neu_end%% *})) ;;
+          esac ;;
+      esac
+    done
+    # What a later job has begun is not for one that was put back into the queue.
+    if [ -z "$neu_ours" ] && [ "${SLURM_RESTART_COUNT:-0}" -gt 0 ] && [ "$job" -gt "${neu_job%%_*}" ]; then
+      neu_end=${neu_end:-0}
+    fi
   }
+  neu_count() {  # how many runs there are now: neu_running, neu_groups
+    local group groups=""
+    neu_running=0
+    for group in $neu_groups; do
+      if kill -0 "$group" 2> /dev/null; then groups+=" $group" neu_running=$((neu_running + 1)); fi
+    done
+    neu_groups=$groups
+  }
+  neu_wait() {  # until one has ended; for a suspended one wait does not
+    wait -n
+    if [ "$?" = 127 ]; then sleep 1; fi
+  }
+  neu_killed=''
   set -m  # each run leads a group of its own, which gets what it is told
   for neu_run in "${neu_runs[@]}"; do
     neu_look "$neu_run"
     if [ -n "$neu_end" ]; then continue; fi  # before this job was put back into the queue
-    while [ -z "$neu_told" ] && neu_count && [ "$neu_running" -ge 1 ]; do wait -n; done
+    while [ -z "$neu_told" ] && neu_count && [ "$neu_running" -ge 1 ]; do neu_wait; done
     if [ -n "$neu_told" ]; then break; fi
     "$BASH" "${BASH_SOURCE[0]}" --run "$neu_run" ${1+"$1"} &
+    neu_groups+=" $!"
+    if [ -n "$neu_told" ]; then kill -s USR1 -- "-$!"; fi 2> /dev/null  # told just before
   done
-  while [ -n "$(jobs -pr)" ]; do
+  while neu_count && [ "$neu_running" != 0 ]; do
     if [ "$neu_told" = USR1 ] && [ "$SECONDS" -ge "$neu_deadline" ]; then
-      for neu_group in $(jobs -pr); do kill -s KILL -- "-$neu_group"; done 2> /dev/null
+      neu_killed=yes
+      for neu_group in $neu_groups; do kill -s KILL -- "-$neu_group"; done 2> /dev/null
     fi
-    if [ -n "$neu_told" ]; then sleep 0.2; else wait -n; fi
+    if [ -n "$neu_told" ]; then sleep 0.2; else neu_wait; fi
   done
   set +m
-  neu_messages="$NEU_EXPERIMENT/logs/job-$neu_job.txt"
-  if [ -e "$neu_messages" ] && [ ! -s "$neu_messages" ]; then rm -f "$neu_messages"; fi
   neu_left=() neu_code=0
   for neu_run in "${neu_runs[@]}"; do
     neu_look "$neu_run"
+    if [ -n "$neu_killed" ] && [ -n "$neu_open" ]; then
+      TZ=UTC0 printf -v neu_now '%(%Y-%m-%dT%H:%M:%SZ)T' -1
+      echo "finished $neu_now attempt=$neu_attempts signal=9 told=USR1" >> "$neu_events"
+    fi
     if [ -z "$neu_end" ]; then neu_left+=("$neu_run"); fi
     if [ "$neu_code" = 0 ]; then neu_code=${neu_end:-143}; fi
   done
-  neu_is_cut_short() {  # by a higher priority or the time limit, and not by a person
+  neu_is_cut_short() {  # by the time limit or a higher priority, and not by a person
     local said
-    said=$(scontrol -o show job "$SLURM_JOB_ID")
-    [[ $said = *PreemptTime=[0-9]* || $said = *Reason=TimeLimit* ]]
+    said=$(scontrol -o show job "$neu_job")
+    [[ $said = *PreemptTime=[0-9]* || $said = *Reason=TimeLimit* ]] ||
+      { [ -z "$neu_ended" ] && [[ -z $said || $said = *JobState=RUNNING* ]]; }
   }
-  if [ "${#neu_left[@]}" != 0 ] && { [ "$neu_told" = USR1 ] || { [ -n "$neu_told" ] && neu_is_cut_short; }; }; then
+  if [ "${#neu_left[@]}" != 0 ] && [ -n "$neu_told" ] && neu_is_cut_short; then
     neu_times=$((${SLURM_RESTART_COUNT:-0} + 1))
     neu_text='put back into the queue as often as --requeue=3 lets'
     if [ "$neu_times" -le 3 ]; then
@@ -93,6 +118,8 @@ if [ "${1-}" != --run ]; then  # the job: it starts its runs, each as this scrip
       printf 'neurun: told to end: %s\n' "$neu_text" >> "$NEU_EXPERIMENT/logs/${NEU_NAME}_$neu_run.stderr"
     done
   fi
+  neu_messages="$NEU_EXPERIMENT/logs/job-$neu_job.txt"
+  if [ -e "$neu_messages" ] && [ ! -s "$neu_messages" ]; then rm -f "$neu_messages"; fi
   exit $((neu_code > 255 ? 255 : neu_code))
 fi
 
@@ -136,9 +163,24 @@ neu_before() {  # before each command below; $1: how the last one ended, $2: the
       eval "neu_theirs=($neu_trap)"
       trap 'neu_finish "$?" "$(trap -p DEBUG)"' EXIT
     fi
-    if [ "$2" = "${#neu_script[@]}" ]; then neu_stage='command'; return; fi
+    if [ "$2" = "${#neu_script[@]}" ]; then
+      neu_stage='command'
+      if [ -n "$neu_told" ]; then neu_finish 143 ''; fi  # told to end while env was done: nothing is begun any more
+      neu_heed
+      return
+    fi
     case $neu_text in *eval*) neu_stage='eval' ;; esac  # its commands have lines of their own; neu_after follows
   fi
+}
+neu_heed() {  # again, where env has traps of its own: ours first, then those
+  local name trapped
+  for name in TERM INT HUP ${neu_signal-}; do
+    eval "trapped=($(trap -p "$name"))"
+    if [ "${#trapped[@]}" = 0 ] || [[ ${trapped[2]} != '' && ${trapped[2]} != neu_told=* ]]; then
+      # shellcheck disable=SC2064  # now
+      trap "neu_told=$name; ${trapped[2]-}" "$name"
+    fi
+  done
 }
 neu_after() {  # after a line with eval; $1: how it ended
   neu_stage='env'
@@ -153,9 +195,9 @@ if [ -e "$NEU_RUN_DIR/events.txt" ]; then  # requeued or launched again: one mor
   done
   # What a full disk or a kill left of a line gets an end of its own.
   if [ "${#neu_lines[@]}" != 0 ] && [[ ${neu_lines[-1]} != *$'\n' ]]; then echo >> "$NEU_RUN_DIR/events.txt"; fi
-  # Slurm takes it back from its end, which the cache of settled runs may have.
-  if [ "${SLURM_RESTART_COUNT:-0}" -gt 0 ]; then rm -f "$NEU_EXPERIMENT/settled.json"; fi
 fi
+# Slurm takes it back from its end, which the cache of settled runs may have.
+if [ "${SLURM_RESTART_COUNT:-0}" -gt 0 ]; then rm -f "$NEU_EXPERIMENT/settled.json"; fi
 if [ "$NEU_ATTEMPT" -gt 1 ]; then  # where in the logs this attempt begins
   mapfile -t neu_lines < <(stat -L -c %s "/proc/$$/fd/1" "/proc/$$/fd/2" 2> /dev/null)
   neu_started=" stdout_bytes=${neu_lines[0]-0} stderr_bytes=${neu_lines[1]-0}"
@@ -170,7 +212,7 @@ trap neu_told=TERM TERM; trap neu_told=INT INT; trap neu_told=HUP HUP
 trap : USR1 USR2 ALRM XCPU VTALRM PROF IO
 
 set --  # what env sources is to see no words of ours
-trap neu_told=USR1 USR1
+neu_signal=USR1; trap neu_told=USR1 USR1
 trap '' TERM  # the job passes it on as USR1
 # Below: env, then on the last line the command. A line of env that fails ends the run.
 trap 'neu_before "$?" "$LINENO"' DEBUG
