@@ -18,7 +18,7 @@ _MOST_BEFORE_SECONDS = 65535  # sbatch(1), --signal
 _BEFORE_SECONDS = 120
 _SIGNAL = "USR1"
 # Those that a program can act on, and that bash and sbatch know by these names.
-_SIGNALS = ("USR1", "USR2", "TERM", "INT", "HUP", "ALRM", "CONT", "XCPU")
+_SIGNALS = ("USR1", "USR2", "TERM", "INT", "HUP", "ALRM", "XCPU")
 
 
 class Requeue(NamedTuple):

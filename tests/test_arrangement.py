@@ -56,7 +56,7 @@ class OptionsTest(unittest.TestCase):
             (("--signal-before=60", "--signal-with=USR2"), ["--signal-before: only with --requeue",
                                                             "--signal-with: only with --requeue"]),
             (("--requeue=2", "--signal-with=KILL"),
-             ["--signal-with: 'KILL': write one of USR1, USR2, TERM, INT, HUP, ALRM, CONT, XCPU"]),
+             ["--signal-with: 'KILL': write one of USR1, USR2, TERM, INT, HUP, ALRM, XCPU"]),
             (("--capacity=2", "--pack=3"), ["--capacity: 2 runs at a time, and --pack puts 3 into a job: write 3 at "
                                             "least"]),
             (("--requeue=-1",), ["--requeue: '-1': write a whole number from 0 to 1000"]),
