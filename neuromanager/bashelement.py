@@ -132,18 +132,22 @@ def _start_runs(arrangement: Arrangement) -> list[str]:
     signal = arrangement.requeue.signal if arrangement.requeue else ""
     tell_late = [f'  if [ -n "$neu_told" ]; then kill -s {signal} -- "-$!"; fi 2> /dev/null  # told just before']
     tell_late = tell_late if arrangement.requeue else []
+    remember = [f'  neu_begun=("$neu_run" "${{neu_begun[@]:0:{arrangement.pack_jobs - 1}}}")']
+    remember = [] if arrangement.requeue else remember
     return [
         *_COUNT,
-        *(["neu_killed=''"] if arrangement.requeue else []),
+        *(["neu_killed=''"] if arrangement.requeue else _LISTEN),
         "set -m  # each run leads a group of its own, which gets what it is told",
         'for neu_run in "${neu_runs[@]}"; do',
         '  neu_look "$neu_run"',
         '  if [ -n "$neu_end" ]; then continue; fi  # before this job was put back into the queue',
         f'  while [ -z "$neu_told" ] && neu_count && [ "$neu_running" -ge {arrangement.pack_jobs} ]; do neu_wait; done',
+        *([] if arrangement.requeue else ["  neu_listen"]),
         '  if [ -n "$neu_told" ]; then break; fi',
         '  "$BASH" "${BASH_SOURCE[0]}" --run "$neu_run" ${1+"$1"} &',
         '  neu_groups+=" $!"',
         *tell_late,
+        *remember,
         "done",
         'while neu_count && [ "$neu_running" != 0 ]; do',
         *(deadline if arrangement.requeue else ["  neu_wait"]),
@@ -173,6 +177,15 @@ neu_wait() {  # until one has ended; for a suspended one wait does not
   wait -n
   if [ "$?" = 127 ]; then sleep 1; fi
 }""".split("\n")
+# Slurm ends the processes of a job one after the other.
+_LISTEN = r"""neu_begun=()
+neu_listen() {  # where one of the last runs was told to end this shell may be told in an instant
+  local run
+  for run in "${neu_begun[@]}"; do
+    neu_look "$run"
+    if [ -n "$neu_ours" ] && [ -z "$neu_open$neu_end" ]; then sleep 0.5; return; fi
+  done
+}""".split("\n")
 # The recorder was killed with its program: nobody else can.
 _RECORD_KILL = r"""  if [ -n "$neu_killed" ] && [ -n "$neu_open" ]; then
     TZ=UTC0 printf -v neu_now '%(%Y-%m-%dT%H:%M:%SZ)T' -1
@@ -189,7 +202,7 @@ def _put_back(times: int) -> list[str]:
         "  local said",
         '  said=$(scontrol -o show job "$neu_job")',
         "  [[ $said = *PreemptTime=[0-9]* || $said = *Reason=TimeLimit* ]] ||",
-        '    { [ -z "$neu_ended" ] && [[ -z $said || $said = *JobState=RUNNING* ]]; }',
+        '    { [ -z "$neu_ended" ] && [[ $said != *JobState=C* ]]; }  # COMPLETING, CANCELLED',
         "}",
         'if [ "${#neu_left[@]}" != 0 ] && [ -n "$neu_told" ] && neu_is_cut_short; then',
         "  neu_times=$((${SLURM_RESTART_COUNT:-0} + 1))",

@@ -21,7 +21,7 @@ from tests.hardwords import HARD_WORDS
 PLAIN = Profile("slurm", "gpu", "slurm", (), (), (), ())
 SCONTROL = """#!/bin/bash
 echo "$*" >> told-scontrol
-if [ "$1" = -o ]; then cat why 2> /dev/null || echo JobState=RUNNING Reason=None PreemptTime=None; exit; fi
+if [ "$1" = -o ]; then cat why 2> /dev/null || echo JobState=SIGNALING Reason=None PreemptTime=None; exit; fi
 [ ! -e broken ]
 """
 # Leaves with 0 when it is told with USR1; ends when the file go-N is there, with the code in it.
@@ -218,6 +218,18 @@ class ElementTest(unittest.TestCase):
         self.assertEqual([len(self.ends(number)) for number in range(3)], [2, 2, 1])
         self.execute(job=300)  # by hand
         self.assertEqual([len(self.ends(number)) for number in range(3)], [3, 3, 2])
+
+    def test_a_run_hears_of_the_end_before_the_job_does(self) -> None:
+        self.make(Arrangement(pack=2), [("./program",)] * 2)
+        job = self.start(element=0)
+        self.wait_for(0)
+        group = int(self.files.read("runs/t-1/t-1_0/events.txt").split(" pid=")[-1].split()[0])
+        os.killpg(group, signal.SIGTERM)
+        wait_until(lambda: self.ends_or_none(0), "its end")
+        job.send_signal(signal.SIGTERM)
+        self.assertEqual(finish(job).code, 143)
+        self.assertEqual(self.ends(0), ["attempt=1 signal=15 told=TERM"])
+        self.assertFalse((self.folder / "up-1").exists())
 
     def test_a_job_that_is_suspended_waits_for_its_runs(self) -> None:
         self.make(Arrangement(pack=2), [("./program",)] * 2)

@@ -111,7 +111,7 @@ if [ "${1-}" != --run ]; then  # the job: it starts its runs, each as this scrip
     local said
     said=$(scontrol -o show job "$neu_job")
     [[ $said = *PreemptTime=[0-9]* || $said = *Reason=TimeLimit* ]] ||
-      { [ -z "$neu_ended" ] && [[ -z $said || $said = *JobState=RUNNING* ]]; }
+      { [ -z "$neu_ended" ] && [[ $said != *JobState=C* ]]; }  # COMPLETING, CANCELLED
   }
   if [ "${#neu_left[@]}" != 0 ] && [ -n "$neu_told" ] && neu_is_cut_short; then
     neu_times=$((${SLURM_RESTART_COUNT:-0} + 1))

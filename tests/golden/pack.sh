@@ -67,14 +67,24 @@ if [ "${1-}" != --run ]; then  # the job: it starts its runs, each as this scrip
     wait -n
     if [ "$?" = 127 ]; then sleep 1; fi
   }
+  neu_begun=()
+  neu_listen() {  # where one of the last runs was told to end this shell may be told in an instant
+    local run
+    for run in "${neu_begun[@]}"; do
+      neu_look "$run"
+      if [ -n "$neu_ours" ] && [ -z "$neu_open$neu_end" ]; then sleep 0.5; return; fi
+    done
+  }
   set -m  # each run leads a group of its own, which gets what it is told
   for neu_run in "${neu_runs[@]}"; do
     neu_look "$neu_run"
     if [ -n "$neu_end" ]; then continue; fi  # before this job was put back into the queue
     while [ -z "$neu_told" ] && neu_count && [ "$neu_running" -ge 1 ]; do neu_wait; done
+    neu_listen
     if [ -n "$neu_told" ]; then break; fi
     "$BASH" "${BASH_SOURCE[0]}" --run "$neu_run" ${1+"$1"} &
     neu_groups+=" $!"
+    neu_begun=("$neu_run" "${neu_begun[@]:0:0}")
   done
   while neu_count && [ "$neu_running" != 0 ]; do
     neu_wait
