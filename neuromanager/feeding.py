@@ -26,7 +26,7 @@ from neuromanager.schedulers.slurmlimits import ask_room
 from neuromanager.signals import holding_signals
 from neuromanager.slurmafter import Batch
 from neuromanager.states import COMPLETED
-from neuromanager.submitting import Taken, describe_jobs, launch_on_slurm
+from neuromanager.submitting import Taken, describe_jobs, find_capacity, launch_on_slurm
 from neuromanager.waiting import Patience, wait_for
 
 _PAUSE_SECONDS = (2.0, 60.0)  # after a refusal for a limit, to the next try: at first, and at last
@@ -63,7 +63,8 @@ class Feeder:
         self._cancelled: Cancellations | None = None
         self._withdrawn = 0
         self._limit: str | None = None  # of the scheduler, that was met
-        self._most = order.arrangement.capacity or 0  # runs with the scheduler at a time; with a limit, as last seen
+        self._capacity = find_capacity(order)
+        self._most = self._capacity or 0  # runs with the scheduler at a time; with a limit, as last seen
         self._is_refused = False
         self._is_going_on = self._is_away_told = False
         self._pause_seconds = _PAUSE_SECONDS[0]
@@ -192,8 +193,8 @@ class Feeder:
         arrangement, free = self._order.arrangement, len(self.left)
         if arrangement.throttle is not None and self._taken.jobs and self._flying:
             return 0  # each array has the whole throttle
-        if arrangement.capacity is not None:
-            free = min(free, arrangement.capacity - len(self._flying))
+        if self._capacity is not None:
+            free = min(free, self._capacity - len(self._flying))
         if self._limit is not None and free > 0:
             room = ask_room(self._limit, self._order.environ)
             if room is None:  # somewhat more than was there last: other jobs may have ended
@@ -243,7 +244,7 @@ class Feeder:
         """On the disk, so that neustat knows of them, and neucancel has a token for them."""
         self._token = make_token()
         with refusing(self._experiment):
-            write_feeding(self._experiment, self._token, self.left, self._order.arrangement.capacity)
+            write_feeding(self._experiment, self._token, self.left, self._capacity)
         self._cancelled = Cancellations(self._experiment, self._token)
 
     def _is_cancelled(self, number: int) -> bool:

@@ -11,7 +11,7 @@ from neuromanager.launching import Order
 from neuromanager.profile import Profile
 from neuromanager.runs import describe_count
 from neuromanager.schedulers.slurmlimits import Limits, limits_for
-from neuromanager.submitting import plan_calls
+from neuromanager.submitting import find_capacity, plan_calls
 
 
 def describe_order(experiment: Experiment, order: Order, run_count: int) -> str:
@@ -21,7 +21,7 @@ def describe_order(experiment: Experiment, order: Order, run_count: int) -> str:
     """
     arrangement, runs = order.arrangement, len(order.numbers)
     text = describe_count(runs)
-    capacity, throttle = arrangement.capacity, arrangement.throttle
+    capacity, throttle = find_capacity(order), arrangement.throttle
     if run_count > 1 and not (capacity and capacity < runs):
         limits = limits_for(order.numbers, order.environ)
         arrays = len(plan_calls(experiment, order, order.numbers, run_count, limits))
@@ -30,7 +30,8 @@ def describe_order(experiment: Experiment, order: Order, run_count: int) -> str:
     if arrangement.pack > 1:
         parts.append(f"{arrangement.pack} to a job (--pack)")
     if capacity and capacity < runs:
-        parts.append(f"{capacity} at a time (--capacity)")
+        why = "--capacity" if capacity == arrangement.capacity else f"MaxJobCount {capacity // arrangement.pack}"
+        parts.append(f"{capacity} at a time ({why})")
     if throttle and run_count > 1:
         parts.append(f"{throttle} running at a time (--throttle)")
     demand = describe_demand(make_demand(order.profile.resources, runs, arrangement.pack))

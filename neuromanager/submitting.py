@@ -160,15 +160,23 @@ class Preview(NamedTuple):
     """Of the first of them; None: as run.sh has it."""
 
 
+def find_capacity(order: Order) -> int | None:
+    """Runs that may be with the scheduler at a time: --capacity, and no more jobs than the controller keeps."""
+    asked, most = order.arrangement.capacity, limits_for(order.numbers, order.environ).job_count
+    kept = None if most is None else most * order.arrangement.pack
+    return min((each for each in (asked, kept) if each is not None), default=None)
+
+
 def preview(experiment: Experiment, order: Order, run_count: int) -> Preview:
     """Raises Refused."""
-    first = order.numbers[: order.arrangement.capacity]
+    capacity = find_capacity(order)
+    first = order.numbers[:capacity]
     parts = plan_calls(experiment, order, first, run_count, limits_for(first, order.environ), lambda: "TOKEN")
     script = f"{experiment.shown}/run.sh"
     lines = [quote_line(slurm.submit_words(part.asked._replace(script=script))) for part in parts[:_CALLS_SHOWN]]
     lines += [f"{len(parts) - len(lines)} more such calls"] if len(parts) > len(lines) else []
     rest = len(order.numbers) - len(first)
-    lines += [f"the other {describe_count(rest)} as those end (--capacity)"] if rest else []
+    lines += [f"the other {describe_count(rest)} as those end"] if rest else []
     return Preview(lines, parts[0].asked.array)
 
 

@@ -173,9 +173,9 @@ class AnswersTest(unittest.TestCase):
     def test_limits(self) -> None:
         for version in VERSIONS:
             text = read_answer(version, "config")[1].stdout
-            self.assertEqual(parse_config(text), Limits(1001, None), version)
+            self.assertEqual(parse_config(text), Limits(1001, None, 10000), version)
             capped = text.replace("bf_continue", "bf_continue,max_array_tasks=7")
-            self.assertEqual(parse_config(capped), Limits(1001, 7), version)
+            self.assertEqual(parse_config(capped), Limits(1001, 7, 10000), version)
 
     def test_limits_where_a_user_may_ask_once_a_second(self) -> None:
         """Clients try again by themselves; but scontrol asks last whether slurmctld is up, and then says 1 (24.11)."""
@@ -186,7 +186,7 @@ class AnswersTest(unittest.TestCase):
             files.write("config", answer.stdout.replace("1001", "77"))
             files.program("scontrol", f'#!/bin/sh\ncat "${{0%/*}}/config"\nexit {answer.exit_code}\n')
             environ = {"PATH": f"{files.path}:{os.environ['PATH']}", "XDG_CACHE_HOME": str(files.path)}
-            self.assertEqual(ask_limits(environ), Limits(77, None), version)
+            self.assertEqual(ask_limits(environ), Limits(77, None, 10000), version)
             queue = slurmqueue.parse_squeue(read_answer(version, "squeue-limited")[1])
             self.assertEqual(queue, Rows([]), version)
 

@@ -371,6 +371,16 @@ class FakeTest(FeedingCase):
         self.environ["FAKE_SLURM_DIR"] = str(self.folder / "slurm")
         self.go()
 
+    def test_more_runs_than_the_controller_keeps_jobs(self) -> None:
+        self.environ["FAKE_SLURM_MAX_JOB_COUNT"] = "70"
+        done = self.neu(*self.words(150, "--wait"))
+        self.assertEqual(done.code, 0, done.stderr)
+        self.assertRegex(done.stderr, r"\Aneurun: 150 runs, 70 at a time \(MaxJobCount 70\)")
+        self.assertEqual(self.marks(), list(range(150)))
+        launches_of = map(json.loads, self.files.read("runs/x/jobs.jsonl").splitlines())
+        first = next(each["runs"] for each in launches_of if "runs" in each)
+        self.assertEqual(first, "0-69")
+
     def test_room_that_nobody_tells(self) -> None:
         self.environ["FAKE_SLURM_MAX_SUBMIT"] = "7"
         self.count_calls("scontrol", "exit 1")

@@ -87,6 +87,7 @@ class AnswerTest(unittest.TestCase):
             (size + "max_array_tasks=7\n", Limits(4001, 7)),
             (size + "no_max_array_tasks=7\n", Limits(4001, None)),
             ("MaxArraySize = 0\n", Limits(0, None)),
+            ("MaxArraySize = 9\nMaxJobCount             = 20000\n", Limits(9, None, 20000)),
             ("slurm_load_ctl_conf error: Unable to contact slurm controller\n", None),
             ("", None),
         ):

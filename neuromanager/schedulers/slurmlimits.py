@@ -22,10 +22,11 @@ _QUERY_SECONDS = 30.0
 
 
 class Limits(NamedTuple):
-    """What one array may be."""
+    """What one array may be, and how many jobs there may be."""
 
     array_size: int = _DEFAULT_ARRAY_SIZE  # the largest number of an element is one less; 0: there are no arrays
     array_tasks: int | None = None  # SchedulerParameters, max_array_tasks: elements, whatever their numbers
+    job_count: int | None = None  # MaxJobCount: jobs of all users, elements one by one, that the controller keeps
 
     @property
     def most(self) -> int:
@@ -50,7 +51,7 @@ def ask_limits(environ: Mapping[str, str]) -> Limits:
     found = parse_config(answer.stdout)  # 24.11 may tell all and say 1: where it limits how often a user may ask
     if found is None:
         return Limits()
-    entry = {"read": time.time(), "size": found.array_size, "tasks": found.array_tasks}
+    entry = {"read": time.time(), "size": found.array_size, "tasks": found.array_tasks, "jobs": found.job_count}
     _write_cache(environ, {**_read_cache(environ), _cluster_key(environ): entry})
     return found
 
@@ -61,7 +62,8 @@ def parse_config(text: str) -> Limits | None:
     if not size:
         return None
     tasks = re.search(r"(?m)^SchedulerParameters\s*=(?:.*[\s,])?max_array_tasks=([0-9]+)", text)
-    return Limits(int(size.group(1)), int(tasks.group(1)) if tasks else None)
+    jobs = re.search(r"(?m)^MaxJobCount\s*=\s*([0-9]+)\s*$", text)
+    return Limits(int(size.group(1)), int(tasks.group(1)) if tasks else None, int(jobs.group(1)) if jobs else None)
 
 
 # What a refusal names -> where scontrol has it: the kind of records, and the word for the limit.
@@ -109,7 +111,8 @@ def _find_remembered(environ: Mapping[str, str]) -> Limits | None:
     with contextlib.suppress(KeyError, TypeError, ValueError):
         entry = _read_cache(environ)[_cluster_key(environ)]
         if 0 <= time.time() - entry["read"] < _KEPT_SECONDS:
-            return Limits(int(entry["size"]), None if entry["tasks"] is None else int(entry["tasks"]))
+            return Limits(int(entry["size"]), *(None if entry[key] is None else int(entry[key])
+                                                for key in ("tasks", "jobs")))  # fmt: skip
     return None
 
 

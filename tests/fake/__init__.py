@@ -14,6 +14,7 @@ or not at all, at whatever instant sbatch is killed, and any number of clients m
     FAKE_SLURM_ACCOUNTING=0 there is no slurmdbd: sacct says so and ends with 1
     FAKE_SLURM_MIN_JOB_AGE  seconds after which squeue forgets a job that has ended; 300 if not set
     FAKE_SLURM_MAX_ARRAY_SIZE  MaxArraySize; 1001 if not set
+    FAKE_SLURM_MAX_JOB_COUNT  what scontrol tells of MaxJobCount, which nothing here obeys; 10000 if not set
     FAKE_SLURM_MAX_SUBMIT   MaxSubmitJobs of the user's association; none if not set. The quick path knows none
     FAKE_SLURM_FAULT        one of the faults below; while it is not set, the first line of FAKE_SLURM_DIR/fault counts
 

@@ -22,7 +22,7 @@ INVALID = "Invalid job id specified"
 CONFIG = (
     ("ClusterName", "testbed"),
     ("MaxArraySize", str(submission.MAX_ARRAY_SIZE)),
-    ("MaxJobCount", "10000"),
+    ("MaxJobCount", os.environ.get("FAKE_SLURM_MAX_JOB_COUNT") or "10000"),
     ("MessageTimeout", "10 sec"),
     ("MinJobAge", "300 sec"),
     ("JobRequeue", "1"),
