@@ -83,9 +83,9 @@ class RequeueTest(unittest.TestCase):
         return len(starts)
 
     def test_it_goes_on_after_the_time_limit(self) -> None:
-        self.launch("count", "--requeue=9", "--signal-before=30", "slurm", "gpu", "./counter", "20", "0.2")
+        self.launch("count", "--requeue=9", "--signal-before=30", "slurm", "gpu", "./counter", "50", "0.2")
         self.assert_completed("count", 60)
-        self.assertGreater(self.assert_unbroken("count", 0, 20), 1)
+        self.assertGreater(self.assert_unbroken("count", 0, 50), 1)
         log = self.files.read("runs/count/logs/count_0.stderr")
         self.assertIn("neurun: told to end: back into the queue (1 of 9)", log)
 
