@@ -183,7 +183,7 @@ neu_listen() {  # where one of the last runs was told to end this shell may be t
   local run
   for run in "${neu_begun[@]}"; do
     neu_look "$run"
-    if [ -n "$neu_ours" ] && [ -z "$neu_open$neu_end" ]; then sleep 0.5; return; fi
+    if [ -n "$neu_ours" ] && [ -z "$neu_open" ] && [[ $neu_end = '' || $neu_end = 143 ]]; then sleep 0.5; return; fi
   done
 }""".split("\n")
 # The recorder was killed with its program: nobody else can.

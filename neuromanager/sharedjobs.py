@@ -11,12 +11,12 @@ from typing import Any
 from neuromanager.slurmstates import Meaning, Verdict, show_end, show_live
 from neuromanager.states import CANCELLED, COMPLETED, FAILED, PENDING, RUNNING, TIMEOUT, UNKNOWN, Status, Trail, end
 
-_KILL = "9"
+_ENDING = ("9", "15")  # what Slurm ends a job with; its TERM may reach the program before its recorder
 
 
 def settle_shared(base: Status, trail: Trail | None) -> Status | None:
     """The end that the run recorded. One that was killed may have been so for the memory of its whole job."""
-    if trail and trail.finished and "told" not in trail.ended and trail.ended.get("signal") != _KILL:
+    if trail and trail.finished and "told" not in trail.ended and trail.ended.get("signal") not in _ENDING:
         return end(base, trail)
     return None
 

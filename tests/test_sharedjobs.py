@@ -23,7 +23,7 @@ class SharedTest(unittest.TestCase):
             found = settle_shared(BASE, trail(**ended))
             assert found
             self.assertEqual((found.state, found.open), (state, False))
-        for ended in ({"signal": "9"}, {"exit_code": "0", "told": "USR1"}, {}):
+        for ended in ({"signal": "9"}, {"signal": "15"}, {"exit_code": "0", "told": "USR1"}, {}):
             self.assertIsNone(settle_shared(BASE, trail(**ended)))
         self.assertIsNone(settle_shared(BASE, None))
 
@@ -47,6 +47,7 @@ class SharedTest(unittest.TestCase):
             ("TIMEOUT", trail(), "TIMEOUT", None, "after 5:00"),
             ("OUT_OF_MEMORY", trail(signal="9"), "OUT_OF_MEMORY", None, "needed more memory than it had"),
             ("FAILED", trail(signal="9"), "FAILED", None, None),
+            ("CANCELLED", trail(signal="15"), "CANCELLED", None, "was cancelled"),
             ("FAILED", trail(), "UNKNOWN", None, "its job has ended, and it recorded no end"),
             ("COMPLETED", trail(), "UNKNOWN", None, "its job has ended, and it recorded no end"),
             ("CANCELLED", trail(exit_code="0", told="TERM"), "CANCELLED", 0, "was cancelled"),

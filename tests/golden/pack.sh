@@ -72,7 +72,7 @@ if [ "${1-}" != --run ]; then  # the job: it starts its runs, each as this scrip
     local run
     for run in "${neu_begun[@]}"; do
       neu_look "$run"
-      if [ -n "$neu_ours" ] && [ -z "$neu_open$neu_end" ]; then sleep 0.5; return; fi
+      if [ -n "$neu_ours" ] && [ -z "$neu_open" ] && [[ $neu_end = '' || $neu_end = 143 ]]; then sleep 0.5; return; fi
     done
   }
   set -m  # each run leads a group of its own, which gets what it is told
