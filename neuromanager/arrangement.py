@@ -12,7 +12,7 @@ from neuromanager.faults import WRONG_INPUT, Failure
 from neuromanager.options import parse_number
 from neuromanager.profile import Profile
 
-_MOST = 10**7
+MOST = 10**7  # of runs, and of what counts them
 _MOST_REQUEUES = 1000
 _MOST_BEFORE_SECONDS = 65535  # sbatch(1), --signal
 _BEFORE_SECONDS = 120
@@ -63,7 +63,7 @@ def read_arrangement(options: argparse.Namespace, before: Arrangement = PLAIN) -
     def take(name: str, most: int, least: int = 1) -> int | None:
         return parse_number(f"--{name.replace('_', '-')}", getattr(options, name), least, most, faults)
 
-    throttle, capacity, pack, jobs = (take(name, _MOST) for name in ("throttle", "capacity", "pack", "pack_jobs"))
+    throttle, capacity, pack, jobs = (take(name, MOST) for name in ("throttle", "capacity", "pack", "pack_jobs"))
     times, seconds = take("requeue", _MOST_REQUEUES, 0), take("signal_before", _MOST_BEFORE_SECONDS)
     signal = _read_signal(options.signal_with, faults)
     requeue = before.requeue if times is None else Requeue(times) if times else None
@@ -136,6 +136,16 @@ def arrangement_of(recorded: Mapping[str, Any] | None) -> Arrangement:
 def element_count(run_count: int, pack: int) -> int:
     """Of an array with ``pack`` runs to an element."""
     return -(-run_count // pack)
+
+
+def whole_array(run_count: int, pack: int) -> str:
+    """The elements of all runs, as run.sh has them."""
+    return f"0-{element_count(run_count, pack) - 1}"
+
+
+def share_throttle(most: int, arrays: int) -> list[int]:
+    """Of each array, when so many elements of all of them may run at a time; the first ones one more."""
+    return [most // arrays + (place < most % arrays) for place in range(arrays)]
 
 
 def render_elements(runs: Sequence[int], pack: int) -> str:

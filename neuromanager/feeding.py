@@ -271,14 +271,13 @@ class Feeder:
         self._close()
         done = f"submitted {describe_count(len(self._taken.numbers))}"
         cancelled = f"; {self._withdrawn} were cancelled before that" if self._withdrawn else ""
-        if self._taken.jobs:
-            self._tell(f"{done} as {describe_jobs(self._taken.jobs)}{cancelled}")
-        else:
-            self._tell(f"{done}{cancelled}")
+        self._tell(f"{done}{self._name_jobs()}{cancelled}")
 
     def _give_up(self, failure: Failure) -> Failure:
         self._close()
         done, total, name = len(self._taken.numbers), len(self._order.numbers), self._experiment.name
-        jobs = f" as {describe_jobs(self._taken.jobs)}" if self._taken.jobs else ""
-        return Failure(failure.code, *failure.faults, f"submitted {done} of {total} runs{jobs}; for the rest run the "
-                       f"same command again with --resume --name {name}")  # fmt: skip
+        return Failure(failure.code, *failure.faults, f"submitted {done} of {total} runs{self._name_jobs()}; for the "
+                       f"rest run the same command again with --resume --name {name}")  # fmt: skip
+
+    def _name_jobs(self) -> str:
+        return f" as {describe_jobs(self._taken.jobs)}" if self._taken.jobs else ""

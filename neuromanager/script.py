@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from neuromanager.arrangement import PLAIN, Arrangement, element_count
+from neuromanager.arrangement import PLAIN, Arrangement, whole_array
 from neuromanager.bashelement import element_options, needs_element, render_element
 from neuromanager.bashrecorder import RECORDER
 from neuromanager.profile import Profile
@@ -79,7 +79,7 @@ def _own_options(profile: Profile, job: Job, arrangement: Arrangement) -> list[s
     if "output" in given:
         del own["error"]  # as sbatch has it: one log for both, unless error is given too
     if job.run_count > 1:
-        own["array"] = f"0-{element_count(job.run_count, arrangement.pack) - 1}"
+        own["array"] = whole_array(job.run_count, arrangement.pack)
     return ["#SBATCH --" + (name if value is None else f"{name}={value}")
             for name, value in own.items() if name not in given]  # fmt: skip
 

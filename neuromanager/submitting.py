@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from neuromanager.arrangement import PLAIN, Arrangement, element_count, render_elements
+from neuromanager.arrangement import PLAIN, Arrangement, element_count, render_elements, share_throttle, whole_array
 from neuromanager.catalog import read_lines, read_record
 from neuromanager.experiment import Experiment, write_file
 from neuromanager.faults import TROUBLE, WRONG_INPUT, Failure
@@ -145,10 +145,9 @@ def _throttle(parts: Sequence[Part], arrangement: Arrangement, run_count: int) -
     if most < len(parts):
         raise Refused(WRONG_INPUT, f"--throttle: {most} at a time, and these are {len(parts)} arrays: less than one of "
                       f"each; write --capacity {most * arrangement.pack}, which submits no more than that")  # fmt: skip
-    whole = f"0-{-(-run_count // arrangement.pack) - 1}"  # as the script has it
-    shares = [most // len(parts) + (place < most % len(parts)) for place in range(len(parts))]
+    whole = whole_array(run_count, arrangement.pack)
     return [part._replace(asked=part.asked._replace(array=f"{part.asked.array or whole}%{share}"))
-            for part, share in zip(parts, shares)]  # fmt: skip
+            for part, share in zip(parts, share_throttle(most, len(parts)))]  # fmt: skip
 
 
 class Preview(NamedTuple):

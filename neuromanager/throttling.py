@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from neuromanager.arrangement import MOST, share_throttle
 from neuromanager.catalog import resolve_selections, word_for
 from neuromanager.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.options import parse_number
@@ -15,14 +16,13 @@ from neuromanager.status import Report, read_reports
 from neuromanager.submitting import describe_jobs
 
 _PATIENCE_SECONDS = 60.0
-_MOST = 10**7
 Tell = Callable[[str], None]
 
 
 def change_throttle(word: str, text: str, environ: Mapping[str, str], tell: Tell) -> int:
     """The exit code of neurun. Raises Failure."""
     faults: list[str] = []
-    most = parse_number("--throttle", text, 0, _MOST, faults)
+    most = parse_number("--throttle", text, 0, MOST, faults)
     if most is None:
         raise Failure(WRONG_INPUT, *(f"{fault}; 0 is no limit" for fault in faults))
     (selected,) = resolve_selections([word], environ)
@@ -35,8 +35,8 @@ def change_throttle(word: str, text: str, environ: Mapping[str, str], tell: Tell
     if most and most < len(arrays):
         raise Failure(WRONG_INPUT, f"--throttle: {most} at a time, and {name} has {len(arrays)} arrays in the queue: "
                       f"write {len(arrays)} at least, or 0 for no limit")  # fmt: skip
-    for place, job in enumerate(arrays):
-        _update(job, most // len(arrays) + (place < most % len(arrays)), environ, list(arrays)[:place])
+    for place, (job, share) in enumerate(zip(arrays, share_throttle(most, len(arrays)))):
+        _update(job, share, environ, list(arrays)[:place])
     how = f"{most} at a time" if most else "as many at a time as the cluster lets"
     waiting = describe_count(sum(arrays.values()))
     tell(f"{name}: {describe_jobs(list(arrays))}: {waiting} in the queue, {how}")

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from neuromanager import __version__
 from neuromanager.arrangement import (
+    MOST,
     Arrangement,
     add_arrangement_options,
     check_arrangement,
@@ -189,7 +190,7 @@ _CONFIG_MEND = 'write one, as {"local": {"cpu": {"env": "", "resources": ""}}}, 
 
 def _parse_runs(text: str) -> int:
     faults: list[str] = []
-    repeats = parse_number("--runs", text, 1, 10**7, faults)
+    repeats = parse_number("--runs", text, 1, MOST, faults)
     if repeats is None:
         raise Failure(WRONG_INPUT, *faults)
     return repeats
