@@ -76,6 +76,16 @@ def explain(said: Iterable[str]) -> tuple[str, ...]:
     return ()
 
 
+def describe_failure(program: str, answer: Answer, patience_seconds: float) -> tuple[str, ...]:
+    """A fault for how it ended, then for each line that it said."""
+    code = answer.exit_code
+    if code is None:
+        return (f"{program} did not answer within {patience_seconds:g} seconds",)
+    how = f"signal {-code} ended {program}" if code < 0 else f"{program} failed ({code})"
+    said = [line for line in (answer.stderr + "\n" + answer.stdout).split("\n") if line.strip()]
+    return (how, *(f"{program} said: {line}" for line in said), *explain(said))
+
+
 def submit_words(asked: Submitted) -> list[str]:
     words = ["sbatch", "--parsable", f"--comment={asked.comment}"]
     if asked.array is not None:
@@ -89,15 +99,14 @@ def submit_words(asked: Submitted) -> list[str]:
 def parse_submission(answer: Answer, patience_seconds: float) -> Submission | Refusal:
     """What sbatch's answer means; its own words are kept whole."""
     if answer.exit_code is None:
-        return Refusal((f"sbatch did not answer within {patience_seconds:g} seconds",), sure=False)
+        return Refusal(describe_failure("sbatch", answer, patience_seconds), sure=False)
     job = re.fullmatch(r"(\d+)(;\S+)?", answer.stdout.strip())
     if answer.exit_code == 0 and job:
         return Submission(job.group(1))
     said = [line for line in (answer.stderr + "\n" + answer.stdout).split("\n") if line.strip()]
     if answer.exit_code == 0:
         return Refusal(("sbatch answered with no job number", *(f"sbatch said: {line}" for line in said)), sure=False)
-    how = f"signal {-answer.exit_code} ended sbatch" if answer.exit_code < 0 else f"sbatch failed ({answer.exit_code})"
-    faults = (how, *(f"sbatch said: {line}" for line in said), *explain(said))
+    faults = describe_failure("sbatch", answer, patience_seconds)
     sure = answer.exit_code > 0 and not any(_UNSURE.search(line) for line in said)
     too_large = any("Invalid job array specification" in line for line in said)
     away = sure and any(_TOO_OFTEN in line or _NO_CONTACT in line for line in said)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from neuromanager.indices import format_indices
 from neuromanager.process import Answer, ask
-from neuromanager.schedulers.slurm import client_environment, describe_missing, explain
+from neuromanager.schedulers.slurm import client_environment, describe_failure, describe_missing
 
 _PATIENCE_SECONDS = 120.0  # scancel itself gives up a controller that does not answer after some 10 to 30
 _LONGEST_OPERAND = 4000  # Slurm reads no array expression beyond 4096 bytes (slurmctld/job_mgr.c)
@@ -46,14 +46,7 @@ def _operands(job: str, elements: Sequence[int]) -> list[str]:
 
 def parse_cancellation(answer: Answer) -> tuple[str, ...]:
     """Its faults; none when Slurm took the wish. It does so too for what has ended meanwhile."""
-    if answer.exit_code is None:
-        return (f"scancel did not answer within {_PATIENCE_SECONDS:g} seconds",)
-    if answer.exit_code == 0:
-        return ()
-    code = answer.exit_code
-    how = f"signal {-code} ended scancel" if code < 0 else f"scancel failed ({code})"
-    said = [line for line in (answer.stderr + "\n" + answer.stdout).split("\n") if line.strip()]
-    return (how, *(f"scancel said: {line}" for line in said), *explain(said))
+    return () if answer.exit_code == 0 else describe_failure("scancel", answer, _PATIENCE_SECONDS)
 
 
 def cancel(
