@@ -46,15 +46,20 @@ def _end_with_last_time(times: int) -> list[str]:
     return [f'if [ "${{SLURM_RESTART_COUNT:-0}}" -ge {times} ]; then {update}; fi']
 
 
+# In both forms of run.sh: it is an array, and $1 is a file whose line i+1 is for element i.
+NEEDS_ARRAY = ': "${SLURM_ARRAY_TASK_ID:?this script is an array of runs; start it with sbatch}"'
+READ_ELEMENT = '  mapfile -t -s "$SLURM_ARRAY_TASK_ID" -n 1 neu_lines < "$NEU_EXPERIMENT/$1"'
+
+
 def _which_runs(arrangement: Arrangement, run_count: int) -> list[str]:
     if run_count == 1:
         return ["neu_job=$SLURM_JOB_ID neu_runs=(0)"]
     pack = arrangement.pack
     lines = [
-        ': "${SLURM_ARRAY_TASK_ID:?this script is an array of runs; start it with sbatch}"',
+        NEEDS_ARRAY,
         "neu_job=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID",
         'if [ -n "${1-}" ]; then  # line i+1 of this file has the runs of element i',
-        '  mapfile -t -s "$SLURM_ARRAY_TASK_ID" -n 1 neu_lines < "$NEU_EXPERIMENT/$1"',
+        READ_ELEMENT,
         '  read -ra neu_runs <<< "${neu_lines[0]:?"$1 has no line for element $SLURM_ARRAY_TASK_ID"}"',
         "else",
         *(["  neu_runs=()"] if pack > 1 else []),
@@ -130,10 +135,8 @@ def _start_runs(arrangement: Arrangement) -> list[str]:
         '  if [ -n "$neu_told" ]; then sleep 0.2; else neu_wait; fi',
     ]
     signal = arrangement.requeue.signal if arrangement.requeue else ""
-    tell_late = [f'  if [ -n "$neu_told" ]; then kill -s {signal} -- "-$!"; fi 2> /dev/null  # told just before']
-    tell_late = tell_late if arrangement.requeue else []
-    remember = [f'  neu_begun=("$neu_run" "${{neu_begun[@]:0:{arrangement.pack_jobs - 1}}}")']
-    remember = [] if arrangement.requeue else remember
+    tell_late = f'  if [ -n "$neu_told" ]; then kill -s {signal} -- "-$!"; fi 2> /dev/null  # told just before'
+    remember = f'  neu_begun=("$neu_run" "${{neu_begun[@]:0:{arrangement.pack_jobs - 1}}}")'
     return [
         *_COUNT,
         *(["neu_killed=''"] if arrangement.requeue else _LISTEN),
@@ -146,8 +149,7 @@ def _start_runs(arrangement: Arrangement) -> list[str]:
         '  if [ -n "$neu_told" ]; then break; fi',
         '  "$BASH" "${BASH_SOURCE[0]}" --run "$neu_run" ${1+"$1"} &',
         '  neu_groups+=" $!"',
-        *tell_late,
-        *remember,
+        tell_late if arrangement.requeue else remember,
         "done",
         'while neu_count && [ "$neu_running" != 0 ]; do',
         *(deadline if arrangement.requeue else ["  neu_wait"]),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from neuromanager.arrangement import PLAIN, Arrangement, whole_array
-from neuromanager.bashelement import element_options, needs_element, render_element
+from neuromanager.bashelement import NEEDS_ARRAY, READ_ELEMENT, element_options, needs_element, render_element
 from neuromanager.bashrecorder import RECORDER
 from neuromanager.profile import Profile
 from neuromanager.quoting import quote_sbatch, quote_word
@@ -97,10 +97,10 @@ def _element_lines(profile: Profile) -> list[str]:
     """Which run this element of the array is; its output goes to the run's logs, whatever the element's number."""
     redirect = [*_redirect(profile), f"  neu_messages={_MESSAGES}"]
     return [
-        ': "${SLURM_ARRAY_TASK_ID:?this script is an array of runs; start it with sbatch}"',
+        NEEDS_ARRAY,
         "export NEU_INDEX=$SLURM_ARRAY_TASK_ID",
         'if [ -n "${1-}" ]; then  # scattered runs: line i+1 of this file is the run of element i',
-        '  mapfile -t -s "$SLURM_ARRAY_TASK_ID" -n 1 neu_lines < "$NEU_EXPERIMENT/$1"',
+        READ_ELEMENT,
         '  NEU_INDEX=${neu_lines[0]:?"$1 has no line for element $SLURM_ARRAY_TASK_ID"}',
         *(redirect if _own_logs(profile) else ()),
         "fi",
