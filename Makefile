@@ -34,19 +34,19 @@ demo: setup
 	@bash examples/demo.sh
 
 test: setup
-	@bash tests/slurm/install.sh
+	@bash tests/beds/slurm/install.sh
 	@"$(PREPARED)" -m tests $(TESTS)
 
 # Some 7 minutes for each version, and once 1 to install it in ~/.cache; SUITES=trixie and TESTS=... choose.
 test-slurm-versions:
-	@TESTS='$(TESTS)' bash tests/slurm/versions.sh test $(SUITES)
+	@TESTS='$(TESTS)' bash tests/beds/slurm/versions.sh test $(SUITES)
 
-# What each version answers to our questions, for tests/test_answers.py.
+# What each version answers to our questions, for tests/slurm/test_answers.py.
 record-slurm-answers:
-	@bash tests/slurm/versions.sh record $(SUITES)
+	@bash tests/beds/slurm/versions.sh record $(SUITES)
 
 clean-slurm-versions:
-	@bash tests/slurm/versions.sh remove $(SUITES)
+	@bash tests/beds/slurm/versions.sh remove $(SUITES)
 
 lint:
 	@bash tests/lint.sh '$(PYTHON)'

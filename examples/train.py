@@ -6,6 +6,7 @@ Eugenics 7 (1936), 179-188, table I: lengths and widths of sepals and petals in 
 
 One step is one mini-batch of gradient descent on the cross-entropy. Nothing but the standard library is used.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -193,16 +194,22 @@ def parse_words(words: list[str]) -> argparse.Namespace:
     parse_rate.__name__, parse_count.__name__ = "positive number", "natural number"
     parser.add_argument("--lr", type=parse_rate, default=0.1, help="learning rate (default: 0.1)")
     parser.add_argument(
-        "--layers", type=parse_count, default=8,
+        "--layers",
+        type=parse_count,
+        default=8,
         help="number of units in the hidden layer; 0 for none, a softmax regression (default: 8)",
     )
     parser.add_argument("--steps", type=parse_count, default=200, help="mini-batches of 16 flowers (default: 200)")
     parser.add_argument(
-        "--seed", type=parse_count, default=os.environ.get("NEU_REPEAT") or "0",
+        "--seed",
+        type=parse_count,
+        default=os.environ.get("NEU_REPEAT") or "0",
         help="for the split, the first weights and the batches (default: $NEU_REPEAT, so that repeats differ; else 0)",
     )
     parser.add_argument(
-        "--out", default=os.environ.get("NEU_RUN_DIR") or ".", metavar="FOLDER",
+        "--out",
+        default=os.environ.get("NEU_RUN_DIR") or ".",
+        metavar="FOLDER",
         help="where result.json goes (default: $NEU_RUN_DIR, else the current folder)",
     )
     options = parser.parse_args(words)

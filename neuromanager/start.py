@@ -25,7 +25,7 @@ def _start_again_if_needed() -> None:
 
 def _run(name: str) -> None:
     _start_again_if_needed()
-    from neuromanager.console import run_command
+    from neuromanager.terminal.console import run_command
 
     run_command(name, importlib.import_module(f"neuromanager.commands.{name}").main)
 

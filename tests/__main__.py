@@ -3,6 +3,7 @@
 The last line is always `N passed, N failed, N skipped`. The exit code is 1 when a test failed or none ran. With CI=true
 a skipped test counts as failed, unless its reason begins with "optional:".
 """
+
 from __future__ import annotations
 
 import argparse
@@ -27,16 +28,34 @@ from typing import Any, NamedTuple, Union
 ROOT = Path(__file__).resolve().parent.parent
 
 # The slow ones come last, so that most mistakes show within seconds; of those the slowest first, for two run at a time.
-LAST = ("test_kills", "test_slurm_chain", "test_slurm_cancel", "test_slurm_cluster", "test_fake_contract", "test_slurm",
-        "test_project")  # fmt: skip
+LAST = (
+    "launch.test_kills",
+    "slurm.test_chain",
+    "slurm.test_cancel",
+    "slurm.test_cluster",
+    "slurm.test_fake_contract",
+    "slurm",
+    "test_project",
+)
 SLOW_SECONDS = 2.0
 WORDS = ("passed", "failed", "skipped")
 
 # What a user's shell, a job of a cluster, `make` or a git hook may have set, and no test may depend on.
 CLEARED_PREFIXES = ("NEU_", "SLURM", "SBATCH_", "SQUEUE_", "SACCT_", "SCANCEL_", "SINFO_", "PYTHON", "GIT_", "MAKE")
 KEPT = ("NEU_SEED", "NEU_KILL_EXPERIMENTS")  # of test_kills: to repeat the moments of an earlier run
-CLEARED_NAMES = ("MFLAGS", "BASH_ENV", "ENV", "CDPATH", "IFS", "POSIXLY_CORRECT", "CUDA_VISIBLE_DEVICES", "LANGUAGE",
-                 "LINES", "FORCE_COLOR", "XDG_RUNTIME_DIR")  # fmt: skip
+CLEARED_NAMES = (
+    "MFLAGS",
+    "BASH_ENV",
+    "ENV",
+    "CDPATH",
+    "IFS",
+    "POSIXLY_CORRECT",
+    "CUDA_VISIBLE_DEVICES",
+    "LANGUAGE",
+    "LINES",
+    "FORCE_COLOR",
+    "XDG_RUNTIME_DIR",
+)
 
 SysExcInfo = Union[tuple[type[BaseException], BaseException, TracebackType], tuple[None, None, None]]
 
@@ -107,15 +126,16 @@ class Report(NamedTuple):
     text: str
     words: dict[str, str]  # test -> passed, failed or skipped
     reasons: dict[str, str]  # test -> why it was skipped
-    not_run: list[str]  # what tests/slurm/cluster.py skipped, and why
+    not_run: list[str]  # what tests/beds/slurm/cluster.py skipped, and why
 
 
 def clean_environment(scratch: str) -> dict[str, str]:
     """What every test module starts with: nothing of the user's settings, and all traces inside `scratch`."""
     environment = {
-        name: value for name, value in os.environ.items()
+        name: value
+        for name, value in os.environ.items()
         if name in KEPT or (not name.startswith(CLEARED_PREFIXES) and name not in CLEARED_NAMES)
-    }  # fmt: skip
+    }
     for name, folder in (("TMPDIR", "tmp"), ("XDG_CACHE_HOME", "cache"), ("XDG_STATE_HOME", "state")):
         environment[name] = os.path.join(scratch, folder)
         os.makedirs(environment[name], exist_ok=True)
@@ -128,7 +148,10 @@ def find_modules() -> list[str]:
     def rank(name: str) -> tuple[int, str]:
         return next((place for place, slow in enumerate(LAST, 1) if name.startswith(slow)), 0), name
 
-    return sorted((path.stem for path in Path(__file__).parent.glob("test_*.py")), key=rank)
+    here = Path(__file__).parent
+    return sorted(
+        (".".join(path.relative_to(here).with_suffix("").parts) for path in here.rglob("test_*.py")), key=rank
+    )
 
 
 def run_module(name: str, environment: dict[str, str], verbose: bool) -> Report:
@@ -141,7 +164,7 @@ def run_module(name: str, environment: dict[str, str], verbose: bool) -> Report:
     counts = [f"{number} {word}" for word in WORDS if (number := outcomes.count(word))]
     seconds = f"   {elapsed_seconds:.1f} s" if elapsed_seconds >= SLOW_SECONDS else ""
     text = f"{name:28}{', '.join(counts) or 'no tests'}{seconds}\n{outcomes.take_new_failures()}"
-    cluster = sys.modules.get("tests.slurm.cluster")
+    cluster = sys.modules.get("tests.beds.slurm.cluster")
     return Report(text, outcomes.words, outcomes.reasons, cluster.not_run if cluster else [])
 
 
@@ -230,8 +253,14 @@ def parse_name(word: str) -> str:
 def main(words: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python3 -m tests", description=__doc__.partition("\n")[0] if __doc__ else "")
     parser.add_argument("-v", "--verbose", action="store_true", help="one line per test")
-    parser.add_argument("-j", "--jobs", metavar="N", type=int, default=min(2, os.cpu_count() or 1),
-                        help="modules at a time (default: 2)")  # fmt: skip
+    parser.add_argument(
+        "-j",
+        "--jobs",
+        metavar="N",
+        type=int,
+        default=min(2, os.cpu_count() or 1),
+        help="modules at a time (default: 2)",
+    )
     parser.add_argument("--serve", metavar="FD", type=int, help=argparse.SUPPRESS)
     parser.add_argument("names", metavar="NAME", nargs="*", help="test_train, or test_train.TrainTest.test_learns")
     options = parser.parse_args(words)
@@ -250,8 +279,11 @@ def main(words: list[str]) -> int:
         return 0
     names = [parse_name(word) for word in options.names] or find_modules()
     alone = options.jobs == 1 or len(names) == 1
-    reports = ((run_module(name, environment, options.verbose) for name in names) if alone
-               else run_beside(names, options.jobs, options.verbose))  # fmt: skip
+    reports = (
+        (run_module(name, environment, options.verbose) for name in names)
+        if alone
+        else run_beside(names, options.jobs, options.verbose)
+    )
     found: dict[str, str] = {}
     reasons: dict[str, str] = {}
     not_run: dict[str, None] = {}

@@ -1,6 +1,6 @@
 """A stopwatch: `make bench`. Medians and ratios of one run; no test depends on a time.
 
-    python3 -m tests.bench [ROUNDS]
+python3 -m tests.bench [ROUNDS]
 """
 
 from __future__ import annotations
@@ -77,8 +77,11 @@ def install_packages(folder: str) -> tuple[str, list[str]]:
     if made.returncode:
         return sys.executable, list(NEEDED.values())
     pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    return python, [name for name in NEEDED.values()
-                    if subprocess.run([*pip, name], stderr=subprocess.DEVNULL, check=False).returncode]  # fmt: skip
+    return python, [
+        name
+        for name in NEEDED.values()
+        if subprocess.run([*pip, name], stderr=subprocess.DEVNULL, check=False).returncode
+    ]
 
 
 # A process is charged with the memory of the one that started it (execve(2) keeps ru_maxrss), so a small one starts it.
@@ -106,8 +109,10 @@ def compare_memory(folder: str, environ: dict[str, str]) -> None:
         for power in (4, 7):
             Path(folder, "memory.json").write_text(json.dumps(sweep(power)))
             peaks.append(measure_peak_kib(["neusweep", "-p", "memory.json", "-n", "train.py"], folder, environ))
-        print(f"neusweep -n, memory at 10,000 and at 10,000,000 points ({told}): "
-              f"{peaks[0] / 1024:.1f} and {peaks[1] / 1024:.1f} MiB")  # fmt: skip
+        print(
+            f"neusweep -n, memory at 10,000 and at 10,000,000 points ({told}): "
+            f"{peaks[0] / 1024:.1f} and {peaks[1] / 1024:.1f} MiB"
+        )
 
 
 def measure_seconds(words: list[str], folder: str, environ: dict[str, str]) -> float:
@@ -127,8 +132,18 @@ def compare_reports(folder: str, environ: dict[str, str], rounds: int) -> None:
     place = Path(folder, "many", "runs", "many")
     place.mkdir(parents=True)
     profile = {"support": "local", "device": "cpu", "scheduler": "local"}
-    intent = {"token": "t", "scheduler": "local", "runs": "0-9999", "asked": "2026-01-31T12:00:00Z", "name": "many",
-              "profile": profile, "cwd": folder, "host": "here", "pid": 1, "process": None}  # fmt: skip
+    intent = {
+        "token": "t",
+        "scheduler": "local",
+        "runs": "0-9999",
+        "asked": "2026-01-31T12:00:00Z",
+        "name": "many",
+        "profile": profile,
+        "cwd": folder,
+        "host": "here",
+        "pid": 1,
+        "process": None,
+    }
     (place / "jobs.jsonl").write_text(json.dumps(intent) + "\n")
     (place / "commands.txt").write_text("".join(f"train.py --seed={number}\n" for number in range(10_000)))
     (place / "params.txt").write_text("".join(f'{{"lr": 0.1, "seed": {number}}}\n' for number in range(10_000)))
@@ -136,7 +151,8 @@ def compare_reports(folder: str, environ: dict[str, str], rounds: int) -> None:
         Path(place, f"many_{number}").mkdir()
         Path(place, f"many_{number}", "events.txt").write_text(
             "started 2026-01-31T12:00:00Z attempt=1 host=here pid=1\n"
-            "finished 2026-01-31T12:10:00Z attempt=1 exit_code=0\n")  # fmt: skip
+            "finished 2026-01-31T12:10:00Z attempt=1 exit_code=0\n"
+        )
     record = {"name": "many", "created": "2026-01-31T12:00:00Z", "runs": 10_000, "repeats": 1, "profile": profile}
     (place / "experiment.json").write_text(json.dumps(record))
     there = f"{folder}/many"
@@ -150,9 +166,15 @@ def compare_reports(folder: str, environ: dict[str, str], rounds: int) -> None:
 def main(rounds: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         environ = {name: value for name, value in os.environ.items() if not name.startswith(("NEU_", "PYTHON"))}
-        environ.update(PATH=f"{ROOT}/bin:{ROOT}/tests/fake:{os.environ['PATH']}", XDG_CACHE_HOME=folder,
-                       XDG_STATE_HOME=folder, FAKE_SLURM_RUN="0", FAKE_SLURM_DIR=f"{folder}/slurm",
-                       FAKE_SLURM_MAX_ARRAY_SIZE="10001", LC_ALL="C.UTF-8")  # fmt: skip
+        environ.update(
+            PATH=f"{ROOT}/bin:{ROOT}/tests/fake:{os.environ['PATH']}",
+            XDG_CACHE_HOME=folder,
+            XDG_STATE_HOME=folder,
+            FAKE_SLURM_RUN="0",
+            FAKE_SLURM_DIR=f"{folder}/slurm",
+            FAKE_SLURM_MAX_ARRAY_SIZE="10001",
+            LC_ALL="C.UTF-8",
+        )
         os.mkdir(f"{folder}/slurm")
         Path(folder, "config.json").write_text((ROOT / "config.json").read_text())
         for name, letters in (("million", "abcdef"), ("ten-thousand", "abcd")):
@@ -163,19 +185,24 @@ def main(rounds: int) -> None:
         def time_of(*words: str) -> Callable[[], float]:
             return lambda: measure_seconds(list(words), folder, environ)
 
-        seconds, floor = compare(rounds, time_of("neusweep", "-p", "million.json", "-n", "train.py"),
-                                 time_of(*python, "-c", "pass"))  # fmt: skip
+        seconds, floor = compare(
+            rounds, time_of("neusweep", "-p", "million.json", "-n", "train.py"), time_of(*python, "-c", "pass")
+        )
         print(f"neusweep -n, 1,000,000 points of 8 words: {seconds:.2f} s, {8e6 / seconds / 1e6:.1f} million words/s")
         compare_sweeps(folder, environ, min(rounds, 3))
         compare_memory(folder, environ)
         seconds, floor = compare(rounds, time_of("neurun", "local", "cpu", "true"), time_of(*python, "-c", "pass"))
-        print(f"neurun local cpu true: {1e3 * seconds:.0f} ms; python3 -c pass: {1e3 * floor:.0f} ms; "
-              f"ratio {seconds / floor:.1f}")  # fmt: skip
+        print(
+            f"neurun local cpu true: {1e3 * seconds:.0f} ms; python3 -c pass: {1e3 * floor:.0f} ms; "
+            f"ratio {seconds / floor:.1f}"
+        )
         compare_reports(folder, environ, rounds)
         chain = time_of("neusweep", "-p", "ten-thousand.json", "neurun", "slurm", "gpu", "true")
         seconds, floor = compare(rounds, chain, time_of("sbatch", "--parsable", "job.sh"))
-        print(f"neusweep neurun slurm, 10,000 points: {seconds:.2f} s; the fake sbatch alone: {floor:.3f} s; "
-              f"beyond it {seconds - floor:.2f} s")  # fmt: skip
+        print(
+            f"neusweep neurun slurm, 10,000 points: {seconds:.2f} s; the fake sbatch alone: {floor:.3f} s; "
+            f"beyond it {seconds - floor:.2f} s"
+        )
         environ["FAKE_SLURM_MAX_ARRAY_SIZE"], environ["XDG_CACHE_HOME"] = "1001", f"{folder}/arrays"
         seconds, floor = compare(rounds, chain, time_of("sbatch", "--parsable", "job.sh"))
         print(f"the same where MaxArraySize is 1001, in 10 arrays: {seconds:.2f} s")

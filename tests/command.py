@@ -1,4 +1,5 @@
 """Runs the commands of bin/ as a user would: in a scratch folder, with nothing of the machine's settings."""
+
 from __future__ import annotations
 
 import json
@@ -67,9 +68,16 @@ def clean_environment(home: str) -> dict[str, str]:
     """Only what a program needs: a user's SLURM_, SBATCH_, NEU_ and PYTHON variables are not of this list."""
     kept = {name: os.environ[name] for name in ("HOME", "TMPDIR", "LD_LIBRARY_PATH") if name in os.environ}
     path = f"{ROOT / 'bin'}:{os.path.dirname(sys.executable)}:{os.environ.get('PATH', os.defpath)}"
-    return {**kept, "PATH": path, "LC_ALL": "C.UTF-8", "XDG_CACHE_HOME": _cache.name, "XDG_CONFIG_HOME": home,
-            "XDG_STATE_HOME": os.path.join(_cache.name, "state"), "COLUMNS": "100",
-            "PYTHONDONTWRITEBYTECODE": "1"}  # fmt: skip
+    return {
+        **kept,
+        "PATH": path,
+        "LC_ALL": "C.UTF-8",
+        "XDG_CACHE_HOME": _cache.name,
+        "XDG_CONFIG_HOME": home,
+        "XDG_STATE_HOME": os.path.join(_cache.name, "state"),
+        "COLUMNS": "100",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
 
 
 class Folder:
@@ -117,14 +125,19 @@ class Folder:
             position += 1 + count
         return calls
 
-    def run(self, *words: str, stdin: bytes = b"", environ: Mapping[str, str] | None = None,
-        **variables: str) -> Outcome:
+    def run(
+        self, *words: str, stdin: bytes = b"", environ: Mapping[str, str] | None = None, **variables: str
+    ) -> Outcome:
         """To its end; ``environ`` and the named variables are added to the clean environment."""
         done = subprocess.run(
-            words, cwd=self.path, env={**self.environment, **(environ or {}), **variables}, input=stdin,
+            words,
+            cwd=self.path,
+            env={**self.environment, **(environ or {}), **variables},
+            input=stdin,
             capture_output=True,
-            check=False, timeout=TIMEOUT_SECONDS,
-        )  # fmt: skip
+            check=False,
+            timeout=TIMEOUT_SECONDS,
+        )
         return Outcome(done.returncode, done.stdout, done.stderr)
 
     def shell(self, text: str) -> Outcome:
@@ -134,9 +147,14 @@ class Folder:
     def start(self, *words: str, **variables: str) -> subprocess.Popen[bytes]:
         """In the background, in a session of its own; output in pipes."""
         return subprocess.Popen(
-            words, cwd=self.path, env={**self.environment, **variables}, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-        )  # fmt: skip
+            words,
+            cwd=self.path,
+            env={**self.environment, **variables},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
 
     def read(self, name: str) -> str:
         return os.fsdecode((self.path / name).read_bytes())

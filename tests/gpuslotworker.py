@@ -3,6 +3,7 @@
 Each run writes a file of its own, `LOG/runs/WORKER-N`: `start TIME GPU...` and `end TIME`; the worker writes
 `LOG/workers/PID`: when it waited, took, and what it runs. All times are of one clock, which bash has as well.
 """
+
 from __future__ import annotations
 
 import os
@@ -12,8 +13,8 @@ import sys
 import time
 from pathlib import Path
 
-from neuromanager.gpulist import Gpu, variables_for
-from neuromanager.gpuslots import Queue, Slot
+from neuromanager.local.gpulocks import Queue, Slot
+from neuromanager.local.gpus import Gpu, variables_for
 
 GPUS = [Gpu(number, f"GPU-{number}0b7ee5-{number}", "NVIDIA H100") for number in range(4)]
 AT_ONCE = 3

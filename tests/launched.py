@@ -10,13 +10,13 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from neuromanager import launching, submitting
-from neuromanager.experiment import Experiment
-from neuromanager.launches import held_lock
-from neuromanager.profile import Profile
+from neuromanager.experiment.directory import Experiment
+from neuromanager.experiment.launches import held_lock
+from neuromanager.launch import launching, protocol
+from neuromanager.profile.profile import Profile
+from tests.beds.slurm import cluster
 from tests.command import ROOT, Folder, Outcome
-from tests.slurm import cluster
-from tests.test_status import StatusCase
+from tests.status.test_survey import StatusCase
 
 
 class LaunchedCase(StatusCase):
@@ -45,8 +45,9 @@ class LaunchedCase(StatusCase):
         process.stdout.readline()
         return process
 
-    def run_process(self, experiment: Experiment, number: int, text: str = "",
-                    **details: str) -> subprocess.Popen[bytes]:  # fmt: skip
+    def run_process(
+        self, experiment: Experiment, number: int, text: str = "", **details: str
+    ) -> subprocess.Popen[bytes]:
         """A run of an experiment that is executed now."""
         process = self.process(text)
         self.start(experiment, number, process.pid, **details)
@@ -93,8 +94,8 @@ exit "$(cat "$NEU_RUN_DIR/go")"
         environ: Mapping[str, str] = {**self.files.environment, **self.environ}
         order = launching.Order(profile, str(self.folder), list(numbers) or list(range(runs)), environ)
         with held_lock(experiment.path("lock")) as lock:
-            taken = submitting.Taken()
-            submitting.launch_on_slurm(experiment, order, self.told.append, lock, taken)
+            taken = protocol.Taken()
+            protocol.launch_on_slurm(experiment, order, self.told.append, lock, taken)
         (job,) = taken.jobs
         return experiment, job
 
@@ -109,8 +110,9 @@ exit "$(cat "$NEU_RUN_DIR/go")"
 
     def queue(self, *jobs: str) -> dict[str, str]:
         """``job_element`` (or job) -> the state that Slurm has of it."""
-        answer = self.neu("squeue", "--noheader", "--array", "--states=all", f"--jobs={','.join(jobs)}",
-                          "--format=%F_%K %T")  # fmt: skip
+        answer = self.neu(
+            "squeue", "--noheader", "--array", "--states=all", f"--jobs={','.join(jobs)}", "--format=%F_%K %T"
+        )
         return {line.split()[0].replace("_N/A", ""): line.split()[1] for line in answer.lines()}
 
     def count_calls(self, *programs: str) -> Path:

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Read the code without running it: ruff, mypy --strict, shellcheck, mandoc. `tests/lint.sh PYTHON`, which `make lint` calls.
+# Read the code without running it: ruff (its rules and its format), mypy --strict, shellcheck, mandoc. `tests/lint.sh PYTHON`, which `make lint` calls.
 #
 # Every check runs, whatever the ones before it found. A tool that cannot be had is said loudly; with CI=true that fails.
 set -uo pipefail
@@ -53,6 +53,7 @@ check_python() {
         return
     fi
     check ruff .venv-lint/bin/ruff check --quiet
+    check "ruff format" .venv-lint/bin/ruff format --quiet --check
     check "mypy --strict" .venv-lint/bin/mypy --no-error-summary
 }
 

@@ -3,19 +3,20 @@
 An experiment ``t`` in runs/ of the current folder; $ATTEMPTS were started before, $LIMIT is the time limit in seconds.
 The token of the launch is "now".
 """
+
 from __future__ import annotations
 
 import os
 import sys
 
-from neuromanager.console import die_by, say
-from neuromanager.experiment import Experiment
-from neuromanager.launches import held_lock, write_intent
-from neuromanager.localresources import Needs
-from neuromanager.manner import Manner
-from neuromanager.profile import Profile
-from neuromanager.runs import Run
-from neuromanager.schedulers import local
+from neuromanager.experiment.directory import Experiment
+from neuromanager.experiment.launches import held_lock, write_intent
+from neuromanager.experiment.runs import Run
+from neuromanager.local import run
+from neuromanager.local.options import Manner
+from neuromanager.local.resources import Needs
+from neuromanager.profile.profile import Profile
+from neuromanager.terminal.console import die_by, say
 
 
 def main(count: int, jobs: int, command: tuple[str, ...]) -> int:
@@ -28,9 +29,20 @@ def main(count: int, jobs: int, command: tuple[str, ...]) -> int:
     with held_lock(experiment.path("lock")) as lock:
         write_intent(experiment, "now", list(range(count)), scheduler="local", name="t", profile={}, cwd="", git=None)
         try:
-            return local.run_all(experiment, profile, runs, attempts, os.environ, os.environ.get("CWD", os.getcwd()),
-                                 needs, None, lambda text: say("neurun", text), lock, Manner(jobs))  # fmt: skip
-        except local.Stopped as stopped:
+            return run.run_all(
+                experiment,
+                profile,
+                runs,
+                attempts,
+                os.environ,
+                os.environ.get("CWD", os.getcwd()),
+                needs,
+                None,
+                lambda text: say("neurun", text),
+                lock,
+                Manner(jobs),
+            )
+        except run.Stopped as stopped:
             die_by(stopped.args[0])
 
 

@@ -1,6 +1,6 @@
 """The stopwatch for many short runs of one machine: neurun -j2 beside what others run commands with.
 
-    python3 -m tests.poolbench [ROUNDS]
+python3 -m tests.poolbench [ROUNDS]
 """
 
 from __future__ import annotations
@@ -46,8 +46,10 @@ for number in range(count):
 while running:
     add(running.pop(os.wait()[0]), b"finished\\n")
 """
-TSP = (f"for i in $(seq {RUNS}); do tsp true; done > ids; tsp -w; "
-       'until [ -z "$(tsp | grep -e running -e queued)" ]; do :; done')  # fmt: skip
+TSP = (
+    f"for i in $(seq {RUNS}); do tsp true; done > ids; tsp -w; "
+    'until [ -z "$(tsp | grep -e running -e queued)" ]; do :; done'
+)
 COMMANDS = {
     "neurun -j2": ["neurun", "-j2", f"--runs={RUNS}", "--name=pool", "local", "cpu", "true"],
     "xargs -P2": ["sh", "-c", f"seq {RUNS} | xargs -P2 -n1 true"],
@@ -69,16 +71,22 @@ def compare_pools(folder: str, environ: dict[str, str], rounds: int) -> None:
             if counted:
                 seconds[name].append(taken)
     loads.append(os.getloadavg()[0])
-    print(f"{RUNS:,} x true, 2 at a time, in {folder} ({_kind(folder)}), medians of {rounds}; {os.cpu_count()} cores, "
-          f"load average before {loads[0]:.1f}, after {loads[1]:.1f}, of which this is 2:")  # fmt: skip
+    print(
+        f"{RUNS:,} x true, 2 at a time, in {folder} ({_kind(folder)}), medians of {rounds}; {os.cpu_count()} cores, "
+        f"load average before {loads[0]:.1f}, after {loads[1]:.1f}, of which this is 2:"
+    )
     medians = {name: statistics.median(taken) for name, taken in seconds.items()}
     for name, median in medians.items():
         print(f"  {name}: {median:.2f} s, {1e3 * median / RUNS:.2f} ms a run")
     for name in COMMANDS.keys() - there.keys():
         print(f"  NOT MEASURED: {name}, which is not installed here")
     ours = medians["neurun -j2"]
-    for name, asked in (("xargs -P2", "at most 1.50"), ("GNU parallel -j2", "at most 0.33"), ("task-spooler", ""),
-                        ("a bare posix_spawn loop", "")):  # fmt: skip
+    for name, asked in (
+        ("xargs -P2", "at most 1.50"),
+        ("GNU parallel -j2", "at most 0.33"),
+        ("task-spooler", ""),
+        ("a bare posix_spawn loop", ""),
+    ):
         if name in medians:
             print(f"  neurun -j2 / {name}: {ours / medians[name]:.2f}{f' (asked: {asked})' if asked else ''}")
 
@@ -88,8 +96,15 @@ def _measure(words: list[str], folder: str, environ: dict[str, str]) -> float:
         shutil.copy(f"{folder}/config.json", here)
         ours = {**environ, "TMPDIR": here, "TS_SLOTS": "2", "TS_SOCKET": f"{here}/tsp", "TS_MAXFINISHED": str(RUNS)}
         before = time.perf_counter()
-        subprocess.run(words, cwd=here, env=ours, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                       stderr=subprocess.DEVNULL, check=True)  # fmt: skip
+        subprocess.run(
+            words,
+            cwd=here,
+            env=ours,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            check=True,
+        )
         taken = time.perf_counter() - before
         if words[-1] == TSP:
             subprocess.run(["tsp", "-K"], env=ours, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -105,8 +120,17 @@ def measure_queue(folder: str, environ: dict[str, str]) -> None:
     """The memory of neurun's two processes while two of so many runs are in progress and the others wait."""
     with tempfile.TemporaryDirectory(dir=folder) as here:
         shutil.copy(f"{folder}/config.json", here)
-        words = ["neurun", "-j2", f"--runs={QUEUED}", "--name=queue", "local", "cpu", "sh", "-c",
-                 'touch "begun$NEU_INDEX"; sleep 600']  # fmt: skip
+        words = [
+            "neurun",
+            "-j2",
+            f"--runs={QUEUED}",
+            "--name=queue",
+            "local",
+            "cpu",
+            "sh",
+            "-c",
+            'touch "begun$NEU_INDEX"; sleep 600',
+        ]
         before = time.perf_counter()
         process = subprocess.Popen(words, cwd=here, env=environ, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
@@ -121,9 +145,11 @@ def measure_queue(folder: str, environ: dict[str, str]) -> None:
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait()
-        print(f"{QUEUED:,} runs queued in {taken:.1f} s; peak memory of keeper and worker: "
-              f"{' + '.join(f'{peak:.0f}' for peak in peaks)} = {sum(peaks):.0f} MiB, shared pages counted twice; "
-              f"{sum(own):.0f} MiB counted once, while they wait (asked: less than 200)")  # fmt: skip
+        print(
+            f"{QUEUED:,} runs queued in {taken:.1f} s; peak memory of keeper and worker: "
+            f"{' + '.join(f'{peak:.0f}' for peak in peaks)} = {sum(peaks):.0f} MiB, shared pages counted twice; "
+            f"{sum(own):.0f} MiB counted once, while they wait (asked: less than 200)"
+        )
 
 
 def _children_of(pid: int) -> list[int]:
@@ -139,8 +165,9 @@ def main(rounds: int) -> None:
     place = MEMORY if os.path.isdir(MEMORY) and os.access(MEMORY, os.W_OK) else None
     with tempfile.TemporaryDirectory(dir=place, prefix="neu-bench-") as folder:
         environ = {name: value for name, value in os.environ.items() if not name.startswith(("NEU_", "PYTHON"))}
-        environ.update(PATH=f"{ROOT}/bin:{os.environ['PATH']}", XDG_CACHE_HOME=folder, XDG_STATE_HOME=folder,
-                       LC_ALL="C.UTF-8")  # fmt: skip
+        environ.update(
+            PATH=f"{ROOT}/bin:{os.environ['PATH']}", XDG_CACHE_HOME=folder, XDG_STATE_HOME=folder, LC_ALL="C.UTF-8"
+        )
         Path(folder, "config.json").write_text(json.dumps({"local": {"cpu": {}}}))
         compare_pools(folder, environ, rounds)
         measure_queue(folder, environ)

@@ -1,4 +1,5 @@
 """Sweeps the slow and obvious way, to compare with: every point made, in order; and a seeded source of sweep files."""
+
 from __future__ import annotations
 
 import itertools
@@ -13,19 +14,23 @@ def expand(document: Any, first: bool = False) -> list[Made]:
     if isinstance(document, list):
         return [point for grid in document for point in expand(grid, first)]
     points = [
-        point for point in expand_object(document, first)
-        if not any(all(name in point and same(point[name], value) for name, value in entry.items())
-                   for entry in document.get("$exclude", []))
-    ]  # fmt: skip
+        point
+        for point in expand_object(document, first)
+        if not any(
+            all(name in point and same(point[name], value) for name, value in entry.items())
+            for entry in document.get("$exclude", [])
+        )
+    ]
     if "$include" in document and not [name for name in document if not name.startswith("$")]:
         points = []
     originals = [dict(point) for point in points]
     added = []
     for entry in document.get("$include", []):
         places = [
-            place for place, point in enumerate(originals)
+            place
+            for place, point in enumerate(originals)
             if all(name not in point or same(point[name], value) for name, value in entry.items())
-        ]  # fmt: skip
+        ]
         for place in places:
             points[place].update((name, value) for name, value in entry.items() if name not in originals[place])
         if not places:
@@ -140,7 +145,10 @@ class Source:
             values = self.random.sample([0, 1, 2.5, 1e-3, "a", "b c", "True"], self.random.randint(1, 3))
             choices = self.random.sample(["r", "v", "20"], self.random.randint(1, 3))
             made[name] = (
-                values[0] if kind == 0 else values if kind < 3
+                values[0]
+                if kind == 0
+                else values
+                if kind < 3
                 else {choice: self.clutils(depth - 1) for choice in choices}
-            )  # fmt: skip
+            )
         return made

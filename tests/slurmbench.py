@@ -1,6 +1,6 @@
 """The stopwatch for submissions to a real Slurm: neusweep and neurun beside submitit, a shell loop and one sbatch.
 
-    python3 -m tests.slurmbench [ROUNDS]
+python3 -m tests.slurmbench [ROUNDS]
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests.beds.slurm import cluster
 from tests.poolbench import MEMORY
-from tests.slurm import cluster
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNS = 1000
@@ -98,16 +98,20 @@ def measure_ten_thousand(folder: str, environ: dict[str, str]) -> None:
     sweep = ["neusweep", "-p", "ten-thousand.json", "neurun", "--name=large", "slurm", "gpu", "true"]
     seconds = measure_seconds(sweep, folder, environ)
     calls = record.read_text(encoding="utf-8").count('"job": ')
-    print(f"10,000 runs where MaxArraySize is 1001: {seconds:.2f} s, {calls} calls of sbatch, "
-          f"{count_queued(environ):,} in the queue")  # fmt: skip
+    print(
+        f"10,000 runs where MaxArraySize is 1001: {seconds:.2f} s, {calls} calls of sbatch, "
+        f"{count_queued(environ):,} in the queue"
+    )
     scattered = sorted(random.Random(1).sample(range(10_000), 2_500))
     cancelled = measure_seconds(["neucancel", f"large:{','.join(map(str, scattered))}"], folder, environ)
     again = measure_seconds(["neurerun", "large"], folder, environ)
     text = record.read_text(encoding="utf-8")
     assert '"refused"' not in text, "calls of sbatch that are not counted here"
     more = text.count('"job": ') - calls
-    print(f"2,500 scattered ones of them cancelled: {cancelled:.2f} s; launched again: {again:.2f} s, "
-          f"{more} calls of sbatch, {count_queued(environ):,} in the queue")  # fmt: skip
+    print(
+        f"2,500 scattered ones of them cancelled: {cancelled:.2f} s; launched again: {again:.2f} s, "
+        f"{more} calls of sbatch, {count_queued(environ):,} in the queue"
+    )
     clear(folder, environ)
 
 
@@ -121,8 +125,11 @@ def main(rounds: int) -> None:
         bed = cluster.Cluster(max_job_count=500_000)
         try:
             path = f"{ROOT}/bin:{os.path.dirname(sys.executable)}:{os.environ['PATH']}"
-            kept = {name: value for name, value in os.environ.items()
-                    if not name.startswith(("NEU_", "PYTHON", "SLURM", "SBATCH"))}  # fmt: skip
+            kept = {
+                name: value
+                for name, value in os.environ.items()
+                if not name.startswith(("NEU_", "PYTHON", "SLURM", "SBATCH"))
+            }
             environ = {**kept, **bed.environment, "PATH": path, "XDG_CACHE_HOME": folder, "XDG_STATE_HOME": folder}
             subprocess.run(["scontrol", "update", "partitionname=big-gpu", "state=down"], env=environ, check=True)
             resources = {"partition": "big-gpu", "time": "10"}

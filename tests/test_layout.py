@@ -1,4 +1,5 @@
-"""Imports point one way: bin -> commands -> the modules that touch the world -> the pure ones. Held with `ast`."""
+"""The house: which folder may import which, and which modules only compute. Held with `ast`."""
+
 from __future__ import annotations
 
 import ast
@@ -10,30 +11,26 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "neuromanager"
 
-# Every module of the package has its layer here; what it imports of the package lies in its own layer or below.
-# The exceptions are in the tests: commands never import each other.
-LAYERS = {
-    "pure": "arrangement bashelement bashrecorder demand draws durations evidence exclusion faults gpulist "
-    "identity imports indices joblog listing manner options pacing points profile progress progressline "
-    "quoting ranges reasons report runs sampling scaling script sharedjobs slurmstates states sweep "
-    "sweepfile sweepwords terminaltext turns values words",
-    "world": "attaching cancellations catalog console copying dependencies detaching document events experiment "
-    "feeding following git gpus gpuslots keeper lastwords launch launches launching localresources "
-    "localruns logs making memorygroups orphans pager planning pool preflight process procfs programs "
-    "progressbar request rerunning resuming rows running schedulers.local schedulers.localcancel "
-    "schedulers.record schedulers.slurm schedulers.slurmcancel schedulers.slurmlimits "
-    "schedulers.slurmqueue settled shares signals slots slurmafter slurmruns sources starting status "
-    "submitting throttling waiting watch",
-    "commands": "commands.neucancel commands.neuimport commands.neulog commands.neurerun commands.neurun "
-    "commands.neustat commands.neusweep commands.neuwait",
-    "start": "start",
-}
-ORDER = list(LAYERS)
-LAYER_OF = {module: layer for layer, modules in LAYERS.items() for module in modules.split()}
+# A module imports what stands further down, or in its own folder; folders of one line know nothing of each other.
+FLOORS = (
+    "system",
+    "terminal sweep profile",
+    "experiment",
+    "local slurm",
+    "schedulers",
+    "status",
+    "launch",
+    "commands",
+    "start",
+)
+FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms.split()}
 
-# What makes a result depend on more than the arguments. Clocks, seeds and texts are passed in.
+# What only computes: its result depends on nothing but its arguments. A folder, or a module of one that touches the
+# world elsewhere.
+PURE = ("sweep", "slurm.states", "slurm.script", "experiment.states", "experiment.layout", "status.tables")
+TOUCHES_THE_WORLD = ("sweep.read",)
 WORLDLY = {"os", "subprocess", "time", "random", "socket", "pathlib", "shutil", "tempfile", "signal", "datetime"}
-ONLY_IMPORTER = {"subprocess": "process", "jsonschema": "document"}
+ONLY_IMPORTER = {"subprocess": "system.process", "jsonschema": "system.document"}
 # The trouble with such names is that everything fits under them.
 EMPTY_NAMES = {"utils", "util", "helpers", "helper", "common", "core", "base", "manager", "misc"}
 
@@ -56,49 +53,53 @@ def imports_of(path: Path) -> Iterator[str]:
             yield from (f"{'.' * node.level}{node.module}.{alias.name}" for alias in node.names)
 
 
-def own_imports_of(path: Path) -> set[str]:
-    """Modules of the package that a file imports, named as in LAYERS."""
-    own = {name[len("neuromanager.") :] for name in imports_of(path) if name.startswith("neuromanager.")}
-    return {name if name in LAYER_OF else name.rpartition(".")[0] for name in own} - {""}
+def room_of(module: str) -> str:
+    return module.partition(".")[0]
 
 
-def height_of(module: str) -> int:
-    """0 for pure ones; one without a layer stands above all, and a test says so."""
-    return ORDER.index(LAYER_OF[module]) if module in LAYER_OF else len(ORDER)
+def rooms_imported_by(path: Path) -> set[str]:
+    """Folders, and modules that stand beside them."""
+    own = {name.split(".")[1] for name in imports_of(path) if name.startswith("neuromanager.")}
+    return own & set(FLOOR_OF)
+
+
+def is_pure(module: str) -> bool:
+    return module not in TOUCHES_THE_WORLD and (module in PURE or room_of(module) in PURE)
 
 
 class LayoutTest(unittest.TestCase):
-    def test_every_module_has_a_layer(self) -> None:
-        modules = set(find_modules())
-        self.assertEqual(modules - set(LAYER_OF), set(), "new: give them a layer in LAYERS in tests/test_layout.py")
-        self.assertEqual(set(LAYER_OF) - modules, set(), "gone: remove them from LAYERS in tests/test_layout.py")
+    def test_every_folder_has_a_floor(self) -> None:
+        self.assertEqual({room_of(module) for module in find_modules()} - set(FLOOR_OF), set())
 
     def test_imports_point_one_way(self) -> None:
         wrong = [
-            f"{module} ({LAYER_OF.get(module)}) imports {imported} ({LAYER_OF.get(imported)})"
+            f"{module} imports {room}"
             for module, path in find_modules().items()
-            for imported in sorted(own_imports_of(path))
-            if height_of(imported) > height_of(module)
+            for room in sorted(rooms_imported_by(path) - {room_of(module)})
+            if FLOOR_OF[room] >= FLOOR_OF[room_of(module)]
         ]
         self.assertEqual(wrong, [])
 
     def test_commands_never_import_each_other(self) -> None:
         for module, path in find_modules().items():
-            if LAYER_OF.get(module) == "commands":
-                others = {name for name in own_imports_of(path) if LAYER_OF.get(name) == "commands"}
-                self.assertEqual(others, set(), module)
+            if room_of(module) == "commands":
+                others = [name for name in imports_of(path) if name.startswith("neuromanager.commands.")]
+                self.assertEqual(others, [], module)
 
     def test_pure_modules_import_nothing_of_the_world(self) -> None:
-        for module, path in find_modules().items():
-            if LAYER_OF.get(module) == "pure":
+        known = find_modules()
+        self.assertEqual([name for name in (*PURE, *TOUCHES_THE_WORLD) if name not in {*known, *FLOOR_OF}], [])
+        for module, path in known.items():
+            if is_pure(module):
                 self.assertEqual({name.partition(".")[0] for name in imports_of(path)} & WORLDLY, set(), module)
 
     def test_only_importers(self) -> None:
         for imported, importer in ONLY_IMPORTER.items():
             importers = {
-                module for module, path in find_modules().items()
+                module
+                for module, path in find_modules().items()
                 if imported in {name.partition(".")[0] for name in imports_of(path)}
-            }  # fmt: skip
+            }
             self.assertEqual(importers, {importer}, imported)
 
     def test_imports_are_absolute_and_whole_files_start_with_annotations(self) -> None:
@@ -111,12 +112,16 @@ class LayoutTest(unittest.TestCase):
         files = [*PACKAGE.rglob("*"), *(ROOT / "tests").rglob("*.py")]
         self.assertEqual([path for path in files if path.stem in EMPTY_NAMES], [])
 
+    def test_tests_mirror_the_folders(self) -> None:
+        folders = {path.name for path in (ROOT / "tests").iterdir() if list(path.glob("test_*.py"))}
+        self.assertLessEqual(folders, {path.name for path in PACKAGE.iterdir() if path.is_dir()})
+
     def test_one_command_one_name(self) -> None:
-        commands = {module.rpartition(".")[2] for module in LAYERS["commands"].split()}
+        commands = {path.stem for path in (PACKAGE / "commands").glob("*.py")} - {"__init__"}
         self.assertEqual({path.name for path in (ROOT / "bin").iterdir() if path.is_file()}, commands)
         self.assertEqual({path.stem for path in (ROOT / "man").glob("*.1")}, commands)
         for command in commands:
-            self.assertTrue((ROOT / "tests" / f"test_{command}.py").is_file(), f"tests/test_{command}.py is missing")
+            self.assertTrue((ROOT / "tests/commands" / f"test_{command}.py").is_file(), f"test_{command}.py is missing")
             self.assertLessEqual(len((ROOT / "bin" / command).read_text().splitlines()), 6, f"bin/{command}")
             self.assertRegex((PACKAGE / "start.py").read_text(), rf"(?m)^def {command}\(\) -> None:$")
 
@@ -129,7 +134,7 @@ class LayoutTest(unittest.TestCase):
         """pip installs what pyproject.toml lists, and a list can lag behind."""
         text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
         packages = {".".join(path.parent.relative_to(ROOT).parts) for path in PACKAGE.rglob("__init__.py")}
-        listed = re.search(r"(?m)^packages = \[(.*)\]$", text)
+        listed = re.search(r"(?ms)^packages = \[(.*?)^\]$", text)
         self.assertEqual(set(re.findall(r'"([^"]+)"', listed.group(1) if listed else "")), packages)
         scripts = {f'{name} = "neuromanager.start:{name}"' for name in sorted(p.name for p in (ROOT / "bin").iterdir())}
         self.assertLessEqual(scripts, set(text.splitlines()))

@@ -5,6 +5,7 @@ lines, and all that follows is what the terminal shows, the whole of it. `...` s
 for any lines. A command ends with 0 unless `$ echo $?` follows it. Each session has a fresh folder with config.json,
 params.json and examples/, which the text may call /home/me/project. One that is marked `.\\" on Slurm` gets a real one.
 """
+
 from __future__ import annotations
 
 import ast
@@ -28,18 +29,37 @@ from pathlib import Path
 from typing import NamedTuple
 
 from neuromanager.commands import neucancel, neuimport, neulog, neurerun, neurun, neustat, neusweep, neuwait
-from neuromanager.document import read_document
-from neuromanager.experiment import Experiment
-from neuromanager.launches import write_begun, write_fed, write_feeding, write_intent, write_job, write_refusal
-from neuromanager.options import Parser
-from neuromanager.profile import OWN_OPTIONS, resolve_profile
-from tests.slurm import cluster
+from neuromanager.experiment.directory import Experiment
+from neuromanager.experiment.launches import (
+    write_begun,
+    write_fed,
+    write_feeding,
+    write_intent,
+    write_job,
+    write_refusal,
+)
+from neuromanager.profile.profile import OWN_OPTIONS, resolve_profile
+from neuromanager.system.document import read_document
+from neuromanager.terminal.options import Parser
+from tests.beds.slurm import cluster
 
 ROOT = Path(__file__).resolve().parent.parent
-PARSERS = {module.__name__.rpartition(".")[2]: module.make_parser
-           for module in (neucancel, neuimport, neulog, neurerun, neurun, neustat, neusweep, neuwait)}  # fmt: skip
-LAYOUT = ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "ENVIRONMENT", "FILES", "EXIT STATUS", "EXAMPLES", "SEE ALSO",
-          "CAVEATS"]  # fmt: skip
+PARSERS = {
+    module.__name__.rpartition(".")[2]: module.make_parser
+    for module in (neucancel, neuimport, neulog, neurerun, neurun, neustat, neusweep, neuwait)
+}
+LAYOUT = [
+    "NAME",
+    "SYNOPSIS",
+    "DESCRIPTION",
+    "OPTIONS",
+    "ENVIRONMENT",
+    "FILES",
+    "EXIT STATUS",
+    "EXAMPLES",
+    "SEE ALSO",
+    "CAVEATS",
+]
 OPTIONAL: dict[str, set[str]] = {"1": set(), "5": {"OPTIONS", "ENVIRONMENT"}, "7": {"OPTIONS"}}
 PATIENCE_SECONDS = 120
 _ESCAPES = {"\\e": "\\", "\\-": "-", "\\&": "", "\\(aq": "'", "\\(ga": "`", "\\(ha": "^", "\\(ti": "~", "\\(dq": '"'}
@@ -98,8 +118,10 @@ def parse_session(text: str) -> list[Step]:
 
 
 def fits(shown: str, output: str) -> bool:
-    lines = [r"(?:.*\n)*" if line == "..." else ".*".join(map(re.escape, line.split("..."))) + r"\n"
-             for line in shown.splitlines()]  # fmt: skip
+    lines = [
+        r"(?:.*\n)*" if line == "..." else ".*".join(map(re.escape, line.split("..."))) + r"\n"
+        for line in shown.splitlines()
+    ]
     return re.fullmatch("".join(lines), output) is not None
 
 
@@ -126,10 +148,14 @@ def run_session(steps: Sequence[Step], folder: Path, variables: Mapping[str, str
         file.write(script)
         file.flush()
         process = subprocess.Popen(
-            ["bash", "--norc", file.name], cwd=folder, stdin=subprocess.DEVNULL, stdout=slave, stderr=slave,
+            ["bash", "--norc", file.name],
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=slave,
+            stderr=slave,
             env={**os.environ, "PATH": path, "TERM": "dumb", "HOME": str(folder.parent), **variables},
             start_new_session=True,
-        )  # fmt: skip
+        )
         os.close(slave)
         try:
             output = _read_all(master)
@@ -222,8 +248,10 @@ def describe_options(parser: Parser) -> dict[str, str]:
     described = {}
     for action in parser._actions:
         value = "" if action.nargs == 0 else "|".join(action.choices) if action.choices else str(action.metavar)
-        spelled = [option + ("=" if option.startswith("--") else " ") + value if value else option
-                   for option in action.option_strings]  # fmt: skip
+        spelled = [
+            option + ("=" if option.startswith("--") else " ") + value if value else option
+            for option in action.option_strings
+        ]
         sentence = (action.help or "").replace("%%", "%")  # argparse's own way to write it
         described[", ".join(spelled)] = f"{sentence[:1].upper()}{sentence[1:]}."
     return described
@@ -318,8 +346,15 @@ class NamesTest(unittest.TestCase):
         profile = re.search(r"(?m)^\.Cm (support .*) \.$", text)
         self.assertEqual(profile.group(1).split(" , ") if profile else [], list(record["profile"]))
         files = {re.sub(r"\btry_\d", "NAME_i", name) for name in found} - {"logs", "NAME_i"} | {"NAME_i/"}
-        at_times = {"run.sh", "repeats.txt", "launches/TOKEN.txt", "cancelled.txt", "settled.json",
-                    "logs/job\\-JOB_ELEMENT.txt", "neurun.log"}  # fmt: skip
+        at_times = {
+            "run.sh",
+            "repeats.txt",
+            "launches/TOKEN.txt",
+            "cancelled.txt",
+            "settled.json",
+            "logs/job\\-JOB_ELEMENT.txt",
+            "neurun.log",
+        }
         self.assertEqual(read_subsection(page, "Files of the experiment", "Pa") - at_times, files)
 
     def test_keys_of_launches(self) -> None:

@@ -1,4 +1,5 @@
 """Every example of neuromanager-params(5) and neuimport(1): sessions run, documents fit the schema."""
+
 from __future__ import annotations
 
 import json

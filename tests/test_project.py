@@ -1,4 +1,5 @@
 """What a stranger does first: clone, `make demo`, `make install`, `pip install`; and what .ci/run promises."""
+
 from __future__ import annotations
 
 import json
@@ -20,9 +21,16 @@ def run(*words: str, folder: Path, **variables: str) -> subprocess.CompletedProc
     """Both streams in stdout, as on a terminal. `python3` is the Python that runs the tests."""
     path = f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"
     return subprocess.run(
-        words, cwd=folder, env={**os.environ, "PATH": path, **variables}, stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=300,
-    )  # fmt: skip
+        words,
+        cwd=folder,
+        env={**os.environ, "PATH": path, **variables},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=300,
+    )
 
 
 def clone_working_tree(folder: Path) -> Path:
@@ -191,9 +199,12 @@ class SetupTest(ProjectTest):
         log = (self.folder / "apt-get.log").read_text(encoding="utf-8").splitlines()
         self.assertEqual([line.split()[0] for line in log], ["install", "update", "install"])
         self.write_program("apt-get", "touch installed")
-        self.write_program("python3", """case "$*" in
+        self.write_program(
+            "python3",
+            """case "$*" in
             *base_prefix*) echo "True 3.11.2 /usr";; *jsonschema*) test -e installed;; *) exit 1;;
-        esac""")
+        esac""",
+        )
         done = self.set_up()
         self.assertEqual((done.returncode, done.stdout), (0, "setup: apt-get install python3-jsonschema\n"))
         self.assertFalse((self.folder / ".venv").exists())
@@ -283,8 +294,10 @@ class RunnerTest(ProjectTest):
         (tests / "test_later.py").write_text(meet + "        pass\n", encoding="utf-8")
         for name in ("__init__.py", "__main__.py"):
             shutil.copy(ROOT / "tests" / name, tests)
-        for names, last in ((("one", "two"), "2 passed, 0 failed, 0 skipped"),
-                            (("gone", "gone", "later"), "1 passed, 1 failed, 0 skipped")):  # fmt: skip
+        for names, last in (
+            (("one", "two"), "2 passed, 0 failed, 0 skipped"),
+            (("gone", "gone", "later"), "1 passed, 1 failed, 0 skipped"),
+        ):
             words = [f"test_{name}" for name in names]
             done = run("python3", "-m", "tests", "-j", "2", *words, folder=self.folder, CI="")
             self.assertEqual(done.stdout.splitlines()[-1], last, done.stdout)
@@ -300,7 +313,9 @@ class RunnerTest(ProjectTest):
         code, lines = self.run_tests(
             "self.assertEqual([name for name in os.environ if name.startswith(('SBATCH_', 'NEU_', 'PYTHONPATH'))], [])",
             f"open({str(made)!r}, 'w').write(tempfile.mkdtemp())",
-            SBATCH_PARTITION="x", NEU_INDEX="1", PYTHONPATH="/nowhere",
-        )  # fmt: skip
+            SBATCH_PARTITION="x",
+            NEU_INDEX="1",
+            PYTHONPATH="/nowhere",
+        )
         self.assertEqual((code, lines[-1]), (0, "2 passed, 0 failed, 0 skipped"), lines)
         self.assertFalse(os.path.exists(made.read_text(encoding="utf-8")))

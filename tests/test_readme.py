@@ -3,6 +3,7 @@
 Sessions are blocks of the kind `console`, with the rules of tests/test_man.py; one below `<!-- on Slurm -->` gets a
 real Slurm.
 """
+
 from __future__ import annotations
 
 import json
@@ -10,9 +11,9 @@ import re
 import unittest
 from typing import NamedTuple
 
-from neuromanager.faults import ANSWER_NO, BUG, DONE, INCOMPLETE, NOT_EXECUTABLE, NOT_FOUND, TROUBLE, WRONG_INPUT
+from neuromanager.system.faults import ANSWER_NO, BUG, DONE, INCOMPLETE, NOT_EXECUTABLE, NOT_FOUND, TROUBLE, WRONG_INPUT
 from tests import test_man
-from tests.slurm import cluster
+from tests.beds.slurm import cluster
 
 TEXT = (test_man.ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -51,8 +52,13 @@ class ReadmeTest(unittest.TestCase):
 
     def test_targets_of_make_exist(self) -> None:
         makefile = (test_man.ROOT / "Makefile").read_text(encoding="utf-8")
-        targets = {line.split()[1] for block in read_blocks() if block.kind == "sh"
-                   for line in block.text.splitlines() if line.startswith("make ")}  # fmt: skip
+        targets = {
+            line.split()[1]
+            for block in read_blocks()
+            if block.kind == "sh"
+            for line in block.text.splitlines()
+            if line.startswith("make ")
+        }
         self.assertGreaterEqual(targets, {"demo", "test", "install"})
         for target in targets:
             self.assertRegex(makefile, rf"(?m)^{target}:")

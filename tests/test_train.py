@@ -1,4 +1,5 @@
 """examples/train.py is what README, demo and man pages sweep: it must learn, repeat itself, and refuse wrong words."""
+
 from __future__ import annotations
 
 import json
@@ -23,8 +24,13 @@ class TrainTest(unittest.TestCase):
     def run_train(self, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
         environment = {key: value for key, value in os.environ.items() if not key.startswith("NEU_")}
         return subprocess.run(
-            [sys.executable, TRAIN, *words], cwd=self.folder, env={**environment, **variables},
-            capture_output=True, text=True, check=False, timeout=60,
+            [sys.executable, TRAIN, *words],
+            cwd=self.folder,
+            env={**environment, **variables},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
         )
 
     def train(self, *words: str, **variables: str) -> dict[str, Any]:
@@ -53,9 +59,7 @@ class TrainTest(unittest.TestCase):
 
     def test_result_says_what_was_trained(self) -> None:
         result = self.train("--lr=0.05", "--layers=4", "--steps=20", "--seed=3")
-        self.assertEqual(
-            list(result), ["lr", "layers", "steps", "seed", "loss", "accuracy_train", "accuracy_test"]
-        )
+        self.assertEqual(list(result), ["lr", "layers", "steps", "seed", "loss", "accuracy_train", "accuracy_test"])
         self.assertEqual([result[key] for key in ("lr", "layers", "steps", "seed")], [0.05, 4, 20, 3])
         self.assertEqual(os.listdir(self.folder), ["result.json"])
 

@@ -11,19 +11,20 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from neuromanager import __version__
-from neuromanager.arrangement import parse_elements
-from neuromanager.cancellations import write_cancelled
-from neuromanager.catalog import Selected, find_experiments, read_lines, resolve_selections, word_for
-from neuromanager.console import say
-from neuromanager.faults import DONE, TROUBLE, WRONG_INPUT, Failure, offer_nearest
-from neuromanager.indices import format_indices
-from neuromanager.launches import Launch, read_launches
-from neuromanager.options import Parser, parse_options, split_operands
-from neuromanager.quoting import visible
-from neuromanager.schedulers import localcancel, slurmcancel
-from neuromanager.states import LIVE, PENDING, RUNNING, STATES, Status
-from neuromanager.status import Report, read_reports
-from neuromanager.waiting import summarize
+from neuromanager.experiment.cancelled import write_cancelled
+from neuromanager.experiment.catalog import Selected, find_experiments, read_lines, resolve_selections, word_for
+from neuromanager.experiment.launches import Launch, read_launches
+from neuromanager.experiment.layout import parse_elements
+from neuromanager.experiment.numbers import format_indices
+from neuromanager.experiment.states import LIVE, PENDING, RUNNING, STATES, Status
+from neuromanager.local.cancel import PATIENCE_SECONDS, end_groups, find_group, send_signal
+from neuromanager.slurm import cancel as slurm_cancel
+from neuromanager.status.survey import Report, read_reports
+from neuromanager.status.wait import summarize
+from neuromanager.system.faults import DONE, TROUBLE, WRONG_INPUT, Failure, offer_nearest
+from neuromanager.system.quoting import visible
+from neuromanager.terminal.console import say
+from neuromanager.terminal.options import Parser, parse_options, split_operands
 
 NAME = "neucancel"
 _START_SECONDS = 0.2  # for a start under way, which looked at cancelled.txt before we wrote there, to be recorded
@@ -112,8 +113,11 @@ def _tell_choices() -> int:
     for report in opened:
         name = word_for(report.experiment)
         counts = [(state, sum(status.open and status.state == state for status in report.statuses)) for state in STATES]
-        _tell(f"{name}: " + ", ".join(f"{count} {state}" for state, count in counts if count)
-              + f"; to cancel: neucancel {name}")  # fmt: skip
+        _tell(
+            f"{name}: "
+            + ", ".join(f"{count} {state}" for state, count in counts if count)
+            + f"; to cancel: neucancel {name}"
+        )
     if not opened:
         _tell("no run of an experiment here waits or runs")
     return DONE
@@ -143,8 +147,11 @@ def _find_unknown(report: Report, wish: Wish) -> list[str]:
 
 
 def _find_meant(report: Report, wish: Wish, local: bool) -> list[Status]:
-    return [status for status in report.statuses
-            if status.state in LIVE and wish.means(status) and (status.scheduler == "local") == local]  # fmt: skip
+    return [
+        status
+        for status in report.statuses
+        if status.state in LIVE and wish.means(status) and (status.scheduler == "local") == local
+    ]
 
 
 # --- this machine
@@ -164,7 +171,7 @@ def _cancel_here(reports: Sequence[Report], wish: Wish) -> tuple[dict[str, list[
             meant = _look_again(report, meant, wish)
         for status in meant:
             shown = f"{word_for(report.experiment)}:{status.number}"
-            group = localcancel.find_group(status) if status.state == RUNNING else None
+            group = find_group(status) if status.state == RUNNING else None
             if group is not None:
                 groups[group] = shown
             elif status.state == RUNNING:
@@ -173,10 +180,10 @@ def _cancel_here(reports: Sequence[Report], wish: Wish) -> tuple[dict[str, list[
             done.setdefault(report.experiment.directory, []).append(status.number)
     try:
         if wish.signal is not None:
-            localcancel.send_signal(groups, wish.signal)
+            send_signal(groups, wish.signal)
             return done, faults
-        for group in localcancel.end_groups(list(groups)):
-            _tell(f"{groups[group]}: was there still {localcancel.PATIENCE_SECONDS:g} seconds after TERM; killed")
+        for group in end_groups(list(groups)):
+            _tell(f"{groups[group]}: was there still {PATIENCE_SECONDS:g} seconds after TERM; killed")
     except PermissionError as error:
         raise Failure(TROUBLE, f"{', '.join(groups.values())}: {error.strerror}; they belong to another user") from None
     return done, faults
@@ -184,8 +191,7 @@ def _cancel_here(reports: Sequence[Report], wish: Wish) -> tuple[dict[str, list[
 
 def _look_again(report: Report, meant: Sequence[Status], wish: Wish) -> list[Status]:
     """Those that are to be ended, after cancelled.txt was written: meanwhile some may have started, others ended."""
-    doubtful = {status.number for status in meant
-                if status.state == PENDING or localcancel.find_group(status) is None}  # fmt: skip
+    doubtful = {status.number for status in meant if status.state == PENDING or find_group(status) is None}
     if not doubtful:
         return list(meant)
     time.sleep(_START_SECONDS)
@@ -222,7 +228,7 @@ def _cancel_on_slurm(reports: Sequence[Report], wish: Wish) -> tuple[dict[str, l
             targets.update(_find_targets(report, meant))
     if late:
         return {}, late
-    faults = slurmcancel.cancel(targets, wish.signal, os.environ) if targets else ()
+    faults = slurm_cancel.cancel(targets, wish.signal, os.environ) if targets else ()
     if not faults:
         if wish.signal is None:
             _keep_record(reports, done)
@@ -237,8 +243,9 @@ def _cancel_kept(report: Report, kept: Sequence[Status]) -> list[str]:
     So either it sees our line, or we see its.
     """
     write_cancelled(report.experiment, kept)
-    launched = {number for launch in read_launches(report.experiment) if launch.refused is None
-                for number in launch.runs}  # fmt: skip
+    launched = {
+        number for launch in read_launches(report.experiment) if launch.refused is None for number in launch.runs
+    }
     late = [status.number for status in kept if status.number in launched]
     if not late:
         return []
@@ -281,8 +288,11 @@ def _refuse_torn(report: Report, meant: Sequence[Status]) -> None:
     """Raises Failure where a job has other open runs than those: Slurm can only end it whole."""
     experiment = report.experiment
     tokens = {status.token for status in meant}
-    packed = [launch.elements for launch in read_launches(experiment)
-              if launch.token in tokens and launch.arrangement.pack > 1 and launch.elements]  # fmt: skip
+    packed = [
+        launch.elements
+        for launch in read_launches(experiment)
+        if launch.token in tokens and launch.arrangement.pack > 1 and launch.elements
+    ]
     if not packed:
         return
     chosen, opened = {status.number for status in meant}, _find_open(report, tokens)
@@ -293,8 +303,10 @@ def _refuse_torn(report: Report, meant: Sequence[Status]) -> None:
             left = sorted((together & opened) - chosen)
             if left and together & chosen:
                 name = word_for(experiment)
-                faults.append(f"{name}:{format_indices(sorted(together & chosen))}: in one job with "
-                              f"{format_indices(left)} (--pack); name them, too, or wait for their end")  # fmt: skip
+                faults.append(
+                    f"{name}:{format_indices(sorted(together & chosen))}: in one job with "
+                    f"{format_indices(left)} (--pack); name them, too, or wait for their end"
+                )
     if faults:
         raise Failure(WRONG_INPUT, *faults, "nothing was cancelled")
 
@@ -312,8 +324,9 @@ def _find_element(report: Report, status: Status, launch: Launch | None) -> tupl
         return match.group(1), int(match.group(2))
     job = match.group(1) if match else launch.job if launch else None
     if job is None:
-        raise Failure(TROUBLE, f"{word_for(report.experiment)}:{status.number}: nobody knows its job; "
-                      "look with neustat")  # fmt: skip
+        raise Failure(
+            TROUBLE, f"{word_for(report.experiment)}:{status.number}: nobody knows its job; look with neustat"
+        )
     if launch is None or (launch.elements is None and len(launch.runs) == 1):
         return job, None
     if launch.elements is None:

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from neuromanager import __version__
-from neuromanager.console import say
-from neuromanager.document import check_document, parse_json, read_text
-from neuromanager.faults import WRONG_INPUT, Failure, offer_nearest
-from neuromanager.imports import (
+from neuromanager.sweep.imports import (
     find_bare_names,
     import_alphaex,
     import_clutils,
     import_clutils_profile,
     render_document,
 )
-from neuromanager.options import Parser, parse_options, split_words
-from neuromanager.sources import read_sources
-from neuromanager.sweepfile import parse_sweep
+from neuromanager.sweep.parse import parse_sweep
+from neuromanager.sweep.read import read_sources
+from neuromanager.system.document import check_document, parse_json, read_text
+from neuromanager.system.faults import WRONG_INPUT, Failure, offer_nearest
+from neuromanager.terminal.console import say
+from neuromanager.terminal.options import Parser, parse_options, split_words
 
 TOOLS = ("clutils", "alphaex")
 
@@ -64,8 +64,11 @@ def _print_imported(tool: str, path: str, document: object, config: bool) -> Non
     imported = convert(document)
     faults = imported.faults
     bare = find_bare_names(imported.document) if tool == "clutils" and not config else []
-    faults += [f"{name}: clutils writes {name} and its value without dashes, and not every point has it; "
-               "no option can say that" for name in dict.fromkeys(bare)]  # fmt: skip
+    faults += [
+        f"{name}: clutils writes {name} and its value without dashes, and not every point has it; "
+        "no option can say that"
+        for name in dict.fromkeys(bare)
+    ]
     if faults:
         raise Failure(WRONG_INPUT, *(f"{path}: {fault}" for fault in faults))
     text = render_document(imported.document) + "\n"

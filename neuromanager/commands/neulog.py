@@ -9,18 +9,27 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from neuromanager import __version__
-from neuromanager.catalog import Selected, count_runs, resolve_selections
-from neuromanager.console import say
-from neuromanager.experiment import Experiment
-from neuromanager.faults import TROUBLE, WRONG_INPUT, Failure
-from neuromanager.following import Followed, follow, tell_states
-from neuromanager.logs import ALL, LATEST, LogPart, NoAttempt, find_bounds, find_parts, opened_log, read_pieces
-from neuromanager.options import Parser, parse_options, split_operands
-from neuromanager.pager import page, write_all
-from neuromanager.quoting import visible
-from neuromanager.states import COMPLETED, FAILED, Status
-from neuromanager.status import read_reports
-from neuromanager.terminaltext import TerminalText
+from neuromanager.experiment.catalog import Selected, count_runs, resolve_selections
+from neuromanager.experiment.directory import Experiment
+from neuromanager.experiment.logs import (
+    ALL,
+    LATEST,
+    LogPart,
+    NoAttempt,
+    find_bounds,
+    find_parts,
+    opened_log,
+    read_pieces,
+)
+from neuromanager.experiment.states import COMPLETED, FAILED, Status
+from neuromanager.status.follow import Followed, follow, tell_states
+from neuromanager.status.survey import read_reports
+from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
+from neuromanager.system.quoting import visible
+from neuromanager.terminal.console import say
+from neuromanager.terminal.escapes import TerminalText
+from neuromanager.terminal.options import Parser, parse_options, split_operands
+from neuromanager.terminal.pager import page, write_all
 
 NAME = "neulog"
 _LINES = 10  # of a log that is followed, and of one that failed; as tail(1) has it

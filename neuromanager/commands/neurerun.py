@@ -7,29 +7,31 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
-from neuromanager import __version__, slurmafter
-from neuromanager.arrangement import add_arrangement_options, find_unused_here, read_arrangement
-from neuromanager.catalog import Selected, count_runs, resolve_selections
-from neuromanager.console import die_by, say
-from neuromanager.experiment import Experiment
-from neuromanager.faults import INCOMPLETE, TROUBLE, WRONG_INPUT, Failure, offer_nearest
-from neuromanager.feeding import Feeder
-from neuromanager.indices import shorten_indices
-from neuromanager.launching import Order, environ_for_runs, execute_here, read_runs, settle_unsure
-from neuromanager.localresources import check_resources, count_places, describe_places
-from neuromanager.manner import Manner, add_options, find_unused, read_manner
-from neuromanager.options import Parser, parse_options, split_operands
-from neuromanager.preflight import find_faults
-from neuromanager.rerunning import RESTARTABLE, Batch, Changes, Plan, describe_code, make_plan
-from neuromanager.resuming import take_lock, wait_for_late
-from neuromanager.runs import describe_count
-from neuromanager.scaling import describe_changes
-from neuromanager.script import quote_command, render_script
-from neuromanager.signals import holding_signals
-from neuromanager.states import STATES
-from neuromanager.status import read_reports
-from neuromanager.submitting import make_job, preview
-from neuromanager.waiting import is_complete, summarize, wait_for
+from neuromanager import __version__
+from neuromanager.experiment.catalog import Selected, count_runs, resolve_selections
+from neuromanager.experiment.directory import Experiment
+from neuromanager.experiment.layout import add_arrangement_options, find_unused_here, read_arrangement
+from neuromanager.experiment.numbers import shorten_indices
+from neuromanager.experiment.runs import describe_count
+from neuromanager.experiment.states import STATES
+from neuromanager.launch.feed import Feeder
+from neuromanager.launch.launching import Order, environ_for_runs, execute_here, read_runs, settle_unsure
+from neuromanager.launch.preview import find_faults
+from neuromanager.launch.protocol import make_job, preview
+from neuromanager.launch.rerun import RESTARTABLE, Batch, Changes, Plan, describe_code, make_plan
+from neuromanager.launch.resume import take_lock, wait_for_late
+from neuromanager.local.options import Manner, add_options, find_unused, read_manner
+from neuromanager.local.resources import check_resources, count_places, describe_places
+from neuromanager.profile.scaling import describe_changes
+from neuromanager.slurm import dependency
+from neuromanager.slurm.script import render_script
+from neuromanager.status.survey import read_reports
+from neuromanager.status.wait import is_complete, summarize, wait_for
+from neuromanager.system.faults import INCOMPLETE, TROUBLE, WRONG_INPUT, Failure, offer_nearest
+from neuromanager.system.quoting import quote_command
+from neuromanager.system.signals import holding_signals
+from neuromanager.terminal.console import die_by, say
+from neuromanager.terminal.options import Parser, parse_options, split_operands
 
 NAME = "neurerun"
 
@@ -45,10 +47,21 @@ def make_parser() -> Parser:
         "123 some runs did not complete. See neurerun(1).",
     )
     add = parser.add_argument
-    add("--state", metavar="STATE[,STATE]", action="append", default=[],
-        help="only runs that ended so: TIMEOUT,OUT_OF_MEMORY; may be repeated")  # fmt: skip
-    add("-r", "--resource", metavar="KEY=VALUE", action="append", default=[],
-        help="set one resource, or multiply what the last attempt asked for: mem=x2, time=x1.5")  # fmt: skip
+    add(
+        "--state",
+        metavar="STATE[,STATE]",
+        action="append",
+        default=[],
+        help="only runs that ended so: TIMEOUT,OUT_OF_MEMORY; may be repeated",
+    )
+    add(
+        "-r",
+        "--resource",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="set one resource, or multiply what the last attempt asked for: mem=x2, time=x1.5",
+    )
     add("--exclude-nodes", action="store_true", help="leave out the nodes on which runs ended with NODE_FAIL")
     add_options(parser)
     add_arrangement_options(parser)
@@ -68,9 +81,14 @@ def main(words: Sequence[str]) -> int:
         raise Failure(WRONG_INPUT, "--dry-run and --wait exclude each other: nothing is launched to wait for")
     manner = read_manner(options)
     read_arrangement(options)  # what is wrong in itself is said before anything is looked at
-    changes = Changes(_parse_states(options.state), tuple(options.resource), options.exclude_nodes,
-                      lambda before: read_arrangement(options, before), tuple(find_unused_here(options)),
-                      options.yes)  # fmt: skip
+    changes = Changes(
+        _parse_states(options.state),
+        tuple(options.resource),
+        options.exclude_nodes,
+        lambda before: read_arrangement(options, before),
+        tuple(find_unused_here(options)),
+        options.yes,
+    )
     selected = resolve_selections(operands, os.environ)
     shown = {one.experiment.directory: _shorten(one.experiment.directory) for one in selected}
     if options.dry_run:
@@ -131,8 +149,12 @@ def _make_plans(selected: Sequence[Selected], changes: Changes, manner: Manner) 
         faults += [f"{option}: only where this machine executes the runs" for option in find_unused(manner)]
     if any(batch.profile.scheduler == "local" for plan in plans for batch in plan.batches):
         faults += changes.not_here
-    excess = [f"{plan.experiment.name}: {fault}" for plan in plans for batch in plan.batches
-              for fault in find_faults(batch.profile, len(batch.numbers), batch.arrangement.pack, changes.yes)]
+    excess = [
+        f"{plan.experiment.name}: {fault}"
+        for plan in plans
+        for batch in plan.batches
+        for fault in find_faults(batch.profile, len(batch.numbers), batch.arrangement.pack, changes.yes)
+    ]
     if excess:
         faults += [*excess, "--yes launches them all the same"]
     if faults:
@@ -224,10 +246,11 @@ def _make_order(batch: Batch) -> Order:
 
 def _submit(plan: Plan, batch: Batch, lock: int, publish: Callable[[], None]) -> None:
     """``publish`` is called before what may take long."""
-    feeder = Feeder(plan.experiment, _make_order(batch), _tell, lock, run_count=count_runs(plan.experiment),
-                    flying=plan.flying)  # fmt: skip
+    feeder = Feeder(
+        plan.experiment, _make_order(batch), _tell, lock, run_count=count_runs(plan.experiment), flying=plan.flying
+    )
     with holding_signals() as held:  # from the first file to the job's number on record
-        feeder.begin([slurmafter.Batch(batch.numbers)])
+        feeder.begin([dependency.Batch(batch.numbers)])
     if held.number:
         feeder.tell_left()
         die_by(held.number)
@@ -264,8 +287,11 @@ def _print_plan(plan: Plan, shown: str, manner: Manner) -> None:
 
 def _wait(plans: Sequence[Plan]) -> int:
     """0 when all that was launched or in flight has completed."""
-    wanted = [Selected(plan.experiment, tuple(sorted({*plan.numbers, *plan.flying})))
-              for plan in plans if plan.numbers or plan.flying]  # fmt: skip
+    wanted = [
+        Selected(plan.experiment, tuple(sorted({*plan.numbers, *plan.flying})))
+        for plan in plans
+        if plan.numbers or plan.flying
+    ]
     if not wanted:
         return 0
     try:

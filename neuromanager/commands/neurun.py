@@ -7,7 +7,9 @@ import os
 from collections.abc import Sequence
 
 from neuromanager import __version__
-from neuromanager.arrangement import (
+from neuromanager.experiment.catalog import word_for
+from neuromanager.experiment.directory import check_name
+from neuromanager.experiment.layout import (
     MOST,
     Arrangement,
     add_arrangement_options,
@@ -15,27 +17,26 @@ from neuromanager.arrangement import (
     find_unused_here,
     read_arrangement,
 )
-from neuromanager.attaching import attach
-from neuromanager.catalog import word_for
-from neuromanager.console import say
-from neuromanager.dependencies import read_dependencies
-from neuromanager.document import read_document
-from neuromanager.experiment import check_name
-from neuromanager.faults import WRONG_INPUT, Failure
-from neuromanager.launch import read_launch
-from neuromanager.launching import Beginning, environ_for_runs
-from neuromanager.localresources import Needs, check_resources
-from neuromanager.manner import Manner, add_options, find_unused, read_manner
-from neuromanager.options import Parser, parse_number, parse_options, split_words
-from neuromanager.planning import print_plan
-from neuromanager.preflight import check_excess
-from neuromanager.profile import Profile, resolve_profile
-from neuromanager.programs import is_program
-from neuromanager.request import Request, check_env, check_programs, find_config
-from neuromanager.schedulers import slurm
-from neuromanager.starting import Wish, count_asked, start, start_detached
-from neuromanager.throttling import change_throttle
-from neuromanager.words import add_python
+from neuromanager.launch.after import read_dependencies
+from neuromanager.launch.dryrun import print_plan
+from neuromanager.launch.input import read_launch
+from neuromanager.launch.launching import Beginning, environ_for_runs
+from neuromanager.launch.preview import check_excess
+from neuromanager.launch.request import Request, check_programs
+from neuromanager.launch.start import Wish, count_asked, start, start_detached
+from neuromanager.launch.throttle import change_throttle
+from neuromanager.local.options import Manner, add_options, find_unused, read_manner
+from neuromanager.local.resources import Needs, check_resources
+from neuromanager.profile.config import check_env, find_config
+from neuromanager.profile.profile import Profile, resolve_profile
+from neuromanager.slurm import client
+from neuromanager.slurm.srun import attach
+from neuromanager.sweep.words import add_python
+from neuromanager.system.document import read_document
+from neuromanager.system.faults import WRONG_INPUT, Failure
+from neuromanager.system.programs import is_program
+from neuromanager.terminal.console import say
+from neuromanager.terminal.options import Parser, parse_number, parse_options, split_words
 
 NAME = "neurun"
 
@@ -54,29 +55,58 @@ def make_parser() -> Parser:
     )
     add = parser.add_argument
     add("--runs", metavar="N", default="1", help="launch every command line N times (default: 1)")
-    add("-r", "--resource", metavar="KEY=VALUE", action="append", default=[],
-        help="set one resource of the profile; KEY alone is an option without a value, KEY= leaves it out")  # fmt: skip
+    add(
+        "-r",
+        "--resource",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="set one resource of the profile; KEY alone is an option without a value, KEY= leaves it out",
+    )
     add("--name", metavar="NAME", help="name the experiment (default: the script's stem and the next free number)")
-    add("--resume", action="store_true",
-        help="add to the experiment NAME: launch what failed, was lost or is new, and nothing else")  # fmt: skip
+    add(
+        "--resume",
+        action="store_true",
+        help="add to the experiment NAME: launch what failed, was lost or is new, and nothing else",
+    )
     add("--tag", metavar="TAG", action="append", default=[], help="keep a word with the experiment; may be repeated")
     add("--note", metavar="TEXT", default="", help="keep a sentence with the experiment")
     add_options(parser)
     add_arrangement_options(parser)
-    add("--after", metavar="EXPERIMENT", action="append", default=[],
-        help="start when these runs have ended, if all completed; may be repeated")  # fmt: skip
-    add("--after-any", metavar="EXPERIMENT", action="append", default=[],
-        help="start when these runs have ended, whatever became of them")  # fmt: skip
-    add("--after-each", metavar="EXPERIMENT",
-        help="start each run when the same run of EXPERIMENT has completed; on Slurm only")  # fmt: skip
+    add(
+        "--after",
+        metavar="EXPERIMENT",
+        action="append",
+        default=[],
+        help="start when these runs have ended, if all completed; may be repeated",
+    )
+    add(
+        "--after-any",
+        metavar="EXPERIMENT",
+        action="append",
+        default=[],
+        help="start when these runs have ended, whatever became of them",
+    )
+    add(
+        "--after-each",
+        metavar="EXPERIMENT",
+        help="start each run when the same run of EXPERIMENT has completed; on Slurm only",
+    )
     add("--detach", action="store_true", help="go on after logout: print the experiment's path, and end at once")
-    add("--attach", action="store_true",
-        help="run one command on a node with this terminal, through srun; no experiment is made")  # fmt: skip
+    add(
+        "--attach",
+        action="store_true",
+        help="run one command on a node with this terminal, through srun; no experiment is made",
+    )
     add("-n", "--dry-run", action="store_true", help="print run.sh (here: the command lines), and launch nothing")
     add("--wait", action="store_true", help="end with the runs: 0 when all completed, 123 otherwise")
     add("-y", "--yes", action="store_true", help="launch more than max_runs and max_gpu_hours of the profile allow")
-    add("-c", "--config", metavar="FILE",
-        help="the profiles (default: $NEU_CONFIG, ./config.json, ~/.config/neuromanager/config.json)")  # fmt: skip
+    add(
+        "-c",
+        "--config",
+        metavar="FILE",
+        help="the profiles (default: $NEU_CONFIG, ./config.json, ~/.config/neuromanager/config.json)",
+    )
     add("-h", "--help", action="help", help="print this and exit")
     add("--version", action="version", version=f"neurun {__version__}", help="print the version and exit")
     return parser
@@ -108,8 +138,9 @@ def main(words: Sequence[str]) -> int:
     launch = read_launch(tuple(command), os.environ, options.name)
     commands = [add_python(line, lambda word: is_program(word, cwd)) for line in launch.commands]
     launch = launch._replace(commands=commands)
-    request = Request(profile, launch, repeats, options.name, tuple(options.tag), options.note, cwd, needs,
-                      manner, arrangement)  # fmt: skip
+    request = Request(
+        profile, launch, repeats, options.name, tuple(options.tag), options.note, cwd, needs, manner, arrangement
+    )
     check_programs(request)
     environ = environ_for_runs(profile.scheduler, os.environ)
     wish = Wish(options.resume, options.wait, Beginning(dependencies), options.yes, _tell)
@@ -120,7 +151,7 @@ def main(words: Sequence[str]) -> int:
             _tell(f"would wait for {word_for(selected.experiment)}")
         return print_plan(request, options.resume, environ, _tell)
     if profile.scheduler != "local":
-        slurm.check_sbatch()
+        client.check_sbatch()
     return (start_detached if options.detach else start)(request, wish, environ)
 
 
@@ -138,8 +169,9 @@ def _check_words(options: argparse.Namespace, rest: Sequence[str]) -> None:
     if len(rest) < 3:
         missing = ("SUPPORT", "DEVICE", "COMMAND")[len(rest)]
         other = ", or neurun --throttle N EXPERIMENT" if options.throttle is not None else ""
-        raise Failure(WRONG_INPUT, f"{missing} is missing; write neurun SUPPORT DEVICE COMMAND{other} (see neurun "
-                      "--help)")  # fmt: skip
+        raise Failure(
+            WRONG_INPUT, f"{missing} is missing; write neurun SUPPORT DEVICE COMMAND{other} (see neurun --help)"
+        )
 
 
 def _check_here(options: argparse.Namespace, profile: Profile, source: str, manner: Manner) -> Needs:
@@ -152,8 +184,9 @@ def _check_here(options: argparse.Namespace, profile: Profile, source: str, mann
     return needs
 
 
-def _check_on_slurm(options: argparse.Namespace, profile: Profile, source: str, manner: Manner,
-                    arrangement: Arrangement) -> str:  # fmt: skip
+def _check_on_slurm(
+    options: argparse.Namespace, profile: Profile, source: str, manner: Manner, arrangement: Arrangement
+) -> str:
     """Where the jobs are to run. Raises Failure for what Slurm does not do."""
     if unused := find_unused(manner):
         raise Failure(WRONG_INPUT, *(f"{option}: only where this machine executes the runs" for option in unused))
@@ -161,8 +194,8 @@ def _check_on_slurm(options: argparse.Namespace, profile: Profile, source: str, 
     place = f"{source}: {profile.support}.{profile.device}.resources"
     if faults := check_arrangement(profile, arrangement, place):
         raise Failure(WRONG_INPUT, *faults)
-    cwd = slurm.read_working_directory(profile)
-    slurm.check_logs(profile, cwd)
+    cwd = client.read_working_directory(profile)
+    client.check_logs(profile, cwd)
     return cwd
 
 
@@ -173,14 +206,19 @@ def _refuse_contradictions(options: argparse.Namespace, profile: Profile) -> Non
     given = {"--after": options.after, "--after-any": options.after_any, "--after-each": options.after_each}
     if "dependency" in dict(profile.resources):
         for option in (option for option, value in given.items() if value):
-            raise Failure(WRONG_INPUT, f"{option}: the profile has a dependency of its own, and a job has one; leave "
-                          "that out: -r dependency=")  # fmt: skip
+            raise Failure(
+                WRONG_INPUT,
+                f"{option}: the profile has a dependency of its own, and a job has one; leave that out: -r dependency=",
+            )
 
 
 def _refuse_others(parser: Parser, options: argparse.Namespace, applied: Sequence[str], why: str) -> None:
     meant = {action.dest: action.option_strings[-1] for action in parser._actions}
-    unused = [meant[name] for name, value in vars(options).items()
-              if value != parser.get_default(name) and name not in applied]  # fmt: skip
+    unused = [
+        meant[name]
+        for name, value in vars(options).items()
+        if value != parser.get_default(name) and name not in applied
+    ]
     if unused:
         raise Failure(WRONG_INPUT, *(f"{option}: {why}" for option in unused))
 

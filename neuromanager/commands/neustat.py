@@ -11,16 +11,23 @@ from itertools import chain
 from typing import NamedTuple
 
 from neuromanager import __version__
-from neuromanager.catalog import Selected, find_experiments, find_indexed, read_record, resolve_selections, word_for
-from neuromanager.console import say
-from neuromanager.experiment import RUNS, Experiment
-from neuromanager.faults import ANSWER_NO, TROUBLE, WRONG_INPUT, Failure, offer_nearest
-from neuromanager.joblog import JOBLOG_HEADER
-from neuromanager.options import Parser, parse_options, split_operands
-from neuromanager.report import render_rows, render_run, render_summaries, summarize
-from neuromanager.rows import read_facts, read_joblog, read_rows, read_tags, read_where
-from neuromanager.states import COMPLETED, STATES, Status
-from neuromanager.status import Report, read_reports
+from neuromanager.experiment.catalog import (
+    Selected,
+    find_experiments,
+    find_indexed,
+    read_record,
+    resolve_selections,
+    word_for,
+)
+from neuromanager.experiment.directory import RUNS, Experiment
+from neuromanager.experiment.states import COMPLETED, STATES, Status
+from neuromanager.status.joblog import JOBLOG_HEADER
+from neuromanager.status.rows import read_facts, read_joblog, read_rows, read_tags, read_where
+from neuromanager.status.survey import Report, read_reports
+from neuromanager.status.tables import render_rows, render_run, render_summaries, summarize
+from neuromanager.system.faults import ANSWER_NO, TROUBLE, WRONG_INPUT, Failure, offer_nearest
+from neuromanager.terminal.console import say
+from neuromanager.terminal.options import Parser, parse_options, split_operands
 
 NAME = "neustat"
 CHUNK = 1000  # rows in one write
@@ -79,8 +86,9 @@ def main(words: Sequence[str]) -> int:
     if options.joblog:
         _check_joblog(options)
         operands = operands or [word_for(resolve_selections((), os.environ)[0].experiment)]
-    request = Request(tuple(operands), _parse_states(options.state), tuple(options.tag), options.all, options.json,
-                      options.joblog)  # fmt: skip
+    request = Request(
+        tuple(operands), _parse_states(options.state), tuple(options.tag), options.all, options.json, options.joblog
+    )
     if options.watch:
         return _watch(request)
     selected = _select(request)
@@ -108,8 +116,9 @@ def _parse_states(text: str | None) -> frozenset[str]:
     if text is None:
         return frozenset()
     words = [word.strip().upper() for word in text.split(",")]
-    faults = [f"--state: {word!r}: no such state; {offer_nearest(word, STATES)}" for word in words
-              if word not in STATES]  # fmt: skip
+    faults = [
+        f"--state: {word!r}: no such state; {offer_nearest(word, STATES)}" for word in words if word not in STATES
+    ]
     if faults:
         raise Failure(WRONG_INPUT, *faults)
     return frozenset(words)
@@ -176,10 +185,15 @@ def _render(request: Request, reports: Sequence[Report], width: int | None) -> I
     now = time.time()
     if not request.by_run:
         summaries = [
-            summarize(_label(request, report.experiment), read_where(report.record), report.statuses,
-                      str(report.record.get("created")), now)
+            summarize(
+                _label(request, report.experiment),
+                read_where(report.record),
+                report.statuses,
+                str(report.record.get("created")),
+                now,
+            )
             for report in reports
-        ]  # fmt: skip
+        ]
         return render_summaries(summaries, width)
     shown = [(report, _choose(report.statuses, request.states)) for report in reports]
     if request.as_joblog:
@@ -190,8 +204,12 @@ def _render(request: Request, reports: Sequence[Report], width: int | None) -> I
             for report, statuses in shown
             for facts, status in zip(read_facts(report, statuses), statuses)
         )
-    rows = [row for report, statuses in shown if statuses
-            for row in read_rows(report, statuses, _label(request, report.experiment))]  # fmt: skip
+    rows = [
+        row
+        for report, statuses in shown
+        if statuses
+        for row in read_rows(report, statuses, _label(request, report.experiment))
+    ]
     return render_rows(rows, width, now)
 
 
@@ -223,7 +241,7 @@ def _print(lines: Iterable[str]) -> None:
 
 
 def _watch(request: Request) -> int:
-    from neuromanager.watch import Drawn, keep_known, watch
+    from neuromanager.status.watch import Drawn, keep_known, watch
 
     known: dict[tuple[str, int], Status] = {}
     told: list[str] = []
@@ -241,9 +259,11 @@ def _watch(request: Request) -> int:
         merged = []
         for report in reports:
             place = report.experiment.directory
-            statuses = report.statuses if ask else [
-                keep_known(status, known.get((place, status.number))) for status in report.statuses
-            ]  # fmt: skip
+            statuses = (
+                report.statuses
+                if ask
+                else [keep_known(status, known.get((place, status.number))) for status in report.statuses]
+            )
             known.update(((place, status.number), status) for status in statuses)
             merged.append(report._replace(statuses=statuses))
         lines = list(_render(request, merged, width)) if selected else ["", _describe_nothing(request)]

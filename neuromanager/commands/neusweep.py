@@ -9,31 +9,30 @@ import sys
 from collections.abc import Iterable, Sequence
 
 from neuromanager import __version__
-from neuromanager.console import die_by, say
-from neuromanager.document import check_document, read_document
-from neuromanager.faults import INCOMPLETE, TROUBLE, WRONG_INPUT, Failure
-from neuromanager.listing import list_objects, list_texts
-from neuromanager.options import Parser, parse_options, split_words
-from neuromanager.points import LISTED, Point, render_point
-from neuromanager.process import run_through
-from neuromanager.programs import check_program, find_program, is_program
-from neuromanager.quoting import quote_line
-from neuromanager.sampling import Selection, select
-from neuromanager.signals import Forwarder
-from neuromanager.sources import read_sources
-from neuromanager.sweep import Sweep
-from neuromanager.sweepfile import parse_sweep
-from neuromanager.sweepwords import write_document
-from neuromanager.values import LONGEST_VARIABLE, render_json, text_of
-from neuromanager.words import (
+from neuromanager.sweep.grid import Sweep
+from neuromanager.sweep.listing import list_objects, list_texts
+from neuromanager.sweep.parse import parse_sweep
+from neuromanager.sweep.read import read_sources
+from neuromanager.sweep.selection import Selection, select
+from neuromanager.sweep.sweepwords import write_document
+from neuromanager.sweep.tree import LISTED, Point, render_point
+from neuromanager.sweep.words import (
     STYLES,
-    Command,
     add_python,
     fill_placeholders,
     find_placeholders,
     render_flags,
     render_variables,
 )
+from neuromanager.system.document import check_document, read_document
+from neuromanager.system.faults import INCOMPLETE, TROUBLE, WRONG_INPUT, Failure
+from neuromanager.system.jsonvalues import LONGEST_VARIABLE, render_json, text_of
+from neuromanager.system.process import run_through
+from neuromanager.system.programs import check_program, find_program, is_program
+from neuromanager.system.quoting import Command, quote_line
+from neuromanager.system.signals import Forwarder
+from neuromanager.terminal.console import die_by, say
+from neuromanager.terminal.options import Parser, parse_options, split_words
 
 READERS = ("neurun",)  # the commands of the suite that read NEU_POINTS
 
@@ -53,15 +52,23 @@ def make_parser() -> Parser:
     add("-n", "--print", action="store_true", help="print the command lines, one a line, and run nothing")
     add("--json", action="store_true", help="print the points, one JSON object a line, and run nothing")
     add("--count", action="store_true", help="print the number of points, and run nothing")
-    add("--order", choices=("last", "first"), default="last",
-        help="which parameter varies fastest: the last of the file (the default) or the first")  # fmt: skip
+    add(
+        "--order",
+        choices=("last", "first"),
+        default="last",
+        help="which parameter varies fastest: the last of the file (the default) or the first",
+    )
     add("--at", metavar="PLACES", help="only these points, counted from 0: 17, or 3,5-9")
     add("--sample", metavar="N", type=_whole_number, help="N points by chance, none of them twice")
     add("--shuffle", action="store_true", help="all points, in an order of chance")
     add("--seed", metavar="S", type=_whole_number, help="the chance of --sample and --shuffle (default: 0)")
-    add("--style", choices=STYLES, default="equals",
+    add(
+        "--style",
+        choices=STYLES,
+        default="equals",
         help="write --name=value (equals, the default), --name value (space), name=value (hydra), "
-        "env name=value before COMMAND (env), or nothing (none)")  # fmt: skip
+        "env name=value before COMMAND (env), or nothing (none)",
+    )
     add("--each", action="store_true", help="run COMMAND once for each point, even if it could take all at once")
     add("--batch", action="store_true", help="run COMMAND once, with all points in the file that NEU_POINTS names")
     add("--fail-fast", action="store_true", help="stop after the first point that fails")
@@ -124,8 +131,11 @@ def _check_placed(placed: Iterable[str], sweep: Sweep) -> None:
     missing = sorted(set(placed) - sweep.always())
     if missing:
         listed = ", ".join(f"{{{name}}}" for name in missing)
-        raise Failure(WRONG_INPUT, f"{listed}: not every point of the sweep has a value to put there; "
-                      "take it out of the command, and it is added where there is one")  # fmt: skip
+        raise Failure(
+            WRONG_INPUT,
+            f"{listed}: not every point of the sweep has a value to put there; "
+            "take it out of the command, and it is added where there is one",
+        )
 
 
 def _check_together(options: argparse.Namespace) -> None:
@@ -141,8 +151,11 @@ def _check_together(options: argparse.Namespace) -> None:
 
 def make_command(command: Command, placed: frozenset[str], point: Point, style: str) -> Command:
     texts = {name: text_of(value) for name, value in point}  # all of them: {{name}} stands for {name}
-    return (*_words_before(point, style, placed), *fill_placeholders(command, texts),
-            *render_flags(point, style, placed))  # fmt: skip
+    return (
+        *_words_before(point, style, placed),
+        *fill_placeholders(command, texts),
+        *render_flags(point, style, placed),
+    )
 
 
 def _words_before(point: Point, style: str, placed: frozenset[str]) -> Command:

@@ -6,15 +6,15 @@ import os
 from collections.abc import Sequence
 
 from neuromanager import __version__
-from neuromanager.catalog import resolve_selections, word_for
-from neuromanager.console import say
-from neuromanager.durations import parse_duration
-from neuromanager.faults import DONE, INCOMPLETE, TROUBLE, WRONG_INPUT, Failure
-from neuromanager.indices import format_indices
-from neuromanager.options import Parser, parse_options, split_operands
-from neuromanager.states import UNKNOWN
-from neuromanager.status import Report
-from neuromanager.waiting import is_complete, summarize, wait_for
+from neuromanager.experiment.catalog import resolve_selections, word_for
+from neuromanager.experiment.numbers import format_indices
+from neuromanager.experiment.states import UNKNOWN
+from neuromanager.status.survey import Report
+from neuromanager.status.wait import is_complete, summarize, wait_for
+from neuromanager.system.faults import DONE, INCOMPLETE, TROUBLE, WRONG_INPUT, Failure
+from neuromanager.system.times import parse_duration
+from neuromanager.terminal.console import say
+from neuromanager.terminal.options import Parser, parse_options, split_operands
 
 NAME = "neuwait"
 

@@ -1,8 +1,8 @@
 """A fake Slurm: put this folder on PATH, and a folder of your own into FAKE_SLURM_DIR.
 
 The programs sbatch, squeue, sacct, scancel and scontrol (show, hold, release, requeue) behave, as far as they
-go, as those of Slurm 22.05 on the cluster of tests.slurm.cluster do (the same partitions, account, GPUs);
-tests/test_fake_contract.py holds the two against each other. Jobs really run, the elements of an array one after the
+go, as those of Slurm 22.05 on the cluster of tests.beds.slurm.cluster do (the same partitions, account, GPUs);
+test_fake_contract.py holds the two against each other. Jobs really run, the elements of an array one after the
 other, as processes of this machine. --hold is obeyed; --dependency, --begin and --time are not. A job is taken whole
 or not at all, at whatever instant sbatch is killed, and any number of clients may come at once.
 

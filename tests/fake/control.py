@@ -13,11 +13,27 @@ from tests.fake import jobs, running, submission
 from tests.fake.rows import Row, WordError, find_rows, is_selected, parse_selector, parse_words, split_selectors
 
 SCANCEL_VALUES = {
-    "-s": "signal", "--signal": "signal", "-t": "state", "--state": "state", "-n": "name", "--name": "name",
-    "--jobname": "name", "-u": "user", "--user": "user",
-}  # fmt: skip
-SCANCEL_BARE = {"-b": "batch", "--batch": "batch", "-f": "full", "--full": "full", "--me": "me", "-Q": "quiet",
-                "--quiet": "quiet", "-v": "verbose", "--verbose": "verbose"}  # fmt: skip
+    "-s": "signal",
+    "--signal": "signal",
+    "-t": "state",
+    "--state": "state",
+    "-n": "name",
+    "--name": "name",
+    "--jobname": "name",
+    "-u": "user",
+    "--user": "user",
+}
+SCANCEL_BARE = {
+    "-b": "batch",
+    "--batch": "batch",
+    "-f": "full",
+    "--full": "full",
+    "--me": "me",
+    "-Q": "quiet",
+    "--quiet": "quiet",
+    "-v": "verbose",
+    "--verbose": "verbose",
+}
 INVALID = "Invalid job id specified"
 CONFIG = (
     ("ClusterName", "testbed"),
@@ -66,16 +82,18 @@ def scancel(words: list[str]) -> int:
         if filters:  # as in 22.05: all that waits in an array goes with any of its elements
             hit = {row.job for row in rows if is_waiting(row)}
             there = {(row.job, row.number) for row in rows}
-            rows += [row for row in find_rows()
-                     if (row.job, row.number) not in there and row.job in hit and is_waiting(row)]  # fmt: skip
+            rows += [
+                row for row in find_rows() if (row.job, row.number) not in there and row.job in hit and is_waiting(row)
+            ]
         for job in sorted({row.job for row in rows}):
             cancel(job, {row.number for row in rows if row.job == job}, job in whole)
         return 0
     return signal_rows(rows, number, options, selectors)
 
 
-def signal_rows(rows: list[Row], number: int, options: dict[str, str],
-                selectors: list[tuple[str, int, list[int] | None]]) -> int:  # fmt: skip
+def signal_rows(
+    rows: list[Row], number: int, options: dict[str, str], selectors: list[tuple[str, int, list[int] | None]]
+) -> int:
     """As scancel.c has it: what waits may begin soon, so it is tried again and again, for a minute and a half."""
     for row in rows:
         if row.entry["state"] == "RUNNING":
@@ -127,8 +145,15 @@ def cancel(job: int, numbers: set[int], whole: bool) -> None:
             if row.number in numbers and row.entry["state"] == "PENDING":
                 waiting.discard(row.number)
                 forgotten = is_waiting(row) and not whole
-                jobs.wish(job, row.number, cancel=True, state="CANCELLED", ended=time.time(),
-                          vanished=forgotten and bool(waiting), remnant=forgotten and not waiting)  # fmt: skip
+                jobs.wish(
+                    job,
+                    row.number,
+                    cancel=True,
+                    state="CANCELLED",
+                    ended=time.time(),
+                    vanished=forgotten and bool(waiting),
+                    remnant=forgotten and not waiting,
+                )
             elif row.number in numbers and row.entry["state"] == "RUNNING":
                 jobs.wish(job, row.number, cancel=True)
                 runners.add(row.entry["runner"])

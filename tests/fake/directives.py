@@ -1,7 +1,7 @@
 """What sbatch reads in a script and in file name patterns, as Slurm 22.05 does. Pure.
 
 Slurm's source, src/sbatch/opt.c `_get_argument()`, and sbatch(1) "filename pattern"; each rule was also tried on a
-real 22.05.8, and tests/test_fake_contract.py tries them again.
+real 22.05.8, and tests/slurm/test_fake_contract.py tries them again.
 """
 
 from __future__ import annotations
@@ -17,8 +17,20 @@ WITH_VALUE = frozenset(
     " time time-min tmp wrap wckey".split()
 )
 BARE = frozenset("contiguous exclusive hold no-requeue overcommit parsable quiet requeue test-only".split())
-SHORT = {"A": "account", "a": "array", "D": "chdir", "d": "dependency", "e": "error", "H": "hold", "J": "job-name",
-         "n": "ntasks", "N": "nodes", "o": "output", "p": "partition", "t": "time"}  # fmt: skip
+SHORT = {
+    "A": "account",
+    "a": "array",
+    "D": "chdir",
+    "d": "dependency",
+    "e": "error",
+    "H": "hold",
+    "J": "job-name",
+    "n": "ntasks",
+    "N": "nodes",
+    "o": "output",
+    "p": "partition",
+    "t": "time",
+}
 FROM_ENVIRONMENT = {"SBATCH_ARRAY_INX": "array", "SBATCH_TIMELIMIT": "time"} | {
     "SBATCH_" + name.upper().replace("-", "_"): name
     for name in "account comment constraint error gres job-name open-mode output partition qos".split()

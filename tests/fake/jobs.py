@@ -18,10 +18,23 @@ from typing import Any
 
 LIVE = ("PENDING", "RUNNING")
 FRESH: dict[str, Any] = {
-    "state": "PENDING", "reason": "None", "node": "", "exit": 0, "signal": 0, "started": None, "ended": None,
-    "restarts": 0, "split": False, "held": False, "dropped": False, "cancel": False, "requeue": False,
-    "vanished": False, "remnant": False, "pid": None,
-}  # fmt: skip
+    "state": "PENDING",
+    "reason": "None",
+    "node": "",
+    "exit": 0,
+    "signal": 0,
+    "started": None,
+    "ended": None,
+    "restarts": 0,
+    "split": False,
+    "held": False,
+    "dropped": False,
+    "cancel": False,
+    "requeue": False,
+    "vanished": False,
+    "remnant": False,
+    "pid": None,
+}
 """An element as taken. split: it has a record of its own, as Slurm makes it when the element starts; dropped: no
 process will come to it by itself; cancel, requeue: asked for; vanished: Slurm forgot it, and remnant: it stands for all
 that Slurm forgot of its array (see control.py)."""

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 
+from tests.beds.slurm.configuration import CLUSTER
 from tests.fake.rows import (
     Row,
     WordError,
@@ -21,7 +22,6 @@ from tests.fake.rows import (
     split_selectors,
     stamp,
 )
-from tests.slurm.configuration import CLUSTER
 
 BRIEF = {"PENDING": "PD", "RUNNING": "R", "COMPLETED": "CD", "FAILED": "F", "CANCELLED": "CA"}
 STATES = (
@@ -30,25 +30,64 @@ STATES = (
     "STAGE_OUT,STOPPED"
 )
 TITLES = {
-    "A": "JOBID", "F": "ARRAY_JOB_ID", "K": "ARRAY_TASK_ID", "i": "JOBID", "T": "STATE", "t": "ST", "r": "REASON",
-    "R": "NODELIST(REASON)", "N": "NODELIST", "V": "SUBMIT_TIME", "S": "START_TIME", "e": "END_TIME",
-    "M": "TIME", "k": "COMMENT",
-    "j": "NAME", "Z": "WORK_DIR", "o": "COMMAND", "u": "USER", "P": "PARTITION", "a": "ACCOUNT", "D": "NODES",
-}  # fmt: skip
+    "A": "JOBID",
+    "F": "ARRAY_JOB_ID",
+    "K": "ARRAY_TASK_ID",
+    "i": "JOBID",
+    "T": "STATE",
+    "t": "ST",
+    "r": "REASON",
+    "R": "NODELIST(REASON)",
+    "N": "NODELIST",
+    "V": "SUBMIT_TIME",
+    "S": "START_TIME",
+    "e": "END_TIME",
+    "M": "TIME",
+    "k": "COMMENT",
+    "j": "NAME",
+    "Z": "WORK_DIR",
+    "o": "COMMAND",
+    "u": "USER",
+    "P": "PARTITION",
+    "a": "ACCOUNT",
+    "D": "NODES",
+}
 SQUEUE_VALUES = {
-    "-j": "jobs", "--jobs": "jobs", "-o": "format", "--format": "format", "-t": "states", "--states": "states",
-    "-n": "name", "--name": "name", "-u": "user", "--user": "user",
-}  # fmt: skip
+    "-j": "jobs",
+    "--jobs": "jobs",
+    "-o": "format",
+    "--format": "format",
+    "-t": "states",
+    "--states": "states",
+    "-n": "name",
+    "--name": "name",
+    "-u": "user",
+    "--user": "user",
+}
 SQUEUE_BARE = {"-h": "noheader", "--noheader": "noheader", "-r": "array", "--array": "array", "--me": "me"}
 SACCT_VALUES = {
-    "-j": "jobs", "--jobs": "jobs", "-o": "format", "--format": "format", "-S": "from", "--starttime": "from",
-    "--delimiter": "delimiter", "--name": "name",
-}  # fmt: skip
+    "-j": "jobs",
+    "--jobs": "jobs",
+    "-o": "format",
+    "--format": "format",
+    "-S": "from",
+    "--starttime": "from",
+    "--delimiter": "delimiter",
+    "--name": "name",
+}
 SACCT_BARE = {
-    "-X": "allocations", "--allocations": "allocations", "-n": "noheader", "--noheader": "noheader", "-P": "parsable2",
-    "--parsable2": "parsable2", "-p": "parsable", "--parsable": "parsable", "-D": "duplicates",
-    "--duplicates": "duplicates", "--noconvert": "noconvert",
-}  # fmt: skip
+    "-X": "allocations",
+    "--allocations": "allocations",
+    "-n": "noheader",
+    "--noheader": "noheader",
+    "-P": "parsable2",
+    "--parsable2": "parsable2",
+    "-p": "parsable",
+    "--parsable": "parsable",
+    "-D": "duplicates",
+    "--duplicates": "duplicates",
+    "--noconvert": "noconvert",
+}
 SACCT_FIELDS = (
     "jobid jobidraw jobname state partition account user cluster exitcode derivedexitcode alloccpus nodelist reason"
     " elapsedraw elapsed submit start end comment".split()
@@ -158,15 +197,28 @@ def _squeue_values(row: Row) -> dict[str, str]:
     elapsed = f"{minutes // 60}:{minutes % 60:02}:{second:02}" if minutes >= 60 else f"{minutes}:{second:02}"
     start = entry["started"] or entry["ended"]  # of one cancelled before it began, its end
     return {
-        "i": row.name, "A": str(row.own_job), "F": str(row.job), "j": wanted["job-name"],
+        "i": row.name,
+        "A": str(row.own_job),
+        "F": str(row.job),
+        "j": wanted["job-name"],
         "K": "N/A" if entry["task"] is None or entry["remnant"] else str(entry["task"]),
-        "T": entry["state"], "t": BRIEF[entry["state"]],
-        "r": entry["reason"], "N": entry["node"], "R": entry["node"] or f"({entry['reason']})",
-        "P": wanted["partition"], "a": wanted["account"], "u": row.record["user"], "D": "1", "M": elapsed,
-        "k": wanted.get("comment") or "(null)", "Z": wanted["chdir"], "o": row.record["command"],
-        "V": stamp(entry["submitted"], ""), "S": stamp(start, "N/A"),
+        "T": entry["state"],
+        "t": BRIEF[entry["state"]],
+        "r": entry["reason"],
+        "N": entry["node"],
+        "R": entry["node"] or f"({entry['reason']})",
+        "P": wanted["partition"],
+        "a": wanted["account"],
+        "u": row.record["user"],
+        "D": "1",
+        "M": elapsed,
+        "k": wanted.get("comment") or "(null)",
+        "Z": wanted["chdir"],
+        "o": row.record["command"],
+        "V": stamp(entry["submitted"], ""),
+        "S": stamp(start, "N/A"),
         "e": stamp(entry["ended"], "N/A"),
-    }  # fmt: skip
+    }
 
 
 def _fill(pattern: str, values: dict[str, str]) -> str:
@@ -203,8 +255,9 @@ def sacct(words: list[str]) -> int:
     return 0
 
 
-def _sacct_rows(selectors: list[tuple[int, list[int] | None]] | None, options: dict[str, str]
-                ) -> Iterator[dict[str, str]]:  # fmt: skip
+def _sacct_rows(
+    selectors: list[tuple[int, list[int] | None]] | None, options: dict[str, str]
+) -> Iterator[dict[str, str]]:
     rows = find_rows()
     if "name" in options:
         rows = [row for row in rows if row.record["options"]["job-name"] in options["name"].split(",")]
@@ -247,13 +300,24 @@ def _sacct_values(row: Row) -> dict[str, str]:
     entry, wanted, seconds = row.entry, row.record["options"], elapsed_seconds(row)
     state = f"CANCELLED by {os.geteuid()}" if entry["state"] == "CANCELLED" else entry["state"]
     return {
-        "jobid": row.name, "jobidraw": str(row.own_job), "jobname": "allocation" if _lags(row) else wanted["job-name"],
-        "state": state, "partition": wanted["partition"], "account": wanted["account"], "user": row.record["user"],
-        "cluster": CLUSTER, "exitcode": f"{entry['exit']}:{entry['signal']}", "derivedexitcode": "0:0",
-        "alloccpus": "1", "nodelist": entry["node"] or "None assigned", "reason": entry["reason"],
-        "elapsedraw": str(seconds), "elapsed": time.strftime("%H:%M:%S", time.gmtime(seconds)),
-        "submit": stamp(entry["submitted"], ""), "end": stamp(entry["ended"], "Unknown"),
+        "jobid": row.name,
+        "jobidraw": str(row.own_job),
+        "jobname": "allocation" if _lags(row) else wanted["job-name"],
+        "state": state,
+        "partition": wanted["partition"],
+        "account": wanted["account"],
+        "user": row.record["user"],
+        "cluster": CLUSTER,
+        "exitcode": f"{entry['exit']}:{entry['signal']}",
+        "derivedexitcode": "0:0",
+        "alloccpus": "1",
+        "nodelist": entry["node"] or "None assigned",
+        "reason": entry["reason"],
+        "elapsedraw": str(seconds),
+        "elapsed": time.strftime("%H:%M:%S", time.gmtime(seconds)),
+        "submit": stamp(entry["submitted"], ""),
+        "end": stamp(entry["ended"], "Unknown"),
         "start": stamp(entry["started"], "Unknown" if entry["state"] == "PENDING" else "None"),
         # Slurm stores it when the job ends.
         "comment": wanted.get("comment", "") if entry["ended"] else "",
-    }  # fmt: skip
+    }

@@ -42,8 +42,9 @@ class WordError(Exception):
     """A selection that Slurm does not take."""
 
 
-def parse_words(words: list[str], with_value: Mapping[str, str], bare: Mapping[str, str]
-                ) -> tuple[dict[str, str], list[str]]:  # fmt: skip
+def parse_words(
+    words: list[str], with_value: Mapping[str, str], bare: Mapping[str, str]
+) -> tuple[dict[str, str], list[str]]:
     """Options and operands in any order, as getopt_long takes them. Raises WordError for an option unknown here."""
     options: dict[str, str] = {}
     operands: list[str] = []
@@ -74,8 +75,13 @@ def parse_words(words: list[str], with_value: Mapping[str, str], bare: Mapping[s
 def find_rows(numbers: list[int] | None = None) -> list[Row]:
     """All elements that Slurm has not forgotten, of these jobs or of all."""
     records = [jobs.load(number) for number in (jobs.find_numbers() if numbers is None else numbers)]
-    return [Row(record, number) for record in records if record is not None
-            for number, entry in enumerate(record["elements"]) if not entry["vanished"]]  # fmt: skip
+    return [
+        Row(record, number)
+        for record in records
+        if record is not None
+        for number, entry in enumerate(record["elements"])
+        if not entry["vanished"]
+    ]
 
 
 def split_selectors(text: str) -> list[str]:

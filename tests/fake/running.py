@@ -16,9 +16,9 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
+from tests.beds.slurm.configuration import CLUSTER, GPU_NODES, NODES
 from tests.fake import jobs
 from tests.fake.directives import expand_pattern
-from tests.slurm.configuration import CLUSTER, GPU_NODES, NODES
 
 NO_TASK = "4294967294"  # what %a gives a job that is no array: NO_VAL of slurm.h
 KILL_WAIT_SECONDS = 1.0
@@ -49,10 +49,17 @@ class Element(NamedTuple):
     def patterns(self) -> dict[str, str]:
         task = self.entry["task"]
         return {
-            "j": str(self.entry["job"]), "J": str(self.entry["job"]), "A": str(self.record["job"]), "N": self.node,
-            "n": "0", "t": "0", "a": NO_TASK if task is None else str(task), "x": self.options["job-name"],
-            "s": "batch", "u": self.record["user"],
-        }  # fmt: skip
+            "j": str(self.entry["job"]),
+            "J": str(self.entry["job"]),
+            "A": str(self.record["job"]),
+            "N": self.node,
+            "n": "0",
+            "t": "0",
+            "a": NO_TASK if task is None else str(task),
+            "x": self.options["job-name"],
+            "s": "batch",
+            "u": self.record["user"],
+        }
 
 
 def leave_behind(take: Callable[[], int], numbers: Iterable[int], delay_seconds: float = 0) -> int:
@@ -134,8 +141,16 @@ def _begin(element: Element) -> bool:
             jobs.note(job, number, dropped=True)
         if wishes["held"] or wishes["cancel"]:
             return False
-        jobs.note(job, number, state="RUNNING", reason="None", node=element.node, started=time.time(), split=True,
-                  runner=os.getpid())  # fmt: skip
+        jobs.note(
+            job,
+            number,
+            state="RUNNING",
+            reason="None",
+            node=element.node,
+            started=time.time(),
+            split=True,
+            runner=os.getpid(),
+        )
     return True
 
 
@@ -157,8 +172,19 @@ def _end(element: Element) -> bool:
 
 def back_in_queue(restarts: int) -> dict[str, Any]:
     """What becomes of an element that runs again: Slurm forgets when it was submitted first."""
-    return {"state": "PENDING", "reason": "BeginTime", "node": "", "exit": 0, "signal": 0, "started": None,
-            "ended": None, "pid": None, "requeue": False, "restarts": restarts, "submitted": time.time()}  # fmt: skip
+    return {
+        "state": "PENDING",
+        "reason": "BeginTime",
+        "node": "",
+        "exit": 0,
+        "signal": 0,
+        "started": None,
+        "ended": None,
+        "pid": None,
+        "requeue": False,
+        "restarts": restarts,
+        "submitted": time.time(),
+    }
 
 
 def _run(element: Element) -> dict[str, Any]:
@@ -172,9 +198,16 @@ def _run(element: Element) -> dict[str, Any]:
     words = [jobs.path_of(job, "sh"), *element.record["arguments"]]
     with output, errors:
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
-        _process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=output, stderr=errors, cwd=directory,
-                                    env=job_environment(element), start_new_session=True,
-                                    preexec_fn=_unblock)  # fmt: skip
+        _process = subprocess.Popen(
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=errors,
+            cwd=directory,
+            env=job_environment(element),
+            start_new_session=True,
+            preexec_fn=_unblock,
+        )
         jobs.note(job, element.number, pid=_process.pid)
         _running = (element, errors.fileno())
         _unblock()
@@ -224,19 +257,29 @@ def job_environment(element: Element) -> dict[str, str]:
     options, entry, job = element.options, element.entry, str(element.entry["job"])
     environment = {
         **jobs.load_environment(element.record["job"]),
-        "ENVIRONMENT": "BATCH", "SLURM_JOB_ID": job, "SLURM_JOBID": job,
-        "SLURM_JOB_NAME": options["job-name"], "SLURM_JOB_PARTITION": options["partition"],
-        "SLURM_JOB_ACCOUNT": options["account"], "SLURM_JOB_NODELIST": element.node, "SLURM_NODELIST": element.node,
-        "SLURMD_NODENAME": element.node, "SLURM_CLUSTER_NAME": CLUSTER,
+        "ENVIRONMENT": "BATCH",
+        "SLURM_JOB_ID": job,
+        "SLURM_JOBID": job,
+        "SLURM_JOB_NAME": options["job-name"],
+        "SLURM_JOB_PARTITION": options["partition"],
+        "SLURM_JOB_ACCOUNT": options["account"],
+        "SLURM_JOB_NODELIST": element.node,
+        "SLURM_NODELIST": element.node,
+        "SLURMD_NODENAME": element.node,
+        "SLURM_CLUSTER_NAME": CLUSTER,
         "SLURM_SUBMIT_DIR": element.record["directory"],
-    }  # fmt: skip
+    }
     if entry["restarts"]:
         environment["SLURM_RESTART_COUNT"] = str(entry["restarts"])
     if entry["task"] is not None:
         tasks = [each["task"] for each in element.record["elements"]]
-        environment.update(SLURM_ARRAY_JOB_ID=str(element.record["job"]), SLURM_ARRAY_TASK_ID=str(entry["task"]),
-                           SLURM_ARRAY_TASK_COUNT=str(len(tasks)), SLURM_ARRAY_TASK_MIN=str(tasks[0]),
-                           SLURM_ARRAY_TASK_MAX=str(tasks[-1]))  # fmt: skip
+        environment.update(
+            SLURM_ARRAY_JOB_ID=str(element.record["job"]),
+            SLURM_ARRAY_TASK_ID=str(entry["task"]),
+            SLURM_ARRAY_TASK_COUNT=str(len(tasks)),
+            SLURM_ARRAY_TASK_MIN=str(tasks[0]),
+            SLURM_ARRAY_TASK_MAX=str(tasks[-1]),
+        )
     if gpus := gpu_count(options):
         numbers = ",".join(str(number) for number in range(gpus))
         environment.update(CUDA_VISIBLE_DEVICES=numbers, SLURM_JOB_GPUS=numbers)

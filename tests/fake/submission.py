@@ -10,15 +10,9 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from tests.beds.slurm.configuration import ACCOUNT, GPUS_PER_NODE
 from tests.fake import jobs, running
-from tests.fake.directives import (
-    UsageError,
-    environment_options,
-    parse_array,
-    parse_options,
-    script_options,
-)
-from tests.slurm.configuration import ACCOUNT, GPUS_PER_NODE
+from tests.fake.directives import UsageError, environment_options, parse_array, parse_options, script_options
 
 MAX_ARRAY_SIZE = int(os.environ.get("FAKE_SLURM_MAX_ARRAY_SIZE") or 1001)
 FAILED = "sbatch: error: Batch job submission failed: "
@@ -34,17 +28,25 @@ def main(words: list[str]) -> int:
         print(error, file=sys.stderr)
         return error.code
     if "test-only" in options:
-        print(f"sbatch: Job 1 to start at 2026-01-01T00:00:00 using 1 processors on nodes n1 in partition "
-              f"{options['partition']}", file=sys.stderr)  # fmt: skip
+        print(
+            f"sbatch: Job 1 to start at 2026-01-01T00:00:00 using 1 processors on nodes n1 in partition "
+            f"{options['partition']}",
+            file=sys.stderr,
+        )
         return 0
     most = submit_limit()
     if most is not None and jobs.count_live() + (1 if indices is None else len(indices)) > most:
-        print(f"sbatch: error: AssocMaxSubmitJobLimit\n{FAILED}Job violates accounting/QOS policy (job submit limit, "
-              "user's size and/or time limits)", file=sys.stderr)  # fmt: skip
+        print(
+            f"sbatch: error: AssocMaxSubmitJobLimit\n{FAILED}Job violates accounting/QOS policy (job submit limit, "
+            "user's size and/or time limits)",
+            file=sys.stderr,
+        )
         return 1
     record = describe(options, operands, os.getcwd(), indices)
-    job = running.leave_behind(lambda: jobs.take(script, record, len(record["elements"])),
-                               [] if "hold" in options else range(len(record["elements"])))  # fmt: skip
+    job = running.leave_behind(
+        lambda: jobs.take(script, record, len(record["elements"])),
+        [] if "hold" in options else range(len(record["elements"])),
+    )
     return answer(job, "parsable" in given)
 
 
@@ -68,14 +70,20 @@ def answer(job: int, parsable: bool) -> int:
     return 0
 
 
-def resolve_options(given: Mapping[str, str], operands: list[str], script: str, directory: str,
-                    environment: Mapping[str, str]) -> dict[str, str]:  # fmt: skip
+def resolve_options(
+    given: Mapping[str, str], operands: list[str], script: str, directory: str, environment: Mapping[str, str]
+) -> dict[str, str]:
     """Command line over environment over script, as sbatch(1) has it. Raises UsageError."""
     name = os.path.basename(operands[0]) if operands else "sbatch"
     options = {
-        "job-name": name, "partition": "big-gpu", "account": ACCOUNT, "chdir": directory,
-        **script_options(script, operands[0] if operands else "STDIN"), **environment_options(environment), **given,
-    }  # fmt: skip
+        "job-name": name,
+        "partition": "big-gpu",
+        "account": ACCOUNT,
+        "chdir": directory,
+        **script_options(script, operands[0] if operands else "STDIN"),
+        **environment_options(environment),
+        **given,
+    }
     if "wrap" in given:
         options = {**options, "job-name": given.get("job-name", "wrap")}
     options["chdir"] = os.path.join(directory, options["chdir"])
@@ -96,11 +104,15 @@ def _read_script(given: Mapping[str, str], operands: list[str]) -> str:
         raise UsageError(
             "sbatch: error: This does not look like a batch script.  The first\n"
             "sbatch: error: line must start with #! followed by the path to an interpreter.\n"
-            "sbatch: error: For instance: #!/bin/sh", 1)  # fmt: skip
+            "sbatch: error: For instance: #!/bin/sh",
+            1,
+        )
     if "\r\n" in script:
         raise UsageError(
             "sbatch: error: Batch script contains DOS line breaks (\\r\\n)\n"
-            "sbatch: error: instead of expected UNIX line breaks (\\n).", 1)  # fmt: skip
+            "sbatch: error: instead of expected UNIX line breaks (\\n).",
+            1,
+        )
     return script
 
 
@@ -109,7 +121,9 @@ def _check(options: Mapping[str, str]) -> list[int] | None:
     if options["partition"] not in ("big-gpu", "big-mem"):
         raise UsageError(
             f"sbatch: error: invalid partition specified: {options['partition']}\n"
-            f"{FAILED}Invalid partition name specified", 1)  # fmt: skip
+            f"{FAILED}Invalid partition name specified",
+            1,
+        )
     if options["account"] != ACCOUNT:
         raise UsageError(f"{FAILED}Invalid account or account/partition combination specified", 1)
     if options.get("open-mode", "append") not in ("append", "a", "truncate", "t"):
@@ -134,8 +148,9 @@ def gpu_count(options: Mapping[str, str]) -> int:
     return int(found[1] or 1) if found else 0
 
 
-def describe(options: Mapping[str, str], operands: list[str], directory: str,
-             indices: list[int] | None) -> dict[str, Any]:  # fmt: skip
+def describe(
+    options: Mapping[str, str], operands: list[str], directory: str, indices: list[int] | None
+) -> dict[str, Any]:
     """A job as JOB.json has it, but for its numbers."""
     throttle = options.get("array", "").partition("%")[2]
     held = "hold" in options
@@ -143,11 +158,16 @@ def describe(options: Mapping[str, str], operands: list[str], directory: str,
     path = os.path.join(directory, operands[0]) if operands and "wrap" not in options else ""
     tasks: list[int | None] = [None] if indices is None else [*indices]
     return {
-        "options": options, "user": jobs.user_name(), "array": indices is not None, "throttle": throttle,
-        "submitted": time.time(), "directory": directory, "arguments": operands[1:],
+        "options": options,
+        "user": jobs.user_name(),
+        "array": indices is not None,
+        "throttle": throttle,
+        "submitted": time.time(),
+        "directory": directory,
+        "arguments": operands[1:],
         "command": " ".join([path, *operands[1:]]) if path else "(null)",
         "elements": [{"task": task, "reason": reason, "held": held, "dropped": held} for task in tasks],
-    }  # fmt: skip
+    }
 
 
 def describe_quick(directory: str, words: list[str], script_path: str) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""The directory on disk: its record, launches, events, runs, names and logs."""

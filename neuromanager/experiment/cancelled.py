@@ -1,0 +1,77 @@
+"""cancelled.txt: runs that neucancel wants not to be started, or whose end is its doing; ``RUNS TOKEN TIME`` a line.
+
+The token is of the launch that was cancelled, so that a later launch of the same runs is not.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Sequence
+
+from neuromanager.experiment.catalog import read_lines
+from neuromanager.experiment.directory import Experiment, append_line, format_time
+from neuromanager.experiment.launches import read_launches
+from neuromanager.experiment.numbers import format_indices, parse_indices
+from neuromanager.experiment.states import Status
+
+
+def write_cancelled(experiment: Experiment, statuses: Iterable[Status]) -> None:
+    """A line for each launch of those runs. Raises OSError."""
+    numbers: dict[str, list[int]] = {}
+    for status in statuses:
+        if status.token:
+            numbers.setdefault(status.token, []).append(status.number)
+    for token, meant in numbers.items():
+        line = f"{format_indices(sorted(meant))} {token} {format_time(time.time())}"
+        append_line(experiment.path("cancelled.txt"), line)
+
+
+def read_cancelled(experiment: Experiment) -> dict[str, set[int]]:
+    """A launch's token -> runs of it that were cancelled. Raises Failure."""
+    return _parse_lines(read_lines(experiment, "cancelled.txt"))
+
+
+def _parse_lines(lines: Sequence[str]) -> dict[str, set[int]]:
+    found: dict[str, set[int]] = {}
+    for line in lines:
+        numbers, _, rest = line.partition(" ")
+        try:
+            found.setdefault(rest.partition(" ")[0], set()).update(parse_indices(numbers))
+        except ValueError:
+            continue
+    return found
+
+
+class Cancellations:
+    """What is cancelled of an experiment's last launch, or of another token's. One look costs one stat as long as
+    nothing is new.
+    """
+
+    def __init__(self, experiment: Experiment, token: str | None = None) -> None:
+        self._path = experiment.path("cancelled.txt")
+        self._read_bytes = 0
+        self._runs: set[int] = set()
+        launches = read_launches(experiment) if token is None else []
+        self._token = token or (launches[-1].token if launches else "")
+
+    def cover(self, index: int) -> bool:
+        try:
+            size = os.stat(self._path).st_size
+        except OSError:
+            return False
+        if size > self._read_bytes:
+            self._read()
+        return index in self._runs
+
+    def _read(self) -> None:
+        """Whole lines only; the rest is read when it is whole."""
+        try:
+            with open(self._path, "rb") as file:
+                file.seek(self._read_bytes)
+                whole, end, _ = file.read().rpartition(b"\n")
+        except OSError:
+            return
+        self._read_bytes += len(whole) + len(end)
+        found = _parse_lines(whole.decode("utf-8", "replace").split("\n"))
+        self._runs.update(found.get(self._token, ()))

@@ -1,0 +1,224 @@
+"""A new experiment: its name taken, its files written, experiment.json last."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from neuromanager import __version__
+from neuromanager.experiment.catalog import index_experiment, is_whole
+from neuromanager.experiment.code import read_commit
+from neuromanager.experiment.directory import (
+    RUNS,
+    Experiment,
+    find_free_name,
+    format_time,
+    stem_of,
+    write_file,
+    write_record,
+)
+from neuromanager.experiment.launches import Locked, held_lock
+from neuromanager.experiment.runs import NO_POINT, Run, make_runs
+from neuromanager.launch.request import Request
+from neuromanager.profile.profile import describe_profile
+from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
+from neuromanager.system.quoting import Command, render_commands
+
+_NAMES_LOCK = ".lock"  # in runs/: held while a name is taken, and while a half made experiment is judged
+_NAMES_SECONDS = 60.0
+
+
+class Made(NamedTuple):
+    """A new experiment, and the descriptor of its lock, which is held until it is closed."""
+
+    experiment: Experiment
+    lock: int
+    run_count: int = 0
+
+
+class Exists(Exception):
+    """There is a whole experiment of that name."""
+
+
+@contextlib.contextmanager
+def making_experiment(name: str | None, stem: str, locks: contextlib.ExitStack, anew: bool = False) -> Iterator[Made]:
+    """A new experiment; whatever fails inside the block, nothing of it stays. ``locks`` holds its lock on.
+
+    With ``anew`` what a kill left of an experiment of that name is taken away first. A whole one raises Exists. The
+    caller writes experiment.json last: a directory without it is no experiment, even after a kill -9.
+    """
+    made_runs = not os.path.isdir(RUNS)
+    experiment = None
+    try:
+        made = _take_name(name, stem, anew, locks)
+        experiment = made.experiment
+        _keep_out_of_git()
+        os.mkdir(experiment.path("logs"))
+        yield made
+    except BaseException as error:
+        if experiment:
+            remove(experiment)
+        elif made_runs:
+            _remove_empty_runs()
+        if isinstance(error, OSError):
+            place = error.filename or (experiment.directory if experiment else RUNS)
+            raise Failure(WRONG_INPUT, f"{place}: {error.strerror}; nothing was launched and nothing is left") from None
+        raise
+
+
+def make_experiment(request: Request, locks: contextlib.ExitStack, anew: bool = False) -> Made:
+    """The experiment with all its files but what a launch adds. Raises Failure, Exists."""
+    commit = read_commit()
+    with making_experiment(request.name, stem_of(request.launch.commands[0]), locks, anew) as made:
+        experiment = made.experiment
+        runs = lay_out(request, experiment)
+        write_runs(experiment, [run.command for run in runs], [run.point for run in runs], None)
+        write_record(experiment, _make_record(request, experiment, len(runs), commit))
+    index_experiment(experiment, os.environ)
+    return made._replace(run_count=len(runs))
+
+
+def lay_out(request: Request, experiment: Experiment) -> list[Run]:
+    launch = request.launch
+    return make_runs(launch.commands, launch.points, request.repeats, experiment.directory, experiment.name)
+
+
+def write_runs(
+    experiment: Experiment,
+    commands: Sequence[Command],
+    points: Sequence[str | None],
+    repeats: Sequence[int] | None,
+    before: Sequence[str] = (),
+) -> None:
+    """params.txt and repeats.txt first, where there is need of them, for commands.txt says how many runs there are.
+
+    ``before``: the lines of commands.txt that stand above. Raises OSError.
+    """
+    if any(point is not None for point in points):
+        write_file(experiment.path("params.txt"), "".join(f"{point or NO_POINT}\n" for point in points))
+    if repeats is not None:
+        write_file(experiment.path("repeats.txt"), "".join(f"{repeat}\n" for repeat in repeats))
+    above = "".join(f"{line}\n" for line in before)
+    write_file(experiment.path("commands.txt"), above + render_commands(list(commands)))
+
+
+def _make_record(request: Request, experiment: Experiment, run_count: int, commit: object) -> Mapping[str, object]:
+    return {
+        "name": experiment.name,
+        "created": format_time(time.time()),
+        "command": list(request.launch.words),
+        "cwd": request.cwd,
+        "runs": run_count,
+        "repeats": request.repeats,
+        "profile": describe_profile(request.profile),
+        "tags": list(request.tags),
+        "note": request.note,
+        "git": commit,
+        "host": os.uname().nodename,
+        "versions": {"neuromanager": __version__, "python": ".".join(map(str, sys.version_info[:3]))},
+    }
+
+
+def remove(experiment: Experiment) -> None:
+    """Takes away an experiment of which nothing was launched, and ``runs/`` with it when it was the only one."""
+    import shutil  # only when something went wrong
+
+    with contextlib.suppress(OSError):  # first, for then the rest is no experiment even if a kill leaves some of it
+        os.unlink(experiment.path("experiment.json"))
+    shutil.rmtree(experiment.directory, ignore_errors=True)
+    _remove_empty_runs()
+
+
+def _remove_empty_runs() -> None:
+    with contextlib.suppress(OSError, Locked), held_lock(os.path.join(RUNS, _NAMES_LOCK)):
+        if set(os.listdir(RUNS)) <= {".gitignore", _NAMES_LOCK}:
+            for name in os.listdir(RUNS):
+                os.unlink(os.path.join(RUNS, name))
+            os.rmdir(RUNS)
+
+
+def _keep_out_of_git() -> None:
+    path = os.path.join(RUNS, ".gitignore")
+    if not os.path.exists(path):
+        write_file(path, "*\n")
+
+
+def _take_name(name: str | None, stem: str, anew: bool, locks: contextlib.ExitStack) -> Made:
+    """mkdir, and the lock of what it made, as one step for whoever holds the lock on names."""
+    with _names_locked():
+        while True:
+            chosen = name or find_free_name(stem)
+            experiment = Experiment(os.path.join(os.getcwd(), RUNS, chosen), chosen)
+            try:
+                os.mkdir(experiment.directory)
+            except FileExistsError:
+                if name:
+                    _judge(experiment, anew)
+                continue
+            try:
+                return Made(experiment, locks.enter_context(held_lock(experiment.path("lock"))))
+            except BaseException:
+                remove(experiment)
+                raise
+
+
+def _judge(experiment: Experiment, anew: bool) -> None:
+    """Takes a half made experiment away where that was asked for; raises Exists or Failure for all others."""
+    shown = experiment.shown
+    if not os.path.isdir(experiment.directory):
+        raise Failure(WRONG_INPUT, f"{shown}: is there, and is no folder; choose another name")
+    if is_whole(experiment.directory):
+        raise Exists
+    try:
+        with contextlib.ExitStack() as stack:
+            if os.path.exists(experiment.path("lock")):  # whoever makes one takes it before others may judge
+                stack.enter_context(held_lock(experiment.path("lock")))
+            if is_whole(experiment.directory):
+                raise Exists
+            if not anew:
+                raise Failure(
+                    WRONG_INPUT,
+                    f"--name: {shown} exists already, half made: who made it was killed; "
+                    "add --resume to make it anew, or choose another name",
+                )
+            _remove_half_made(experiment)
+    except Locked:
+        text = f"{shown} is being made by another neurun; wait for it: neuwait {experiment.name}"
+        raise Failure(TROUBLE, text) from None
+
+
+def _remove_half_made(experiment: Experiment) -> None:
+    """Only what neurun itself puts there; a folder of somebody else's is no leftover of ours."""
+    ours = {"lock", "logs", "commands.txt", "params.txt", "repeats.txt", "run.sh", "launches"}
+    shown = experiment.shown
+    for entry in os.listdir(experiment.directory):
+        stem, _, number = entry.rpartition(".")
+        if entry not in ours and not (number.isdigit() and stem in ours | {"experiment.json"}):
+            raise Failure(
+                WRONG_INPUT,
+                f"{shown}: has {entry} and no experiment.json, so it is no experiment of ours; "
+                "choose another name, or move it away",
+            )
+    import shutil
+
+    shutil.rmtree(experiment.directory)
+
+
+@contextlib.contextmanager
+def _names_locked() -> Iterator[None]:
+    with contextlib.ExitStack() as stack:
+        while True:
+            os.makedirs(RUNS, exist_ok=True)  # again each time: another neurun may have taken an empty one away
+            try:
+                stack.enter_context(held_lock(os.path.join(RUNS, _NAMES_LOCK), _NAMES_SECONDS))
+                break
+            except FileNotFoundError:
+                continue
+            except Locked:
+                text = f"{RUNS}/{_NAMES_LOCK}: held for {_NAMES_SECONDS:g} seconds; try again"
+                raise Failure(TROUBLE, text) from None
+        yield

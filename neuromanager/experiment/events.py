@@ -1,0 +1,51 @@
+"""events.txt: how a run began and ended, one line each (neuromanager-experiment(5))."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from neuromanager.experiment.directory import Experiment, append_line, format_time
+from neuromanager.system.quoting import parse_line, quote_word
+
+
+class Event(NamedTuple):
+    word: str  # started, finished
+    time: str  # ISO 8601, UTC
+    details: dict[str, str]
+
+
+def append_event(experiment: Experiment, index: int, word: str, details: Mapping[str, object]) -> None:
+    """A line of events.txt as run.sh writes it too: word, time, then ``key=value`` words quoted for a shell."""
+    words = " ".join(f"{key}={quote_word(str(value))}" for key, value in details.items())
+    append_line(experiment.events(index), f"{word} {format_time(time.time())} {words}")
+
+
+def read_events(experiment: Experiment, index: int) -> list[Event]:
+    """The whole lines of a run's events; a run that has none yet has not started.
+
+    Raises OSError when the file is there and cannot be read: its run must not be taken for one that never started.
+    """
+    try:
+        descriptor = os.open(experiment.events(index), os.O_RDONLY)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    try:
+        pieces = []
+        while piece := os.read(descriptor, 65536):
+            pieces.append(piece)
+    finally:
+        os.close(descriptor)
+    lines = b"".join(pieces).decode("utf-8", "replace").split("\n")[:-1]
+    return [event for line in lines if (event := _parse_event(line))]
+
+
+def _parse_event(line: str) -> Event | None:
+    plain = not any(letter in line for letter in "'\"\\$")
+    try:
+        word, moment, *details = line.split() if plain else parse_line(line)
+    except ValueError:
+        return None
+    return Event(word, moment, dict(detail.split("=", 1) for detail in details if "=" in detail))

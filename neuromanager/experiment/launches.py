@@ -1,0 +1,259 @@
+"""jobs.jsonl: what was launched, written before it is launched, and what came of asking (neuromanager-experiment(5)).
+
+A launch is told twice: the *intent*, with a token of its own, before sbatch or the first run here is started; then
+the *answer*. An intent without an answer is one of which it is not known whether the scheduler has its job; the token,
+which the job carries in its comment, finds it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from neuromanager.experiment.directory import Experiment, append_line, format_time
+from neuromanager.experiment.layout import PLAIN, Arrangement, arrangement_of
+from neuromanager.experiment.numbers import format_indices, parse_indices
+from neuromanager.system.procfs import read_identity
+
+COMMENT_MARK = "neu:"  # in a job's comment, before the token
+
+
+class Launch(NamedTuple):
+    """One intent of jobs.jsonl, and its answer as far as there is one."""
+
+    token: str
+    scheduler: str
+    runs: tuple[int, ...]
+    asked: str  # ISO 8601, UTC
+    name: str  # the job's
+    profile: Mapping[str, Any]
+    cwd: str
+    host: str  # of the neurun that launched
+    pid: int
+    process: str | None  # its identity, procfs.read_identity
+    elements: str | None  # file, relative to the experiment, whose line e+1 is the run of element e; None: e is the run
+    job: str | None = None
+    submitted: str | None = None
+    refused: str | None = None
+    after: tuple[str, ...] = ()  # directories of the experiments that it waits for, until it begins
+    arrangement: Arrangement = PLAIN
+
+    @property
+    def is_unsure(self) -> bool:
+        """Whether a scheduler may have a job of it that nobody knows the number of."""
+        return self.scheduler != "local" and self.job is None and self.refused is None
+
+
+def make_token() -> str:
+    return os.urandom(6).hex()  # as secrets does; its import costs a tenth of a start
+
+
+def write_intent(
+    experiment: Experiment,
+    token: str,
+    runs: list[int],
+    *,
+    scheduler: str,
+    name: str,
+    profile: Mapping[str, Any],
+    cwd: str,
+    git: object,
+    elements: str | None = None,
+    after: Sequence[str] = (),
+    arrangement: Mapping[str, Any] | None = None,
+) -> None:
+    """On the disk, not only in its cache, before anything is launched. Raises OSError."""
+    record = {
+        "token": token,
+        "scheduler": scheduler,
+        "runs": format_indices(runs),
+        "asked": format_time(time.time()),
+        "name": name,
+        "profile": profile,
+        "cwd": cwd,
+        "git": git,
+        "host": os.uname().nodename,
+        "pid": os.getpid(),
+        "process": read_identity(os.getpid()),
+        "elements": elements,
+        "after": list(after),
+        "arrangement": arrangement,
+    }
+    append_line(experiment.path("jobs.jsonl"), json.dumps(record), durable=True)
+
+
+def write_job(experiment: Experiment, token: str, job: str) -> None:
+    """The scheduler has it. Raises OSError."""
+    line = {"token": token, "job": job, "submitted": format_time(time.time())}
+    append_line(experiment.path("jobs.jsonl"), json.dumps(line))
+
+
+def write_begun(experiment: Experiment, token: str) -> None:
+    """What it waited for has ended. Raises OSError."""
+    append_line(experiment.path("jobs.jsonl"), json.dumps({"token": token, "begun": format_time(time.time())}))
+
+
+def write_refusal(experiment: Experiment, token: str, text: str) -> None:
+    """Surely nothing of this launch was started, and nothing will be. Raises OSError."""
+    line = {"token": token, "refused": text, "at": format_time(time.time())}
+    append_line(experiment.path("jobs.jsonl"), json.dumps(line))
+
+
+def read_launches(experiment: Experiment) -> list[Launch]:
+    """In the order of asking; a line that is not whole is passed over. Raises OSError when the file cannot be read."""
+    try:
+        with open(experiment.path("jobs.jsonl"), encoding="utf-8", errors="replace") as file:
+            lines = file.read().split("\n")
+    except FileNotFoundError:
+        return []
+    return parse_launches(lines)
+
+
+def parse_launches(lines: list[str]) -> list[Launch]:
+    found: dict[str, Launch] = {}
+    for line in lines:
+        try:
+            value = json.loads(line)
+            token = value["token"]
+            if "runs" in value:
+                found[token] = _parse_intent(value)
+            elif token in found and "begun" in value:
+                found[token] = found[token]._replace(after=())
+            elif token in found:
+                job, submitted, refused = (value.get(name) for name in ("job", "submitted", "refused"))
+                found[token] = found[token]._replace(job=job, submitted=submitted, refused=refused)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            continue
+    return list(found.values())
+
+
+def _parse_intent(value: Mapping[str, Any]) -> Launch:
+    runs = tuple(parse_indices(value["runs"])) if value["runs"] else ()
+    process = value.get("process")
+    return Launch(
+        str(value["token"]),
+        str(value["scheduler"]),
+        runs,
+        str(value["asked"]),
+        str(value["name"]),
+        dict(value["profile"]),
+        str(value["cwd"]),
+        str(value["host"]),
+        int(value["pid"]),
+        None if process is None else str(process),
+        value.get("elements"),
+        after=tuple(map(str, value.get("after", ()))),
+        arrangement=arrangement_of(value.get("arrangement")),
+    )
+
+
+class Feeding(NamedTuple):
+    """Runs that a neurun keeps back, and submits as others end."""
+
+    token: str
+    runs: tuple[int, ...]
+    host: str
+    capacity: int | None  # runs with the scheduler at a time; None: as many as a limit lets
+    is_over: bool = False  # it says so itself; one that was killed does not
+
+
+def write_feeding(experiment: Experiment, token: str, runs: Sequence[int], capacity: int | None) -> None:
+    """Before the first of them has to wait. Raises OSError."""
+    line = {
+        "token": token,
+        "feeds": format_indices(runs),
+        "capacity": capacity,
+        "asked": format_time(time.time()),
+        "host": os.uname().nodename,
+        "pid": os.getpid(),
+    }
+    append_line(experiment.path("jobs.jsonl"), json.dumps(line), durable=True)
+
+
+def write_fed(experiment: Experiment, token: str) -> None:
+    """Nobody feeds them any more. Raises OSError."""
+    append_line(experiment.path("jobs.jsonl"), json.dumps({"token": token, "fed": format_time(time.time())}))
+
+
+def read_feeding(experiment: Experiment) -> Feeding | None:
+    """The last one; a line that is not whole is passed over. Raises OSError."""
+    found: Feeding | None = None
+    with contextlib.suppress(FileNotFoundError), open(experiment.path("jobs.jsonl"), "rb") as file:
+        for line in file:
+            if b'"feeds"' not in line and b'"fed"' not in line:
+                continue
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                value = json.loads(line)
+                if "feeds" in value:
+                    capacity = value["capacity"]
+                    found = Feeding(
+                        str(value["token"]),
+                        tuple(parse_indices(value["feeds"])),
+                        str(value["host"]),
+                        None if capacity is None else int(capacity),
+                    )
+                elif found and "fed" in value and value["token"] == found.token:
+                    found = found._replace(is_over=True)
+    return found
+
+
+def find_current(launches: list[Launch]) -> dict[int, Launch]:
+    """Run -> the last launch that covers it and was not refused."""
+    return {index: launch for launch in launches if launch.refused is None for index in launch.runs}
+
+
+class Locked(Exception):
+    """Somebody else holds the lock."""
+
+
+@contextlib.contextmanager
+def held_lock(path: str, wait_seconds: float | None = 0.0) -> Iterator[int]:
+    """flock on a file, made if need be; its descriptor, for a child that shall hold it on (``pass_fds``).
+
+    Raises Locked after ``wait_seconds`` (None: waits for ever). A file system without locks gives one that holds
+    nothing: the name of an experiment is taken by mkdir, which is a lock everywhere. Raises FileNotFoundError when the
+    folder is not there, or was taken away by whoever held the lock.
+    """
+    descriptor = _open_locked(path, wait_seconds)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _open_locked(path: str, wait_seconds: float | None) -> int:
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            _take(descriptor, wait_seconds)
+            if os.fstat(descriptor).st_ino == os.stat(path).st_ino:
+                return descriptor
+        except FileNotFoundError:  # the file that we waited for was deleted; the folder may be there still
+            pass
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _take(descriptor: int, wait_seconds: float | None) -> None:
+    deadline = None if wait_seconds is None else time.monotonic() + wait_seconds
+    pause = 0.01
+    while True:
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if deadline is None else fcntl.LOCK_NB))
+        except OSError as error:
+            if error.errno in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+                return None
+            if error.errno not in (errno.EAGAIN, errno.EACCES):
+                raise
+        if deadline is None or time.monotonic() >= deadline:
+            raise Locked
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.5)

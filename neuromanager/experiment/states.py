@@ -1,0 +1,155 @@
+"""What is known of a run: its state, in Slurm's own words, and all that is told with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+PENDING = "PENDING"
+RUNNING = "RUNNING"
+COMPLETED = "COMPLETED"
+FAILED = "FAILED"
+TIMEOUT = "TIMEOUT"
+OUT_OF_MEMORY = "OUT_OF_MEMORY"
+NODE_FAIL = "NODE_FAIL"
+PREEMPTED = "PREEMPTED"
+CANCELLED = "CANCELLED"
+UNKNOWN = "UNKNOWN"
+
+STATES = (PENDING, RUNNING, COMPLETED, FAILED, TIMEOUT, OUT_OF_MEMORY, NODE_FAIL, PREEMPTED, CANCELLED, UNKNOWN)
+LIVE = frozenset((PENDING, RUNNING))
+
+
+class Status(NamedTuple):
+    """A run as far as it is known. Times are ISO 8601 in UTC; None where there is none, or none is known."""
+
+    number: int
+    state: str
+    open: bool = False
+    """Whether it may still be started, be running or have ended unseen: PENDING, RUNNING, or a question that failed."""
+    attempt: int = 0
+    """0: not started yet."""
+    exit_code: int | None = None
+    signal: int | None = None
+    reason: str | None = None
+    """Why it pends, failed or is not known, in a sentence without a full stop."""
+    scheduler: str = "local"
+    job: str | None = None
+    """The scheduler's number, ``123`` or ``123_4``; None on this machine, or where it is not known."""
+    node: str | None = None
+    pid: int | None = None
+    process: str | None = None
+    """Identity of ``pid`` (procfs.read_identity); only for runs of this suite's local support."""
+    submitted: str | None = None
+    started: str | None = None
+    finished: str | None = None
+    token: str | None = None
+    """Of the launch that last covered the run."""
+
+
+class Trail(NamedTuple):
+    """What events.txt says of a run's last attempt."""
+
+    attempts: int = 0
+    started: str | None = None
+    begun: Mapping[str, str] = {}  # details of its ``started``
+    finished: str | None = None
+    ended: Mapping[str, str] = {}  # details of its ``finished``
+
+
+def make_trail(events: Iterable[tuple[str, str, Mapping[str, str]]]) -> Trail:
+    """From the lines of events.txt, in order: word, time, details."""
+    trail = Trail()
+    for word, moment, details in events:
+        if word == "started":
+            trail = Trail(trail.attempts + 1, moment, details)
+        elif word == "finished":
+            trail = trail._replace(finished=moment, ended=details)
+    return trail
+
+
+def begin(base: Status, trail: Trail) -> Status:
+    """What ``started`` tells of the attempt."""
+    details = trail.begun
+    return base._replace(
+        attempt=trail.attempts,
+        started=trail.started,
+        node=details.get("host"),
+        pid=_number(details.get("pid")),
+        process=details.get("process"),
+        job=details.get("job", base.job),
+    )
+
+
+def end(base: Status, trail: Trail) -> Status:
+    """What ``finished`` says, taken at its word: right for local runs, and for Slurm's that nobody told to end."""
+    details = trail.ended
+    exit_code, signal = _number(details.get("exit_code")), _number(details.get("signal"))
+    told, reason = details.get("told"), details.get("reason")
+    if "state" in details:
+        state = details["state"] if details["state"] in STATES else UNKNOWN
+    elif told:  # what it says is not that its work is done: a program may save its state and exit with 0
+        state, reason = CANCELLED, reason or f"was told to end ({told})"
+    else:
+        state = COMPLETED if exit_code == 0 else FAILED if exit_code or signal else UNKNOWN
+    if state == UNKNOWN and not reason:
+        reason = "its record does not say how it ended"
+    return begin(base, trail)._replace(
+        state=state, open=False, exit_code=exit_code, signal=signal, reason=reason, finished=trail.finished
+    )
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text and text.isdecimal() else None
+
+
+class Surroundings(NamedTuple):
+    """What can be seen of a local launch from here, besides the run's own record."""
+
+    same_host: bool
+    host: str  # where it was launched
+    tended: bool  # neurun, or the keeper or worker it left, is there
+    restarted: bool  # the machine was, since
+    cancelled: bool  # neucancel named the run
+    after: tuple[str, ...] = ()  # names of the experiments that the launch waits for
+
+
+def resolve_local(base: Status, trail: Trail | None, lives: bool, around: Surroundings) -> Status:
+    """The state of a local run; ``trail`` None: not started by its last launch. ``lives``: that very process is there.
+
+    An answer other than ``finished`` may be overtaken by what is written meanwhile: read the events again, then ask
+    again, before believing UNKNOWN or CANCELLED.
+    """
+    if trail and trail.finished:
+        return end(base, trail)
+    if trail:
+        running = begin(base, trail)
+        if around.same_host and (lives or around.tended):  # tended: its end is being written
+            return running._replace(state=RUNNING, open=True)
+        if around.same_host:
+            what = f"{around.host} was restarted" if around.restarted else "neurun and the run are gone"
+            return running._replace(state=UNKNOWN, reason=f"{what}; no end was recorded")
+        return running._replace(state=UNKNOWN, open=True, reason=f"it was started on {around.host}; ask there")
+    if around.cancelled:
+        return base._replace(state=CANCELLED, reason="cancelled by neucancel")
+    if not around.same_host:
+        return base._replace(state=UNKNOWN, open=True, reason=f"it was launched on {around.host}; ask there")
+    if around.tended:
+        what = " and ".join(around.after) or "its turn"
+        return base._replace(state=PENDING, open=True, reason=f"waits for {what}")
+    return base._replace(state=CANCELLED, reason="was not started; its neurun is gone")
+
+
+def belongs_here(trail: Trail, asked: str, launcher: str | None) -> bool:
+    """Whether a local attempt is of the launch that was asked for at that time by the process ``launcher``.
+
+    Times have whole seconds; within one, the order in which the two processes started (``TICKS@BOOT``) decides.
+    """
+    moment = trail.started or trail.finished
+    if moment is None or moment < asked:
+        return False
+    ticks, _, boot = trail.begun.get("process", "").partition("@")
+    their_ticks, _, their_boot = (launcher or "").partition("@")
+    if boot and boot == their_boot and ticks.isdecimal() and their_ticks.isdecimal():
+        return int(ticks) >= int(their_ticks)
+    return True

@@ -1,0 +1,93 @@
+"""What neurun is to launch: the command or the lines of standard input, and the points that a sweep hands on."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from neuromanager.experiment.runs import SweptPoint
+from neuromanager.sweep.words import find_placeholders
+from neuromanager.system.document import parse_json
+from neuromanager.system.faults import WRONG_INPUT, Failure
+from neuromanager.system.quoting import Command, parse_line, quote_word
+
+
+class Launch(NamedTuple):
+    """Commands, and the points each of them is launched at; no points for no sweep."""
+
+    words: Command  # as given: COMMAND and its words, or -
+    commands: list[Command]
+    points: list[SweptPoint]
+    used_stdin: bool
+
+
+def read_launch(words: Command, environ: Mapping[str, str], name: str | None) -> Launch:
+    """Reads standard input where ``-`` stands for it, and NEU_POINTS or NEU_POINT; raises Failure."""
+    from_stdin = words == ("-",)
+    if words[0] == "-" and not from_stdin:
+        raise Failure(WRONG_INPUT, f"{quote_word(words[1])} stands after -, which stands for whole command lines")
+    commands = _read_lines() if from_stdin else [words]
+    points = _read_points(environ)
+    if name and points and find_placeholders([name], points[0].point):
+        raise Failure(
+            WRONG_INPUT,
+            f"--name: {name!r} varies over the sweep, and one experiment has one name; "
+            "neusweep --each makes one experiment for each point",
+        )
+    return Launch(words, commands, points, from_stdin)
+
+
+def _read_lines() -> list[Command]:
+    text = sys.stdin.buffer.read().decode("utf-8", "surrogateescape") if sys.stdin else ""
+    commands, faults = [], []
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        try:
+            command = parse_line(line)
+            if "\0" in line:
+                raise ValueError("a NUL character, which no program can be given")
+            commands.append(command)
+        except ValueError as error:
+            faults.append(f"standard input, line {number}: {error}")
+    if faults:
+        raise Failure(WRONG_INPUT, *faults)
+    if not commands:
+        raise Failure(WRONG_INPUT, "standard input: no command lines; nothing is launched")
+    return commands
+
+
+def _read_points(environ: Mapping[str, str]) -> list[SweptPoint]:
+    path = environ.get("NEU_POINTS")
+    if not path:
+        text = environ.get("NEU_POINT")
+        if not text:
+            return []
+        point, faults = parse_json(text, "NEU_POINT")
+        if faults or not isinstance(point, dict):
+            raise Failure(WRONG_INPUT, *(faults or ["NEU_POINT: not a JSON object; unset it"]))
+        return [SweptPoint(point, (), (), replaced=True)]
+    points, source = [], "NEU_POINTS"
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            for number, line in enumerate(file, 1):
+                value, faults = parse_json(line, f"{source}, line {number}")
+                if faults or not isinstance(value, dict) or not isinstance(value.get("point"), dict):
+                    raise Failure(WRONG_INPUT, *(faults or [f"{source}, line {number}: not a point with its words"]))
+                words, before = (tuple(map(str, value.get(name, []))) for name in ("words", "before"))
+                points.append(SweptPoint(value["point"], words, before))
+    except OSError as error:
+        raise Failure(WRONG_INPUT, f"{source}: {path}: {error.strerror}; unset it where no sweep is meant") from None
+    if not points:
+        raise Failure(WRONG_INPUT, f"{source}: {path}: no points; nothing is launched")
+    _say_taken(environ)
+    return points
+
+
+def _say_taken(environ: Mapping[str, str]) -> None:
+    """Tells neusweep that its points were read: it would report a batch that nobody read."""
+    with contextlib.suppress(OSError, ValueError):
+        os.write(int(environ.get("NEU_POINTS_TAKEN", "")), b".")

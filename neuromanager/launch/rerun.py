@@ -1,0 +1,195 @@
+"""neurerun: which runs of an experiment are launched again, and with what."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from neuromanager.experiment.code import read_commit
+from neuromanager.experiment.directory import Experiment
+from neuromanager.experiment.launches import find_current, read_launches
+from neuromanager.experiment.layout import PLAIN, Arrangement, check_arrangement, describe_arrangement
+from neuromanager.experiment.numbers import shorten_indices
+from neuromanager.experiment.runs import describe_count
+from neuromanager.experiment.states import COMPLETED, LIVE, NODE_FAIL, STATES, UNKNOWN, Status
+from neuromanager.local.resources import check_resources
+from neuromanager.profile.profile import Profile, Resources, profile_of
+from neuromanager.profile.scaling import change_resources
+from neuromanager.slurm import client
+from neuromanager.status.survey import Report
+from neuromanager.system.faults import WRONG_INPUT, Failure
+
+
+class Changes(NamedTuple):
+    """What the command line asks for."""
+
+    states: frozenset[str]  # only runs that ended so
+    resources: tuple[str, ...]  # -r
+    exclude_nodes: bool
+    arrange: Callable[[Arrangement], Arrangement] = lambda before: before
+    """What holds now, for what held at the last launch."""
+    not_here: tuple[str, ...] = ()
+    """Faults of options that mean nothing for runs of this machine."""
+    yes: bool = False
+    """More may be launched than the profile allows at once."""
+
+
+class Batch(NamedTuple):
+    """Runs that make one launch: what they had last was the same."""
+
+    profile: Profile
+    cwd: str
+    numbers: list[int]
+    before: Resources
+    """What their last attempt asked for."""
+    arrangement: Arrangement = PLAIN
+
+
+class Plan(NamedTuple):
+    experiment: Experiment
+    record: Mapping[str, Any]
+    batches: list[Batch]
+    statuses: list[Status]
+    """Of the runs that were named."""
+    nodes: tuple[str, ...] | None
+    """Those that are left out from now on; None: that was not asked for."""
+
+    @property
+    def numbers(self) -> list[int]:
+        return sorted(number for batch in self.batches for number in batch.numbers)
+
+    @property
+    def doubts(self) -> list[Status]:
+        """Runs of which a question that failed leaves open whether they are under way."""
+        return [status for status in self.statuses if status.open and status.state == UNKNOWN]
+
+    @property
+    def flying(self) -> list[int]:
+        return [status.number for status in self.statuses if status.open and status.state != UNKNOWN]
+
+    def describe(self) -> str:
+        """``12 of 60 runs launched again: 10 FAILED, 2 TIMEOUT``, or why none is."""
+        chosen = set(self.numbers)
+        again = _count_states([status for status in self.statuses if status.number in chosen])
+        rest = [status for status in self.statuses if status.number not in chosen]
+        ended = _count_states([status for status in rest if not status.open and status.state != COMPLETED])
+        alone = [f"{len(self.flying)} in flight"] if self.flying else []
+        alone += [f"{len(self.doubts)} not known"] if self.doubts else []
+        total = describe_count(len(self.statuses))
+        if chosen:
+            left = "; left alone: " + ", ".join((*alone, *([ended] if ended else ()))) if alone or ended else ""
+            return f"{len(chosen)} of {total} launched again: {again}{left}"
+        done = sum(status.state == COMPLETED for status in rest)
+        parts = [f"{done} completed"] if done else []
+        return f"nothing to launch again: {total}: {', '.join((*parts, *alone, *([ended] if ended else ())))}"
+
+
+def _count_states(statuses: Sequence[Status]) -> str:
+    found = [status.state for status in statuses]
+    return ", ".join(f"{found.count(state)} {state}" for state in STATES if state in found)
+
+
+def make_plan(report: Report, named: Sequence[int] | None, changes: Changes) -> Plan:
+    """``report`` is of all runs of the experiment, ``named`` those that were asked for (None: all).
+
+    Raises Failure with all that is wrong about the runs that would be launched.
+    """
+    experiment = report.experiment
+    wanted = None if named is None else set(named)
+    statuses = [status for status in report.statuses if wanted is None or status.number in wanted]
+    chosen = [
+        status.number
+        for status in statuses
+        if not status.open and status.state != COMPLETED and (not changes.states or status.state in changes.states)
+    ]
+    nodes = _find_dead_nodes(report.statuses) if changes.exclude_nodes else None
+    batches: list[Batch] = []
+    faults: list[str] = []
+    for batch in _group(report, chosen):
+        try:
+            batches.append(_change(batch, experiment, changes, nodes or ()))
+        except Failure as failure:
+            faults += failure.faults
+    if faults:
+        raise Failure(WRONG_INPUT, *dict.fromkeys(faults))
+    return Plan(experiment, report.record, batches, statuses, nodes)
+
+
+def _find_dead_nodes(statuses: Sequence[Status]) -> tuple[str, ...]:
+    return tuple(sorted({status.node for status in statuses if status.state == NODE_FAIL and status.node}))
+
+
+def _group(report: Report, numbers: Sequence[int]) -> list[Batch]:
+    """By what they were last launched with; those of a cluster first, since those here take until they end."""
+    current = find_current(read_launches(report.experiment))
+    groups: dict[str, tuple[Mapping[str, object], str, Arrangement, list[int]]] = {}
+    for number in numbers:
+        launch = current.get(number)
+        profile = launch.profile if launch else report.record["profile"]
+        cwd = launch.cwd if launch else report.record["cwd"]
+        arrangement = launch.arrangement if launch else PLAIN
+        key = json.dumps([profile, cwd, describe_arrangement(arrangement)])
+        groups.setdefault(key, (profile, cwd, arrangement, []))[3].append(number)
+    made = [
+        Batch(profile := profile_of(recorded), cwd, chosen, profile.resources, arrangement)
+        for recorded, cwd, arrangement, chosen in groups.values()
+    ]
+    return sorted(made, key=lambda batch: batch.profile.scheduler == "local")
+
+
+def _change(batch: Batch, experiment: Experiment, changes: Changes, nodes: Sequence[str]) -> Batch:
+    """The batch with ``-r`` and the nodes worked in, and checked as neurun checks a profile."""
+    place = f"{experiment.name}:{shorten_indices(batch.numbers)}"
+    profile = change_resources(batch.profile, changes.resources, place)
+    if changes.exclude_nodes and profile.scheduler == "local":
+        raise Failure(WRONG_INPUT, f"{place}: --exclude-nodes: these runs are of this machine; there is no other")
+    profile = _exclude(profile, nodes, place)
+    cwd = batch.cwd
+    if not os.path.isdir(cwd):
+        raise Failure(WRONG_INPUT, f"{place}: {cwd}: no such folder; it is where these runs were executed")
+    if profile.scheduler == "local":
+        check_resources(profile, place, os.environ)
+    else:
+        if dict(profile.resources).get("chdir") != dict(batch.before).get("chdir"):
+            cwd = client.read_working_directory(profile)
+        client.check_logs(profile, cwd)
+        client.check_sbatch()
+        arrangement = changes.arrange(batch.arrangement)
+        if wrong := check_arrangement(profile, arrangement, place):
+            raise Failure(WRONG_INPUT, *wrong)
+        batch = batch._replace(arrangement=arrangement)
+    return batch._replace(profile=profile, cwd=cwd)
+
+
+def _exclude(profile: Profile, nodes: Sequence[str], place: str) -> Profile:
+    """With nodes added to ``exclude`` (sbatch(1)); lists of nodes are joined by commas, brackets and all."""
+    resources = dict(profile.resources)
+    before = resources.get("exclude") or ""
+    if nodes and "/" in before:
+        raise Failure(WRONG_INPUT, f"{place}: exclude={before} is a file; add the nodes there: {','.join(nodes)}")
+    listed = before.split(",") if before else []
+    added = [node for node in nodes if node not in listed]
+    if not added:
+        return profile
+    resources["exclude"] = ",".join((*listed, *added))
+    return profile._replace(resources=tuple(resources.items()))
+
+
+def describe_code(recorded: Mapping[str, object] | None) -> str | None:
+    """How the code of the current folder differs from what an experiment was launched with; None for not at all."""
+    now = read_commit()
+    if recorded is None or now is None or recorded.get("commit") is None:
+        return None  # nothing to compare with
+    if recorded["commit"] != now["commit"]:
+        changed = " and has changes" if now["dirty"] else ""
+        commits = str(recorded["commit"])[:9], str(now["commit"])[:9]
+        return f"it was launched with commit {commits[0]}; the code is now {commits[1]}{changed}"
+    if recorded.get("dirty") != now["dirty"]:
+        had = ("had no changes", "now it has") if now["dirty"] else ("had changes", "now it has none")
+        return f"commit {str(now['commit'])[:9]} {had[0]} when it was launched; {had[1]}"
+    return None
+
+
+RESTARTABLE = tuple(state for state in STATES if state not in LIVE and state != COMPLETED)

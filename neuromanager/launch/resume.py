@@ -1,0 +1,168 @@
+"""neurun --resume: what of a command is done, is under way, is to be launched again, or is new."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from neuromanager.experiment.catalog import Selected, read_lines, read_record
+from neuromanager.experiment.create import write_runs
+from neuromanager.experiment.directory import Experiment
+from neuromanager.experiment.launches import Locked, held_lock, read_launches
+from neuromanager.experiment.match import match_runs
+from neuromanager.experiment.runs import NO_POINT, Run, fill_number, find_repeat, make_asked
+from neuromanager.experiment.states import COMPLETED, UNKNOWN, Status
+from neuromanager.launch.request import Request
+from neuromanager.status.survey import read_reports
+from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
+from neuromanager.system.procfs import lives
+
+_LOCK_SECONDS = 180.0  # for what a killed neurun left behind: sbatch tries again for as long
+_SAY_SECONDS = 1.0
+_LATE_SECONDS = 8.0  # for the last line of a run to reach us over a network disk
+Tell = Callable[[str], None]
+
+
+class Gap(NamedTuple):
+    """What is missing of what is asked for, and what is not."""
+
+    completed: int
+    flying: list[int]
+    again: list[int]
+    new: list[Run]
+    left_alone: int  # runs of the experiment that are not asked for now
+
+    @property
+    def numbers(self) -> list[int]:
+        """Of the runs to launch, ascending."""
+        return [*self.again, *(run.number for run in self.new)]
+
+    def describe(self, launched: bool = True) -> str:
+        """``60 runs: 40 completed, 5 in flight, 12 launched again, 3 new``."""
+        total = self.completed + len(self.flying) + len(self.numbers)
+        again = "launched again" if launched else "to launch again"
+        counts = (
+            (self.completed, "completed"),
+            (len(self.flying), "in flight"),
+            (len(self.again), again),
+            (len(self.new), "new"),
+        )
+        parts = ", ".join(f"{count} {what}" for count, what in counts if count)
+        return f"{total} run{'s' if total != 1 else ''}: {parts}" + ("" if self.numbers else "; nothing to launch")
+
+
+def take_lock(experiment: Experiment, tell: Tell, locks: contextlib.ExitStack) -> int:
+    """Raises Failure at once when another neurun launches; waits for what a killed one left behind.
+
+    Raises FileNotFoundError when the experiment goes away meanwhile: its first launch was refused.
+    """
+    shown, began, said = experiment.shown, time.monotonic(), False
+    while True:
+        try:
+            return locks.enter_context(held_lock(experiment.path("lock"), 0.2))
+        except Locked:
+            _refuse_second(experiment)
+        waited = time.monotonic() - began
+        if waited >= _LOCK_SECONDS:
+            raise Failure(TROUBLE, f"{shown} is still being launched after {_LOCK_SECONDS:g} seconds; try again later")
+        if waited >= _SAY_SECONDS and not said:
+            tell(f"{shown}: waiting for what a neurun that is gone left behind: its sbatch, or its runs")
+            said = True
+
+
+def _refuse_second(experiment: Experiment) -> None:
+    launches = read_launches(experiment)
+    if launches and launches[-1].host == os.uname().nodename and lives(launches[-1].pid, launches[-1].process):
+        who = f"process {launches[-1].pid} on {launches[-1].host}"
+        raise Failure(
+            TROUBLE, f"{experiment.shown} is being launched by neurun ({who}); wait for it: neuwait {experiment.name}"
+        )
+
+
+def find_gap(request: Request, experiment: Experiment, environ: Mapping[str, str], tell: Tell) -> Gap:
+    """Reads the experiment and asks its scheduler once. Raises Failure where that leaves open what is in flight."""
+    record = read_record(experiment)
+    lines, points, repeats = _read_columns(experiment, record)
+    launch = request.launch
+    asked = make_asked(launch.commands, launch.points, request.repeats, experiment.name)
+    found = match_runs(asked, lines, repeats, points, experiment.directory, experiment.name)
+    known = sorted(number for number in found if number is not None)
+    (report,) = read_reports([Selected(experiment, tuple(known))], environ, tell)
+    statuses = wait_for_late(experiment, report.statuses, environ, tell)
+    _refuse_doubt(experiment, statuses)
+    new = [
+        Run(number, one.repeat, fill_number(one.words, number, experiment.directory, experiment.name), one.point)
+        for number, one in enumerate((one for one, number in zip(asked, found) if number is None), len(lines))
+    ]
+    completed = [status for status in statuses if status.state == COMPLETED]
+    flying = [status.number for status in statuses if status.open]
+    again = [status.number for status in statuses if not status.open and status.state != COMPLETED]
+    return Gap(len(completed), flying, again, new, len(lines) - len(known))
+
+
+def _read_columns(experiment: Experiment, record: Mapping[str, Any]) -> tuple[list[str], list[str | None], list[int]]:
+    """commands.txt, and a point and a repeat for each of its lines; what a kill left beyond them counts for nothing."""
+    lines, points, listed = (read_lines(experiment, f"{name}.txt") for name in ("commands", "params", "repeats"))
+    count = len(lines)
+    padded = [*points[:count], *[NO_POINT] * (count - len(points))]
+    repeats = [find_repeat(number, record["repeats"], listed) for number in range(count)]
+    return lines, [None if point == NO_POINT else point for point in padded], repeats
+
+
+def _refuse_doubt(experiment: Experiment, statuses: Sequence[Status]) -> None:
+    doubts: dict[str | None, int] = {}
+    for status in statuses:
+        if status.state == UNKNOWN and status.open:
+            doubts[status.reason] = doubts.get(status.reason, 0) + 1
+    if doubts:
+        shown = experiment.shown
+        faults = [
+            f"{shown}: of {count} run{'s' if count != 1 else ''} it is not known what became: {reason}"
+            for reason, count in doubts.items()
+        ]
+        raise Failure(TROUBLE, *faults, "nothing was launched, for they may run; run the same command again later")
+
+
+def wait_for_late(
+    experiment: Experiment, statuses: list[Status], environ: Mapping[str, str], tell: Tell
+) -> list[Status]:
+    """Runs that began, left a cluster's queue and recorded no end get a little time for it to come into sight."""
+    known = {status.number: status for status in statuses}
+    deadline, pause = time.monotonic() + _LATE_SECONDS, 0.2
+    while True:
+        late = [
+            number
+            for number, status in known.items()
+            if status.state == UNKNOWN and not status.open and status.attempt > 0 and status.scheduler != "local"
+        ]
+        if not late or time.monotonic() >= deadline:
+            return [known[number] for number in sorted(known)]
+        time.sleep(pause)
+        pause = min(pause * 1.5, 2.0)
+        with contextlib.suppress(OSError):
+            os.listdir(experiment.directory)  # a network disk then looks anew for what was not there
+        (report,) = read_reports([Selected(experiment, tuple(late))], environ, tell, ask=False)
+        known.update({status.number: status for status in report.statuses if status.state != UNKNOWN})
+
+
+def add_runs(experiment: Experiment, runs: Sequence[Run]) -> None:
+    """Behind the runs that there are, whose lines stay as they are. Raises Failure."""
+    if not runs:
+        return
+    record = read_record(experiment)
+    lines, points, repeats = _read_columns(experiment, record)
+    regular = all(run.repeat == run.number % record["repeats"] for run in runs)
+    listed = regular and not os.path.exists(experiment.path("repeats.txt"))
+    try:
+        write_runs(
+            experiment,
+            [run.command for run in runs],
+            [*points, *(run.point for run in runs)],
+            None if listed else [*repeats, *(run.repeat for run in runs)],
+            before=lines,
+        )
+    except OSError as error:
+        raise Failure(WRONG_INPUT, f"{error.filename}: {error.strerror}; nothing was launched") from None

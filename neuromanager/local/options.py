@@ -1,0 +1,94 @@
+"""How runs of this machine are executed: so many at a time, shown or not, tried again, and when to give up."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from typing import NamedTuple
+
+from neuromanager.system.faults import WRONG_INPUT, Failure
+from neuromanager.terminal.options import parse_number
+
+LARGEST_JOBS = 10_000
+_FIRST_LOOK = 3  # ends, before a share of failures means anything; as parallel(1), --halt
+
+
+class Halt(NamedTuple):
+    """When to start no more: so many failed runs, or such a share of those that have ended."""
+
+    now: bool  # and to end those in progress
+    failures: int | None
+    percent: float | None
+
+    def is_reached(self, failed: int, ended: int) -> bool:
+        if self.failures is not None:
+            return failed >= self.failures
+        return ended >= _FIRST_LOOK and failed * 100 >= (self.percent or 0) * ended
+
+
+class Manner(NamedTuple):
+    jobs: int | None = None  # at a time; None: as many as have GPUs, else one
+    tee: bool = False
+    retries: int = 0
+    halt: Halt | None = None
+    idle_gpus: bool = False
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options for a support that is this machine."""
+    add = parser.add_argument
+    add(
+        "-j",
+        "--jobs",
+        metavar="N",
+        help="run N at a time (default: 1, or as many as GPUs allow where runs ask for some); here only",
+    )
+    add("--tee", action="store_true", help="with several at a time: show what they print, each line led by its run")
+    add("--retries", metavar="N", default="0", help="start a run that failed again, up to N times; here only")
+    add(
+        "--halt",
+        metavar="WHEN",
+        help="give up after failures: soon,fail=3 (start no more), now,fail=10%% (end those in progress, too); "
+        "here only",
+    )
+    add("--idle-gpus", action="store_true", help="leave GPUs alone that somebody else's process is on; here only")
+
+
+def read_manner(options: argparse.Namespace) -> Manner:
+    """Raises Failure with all faults at once."""
+    faults: list[str] = []
+    jobs = parse_number("--jobs", options.jobs, 1, LARGEST_JOBS, faults)
+    retries = parse_number("--retries", options.retries, 0, 1000, faults) or 0
+    halt = None
+    try:
+        halt = None if options.halt is None else parse_halt(options.halt)
+    except ValueError as error:
+        faults.append(f"--halt: {error}")
+    if faults:
+        raise Failure(WRONG_INPUT, *faults)
+    return Manner(jobs, options.tee, retries, halt, options.idle_gpus)
+
+
+def parse_halt(text: str) -> Halt:
+    """``soon``, ``now``, ``soon,fail=3``, ``now,fail=10%``, as parallel(1) writes them. Raises ValueError."""
+    match = re.fullmatch(r"(now|soon)(?:,fail=([0-9]{1,9})|,fail=([0-9]{1,3}(?:\.[0-9]{1,6})?)%)?", text)
+    if not match:
+        raise ValueError(f"{text!r}: write now or soon, and how many may fail: soon,fail=3 or now,fail=10%")
+    when, count, percent = match.groups()
+    if (count is not None and int(count) == 0) or (percent is not None and not 0 < float(percent) <= 100):
+        raise ValueError(f"{text!r}: from 1 failure on, or from more than 0% to 100%")
+    if percent is not None:
+        return Halt(when == "now", None, float(percent))
+    return Halt(when == "now", int(count or 1), None)
+
+
+def find_unused(manner: Manner) -> list[str]:
+    """The options given that mean nothing where a scheduler executes the runs."""
+    given = {
+        "--jobs": manner.jobs,
+        "--tee": manner.tee,
+        "--retries": manner.retries,
+        "--halt": manner.halt,
+        "--idle-gpus": manner.idle_gpus,
+    }
+    return [option for option, value in given.items() if value]

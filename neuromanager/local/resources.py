@@ -1,0 +1,167 @@
+"""What of a profile's ``resources`` this machine keeps, and whether it can: the rest is refused, never ignored."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from neuromanager.local.cgroups import find_home
+from neuromanager.local.gpulocks import UNITS, Queue
+from neuromanager.local.gpuquery import find_busy, find_gpus
+from neuromanager.local.gpus import Gpu, match_request, parse_gpu_request
+from neuromanager.profile.profile import Profile
+from neuromanager.system.faults import WRONG_INPUT, Failure, offer_nearest
+from neuromanager.system.times import parse_duration
+
+UNDERSTOOD = ("time", "gres", "gpus", "cpus-per-task", "mem", "nice")
+USUAL_NICE = 10  # nice(1)
+LEAST_MEMORY = 1 << 20  # bytes; less executes no program
+_SCALE = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+
+class Needs(NamedTuple):
+    """What each run is to get of this machine; None: as much as there happens to be."""
+
+    time_limit_seconds: float | None = None
+    gpus: float | None = None
+    """How many, or which part of one."""
+    allowed: tuple[Gpu, ...] = ()
+    """The GPUs that may serve."""
+    cpus: int | None = None
+    memory_bytes: int | None = None
+    nice: int | None = None
+    idle_gpus: bool = False
+    """Whether a GPU with somebody else's process is left alone."""
+
+
+def check_resources(profile: Profile, source: str, environ: Mapping[str, str], idle_gpus: bool = False) -> Needs:
+    """Raises Failure for all that this machine does not understand, does not have, or cannot keep."""
+    place = f"{source}: {profile.support}.{profile.device}.resources"
+    asked = dict(profile.resources)
+    faults = [
+        f"{place}.{name}: this machine has nobody to keep it; {offer_nearest(name, UNDERSTOOD)}"
+        for name in asked
+        if name not in UNDERSTOOD
+    ]
+    values: dict[str, float] = {}
+    for name, parse in _PARSERS.items():
+        if name in asked:
+            try:
+                values[name] = parse(asked[name])
+            except ValueError as error:
+                faults.append(f"{place}.{name}: {error}")
+    needs = Needs(
+        values.get("time"),
+        None,
+        (),
+        _whole(values, "cpus-per-task"),
+        _whole(values, "mem"),
+        _whole(values, "nice"),
+        idle_gpus,
+    )
+    try:
+        needs = needs._replace(gpus=parse_gpu_request(profile.resources))
+        if needs.gpus:
+            there = _ask_for_gpus(tuple(sorted({**environ, **dict(profile.variables)}.items())))
+            needs = needs._replace(allowed=tuple(match_request(profile.resources, there)))
+    except ValueError as error:
+        name = "" if re.match("(gres|gpus)[ :]", str(error)) else "gres: " if "gres" in asked else "gpus: "
+        faults.append(f"{place}.{name}{error}")
+    if idle_gpus and needs.gpus is None:
+        faults.append(f"--idle-gpus: {profile.support}.{profile.device} asks for no GPU; add one, as -r gres=gpu:1")
+    if faults:
+        raise Failure(WRONG_INPUT, *faults)
+    if needs.gpus:
+        with Queue(None, environ):  # what is wrong with its folder is told before anything is made
+            pass
+    if idle_gpus:
+        find_busy(needs.allowed, environ)
+    return needs
+
+
+def count_places(needs: Needs, runs: int, jobs: int | None = None) -> int:
+    """How many runs there are at once: as ``jobs`` says, else as many as the GPUs allow, else one."""
+    if not needs.gpus:
+        return max(1, min(jobs or 1, runs))
+    if needs.gpus >= 1:
+        fitting = len(needs.allowed) // int(needs.gpus)
+    else:
+        fitting = len(needs.allowed) * (UNITS // max(1, int(needs.gpus * UNITS + 1e-6)))
+    return max(1, min(jobs or fitting, fitting, runs))
+
+
+def describe_places(places: int) -> str:
+    return "one after the other" if places == 1 else f"{places} at a time"
+
+
+def _whole(values: Mapping[str, float], name: str) -> int | None:
+    return int(values[name]) if name in values else None
+
+
+@functools.lru_cache(maxsize=1)
+def _ask_for_gpus(environ: tuple[tuple[str, str], ...]) -> tuple[Gpu, ...]:
+    """Once, though what is checked before all is asked for again at the launch: nvidia-smi may take seconds."""
+    return tuple(find_gpus(dict(environ)))
+
+
+def _parse_time(value: str | None) -> float:
+    return parse_duration(value or "")
+
+
+def _parse_cpus(value: str | None) -> int:
+    cpus = int(value) if value and re.fullmatch("[0-9]{1,9}", value) else 0
+    if not cpus:
+        raise ValueError(f"{value!r} is no number of CPUs; write 1 or more" if value else "how many? Write a number")
+    there = len(os.sched_getaffinity(0))
+    if cpus > there:
+        raise ValueError(f"{cpus} asked for each run, and this machine has {there}; ask for what is here")
+    return cpus
+
+
+def _parse_nice(value: str | None) -> int:
+    if value is None:
+        return USUAL_NICE
+    if not re.fullmatch("-?[0-9]{1,3}", value) or not -20 <= int(value) <= 19:
+        raise ValueError(f"{value!r} is no step of priority; write 1 to 19, or true for {USUAL_NICE}")
+    if int(value) < 0 and not _may_hurry(int(value)):
+        raise ValueError(f"{value}: only root may go before others; write 1 to 19")
+    return int(value)
+
+
+def _may_hurry(step: int) -> bool:
+    """Tried on ourselves, for who may is more than root (RLIMIT_NICE, CAP_SYS_NICE); the way back is always open."""
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    try:
+        os.setpriority(os.PRIO_PROCESS, 0, max(-20, before + step))
+        os.setpriority(os.PRIO_PROCESS, 0, before)
+        return True
+    except OSError:
+        return False
+
+
+def _parse_memory(value: str | None) -> int:
+    """Bytes; the forms are those of sbatch(1): a number of MiB, or one with K, M, G or T."""
+    match = re.fullmatch(r"([0-9]{1,15})([KMGT]?)B?", value or "", re.IGNORECASE)
+    if not match:
+        raise ValueError(f"{value!r} is no size; write it as 8000 (MiB), 8000M or 8G" if value else "write a size: 8G")
+    size = int(match[1]) * _SCALE[match[2].upper() or "M"]
+    if size == 0:
+        raise ValueError("0 is all that there is; leave mem out for no limit")
+    if size < LEAST_MEMORY:
+        raise ValueError(f"{value!r} is too little to execute a program; write 1M or more")
+    there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if size > there:
+        raise ValueError(f"{value} asked for each run, and this machine has {there / (1 << 30):.1f} GiB")
+    find_home()
+    return size
+
+
+_PARSERS: dict[str, Callable[[str | None], float]] = {
+    "time": _parse_time,
+    "cpus-per-task": _parse_cpus,
+    "mem": _parse_memory,
+    "nice": _parse_nice,
+}

@@ -1,0 +1,229 @@
+"""This machine: runs one after the other or some at a time, each recorded by neurun itself."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from neuromanager.experiment.cancelled import Cancellations
+from neuromanager.experiment.directory import Experiment
+from neuromanager.experiment.runs import Run, describe_count
+from neuromanager.local.cgroups import find_home, make_prefix, remove_groups
+from neuromanager.local.env import render_env_script
+from neuromanager.local.inprogress import Program
+from neuromanager.local.keeper import Stopped, keep, listen
+from neuromanager.local.options import Halt, Manner
+from neuromanager.local.pool import Pool
+from neuromanager.local.record import Recorder, record_lost
+from neuromanager.local.resources import Needs, count_places
+from neuromanager.local.retry import Turns
+from neuromanager.local.shares import Shares
+from neuromanager.local.table import Slots
+from neuromanager.profile.profile import Profile
+from neuromanager.system.faults import INCOMPLETE, TROUBLE, Failure
+from neuromanager.system.jsonvalues import LONGEST_VARIABLE
+from neuromanager.system.process import Ending
+from neuromanager.terminal.progressbar import ProgressBar, may_draw, tell_below
+
+__all__ = ["Stopped", "run_all", "run_variables"]
+
+_PLAIN = Manner()
+
+
+def run_variables(experiment: Experiment, run: Run, attempt: int) -> dict[str, str]:
+    """NEU_ variables of a run; the point only where it is short enough for an environment (128 KiB on Linux)."""
+    variables = {
+        "NEU_EXPERIMENT": experiment.directory,
+        "NEU_NAME": experiment.name,
+        "NEU_INDEX": str(run.number),
+        "NEU_REPEAT": str(run.repeat),
+        "NEU_ATTEMPT": str(attempt),
+        "NEU_RUN_DIR": experiment.run_directory(run.number),
+    }
+    if run.point is not None and len(run.point) <= LONGEST_VARIABLE:
+        variables["NEU_POINT"] = run.point
+    return variables
+
+
+def run_all(
+    experiment: Experiment,
+    profile: Profile,
+    runs: Sequence[Run],
+    attempts: Mapping[int, int],
+    environ: Mapping[str, str],
+    cwd: str,
+    needs: Needs,
+    stdin: int | None,
+    tell: Callable[[str], None],
+    lock: int,
+    manner: Manner = _PLAIN,
+    shows: bool = True,
+) -> int:
+    """Runs them in order, as ``manner`` says, and goes on after a failure; returns neurun's exit code.
+
+    One at a time their output comes to our own stdout and stderr too, unless ``shows`` is false. Without
+    ``manner.jobs`` as many at a time as there are GPUs for, else one. ``attempts`` has how often a run was started
+    before, where it was. ``lock`` is a descriptor that stays open until the last end is on record, whoever is killed
+    meanwhile. Raises Stopped after a signal, Failure when ``cwd`` is gone.
+    """
+    if not os.access(cwd, os.X_OK) or not os.path.isdir(cwd):
+        raise Failure(TROUBLE, f"{cwd}: the folder in which the runs are executed is gone or closed; nothing was run")
+    os.set_inheritable(lock, False)
+    places = count_places(needs, len(runs), manner.jobs)
+    slots, alone = Slots(places), (manner.jobs or places) == 1
+    here, prefix = os.getcwd(), make_prefix()
+    bar = None if alone or manner.tee or not shows or not may_draw() else ProgressBar(len(runs), tell)
+    say = bar.say if bar else tell
+
+    def work(link: int) -> int:
+        os.chdir(cwd)
+        given = stdin if alone else os.open(os.devnull, os.O_RDONLY)  # one stdin is for one program
+        variables = {**environ, "PWD": cwd} if cwd != here else dict(environ)
+        turns = Turns(runs, attempts, manner.retries, _read_pause(environ), time.monotonic)
+        recorder = Recorder(experiment, say, here, turns, one_of_many=len(runs) > 1, quotes=not (alone or manner.tee))
+        shares = Shares(needs, variables, say, prefix)
+        pool = Pool(
+            slots,
+            link,
+            recorder,
+            jobs=places,
+            stdin=given,
+            shows=shows and (alone or manner.tee),
+            limit_seconds=needs.time_limit_seconds,
+            rest=shares.rest,
+            leads=not alone,
+        )
+        recorder.is_orphaned = lambda: pool.orphaned
+        recorder.gives_up = lambda: pool.given_up
+        if bar:
+            pool.tick = lambda: bar.draw(recorder.completed, recorder.failed, len(pool.running))
+        if manner.halt:
+            recorder.on_failure = lambda: _look_at_halt(manner.halt, recorder, pool)
+        try:
+            with shares:
+                listen(pool.handlers(), link)
+                pool.run(_prepare(experiment, profile, turns, variables, recorder, shares))
+        except Failure as failure:
+            for fault in failure.faults:
+                say(f"error: {fault}")
+            return failure.code
+        if bar:
+            bar.clear()
+        return _conclude(pool, recorder, slots, len(runs), tell)
+
+    try:
+        return keep(
+            slots,
+            work,
+            experiment.marker,
+            lambda *lost: record_lost(experiment, *lost),
+            (lambda text: tell_below(tell, text)) if bar else tell,
+        )
+    finally:
+        if needs.memory_bytes:
+            remove_groups(find_home(), prefix)
+
+
+def _prepare(
+    experiment: Experiment,
+    profile: Profile,
+    turns: Turns,
+    environ: Mapping[str, str],
+    recorder: Recorder,
+    shares: Shares,
+) -> Iterator[Program | None]:
+    """Each run, made ready when its turn comes, if it has not been cancelled by then; None while it has no GPU."""
+    own = dict(profile.variables)
+    cancelled = recorder.cancelled = Cancellations(experiment)
+    for turn in turns.take_all():
+        if turn is None:
+            shares.rest()
+            yield None
+            continue
+        run, attempt = turn
+        taken = None
+        while not (skipped := cancelled.cover(run.number)) and not (taken := shares.take(run.number)):
+            yield None
+        if skipped or taken is None:
+            recorder.skip(run.number)
+            continue
+        share, devices = taken
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(experiment.run_directory(run.number))
+        env = {
+            "PYTHONUNBUFFERED": "1",  # so that logs and the terminal see lines when they are printed
+            **({"OMP_NUM_THREADS": str(len(share.cpus))} if share and share.cpus else {}),
+            **environ,
+            **own,
+            **devices,
+            **run_variables(experiment, run, attempt),
+        }
+        if run.point is not None and len(run.point) > LONGEST_VARIABLE:
+            env.pop("NEU_POINT", None)  # that of who called us
+        words: tuple[str, ...] = (*profile.wrap, *run.command)
+        ready = writer = None
+        if profile.env:
+            ready, writer = os.pipe()
+            words = ("bash", "-c", render_env_script(profile.env, writer), "neurun", *words)
+        logs = _open_logs(experiment, run.number)
+        sizes = (os.fstat(logs[0]).st_size, os.fstat(logs[1]).st_size) if attempt > 1 else (0, 0)
+        yield Program(run.number, attempt, words, env, logs, sizes, writer, ready, share)
+
+
+def _open_logs(experiment: Experiment, index: int) -> tuple[int, int]:
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+    out = os.open(experiment.log(index, "stdout"), flags, 0o666)
+    try:
+        return out, os.open(experiment.log(index, "stderr"), flags, 0o666)
+    except OSError:
+        os.close(out)
+        raise
+
+
+def _conclude(pool: Pool, recorder: Recorder, slots: Slots, count: int, tell: Callable[[str], None]) -> int:
+    completed, failed = recorder.completed, recorder.failed
+    not_started = count - recorder.begun - recorder.skipped
+    if recorder.skipped:
+        tell(f"{describe_count(recorder.skipped)} {'was' if recorder.skipped == 1 else 'were'} cancelled")
+    if pool.trouble:
+        tell(
+            f"error: {pool.trouble.filename or 'a pipe'}: {pool.trouble.strerror}; what cannot be recorded is not "
+            f"run: {count - completed} of {describe_count(count)} did not complete"
+        )
+        return TROUBLE
+    if pool.wish.number is not None:
+        tell(
+            f"stopped by signal {pool.wish.number}"
+            + (f"; {not_started} of {count} runs were not started" if not_started else "")
+        )
+        slots.stop(pool.wish.number)
+        return TROUBLE
+    if pool.given_up:
+        tell(
+            f"gave up after {describe_count(failed - recorder.halted)} failed, as --halt says"
+            + (
+                f"; {not_started} of {count} runs were not started; --resume launches what is missing"
+                if not_started
+                else ""
+            )
+        )
+    if count > 1:
+        tell(f"{count} runs: {completed} completed, {failed} failed")
+    elif isinstance(recorder.last, Ending):
+        return recorder.last.as_exit_code() or (INCOMPLETE if failed else 0)
+    return 0 if completed == count else INCOMPLETE
+
+
+def _look_at_halt(halt: Halt | None, recorder: Recorder, pool: Pool) -> None:
+    if halt and not pool.given_up and halt.is_reached(recorder.failed, recorder.failed + recorder.completed):
+        pool.give_up(halt.now)
+
+
+def _read_pause(environ: Mapping[str, str]) -> float:
+    """Seconds before the first retry; NEU_RETRY_SECONDS says another number."""
+    try:
+        return max(0.0, float(environ.get("NEU_RETRY_SECONDS", "1")))
+    except ValueError:
+        return 1.0

@@ -1,0 +1,1 @@
+"""From config.json to a profile: where and with what a run is executed."""

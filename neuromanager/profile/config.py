@@ -1,0 +1,32 @@
+"""TODO"""
+
+from __future__ import annotations
+
+import os
+
+from neuromanager.profile.profile import Profile
+from neuromanager.system.faults import WRONG_INPUT, Failure
+from neuromanager.system.process import ask
+
+
+def find_config(option: str | None) -> str:
+    """The file with the profiles: the one named, that of this folder, or the user's own."""
+    home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    personal = os.path.join(home, "neuromanager", "config.json")
+    named = option or os.environ.get("NEU_CONFIG")
+    return named or ("config.json" if os.path.exists("config.json") or not os.path.exists(personal) else personal)
+
+
+def check_env(profile: Profile, source: str) -> None:
+    """Raises Failure for a line of env that is no whole command: half of one would take the lines below too."""
+    faults = []
+    for line in profile.env:
+        # In braces first: alone, a backslash or a here-document that reaches for the next line would pass.
+        answer = ask(["bash", "-n", "-c", f"{{ {line}\n}}\n{line}"], timeout_seconds=10)
+        if answer.exit_code:
+            said = answer.stderr.strip().split("\n")[0].partition(": ")[2]
+            faults.append(
+                f"{source}: {profile.support}.{profile.device}.env: {line!r} is no complete shell command: {said}"
+            )
+    if faults:
+        raise Failure(WRONG_INPUT, *faults)

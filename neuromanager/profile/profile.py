@@ -1,0 +1,165 @@
+"""config.json + support + device -> Profile."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from neuromanager.system.faults import WRONG_INPUT, Failure, offer_nearest
+from neuromanager.system.jsonvalues import text_of
+
+SCHEDULERS = ("local", "slurm")
+Resources = tuple[tuple[str, "str | None"], ...]  # option, value; None: an option without a value
+
+# Options of sbatch that would take away what neurun needs from it, and what does their work here.
+OWN_OPTIONS = {
+    "array": "neurun makes the array of all runs; see --runs",
+    "wrap": "neurun submits a script of its own; give the words after DEVICE",
+    "parsable": "neurun needs it for itself",
+    "quiet": "neurun needs the job's number",
+    "test-only": "use neurun --dry-run",
+    "wait": "use neurun --wait",
+    "help": "see neurun --help",
+    "usage": "see neurun --help",
+    "version": "see neurun --version",
+}
+
+
+class Profile(NamedTuple):
+    """What config.json says of one support and device, the shared part and the command line's ``-r`` included."""
+
+    support: str
+    device: str
+    scheduler: str
+    env: tuple[str, ...]
+    resources: Resources
+    wrap: tuple[str, ...]
+    variables: tuple[tuple[str, str], ...]
+    max_runs: int | None = None  # of one launch, without --yes
+    max_gpu_hours: float | None = None
+
+
+def resolve_profile(
+    config: Mapping[str, Any], support: str, device: str, overrides: Iterable[str], source: str
+) -> Profile:
+    """The profile of ``support`` and ``device``; raises Failure with every fault of it at once."""
+    supports = [name for name in config if not name.startswith(("x-", "$"))]
+    if support not in supports:
+        raise Failure(WRONG_INPUT, f"{source}: no support {support!r}; {offer_nearest(support, supports)}")
+    devices = [name for name in config[support] if name != "*" and not name.startswith("x-")]
+    if device not in devices:
+        raise Failure(WRONG_INPUT, f"{source}: {support}: no device {device!r}; {offer_nearest(device, devices)}")
+    shared, own = config[support].get("*", {}), config[support][device]
+    path = f"{source}: {support}.{device}"
+    faults: list[str] = []
+    scheduler = own.get("scheduler", shared.get("scheduler", support))
+    if scheduler not in SCHEDULERS:
+        faults.append(
+            f"{path}: {support!r} is the name of no scheduler; "
+            f'add "scheduler": one of {", ".join(SCHEDULERS)}, to this profile or to {support}."*"'
+        )
+    resources = _merge_resources(shared.get("resources", ""), own.get("resources", ""), f"{path}.resources", faults)
+    for override in overrides:
+        _override_resource(resources, override, faults)
+    if scheduler == "slurm":
+        _refuse_own_options(resources, f"{path}.resources", faults)
+    variables = {**shared.get("variables", {}), **own.get("variables", {})}
+    if faults:
+        raise Failure(WRONG_INPUT, *faults)
+    return Profile(
+        support,
+        device,
+        scheduler,
+        _split_lines(own.get("env", shared.get("env", ""))),
+        tuple(resources.items()),
+        tuple(own.get("wrap", shared.get("wrap", ()))),
+        tuple((name, text_of(value)) for name, value in variables.items()),
+        _find_limit(own, shared, "max_runs"),
+        _find_limit(own, shared, "max_gpu_hours"),
+    )
+
+
+def _find_limit(own: Mapping[str, Any], shared: Mapping[str, Any], name: str) -> Any:
+    """Numbers of a document are texts with their digits kept, or numbers."""
+    value = own.get(name, shared.get(name))
+    return None if value is None else int(text_of(value)) if name == "max_runs" else float(text_of(value))
+
+
+def _split_lines(env: str | list[str]) -> tuple[str, ...]:
+    entries = [env] if isinstance(env, str) else env
+    lines = (line.strip() for entry in entries for line in entry.split("\n"))
+    return tuple(line for line in lines if line and not line.startswith("#"))
+
+
+def _merge_resources(shared: Any, own: Any, path: str, faults: list[str]) -> dict[str, str | None]:
+    """The device's resources over the shared ones, in file order; null takes a shared one away."""
+    merged: dict[str, Any] = {**(shared or {}), **(own or {})}
+    resources: dict[str, str | None] = {}
+    for name, value in merged.items():
+        if value is None:
+            continue
+        if value is False:
+            faults.append(f"{path}.{name}: false says nothing to sbatch; write null to leave the option out")
+        elif value == "":
+            faults.append(f"{path}.{name}: an empty text; write true for an option without a value, null for none")
+        elif isinstance(value, str) and not value.isprintable():
+            faults.append(f"{path}.{name}: a character that does not print; no option of sbatch has one")
+        else:
+            resources[name] = None if value is True else text_of(value)
+    return resources
+
+
+def override_resources(resources: Resources, overrides: Iterable[str], faults: list[str]) -> Resources:
+    """The resources with ``-r KEY=VALUE`` worked in; what is no such word is added to the faults."""
+    changed = dict(resources)
+    for override in overrides:
+        _override_resource(changed, override, faults)
+    return tuple(changed.items())
+
+
+def _override_resource(resources: dict[str, str | None], override: str, faults: list[str]) -> None:
+    """``KEY=VALUE`` sets, ``KEY`` is an option without a value, ``KEY=`` leaves it out."""
+    name, equals, value = override.partition("=")
+    if not name.replace("-", "").isalnum() or not name.islower() or name.startswith("-"):
+        faults.append(f"--resource: {override!r}: write KEY=VALUE, KEY a long option of sbatch without its dashes")
+    elif not value.isprintable():
+        faults.append(f"--resource: {override!r}: a character that does not print; no option of sbatch has one")
+    elif equals and not value:
+        resources.pop(name, None)
+    else:
+        resources[name] = value if equals else None
+
+
+def _refuse_own_options(resources: Mapping[str, str | None], path: str, faults: list[str]) -> None:
+    faults.extend(f"{path}.{name}: {OWN_OPTIONS[name]}" for name in resources if name in OWN_OPTIONS)
+
+
+def profile_of(recorded: Mapping[str, Any]) -> Profile:
+    """The profile that experiment.json or a launch of jobs.jsonl has on record."""
+    resources = tuple((name, None if value is True else str(value)) for name, value in recorded["resources"].items())
+    return Profile(
+        recorded["support"],
+        recorded["device"],
+        recorded["scheduler"],
+        tuple(recorded["env"]),
+        resources,
+        tuple(recorded["wrap"]),
+        tuple(recorded["variables"].items()),
+        recorded.get("max_runs"),
+        recorded.get("max_gpu_hours"),
+    )
+
+
+def describe_profile(profile: Profile) -> dict[str, Any]:
+    """``profile`` for the record; ``profile_of`` reads it back."""
+    limits = {"max_runs": profile.max_runs, "max_gpu_hours": profile.max_gpu_hours}
+    return {
+        "support": profile.support,
+        "device": profile.device,
+        "scheduler": profile.scheduler,
+        "env": list(profile.env),
+        "resources": {name: True if value is None else value for name, value in profile.resources},
+        "wrap": list(profile.wrap),
+        "variables": dict(profile.variables),
+        **{name: value for name, value in limits.items() if value is not None},
+    }

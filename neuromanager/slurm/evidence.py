@@ -1,0 +1,46 @@
+"""What the end of a run's log says of its end: Slurm's own lines, and the program's last words."""
+
+from __future__ import annotations
+
+import re
+
+from neuromanager.experiment.states import CANCELLED, NODE_FAIL, OUT_OF_MEMORY, PREEMPTED, TIMEOUT
+
+# slurmstepd, under the name of its node where a machine has several (src/slurmd/slurmstepd/req.c, task_state.c,
+# src/plugins/jobacct_gather: 20.11 to 24.11).
+_SLURM = re.compile(r"slurmstepd(?:-\S+)?: (?:error: )?(.*)")
+_LINES = (
+    (re.compile(r"\*\*\* .*CANCELLED AT \S+ DUE TO TIME LIMIT", re.IGNORECASE), TIMEOUT),
+    (re.compile(r"\*\*\* .*CANCELLED AT \S+ DUE TO PREEMPTION", re.IGNORECASE), PREEMPTED),
+    (re.compile(r"\*\*\* .*CANCELLED AT \S+ DUE TO NODE", re.IGNORECASE), NODE_FAIL),
+    (re.compile(r"oom[-_ ]kill|exceeded .*memory limit", re.IGNORECASE), OUT_OF_MEMORY),
+    (re.compile(r"\*\*\* .*CANCELLED AT ", re.IGNORECASE), CANCELLED),
+)
+_EXCEPTION = re.compile(r"[A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Exit|Failure|Timeout)\b(?:: .*)?")
+_PROGRESS = re.compile(r"\d+%\|.*\||\d+(?:\.\d+)?it/s|it/s\]|s/it\]")
+_CUDA = re.compile(r"CUDA(?: error:)? out of memory|CUDA_ERROR_OUT_OF_MEMORY|cudaErrorMemoryAllocation")
+_LONGEST = 300
+
+
+def find_end(text: str) -> str | None:
+    """The state that slurmstepd's lines tell of; memory before CANCELLED, which follows it."""
+    found = None
+    for line in text.split("\n"):
+        match = _SLURM.match(line)
+        state = next((state for pattern, state in _LINES if pattern.search(match.group(1))), None) if match else None
+        if state and (found is None or state != CANCELLED):
+            found = state
+    return found
+
+
+def find_last_words(text: str) -> str:
+    """Of a program that failed: the last exception, else its last line that is no progress bar; empty for none."""
+    lines = []
+    for line in text.split("\n"):
+        shown = line.rstrip("\r").rpartition("\r")[2].strip()
+        if shown and not _PROGRESS.search(shown) and not _SLURM.match(shown):
+            lines.append(shown)
+    if _CUDA.search(text):
+        return "CUDA out of memory"
+    exceptions = [line for line in lines if _EXCEPTION.match(line)]
+    return (exceptions or lines or [""])[-1][:_LONGEST]

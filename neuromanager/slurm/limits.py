@@ -1,0 +1,146 @@
+"""What this cluster takes: how large an array (remembered for an hour), and how many jobs of a user."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pwd
+import re
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from neuromanager.slurm.client import client_environment
+from neuromanager.system.process import ask
+
+_DEFAULT_ARRAY_SIZE = 1001  # slurm.conf(5), MaxArraySize
+_SURELY_FITS = 100  # runs; asking about fewer would cost the controller more than the rare refusal
+_KEPT_SECONDS = 3600.0
+_QUERY_SECONDS = 30.0
+
+
+class Limits(NamedTuple):
+    """What one array may be, and how many jobs there may be."""
+
+    array_size: int = _DEFAULT_ARRAY_SIZE  # the largest number of an element is one less; 0: there are no arrays
+    array_tasks: int | None = None  # SchedulerParameters, max_array_tasks: elements, whatever their numbers
+    job_count: int | None = None  # MaxJobCount: jobs of all users, elements one by one, that the controller keeps
+
+    @property
+    def most(self) -> int:
+        """Elements of one array."""
+        return self.array_size if self.array_tasks is None else min(self.array_size, self.array_tasks)
+
+
+def limits_for(numbers: Sequence[int], environ: Mapping[str, str]) -> Limits:
+    """For runs with those numbers, ascending; the scheduler is asked only where they may be too many."""
+    remembered = _find_remembered(environ)
+    if remembered or (len(numbers) <= _SURELY_FITS and numbers[-1] < _DEFAULT_ARRAY_SIZE):
+        return remembered or Limits()
+    return ask_limits(environ)
+
+
+def ask_limits(environ: Mapping[str, str]) -> Limits:
+    """As scontrol says now, and remembered; Slurm's defaults where it says nothing."""
+    try:
+        answer = ask(["scontrol", "show", "config"], _QUERY_SECONDS, client_environment(environ))
+    except OSError:
+        return Limits()
+    found = parse_config(answer.stdout)  # 24.11 may tell all and say 1: where it limits how often a user may ask
+    if found is None:
+        return Limits()
+    entry = {"read": time.time(), "size": found.array_size, "tasks": found.array_tasks, "jobs": found.job_count}
+    _write_cache(environ, {**_read_cache(environ), _cluster_key(environ): entry})
+    return found
+
+
+def parse_config(text: str) -> Limits | None:
+    """From ``scontrol show config``; None when it does not name the size of arrays."""
+    size = re.search(r"(?m)^MaxArraySize\s*=\s*([0-9]+)\s*$", text)
+    if not size:
+        return None
+    tasks = re.search(r"(?m)^SchedulerParameters\s*=(?:.*[\s,])?max_array_tasks=([0-9]+)", text)
+    jobs = re.search(r"(?m)^MaxJobCount\s*=\s*([0-9]+)\s*$", text)
+    return Limits(int(size.group(1)), int(tasks.group(1)) if tasks else None, int(jobs.group(1)) if jobs else None)
+
+
+# What a refusal names -> where scontrol has it: the kind of records, and the word for the limit.
+_SUBMIT_LIMITS = (
+    ("AssocMax", "assoc", "MaxSubmitJobs"),
+    ("AssocGrp", "assoc", "GrpSubmitJobs"),
+    ("QOSGrp", "qos", "GrpSubmitJobs"),
+    (r"QOSMax\w*PerUser", "qos", "MaxSubmitJobsPU"),
+    (r"QOSMax\w*PerAccount", "qos", "MaxSubmitJobsPA"),
+)
+
+
+def ask_room(limit: str, environ: Mapping[str, str]) -> int | None:
+    """For how many jobs there is room now under a limit that sbatch named; None where that cannot be had.
+
+    One question to the controller, which counts what is with it (scontrol(1), show assoc_mgr). Where several of the
+    user's associations have such a limit it is that with the most room.
+    """
+    found = next(((kind, word) for name, kind, word in _SUBMIT_LIMITS if re.match(name, limit)), None)
+    if found is None:
+        return None
+    kind, word = found
+    try:
+        user = pwd.getpwuid(os.geteuid()).pw_name
+        words = ["scontrol", "show", "assoc_mgr", f"users={user}", f"flags={kind}"]
+        answer = ask(words, _QUERY_SECONDS, client_environment(environ))
+    except (OSError, KeyError):
+        return None
+    return parse_room(answer.stdout, word) if answer.exit_code == 0 else None
+
+
+def parse_room(text: str, word: str) -> int | None:
+    """Of ``MaxSubmitJobs=100(97)``: the limit, and what counts against it."""
+    rooms = [int(most) - int(used) for most, used in re.findall(rf"\b{word}=([0-9]+)\(([0-9]+)\)", text)]
+    return max(0, *rooms) if rooms else None
+
+
+def _cluster_key(environ: Mapping[str, str]) -> str:
+    """A home may be that of several clusters."""
+    return json.dumps(
+        [
+            os.uname().nodename,
+            environ.get("SLURM_CONF"),
+            environ.get("SLURM_CONF_SERVER"),
+            shutil.which("scontrol", path=environ.get("PATH")),
+        ]
+    )
+
+
+def _find_remembered(environ: Mapping[str, str]) -> Limits | None:
+    with contextlib.suppress(KeyError, TypeError, ValueError):
+        entry = _read_cache(environ)[_cluster_key(environ)]
+        if 0 <= time.time() - entry["read"] < _KEPT_SECONDS:
+            return Limits(
+                int(entry["size"]), *(None if entry[key] is None else int(entry[key]) for key in ("tasks", "jobs"))
+            )
+    return None
+
+
+def _cache_path(environ: Mapping[str, str]) -> str:
+    home = environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return os.path.join(home, "neuromanager", "slurm-limits.json")
+
+
+def _read_cache(environ: Mapping[str, str]) -> dict[str, Any]:
+    with contextlib.suppress(OSError, ValueError), open(_cache_path(environ), encoding="utf-8") as file:
+        found = json.load(file)
+        return found if isinstance(found, dict) else {}
+    return {}
+
+
+def _write_cache(environ: Mapping[str, str], known: Mapping[str, Any]) -> None:
+    """Beside, then renamed: others read it at any moment. A home that cannot be written costs a question next time."""
+    path = _cache_path(environ)
+    with contextlib.suppress(OSError):
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        beside = f"{path}.{os.getpid()}"
+        with open(beside, "w", encoding="utf-8") as file:
+            json.dump(known, file)
+        os.replace(beside, path)

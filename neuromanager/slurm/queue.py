@@ -1,0 +1,209 @@
+"""squeue and sacct: one question each for all jobs of all experiments. Words and answers above, programs below."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from neuromanager.slurm.client import client_environment
+from neuromanager.system.process import Answer, ask
+from neuromanager.system.quoting import visible
+
+SEPARATOR = "\x1f"  # no name or folder of ours has it
+# squeue(1), --format: a width of 0 is none. What users set (name, folder, comment) comes last.
+_SQUEUE_FIELDS = ("%i", "%T", "%r", "%V", "%S", "%e", "%N", "%j", "%Z", "%k")
+_SACCT_FIELDS = ("JobID", "State", "ExitCode", "Submit", "Start", "End", "NodeList", "JobName")
+# squeue gives up by itself after MessageTimeout (10 s), and waits its turn where it is limited (rl_enable): some 20 s.
+_SQUEUE_SECONDS = 60.0
+_SACCT_SECONDS = 30.0  # it would wait for ever
+_MOST_ELEMENTS = 4_000_001  # of a job: slurm.conf(5), MaxArraySize
+_UNKNOWN_JOB = "Invalid job id"
+_NO_ACCOUNTING = re.compile(r"accounting storage is disabled", re.IGNORECASE)
+
+
+class Row(NamedTuple):
+    """An element of a job, or a job without elements, as a query shows it. Times are ISO 8601 in UTC."""
+
+    job: str
+    element: int | None
+    state: str  # the scheduler's word, without "by 1000"
+    reason: str | None = None
+    submitted: str | None = None
+    started: str | None = None
+    finished: str | None = None
+    node: str | None = None
+    name: str = ""
+    directory: str | None = None
+    comment: str = ""
+    exit_code: int | None = None
+    signal: int | None = None
+
+    @property
+    def number(self) -> str:
+        return self.job if self.element is None else f"{self.job}_{self.element}"
+
+
+class Rows(NamedTuple):
+    """What a query answered; with ``failure``, the program's own words, there is nothing to be concluded from it.
+
+    ``silent``: there is nobody to ask, as on a cluster without accounting, which is no trouble to tell.
+    """
+
+    rows: Sequence[Row] = ()
+    failure: str | None = None
+    silent: bool = False
+    unclear: frozenset[str] = frozenset()
+    """Jobs of which not every element could be read: nothing follows from one that is missing."""
+
+
+def squeue_words(jobs: Iterable[str], users: Iterable[int] = ()) -> list[str]:
+    """Of some jobs; or, with ``users``, all of theirs: for jobs whose numbers nobody knows.
+
+    Without ``--array``: squeue 22.05 expands ``1-999:2``, what waits when every second element is gone, without 999.
+    """
+    listed = ",".join(map(str, users))
+    whose = f"--jobs={','.join(jobs)}"
+    if listed:
+        whose = "--me" if listed == str(os.geteuid()) else f"--user={listed}"  # --me: since 20.02
+    return ["squeue", "--noheader", "--states=all", whose, f"--format={SEPARATOR.join(_SQUEUE_FIELDS)}"]
+
+
+def parse_squeue(answer: Answer) -> Rows:
+    """One job that squeue does not know is an error to it; of several it shows those it knows."""
+    failure = _failure_of("squeue", answer)
+    if failure and _UNKNOWN_JOB not in answer.stderr:
+        return Rows(failure=failure)
+    rows, unclear = [], set()
+    for line in answer.stdout.split("\n"):
+        fields = line.split(SEPARATOR, len(_SQUEUE_FIELDS) - 1)
+        if len(fields) < len(_SQUEUE_FIELDS):
+            continue
+        job, state, reason, submitted, started, finished, node, name, directory, comment = map(str.strip, fields)
+        is_pending = state == "PENDING"  # its times, if any, are the scheduler's plan
+        elements = expand_elements(job)
+        if not elements:
+            unclear.add(job.partition("_")[0])
+        for element in elements:
+            rows.append(
+                Row(
+                    job.partition("_")[0],
+                    element,
+                    _first_word(state),
+                    _text(reason),
+                    _time(submitted),
+                    None if is_pending else _time(started),
+                    None if is_pending else _time(finished),
+                    _text(node),
+                    name,
+                    _text(directory),
+                    comment,
+                )
+            )
+    return Rows(rows, unclear=frozenset(unclear))
+
+
+def sacct_words(jobs: Iterable[str]) -> list[str]:
+    """With -j alone sacct looks back to the beginning, and shows of a number used twice the last job (sacct(1))."""
+    return ["sacct", "-X", "-n", "-P", f"--delimiter={SEPARATOR}", "-o", ",".join(_SACCT_FIELDS), "-j", ",".join(jobs)]
+
+
+def parse_sacct(answer: Answer) -> Rows:
+    failure = _failure_of("sacct", answer)
+    if failure:
+        return Rows(failure=failure, silent=bool(_NO_ACCOUNTING.search(answer.stderr)))
+    rows = []
+    for line in answer.stdout.split("\n"):
+        fields = line.split(SEPARATOR, len(_SACCT_FIELDS) - 1)
+        if len(fields) < len(_SACCT_FIELDS):
+            continue
+        job, state, code, submitted, started, finished, node, name = fields
+        exit_code, _, signal = code.partition(":")
+        for element in expand_elements(job):
+            rows.append(
+                Row(
+                    job.partition("_")[0],
+                    element,
+                    _first_word(state),
+                    None,
+                    _time(submitted),
+                    _time(started),
+                    _time(finished),
+                    _text(node),
+                    name,
+                    None,
+                    "",
+                    _number(exit_code),
+                    _number(signal) or None,
+                )
+            )
+    return Rows(rows)
+
+
+def expand_elements(job: str) -> list[int | None]:
+    """``1080`` is no array, ``1080_5`` one element, ``1080_[5-7,9%4]`` four that pend; none for what is cut off."""
+    match = re.fullmatch(r"[0-9]+(?:_([0-9]+)|_\[([0-9,:-]+)(?:%[0-9]+)?\])?", job)
+    if not match:
+        return []
+    if match.group(1):
+        return [int(match.group(1))]
+    if not match.group(2):
+        return [None]
+    found: list[int | None] = []
+    for part in match.group(2).split(","):
+        ends = re.fullmatch(r"([0-9]+)(?:-([0-9]+)(?::([0-9]+))?)?", part)
+        if not ends:
+            return []
+        first, last = int(ends.group(1)), int(ends.group(2) or ends.group(1))
+        found.extend(range(first, min(last, first + _MOST_ELEMENTS) + 1, int(ends.group(3) or 1) or 1))
+    return found
+
+
+def _first_word(state: str) -> str:
+    return (state.split() or [""])[0].rstrip("+")  # CANCELLED by 1000
+
+
+def _text(value: str) -> str | None:
+    return None if value in ("", "(null)", "None", "None assigned", "N/A", "Unknown") else value
+
+
+def _time(value: str) -> str | None:
+    return f"{value}Z" if re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", value) else None
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isdecimal() else None
+
+
+def _failure_of(program: str, answer: Answer) -> str | None:
+    if answer.exit_code == 0:
+        return None
+    if answer.exit_code is None:
+        return f"{program} did not answer"
+    said = "; ".join(line.strip() for line in answer.stderr.split("\n") if line.strip())
+    return f"{program} failed ({answer.exit_code})" + (f": {visible(said)}" if said else "")
+
+
+def ask_squeue(jobs: Iterable[str], users: Iterable[int], environ: Mapping[str, str]) -> Rows:
+    try:
+        return parse_squeue(ask(squeue_words(jobs, users), _SQUEUE_SECONDS, _environment(environ)))
+    except OSError as error:
+        return Rows(failure=f"squeue: {_explain(error)}")
+
+
+def ask_sacct(jobs: Iterable[str], environ: Mapping[str, str]) -> Rows:
+    try:
+        return parse_sacct(ask(sacct_words(jobs), _SACCT_SECONDS, _environment(environ)))
+    except OSError as error:
+        return Rows(failure=f"sacct: {_explain(error)}", silent=isinstance(error, FileNotFoundError))
+
+
+def _explain(error: OSError) -> str:
+    return "no such program on PATH" if isinstance(error, FileNotFoundError) else str(error.strerror)
+
+
+def _environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """Times in UTC and in full, elements never cut off (squeue(1), sacct(1): ENVIRONMENT VARIABLES)."""
+    ours = {"TZ": "UTC", "SLURM_TIME_FORMAT": "standard", "SLURM_BITSTR_LEN": "0", "LC_ALL": "C.UTF-8"}
+    return {**client_environment(environ), **ours}

@@ -1,0 +1,215 @@
+"""The text of run.sh: readable, close to what a person writes, and complete: ``sbatch run.sh`` by hand works too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from neuromanager.experiment.layout import PLAIN, Arrangement, whole_array
+from neuromanager.profile.profile import Profile
+from neuromanager.slurm.bashelement import NEEDS_ARRAY, READ_ELEMENT, element_options, needs_element, render_element
+from neuromanager.slurm.bashrecorder import RECORDER
+from neuromanager.system.jsonvalues import LONGEST_VARIABLE
+from neuromanager.system.quoting import Command, quote_command, quote_sbatch, quote_word
+
+
+class Job(NamedTuple):
+    """What a script is to run: one run, or as many as commands.txt has lines."""
+
+    directory: str  # the experiment's, absolute
+    name: str
+    cwd: str
+    run_count: int
+    repeats: int | None  # how many stand side by side; None: repeats.txt has them
+    command: Command  # of the only run, when there is one
+    point: str | None  # of the only run: JSON; "" when params.txt has the points; None without points
+
+
+def render_script(profile: Profile, job: Job, arrangement: Arrangement = PLAIN) -> str:
+    """run.sh: the profile's ``#SBATCH`` lines in file order, neurun's own, the recorder, ``env``, the command."""
+    if job.run_count == 1:
+        arrangement = arrangement._replace(pack=1, pack_jobs=1)
+    lines = ["#!/bin/bash", *(render_option(name, value) for name, value in profile.resources)]
+    lines += ["", "# neurun's own: the name, the folder and the logs.", *_own_options(profile, job, arrangement)]
+    lines += ["", *_run_variables(profile, job, arrangement), "", *_recorder(profile)]
+    lines += [*(_READ_COMMAND if job.run_count > 1 else ()), ""]
+    lines += [f"export {name}={quote_word(value)}" for name, value in profile.variables]
+    hidden = job.run_count > 1 or needs_element(arrangement)
+    lines += ["set --  # what env sources is to see no words of ours"] if hidden else []
+    if arrangement.requeue:
+        lines += _heed(arrangement.requeue.signal)
+    lines += ["# Below: env, then on the last line the command. A line of env that fails ends the run."]
+    lines += ['trap \'neu_before "$?" "$LINENO"\' DEBUG', "", *_env_lines(profile), _last_line(profile, job)]
+    return "\n".join(lines) + "\n"
+
+
+def render_option(name: str, value: str | None) -> str:
+    return f"#SBATCH --{name}" if value is None else f"#SBATCH --{name}={quote_sbatch(value)}"
+
+
+def _own_options(profile: Profile, job: Job, arrangement: Arrangement) -> list[str]:
+    given = {name for name, _ in profile.resources}
+    element = "%a" if job.run_count > 1 else "0"
+    log = f"{job.directory}/logs/{job.name}_".replace("%", "%%") + element
+    messages = f"{job.directory}/logs/job-".replace("%", "%%") + "%A_%a.txt"  # of an element of several runs
+    packed = arrangement.pack > 1
+    own: dict[str, str | None] = {
+        "job-name": quote_sbatch(job.name),
+        "chdir": quote_sbatch(job.cwd),
+        "output": quote_sbatch(messages if packed else log + ".stdout"),
+        "error": quote_sbatch(messages if packed else log + ".stderr"),
+        "open-mode": "append",
+        **element_options(arrangement),
+    }
+    if "output" in given:
+        del own["error"]  # as sbatch has it: one log for both, unless error is given too
+    if job.run_count > 1:
+        own["array"] = whole_array(job.run_count, arrangement.pack)
+    return [
+        "#SBATCH --" + (name if value is None else f"{name}={value}")
+        for name, value in own.items()
+        if name not in given
+    ]
+
+
+def _own_logs(profile: Profile) -> list[str]:
+    """Which of stdout and stderr go to the experiment's logs: those for which the profile has no other place."""
+    given = {name for name, _ in profile.resources}
+    return [] if "output" in given else ["stdout"] if "error" in given else ["stdout", "stderr"]
+
+
+_MESSAGES = "$NEU_EXPERIMENT/logs/job-${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID.txt  # Slurm's own"
+
+
+def _element_lines(profile: Profile) -> list[str]:
+    """Which run this element of the array is; its output goes to the run's logs, whatever the element's number."""
+    redirect = [*_redirect(profile), f"  neu_messages={_MESSAGES}"]
+    return [
+        NEEDS_ARRAY,
+        "export NEU_INDEX=$SLURM_ARRAY_TASK_ID",
+        'if [ -n "${1-}" ]; then  # scattered runs: line i+1 of this file is the run of element i',
+        READ_ELEMENT,
+        '  NEU_INDEX=${neu_lines[0]:?"$1 has no line for element $SLURM_ARRAY_TASK_ID"}',
+        *(redirect if _own_logs(profile) else ()),
+        "fi",
+    ]
+
+
+def _redirect(profile: Profile) -> list[str]:
+    redirections = " ".join(
+        f'{">>" if stream == "stdout" else "2>>"} "$NEU_EXPERIMENT/logs/${{NEU_NAME}}_$NEU_INDEX.{stream}"'
+        for stream in _own_logs(profile)
+    )
+    return [f"  exec {redirections} || exit 111"] if redirections else []
+
+
+def _run_lines(profile: Profile, job: Job, arrangement: Arrangement) -> list[str]:
+    """The job's own part, and then which run this is."""
+    lines = [*render_element(arrangement, job.run_count), "export NEU_INDEX=$2"]
+    redirect = _redirect(profile)
+    if job.run_count == 1 or not redirect:
+        return lines
+    if arrangement.pack > 1:
+        return lines + [line.strip() for line in redirect]
+    return [*lines, 'if [ -n "${3-}" ]; then', *redirect, "fi"]
+
+
+def _repeat_lines(job: Job) -> list[str]:
+    if job.repeats is not None:
+        return [f"export NEU_REPEAT=$((NEU_INDEX % {job.repeats}))"]
+    read = 'mapfile -t -s "$NEU_INDEX" -n 1 neu_lines < "$NEU_EXPERIMENT/repeats.txt"'
+    return [read, "export NEU_REPEAT=${neu_lines[0]-}"]
+
+
+def _run_variables(profile: Profile, job: Job, arrangement: Arrangement) -> list[str]:
+    lines = [
+        "set +o posix; neu_messages=''",
+        f"export NEU_EXPERIMENT={quote_word(job.directory)} NEU_NAME={quote_word(job.name)}",
+    ]
+    if needs_element(arrangement):
+        lines += _run_lines(profile, job, arrangement)
+        lines += _repeat_lines(job) if job.run_count > 1 else ["export NEU_REPEAT=0"]
+    elif job.run_count > 1:
+        lines += _element_lines(profile) + _repeat_lines(job)
+    else:
+        lines.append("export NEU_INDEX=0 NEU_REPEAT=0")
+    lines += ['export NEU_RUN_DIR="$NEU_EXPERIMENT/${NEU_NAME}_$NEU_INDEX" NEU_ATTEMPT=1', "unset NEU_POINT"]
+    if job.point:
+        lines.append(f"neu_point={quote_word(job.point)}")
+    elif job.point is not None:
+        lines.append('mapfile -t -s "$NEU_INDEX" -n 1 neu_lines < "$NEU_EXPERIMENT/params.txt"')
+        lines.append("neu_point=${neu_lines[0]-}")
+    if job.point is not None:  # Linux takes no variable above 128 KiB, and would refuse to start the program
+        without = ' || [ "$neu_point" = null ]' if not job.point else ""
+        lines.append(f'[ "${{#neu_point}}" -gt {LONGEST_VARIABLE} ]{without} || export NEU_POINT="$neu_point"')
+    lines.append('export PYTHONUNBUFFERED="${PYTHONUNBUFFERED-1}"  # logs grow as the program prints')
+    return lines
+
+
+_READ_COMMAND = r"""mapfile -t -s "$NEU_INDEX" -n 1 neu_lines < "$NEU_EXPERIMENT/commands.txt"
+neu_command=${neu_lines[0]-}
+if [ -z "$neu_command" ]; then
+  neu_stage='lost' neu_text="commands.txt has no line for run $NEU_INDEX"
+  exit 1
+fi""".split("\n")
+
+
+def _recorder(profile: Profile) -> list[str]:
+    """The recorder; where the profile has logs of its own, the first event tells where they are."""
+    own = _own_logs(profile)
+    told = [f" {stream}=%q" for stream in ("stdout", "stderr") if stream not in own]
+    if not told:
+        return RECORDER
+    paths = " ".join(
+        f'"$(readlink "/proc/$$/fd/{number}")"'
+        for number, stream in ((1, "stdout"), (2, "stderr"))
+        if stream not in own
+    )
+    tell = [f"printf -v neu_logs '{''.join(told)}' {paths}", "neu_started+=$neu_logs"]
+    place = next(index for index, line in enumerate(RECORDER) if line.startswith("neu_event started"))
+    return [*RECORDER[:place], *tell, *RECORDER[place:]]
+
+
+def _heed(signal: str) -> list[str]:
+    """What the program is told with is recorded; TERM, which Slurm sends with it, is not for the program."""
+    lines = [f"neu_signal={signal}; trap neu_told={signal} {signal}"]
+    return lines if signal == "TERM" else [*lines, "trap '' TERM  # the job passes it on as " + signal]
+
+
+def _env_lines(profile: Profile) -> list[str]:
+    """env as it was written; bash numbers the lines inside an ``eval`` as if they were the script's next ones."""
+    return [text for line in profile.env for text in ((line, 'neu_after "$?"') if "eval" in line else (line,))]
+
+
+def _last_line(profile: Profile, job: Job) -> str:
+    if job.run_count == 1:
+        return quote_command((*profile.wrap, *job.command))
+    # eval reads its words twice, so wrap is quoted twice.
+    wrap = "".join(quote_word(quote_word(word)) + " " for word in profile.wrap)
+    return f'eval {wrap}"$neu_command"'
+
+
+def hide_colons(words: Sequence[str]) -> list[str]:
+    """One more colon for words of nothing else: a lone one divides the parts of a heterogeneous job (srun(1))."""
+    return [f":{word}" if word and not word.strip(":") else word for word in words]
+
+
+def render_attached_script(profile: Profile) -> str:
+    """For ``bash -c TEXT neurun WORDS...`` under srun: variables and env, then the words' program; 111 if env fails.
+
+    The words are those of ``hide_colons``.
+    """
+    lines = [
+        "set +o posix",
+        "neu_words=()",
+        "for neu_word; do",
+        '  if [ -n "$neu_word" ] && [ -z "${neu_word//:/}" ]; then neu_word=${neu_word#:}; fi',
+        '  neu_words+=("$neu_word")',
+        "done; set --  # what env sources is to see no words",
+        "neu_failed() { printf 'neurun: error: env failed (%s): %s; the command was not started\\n' "
+        '"$1" "$2" >&2; exit 111; }',
+        *(f"export {name}={quote_word(value)}" for name, value in profile.variables),
+    ]
+    for line in profile.env:
+        lines += [f"{{ {line}", f"}} || neu_failed $? {quote_word(line)}"]
+    return "\n".join([*lines, 'exec "${neu_words[@]}"', ""])

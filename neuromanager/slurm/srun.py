@@ -1,0 +1,95 @@
+"""neurun --attach: a command on a node, with our terminal, through srun; no experiment is made."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import NoReturn
+
+from neuromanager.experiment.directory import stem_of
+from neuromanager.launch.input import Launch
+from neuromanager.launch.request import Request, check_programs
+from neuromanager.profile.profile import Profile
+from neuromanager.slurm.client import client_environment, describe_missing
+from neuromanager.slurm.script import hide_colons, render_attached_script
+from neuromanager.sweep.words import add_python
+from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
+from neuromanager.system.process import become
+from neuromanager.system.programs import is_program
+from neuromanager.system.quoting import Command, quote_line
+
+# Of a batch script, which is written to logs, put back into the queue and read from a file; srun has other or no such
+# options (sbatch(1), srun(1)).
+_OF_BATCH = frozenset(
+    "output error input open-mode requeue no-requeue batch export-file get-user-env ignore-pbs wait-all-nodes".split()
+)
+_COUNTS = ("nodes", "ntasks", "ntasks-per-node", "ntasks-per-socket", "ntasks-per-core", "ntasks-per-gpu")
+
+
+def attach(
+    profile: Profile, command: Command, overrides: Sequence[str], environ: Mapping[str, str], dry_run: bool
+) -> int:
+    """Becomes srun, whose exit code is the command's; raises Failure. With ``dry_run`` prints its words."""
+    _check(profile, command, overrides, environ)
+    cwd = dict(profile.resources).get("chdir") or os.getcwd()
+    if not os.path.isdir(cwd):
+        place = f"{profile.support}.{profile.device}.resources.chdir"
+        raise Failure(WRONG_INPUT, f"{place}: {cwd}: no such folder; Slurm would run the command in /tmp")
+    command = add_python(command, lambda word: is_program(word, cwd))
+    check_programs(Request(profile, Launch(command, [command], [], False), 1, None, (), "", cwd))
+    words = attach_words(profile, command, terminal=os.isatty(0) and os.isatty(1))
+    if dry_run:
+        print(quote_line(words))
+        return 0
+    kept = {
+        name: value
+        for name, value in client_environment(environ).items()
+        if not name.startswith("NEU_") or name == "NEU_POINT"
+    }
+    _become_srun(words, kept)
+
+
+def attach_words(profile: Profile, command: Command, terminal: bool) -> list[str]:
+    """srun's words. The command is one task, as a batch script is one."""
+    options = {name: value for name, value in profile.resources if name not in _OF_BATCH}
+    options = {"job-name": stem_of(command), "ntasks": "1", **options}
+    words = [f"--{name}" if value is None else f"--{name}={value}" for name, value in options.items()]
+    program: list[str] = [*profile.wrap, *command]
+    hidden = hide_colons(program)
+    if profile.env or profile.variables or hidden != program:
+        program = ["bash", "-c", render_attached_script(profile), "neurun", *hidden]
+    return ["srun", *words, *(["--pty"] if terminal else []), "--", *program]
+
+
+def _check(profile: Profile, command: Command, overrides: Sequence[str], environ: Mapping[str, str]) -> None:
+    place = f"{profile.support}.{profile.device}"
+    if profile.scheduler == "local":
+        raise Failure(WRONG_INPUT, f"--attach: {place} is this machine, where you are; it is for supports of Slurm")
+    faults = []
+    if command == ("-",):
+        faults.append("--attach: runs one command, and reads no command lines from -")
+    if environ.get("NEU_POINTS"):
+        faults.append("--attach: runs one command, and no sweep; neusweep --each starts it once for each point")
+    resources = dict(profile.resources)
+    faults += [
+        f"--resource: {override}: it is for a batch script, and srun writes to where you are"
+        for override in overrides
+        if override.partition("=")[0] in _OF_BATCH & resources.keys()
+    ]
+    faults += [
+        f"{place}.resources.{name}: {resources[name]}: srun would start the command so many times, where a "
+        f"batch script is started once; give another: -r {name}=1"
+        for name in _COUNTS
+        if resources.get(name, "1") != "1"
+    ]
+    if faults:
+        raise Failure(WRONG_INPUT, *faults)
+
+
+def _become_srun(words: Sequence[str], environ: Mapping[str, str]) -> NoReturn:
+    try:
+        become(words, environ)
+    except FileNotFoundError:
+        raise Failure(TROUBLE, describe_missing("srun")) from None
+    except OSError as error:
+        raise Failure(TROUBLE, f"srun: {error.strerror}") from None

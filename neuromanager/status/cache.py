@@ -1,0 +1,96 @@
+"""settled.json: the runs of an experiment whose end is known, so that nobody reads their events twice.
+
+A cache: deleting it loses nothing, and one that cannot be written or read is done without.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from neuromanager.experiment.directory import Experiment, write_file
+from neuromanager.experiment.states import UNKNOWN, Status
+
+_FILE = "settled.json"
+_FORMAT = 1
+# Of a Status, in the order of a row; scheduler, token and what does not change with the run stand once per launch.
+_ROW = ("number", "state", "attempt", "exit_code", "signal", "reason", "job", "node", "started", "finished")
+_HEAD = ("token", "scheduler", "submitted")
+
+
+def _read(experiment: Experiment) -> dict[str, Any]:
+    with contextlib.suppress(OSError, ValueError), open(experiment.path(_FILE), encoding="utf-8") as file:
+        content = json.load(file)
+        if isinstance(content, dict) and content.get("format") == _FORMAT:
+            return content
+    return {}
+
+
+def _write(experiment: Experiment, content: Mapping[str, object]) -> None:
+    with contextlib.suppress(OSError):
+        text = json.dumps({"format": _FORMAT, **content}, separators=(",", ":"))
+        write_file(experiment.path(_FILE), text + "\n")
+
+
+def read_settled(experiment: Experiment, current: Mapping[int, str]) -> dict[int, Status]:
+    """By number; of those only whose last launch is still the one of ``current``: number -> token."""
+    found: dict[int, Status] = {}
+    with contextlib.suppress(ValueError, TypeError, KeyError):
+        for token, scheduler, submitted, rows in _read(experiment)["launches"]:
+            for number, state, attempt, exit_code, signal, reason, job, node, started, finished in rows:
+                if current.get(number) == token:
+                    found[number] = Status(
+                        number,
+                        state,
+                        False,
+                        attempt,
+                        exit_code,
+                        signal,
+                        reason,
+                        scheduler,
+                        job,
+                        node,
+                        None,
+                        None,
+                        submitted,
+                        started,
+                        finished,
+                        token,
+                    )
+    return found
+
+
+def is_settled(status: Status) -> bool:
+    """Whether it will never change, unless the run is launched again."""
+    return not status.open and status.state != UNKNOWN and status.token is not None
+
+
+def write_settled(experiment: Experiment, statuses: Mapping[int, Status]) -> None:
+    """Those that will not change any more; beside, and renamed."""
+    launches: dict[tuple[object, ...], list[tuple[object, ...]]] = {}
+    for status in statuses.values():
+        if is_settled(status):
+            head = tuple(getattr(status, name) for name in _HEAD)
+            launches.setdefault(head, []).append(tuple(getattr(status, name) for name in _ROW))
+    words = _read(experiment).get("words", {})
+    _write(experiment, {"launches": [[*head, rows] for head, rows in launches.items()], "words": words})
+
+
+def read_words(experiment: Experiment, tokens: Mapping[int, str | None]) -> dict[int, str]:
+    """The last words of failed runs, as they were found by ``write_words`` for the same launch."""
+    found: dict[int, str] = {}
+    with contextlib.suppress(ValueError, TypeError, AttributeError):
+        for number, (token, text) in _read(experiment).get("words", {}).items():
+            if tokens.get(int(number)) == token and isinstance(text, str):
+                found[int(number)] = text
+    return found
+
+
+def write_words(experiment: Experiment, words: Mapping[int, tuple[str, str]]) -> None:
+    """Number -> token, text; beside those that are kept already."""
+    content = _read(experiment)
+    kept = content.get("words")
+    merged = {**(kept if isinstance(kept, dict) else {}), **{str(number): pair for number, pair in words.items()}}
+    _write(experiment, {"launches": content.get("launches", []), "words": merged})

@@ -1,0 +1,183 @@
+"""Logs while they grow: of runs that go on, or have not begun, until all of them have ended."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from neuromanager.experiment.catalog import Selected
+from neuromanager.experiment.directory import Experiment
+from neuromanager.experiment.events import read_events
+from neuromanager.experiment.logs import LogPart, find_bounds, find_parts, opened_log, read_pieces
+from neuromanager.experiment.numbers import shorten_indices
+from neuromanager.experiment.states import COMPLETED, Status
+from neuromanager.status.pace import Pace
+from neuromanager.status.survey import read_reports
+
+_PAUSE_SECONDS = (0.1, 1.0)  # between two looks at the files: after news, and when there has been none for long
+_LONGEST_SECONDS = 5.0  # of such a pause, where a look takes long itself
+_QUESTION_SECONDS, _LONGEST_QUESTION_SECONDS = 15.0, 240.0  # between two questions to a scheduler
+_GONE = select.POLLERR | select.POLLHUP | select.POLLNVAL
+
+_LOCAL_QUESTION_SECONDS = 1.0  # on this machine a look at /proc
+_TOLD_SECONDS = 2.0  # from the end of a run that was told to end to the question whether it comes back
+_MOST_LINES = 10  # on stderr about runs without output
+
+Write = Callable[[LogPart, bytes], None]
+Tell = Callable[[str], None]
+
+
+class Followed(NamedTuple):
+    experiment: Experiment
+    number: int
+
+
+class _Watch:
+    """What has been shown so far of the runs that have not ended."""
+
+    def __init__(self, runs: Sequence[Followed], streams: Sequence[str], lines: int | None) -> None:
+        self.open = list(runs)
+        self._streams, self._lines = streams, lines
+        self._shown: dict[tuple[Followed, str], int] = {}  # up to which byte of which file
+        self._begun: set[Followed] = set()
+        self._told: set[Followed] = set()
+
+    def look(self, write: Write) -> bool:
+        """Shows what is new, and forgets the runs that have ended; whether there was something new."""
+        ended, news = [], False
+        for run in self.open:
+            if self._has_ended(run):  # asked first: what it printed before that is then all there
+                ended.append(run)
+            news = self._look_at(run, write) or news
+        self.forget(ended)
+        return news
+
+    def _has_ended(self, run: Followed) -> bool:
+        """By its own events. One that was told to end may be put back into the queue: only its scheduler knows."""
+        try:
+            events = read_events(run.experiment, run.number)
+        except OSError:
+            return False
+        if events:
+            self._begun.add(run)
+        finished = bool(events) and events[-1].word == "finished"
+        told = finished and "told" in events[-1].details
+        (self._told.add if told else self._told.discard)(run)
+        return finished and not told
+
+    def find_told(self) -> frozenset[Followed]:
+        return frozenset(self._told.intersection(self.open))
+
+    def all_begun(self) -> bool:
+        return self._begun.issuperset(self.open)
+
+    def _look_at(self, run: Followed, write: Write) -> bool:
+        news = False
+        with contextlib.suppress(OSError):  # not there yet, or not for the moment: a network disk
+            for part in find_parts(run.experiment, run.number, self._streams):
+                with contextlib.suppress(FileNotFoundError), opened_log(part.path) as descriptor:
+                    news = self._show(run, part, descriptor, write) or news
+        return news
+
+    def _show(self, run: Followed, part: LogPart, descriptor: int, write: Write) -> bool:
+        place = self._shown.get((run, part.path))
+        size = os.fstat(descriptor).st_size
+        if place is None:
+            place, size = find_bounds(descriptor, part, self._lines)
+        elif place > size:
+            place = 0  # it was emptied and begun anew
+        news = place < size
+        for data in read_pieces(descriptor, place, size):
+            write(part, data)
+            place += len(data)
+        self._shown[run, part.path] = place
+        return news
+
+    def forget(self, runs: Sequence[Followed]) -> None:
+        gone = set(runs)
+        self.open = [run for run in self.open if run not in gone]
+
+
+def follow(
+    runs: Sequence[Followed],
+    streams: Sequence[str],
+    lines: int | None,
+    write: Write,
+    environ: Mapping[str, str],
+    tell: Tell,
+) -> None:
+    """The last ``lines`` of each log, then all that comes. Returns when all runs have ended.
+
+    Raises BrokenPipeError when nobody reads our output any more, also while nothing is written.
+    """
+    watch, told = _Watch(runs, streams, lines), frozenset[Followed]()
+    question_at, pause_seconds, first = time.monotonic(), _PAUSE_SECONDS[0], True
+    pace = Pace(_QUESTION_SECONDS, _LONGEST_QUESTION_SECONDS, question_at)
+    while True:
+        began = time.monotonic()
+        news = watch.look(write)
+        if not watch.open:
+            return
+        if watch.find_told() <= told or pace.hurry(began + _TOLD_SECONDS):
+            told = watch.find_told()
+        if time.monotonic() >= min(question_at, pace.due):
+            asked_at = time.monotonic()
+            cheap, failures = _ask(watch, write, environ, tell, first)
+            pace.was_asked(asked_at, time.monotonic(), failures)
+            question_at, first = time.monotonic() + _LOCAL_QUESTION_SECONDS if cheap else pace.due, False
+            continue
+        took = time.monotonic() - began
+        pause_seconds = _PAUSE_SECONDS[0] if news else min(pause_seconds * 1.2, _PAUSE_SECONDS[1])
+        _pause(min(max(pause_seconds, 5 * took), _LONGEST_SECONDS))
+
+
+def _ask(watch: _Watch, write: Write, environ: Mapping[str, str], tell: Tell, first: bool) -> tuple[bool, list[str]]:
+    """Forgets the runs that have ended without a word.
+
+    Whether asking costs little, being all about this machine; and what is told of questions without an answer.
+
+    At first no scheduler is asked about runs that go on: it may take a minute to say nothing.
+    """
+    chosen: dict[Experiment, list[int]] = {}
+    for run in watch.open:
+        chosen.setdefault(run.experiment, []).append(run.number)
+    selected = [Selected(experiment, tuple(indices)) for experiment, indices in chosen.items()]
+    ask = not first or not watch.all_begun()
+    failures: list[str] = []
+    reports = read_reports(selected, environ, failures.append, ask=ask)
+    for failure in failures if first else ():
+        tell(failure)
+    statuses = [(report.experiment, status) for report in reports for status in report.statuses]
+    ended = [(experiment, status) for experiment, status in statuses if not status.open]
+    if first:
+        tell_states([(one, status) for one, status in statuses if status.open and not status.attempt], tell)
+    watch.look(write)  # before what is told below: the last words of those that were killed
+    watch.forget([Followed(experiment, status.number) for experiment, status in ended])
+    tell_states([(one, status) for one, status in ended if status.state != COMPLETED], tell)
+    return all(status.scheduler == "local" for _, status in statuses), failures
+
+
+def tell_states(statuses: Sequence[tuple[Experiment, Status]], tell: Tell) -> None:
+    """One line for all runs of an experiment about which there is the same to say."""
+    alike: dict[tuple[Experiment, str], list[int]] = {}
+    for experiment, status in statuses:
+        begun = "" if status.attempt else "has not started: "
+        why = f", {status.reason}" if status.reason else ""
+        alike.setdefault((experiment, f"{begun}{status.state}{why}"), []).append(status.number)
+    for place, ((experiment, text), numbers) in enumerate(alike.items()):
+        if place == _MOST_LINES:
+            return tell(f"... and {sum(map(len, list(alike.values())[place:]))} runs more; see neustat")
+        tell(f"{experiment.name}:{shorten_indices(numbers)}: {text}")
+
+
+def _pause(seconds: float) -> None:
+    """Raises BrokenPipeError as soon as the reader of our output has gone (`neulog -f | head`)."""
+    poller = select.poll()
+    poller.register(1, 0)
+    for _, happened in poller.poll(seconds * 1000):
+        if happened & _GONE:
+            raise BrokenPipeError

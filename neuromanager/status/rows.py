@@ -1,0 +1,140 @@
+"""What reports show of a run beside its status: its command line, its point, why, and how far it is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+from neuromanager.experiment.catalog import read_lines
+from neuromanager.experiment.directory import Experiment
+from neuromanager.experiment.logs import read_tail
+from neuromanager.experiment.states import RUNNING, Status
+from neuromanager.local.status import read_trail
+from neuromanager.status.joblog import render_joblog
+from neuromanager.status.progress import Progress, parse_progress
+from neuromanager.status.survey import Report
+from neuromanager.status.tables import Facts, Row
+from neuromanager.status.why import explain_all
+from neuromanager.system.jsonvalues import parse_float, parse_integer, text_of
+from neuromanager.system.quoting import parse_line
+from neuromanager.system.signals import name_signal
+
+
+def read_rows(report: Report, statuses: Sequence[Status], label: str) -> list[Row]:
+    """For a table; ``statuses`` are those of the report that are shown. Raises Failure."""
+    points, whys = read_points(report.experiment), explain_all(report.experiment, statuses)
+    none: Mapping[str, str] = {}
+    return [
+        Row(
+            f"{label}:{status.number}",
+            status,
+            _name_ending(status),
+            whys[status.number],
+            points[status.number] if status.number < len(points) else none,
+            read_progress(report.experiment, status) if status.state == RUNNING else None,
+        )
+        for status in statuses
+    ]
+
+
+def read_facts(report: Report, statuses: Sequence[Status]) -> list[Facts]:
+    """For JSON Lines. Raises Failure."""
+    experiment, record = report.experiment, report.record
+    commands, points = read_lines(experiment, "commands.txt"), read_lines(experiment, "params.txt")
+    repeats, written = _count_repeats(record), read_lines(experiment, "repeats.txt")
+    profile = record.get("profile") if isinstance(record.get("profile"), dict) else {}
+    support, device = (str((profile or {}).get(name) or "") for name in ("support", "device"))
+    tags, whys = read_tags(record), explain_all(experiment, statuses)
+    found = []
+    for status in statuses:
+        number = status.number
+        repeat = int(written[number]) if number < len(written) and written[number].isdigit() else number % repeats
+        found.append(
+            Facts(
+                experiment.directory,
+                experiment.name,
+                support,
+                device,
+                tags,
+                repeat,
+                _read_command(commands[number]) if number < len(commands) else (),
+                points[number] if number < len(points) and _is_object(points[number]) else None,
+                whys[number] or None,
+                read_progress(experiment, status) if status.state == RUNNING else None,
+            )
+        )
+    return found
+
+
+def read_joblog(report: Report) -> list[str]:
+    """Its runs that have ended, as GNU parallel logs its jobs. Raises Failure."""
+    return render_joblog(report.statuses, read_lines(report.experiment, "commands.txt"))
+
+
+def read_tags(record: Mapping[str, object]) -> list[str]:
+    tags = record.get("tags")
+    return [str(tag) for tag in tags] if isinstance(tags, list) else []
+
+
+def read_where(record: Mapping[str, object]) -> str:
+    """``slurm/gpu``."""
+    profile = record.get("profile")
+    words = profile if isinstance(profile, dict) else {}
+    return f"{words.get('support') or '-'}/{words.get('device') or '-'}"
+
+
+def _count_repeats(record: Mapping[str, object]) -> int:
+    repeats = record.get("repeats")
+    return repeats if isinstance(repeats, int) and repeats > 0 else 1
+
+
+def read_points(experiment: Experiment) -> list[dict[str, str]]:
+    """The parameters of every run as texts, numbers as they were written; what is damaged has none."""
+    lines = read_lines(experiment, "params.txt")
+    decoder = json.JSONDecoder(parse_int=parse_integer, parse_float=parse_float)
+    try:
+        values = decoder.decode(f"[{','.join(lines)}]") if lines else []
+    except (ValueError, RecursionError):
+        values = []
+    if len(values) != len(lines):
+        values = [decoder.decode(line) if _is_object(line) else {} for line in lines]
+    return [
+        {name: "null" if value is None else text_of(value) for name, value in point.items()}
+        if isinstance(point, dict)
+        else {}
+        for point in values
+    ]
+
+
+def _is_object(line: str) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _read_command(line: str) -> Sequence[str]:
+    try:
+        return parse_line(line)
+    except ValueError:
+        return (line,)
+
+
+def _name_ending(status: Status) -> str:
+    if status.signal is None:
+        return "" if status.exit_code is None else str(status.exit_code)
+    return f"SIG{name_signal(status.signal)}"
+
+
+def read_progress(experiment: Experiment, status: Status) -> Progress | None:
+    """From the end of what the attempt in progress has printed; None where there is no bar, or no log to read."""
+    try:
+        details = read_trail(experiment, status.number).begun
+    except OSError:
+        return None
+    for stream in ("stderr", "stdout"):  # tqdm draws on stderr
+        path = details.get(stream) or experiment.log(status.number, stream)
+        before = details.get(f"{stream}_bytes", "")
+        if progress := parse_progress(read_tail(path, int(before) if before.isdecimal() else 0)):
+            return progress
+    return None

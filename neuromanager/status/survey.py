@@ -1,0 +1,169 @@
+"""Statuses of runs: their own events first, then one squeue and one sacct for all that is not settled."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from neuromanager.experiment.cancelled import read_cancelled
+from neuromanager.experiment.catalog import Selected, count_runs, read_record
+from neuromanager.experiment.directory import Experiment
+from neuromanager.experiment.launches import Feeding, Launch, find_current, read_feeding, read_launches
+from neuromanager.experiment.states import CANCELLED, PENDING, UNKNOWN, Status, Trail
+from neuromanager.local.status import find_local, holds_lock, is_locked, read_trail
+from neuromanager.status.cache import is_settled, read_settled, write_settled
+from neuromanager.system.faults import TROUBLE, Failure
+
+
+class Report(NamedTuple):
+    """What is known of the runs of one experiment that were asked for."""
+
+    experiment: Experiment
+    record: Mapping[str, Any]
+    """experiment.json"""
+    statuses: list[Status]
+    """In ascending order of their numbers."""
+
+
+class _Survey(NamedTuple):
+    """An experiment while it is looked at."""
+
+    experiment: Experiment
+    record: Mapping[str, Any]
+    numbers: Sequence[int]
+    launches: list[Launch]
+    current: dict[int, Launch]
+    statuses: dict[int, Status]  # what is found so far
+    kept: int  # how many settled.json had
+
+
+def read_reports(
+    selected: Sequence[Selected], environ: Mapping[str, str], tell: Callable[[str], None], ask: bool = True
+) -> list[Report]:
+    """``tell`` is given a line for each question that got no answer; with ``ask`` False none is put to a scheduler.
+
+    Raises Failure for an experiment whose experiment.json, commands.txt or jobs.jsonl cannot be read.
+    """
+    surveys = [_survey(each) for each in selected]
+    trails = [_read_trails(survey) for survey in surveys]
+    _find_all(list(zip(surveys, trails)), environ, tell, ask)
+    for survey in surveys:
+        if sum(map(is_settled, survey.statuses.values())) > survey.kept:
+            write_settled(survey.experiment, survey.statuses)
+    return [
+        Report(survey.experiment, survey.record, [survey.statuses[number] for number in survey.numbers])
+        for survey in surveys
+    ]
+
+
+def _survey(selected: Selected) -> _Survey:
+    experiment = selected.experiment
+    record = read_record(experiment)
+    numbers = range(count_runs(experiment)) if selected.indices is None else selected.indices
+    try:
+        launches = read_launches(experiment)
+    except OSError as error:
+        raise Failure(TROUBLE, f"{experiment.path('jobs.jsonl')}: {error.strerror}") from None
+    current = find_current(launches)
+    known = read_settled(experiment, {number: launch.token for number, launch in current.items()})
+    return _Survey(experiment, record, numbers, launches, current, known, len(known))
+
+
+def _read_trails(survey: _Survey) -> dict[int, Trail]:
+    """Of the runs that are not settled; what can be said without events is said at once."""
+    trails: dict[int, Trail] = {}
+    never: list[int] = []
+    for number in survey.numbers:
+        if number in survey.statuses:
+            continue
+        launch = survey.current.get(number)
+        if launch is None:
+            never.append(number)
+            continue
+        try:
+            trails[number] = read_trail(survey.experiment, number)
+        except OSError as error:
+            why = f"{error.filename or survey.experiment.events(number)}: {error.strerror}"
+            survey.statuses[number] = Status(
+                number, UNKNOWN, True, reason=why, scheduler=launch.scheduler, token=launch.token
+            )
+    if never:
+        survey.statuses.update((each.number, each) for each in _find_never_launched(survey, never))
+    return trails
+
+
+def _find_all(
+    found: Sequence[tuple[_Survey, dict[int, Trail]]],
+    environ: Mapping[str, str],
+    tell: Callable[[str], None],
+    ask: bool,
+) -> None:
+    cases, owners = [], {}
+    for survey, trails in found:
+        owners[survey.experiment.directory] = survey
+        local = {number: trail for number, trail in trails.items() if survey.current[number].scheduler == "local"}
+        if local:
+            survey.statuses.update((each.number, each) for each in find_local(survey.experiment, local, survey.current))
+        rest = {number: trail for number, trail in trails.items() if number not in local}
+        if rest:
+            from neuromanager.slurm.status import make_cases
+
+            cases += make_cases(survey.experiment, rest, survey.current, survey.launches)
+    if cases:
+        from neuromanager.slurm.status import find_on_slurm
+
+        for case, status in find_on_slurm(cases, environ, tell, ask):
+            owners[case.experiment.directory].statuses[case.number] = status
+
+
+def _find_never_launched(survey: _Survey, numbers: Sequence[int]) -> list[Status]:
+    """Runs that no launch covers: a neurun may keep them back, or just be about to submit them."""
+    experiment, feeding = survey.experiment, read_feeding(survey.experiment)
+    kept = set() if feeding is None or feeding.is_over else set(feeding.runs)
+    elsewhere = bool(kept) and feeding is not None and feeding.host != os.uname().nodename
+    held = not elsewhere and (bool(kept) or _is_of_slurm(survey)) and _is_held(experiment.path("lock"))
+    cancelled = read_cancelled(experiment).get(feeding.token, set()) if feeding else set()
+    base = Status(0, "", scheduler=survey.record.get("profile", {}).get("scheduler", "local"))
+    reasons, statuses = _explain_never_launched(survey.launches, feeding), []
+    for number in numbers:
+        status = base._replace(number=number)
+        if number in cancelled:
+            status = status._replace(state=CANCELLED, reason="cancelled by neucancel")
+        elif feeding and number in kept and held:
+            room = "for room" if feeding.capacity is None else f"with at most {feeding.capacity} in the queue"
+            status = status._replace(
+                state=PENDING, open=True, token=feeding.token, reason=f"not submitted yet: neurun waits {room}"
+            )
+        elif feeding and number in kept and elsewhere:
+            reason = f"not submitted yet: neurun on {feeding.host} was to do that; ask there"
+            status = status._replace(state=UNKNOWN, open=True, reason=reason)
+        elif held:
+            status = status._replace(state=UNKNOWN, open=True, reason="is being submitted")
+        else:
+            status = status._replace(state=CANCELLED, reason=reasons.get(number, "was never launched"))
+        statuses.append(status)
+    return statuses
+
+
+def _explain_never_launched(launches: Sequence[Launch], feeding: Feeding | None) -> dict[int, str]:
+    """Run -> why, as far as there is a record of it. That a limit was met says only when it was to be kept back."""
+    from neuromanager.slurm.client import find_limit
+
+    refusals = {number: launch.refused for launch in launches if launch.refused for number in launch.runs}
+    reasons = dict.fromkeys(feeding.runs if feeding else (), "was not submitted; the neurun that kept it back is gone")
+    reasons.update(
+        (number, said) for number, said in refusals.items() if number not in reasons or find_limit(said) is None
+    )
+    return reasons
+
+
+def _is_held(lock: str) -> bool:
+    """By somebody who may submit: not while it is ours, though others wait for it."""
+    return not holds_lock(lock) and is_locked(lock)
+
+
+def _is_of_slurm(survey: _Survey) -> bool:
+    """Whether who holds the lock may be submitting; of this machine's runs it is held to their end."""
+    last = survey.launches[-1].scheduler if survey.launches else survey.record.get("profile", {}).get("scheduler")
+    return last == "slurm"

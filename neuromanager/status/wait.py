@@ -1,0 +1,264 @@
+"""Waits for the ends of runs: follows their events, and asks the scheduler ever more seldom."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from neuromanager.experiment.catalog import Selected
+from neuromanager.experiment.events import read_events
+from neuromanager.experiment.states import COMPLETED, STATES, UNKNOWN, Status
+from neuromanager.status.pace import Pace
+from neuromanager.status.survey import Report, read_reports
+
+LOST_SECONDS = 8.0  # after a run left the queue, for its last line to reach us over a network disk
+_LOOK_SECONDS = (0.1, 5.0)  # between two looks at the events: at first, and at last
+_ASK_SECONDS = (2.0, 60.0)  # between two questions, likewise
+_LOOK_GROWTH = 1.3
+
+
+class Waited(NamedTuple):
+    """What was known when the wait ended."""
+
+    reports: list[Report]
+    timed_out: bool
+    ended: list[Report]
+    """Those of them with no run that is waited for."""
+
+
+def wait_for(
+    selected: Sequence[Selected],
+    environ: Mapping[str, str],
+    tell: Callable[[str], None],
+    timeout_seconds: float | None = None,
+    first: bool = False,
+    given_up: Callable[[], bool] = lambda: False,
+    at_most: int = 0,
+    patience: Patience | None = None,
+    seen: Callable[[int], None] = lambda waited: None,
+) -> Waited:
+    """Returns when no run is open any more, or ``at_most`` so many; with ``first``, when none of any one experiment is.
+
+    Also when ``given_up`` says so, which is asked at every look; ``seen`` is told how many are waited for. A
+    ``patience`` of earlier waits goes on where it was: who waits again and again does not ask more often for that.
+
+    A run that left the queue and recorded no end counts as ended when that has been so for LOST_SECONDS. A question
+    under way may hold up the end of ``timeout_seconds``, by as long as the scheduler takes to answer.
+    """
+    started = time.monotonic()
+    question = patience or Patience(started)
+    watch = _Watch(selected, environ, question.tell_once(tell), at_most)
+    pause = _LOOK_SECONDS[0]
+    watch.look(everything=True)
+    while not watch.is_over(first):
+        now = time.monotonic()
+        seen(watch.count_waited())
+        if given_up() or (timeout_seconds is not None and now >= started + timeout_seconds):
+            return watch.conclude(timed_out=True)
+        question.hurry(now, watch.find_ends_to_confirm(first))
+        if watch.asks_scheduler() and now >= question.pace.due:
+            failures = watch.ask()
+            question.pace.was_asked(now, time.monotonic(), failures)
+            continue
+        ends = [now + pause, *watch.find_expiries()]
+        if timeout_seconds is not None:
+            ends.append(started + timeout_seconds)
+        if watch.asks_scheduler():
+            ends.append(question.pace.due)
+        time.sleep(max(0.0, min(ends) - now))
+        pause = min(pause * _LOOK_GROWTH, _LOOK_SECONDS[1])
+        watch.look()
+    return watch.conclude(timed_out=False)
+
+
+def is_complete(report: Report) -> bool:
+    return all(status.state == COMPLETED for status in report.statuses)
+
+
+def summarize(statuses: Sequence[Status]) -> str:
+    """``60 runs: 58 completed, 1 FAILED, 1 TIMEOUT``."""
+    counts = {state: 0 for state in STATES}
+    for status in statuses:
+        counts[status.state] += 1
+    parts = [f"{counts.pop(COMPLETED)} completed", *(f"{count} {state}" for state, count in counts.items() if count)]
+    return f"{len(statuses)} run{'' if len(statuses) == 1 else 's'}: {', '.join(parts)}"
+
+
+class Patience:
+    """When the scheduler is to be asked next: ever more seldom, and sooner when only its word is missing."""
+
+    def __init__(self, now: float) -> None:
+        self.pace = Pace(*_ASK_SECONDS, now + _ASK_SECONDS[0])
+        self._heard: set[str] = set()
+        self._hurried: frozenset[object] = frozenset()
+
+    def hurry(self, now: float, missing: frozenset[object]) -> None:
+        """``missing``: what its word is missing for. It hurries once for each."""
+        if missing and missing != self._hurried and self.pace.hurry(now):
+            self._hurried = missing
+
+    def tell_once(self, tell: Callable[[str], None]) -> Callable[[str], None]:
+        """Each speaker (``squeue ...``) is heard once: a scheduler that is away stays away for many questions."""
+
+        def once(line: str) -> None:
+            who = line.partition(" ")[0]
+            if who not in self._heard:
+                self._heard.add(who)
+                tell(f"{line}; waiting on")
+
+        return once
+
+
+class _Watch:
+    """The runs that are waited for, and the last that is known of each."""
+
+    def __init__(
+        self, selected: Sequence[Selected], environ: Mapping[str, str], tell: Callable[[str], None], at_most: int
+    ) -> None:
+        self._selected = list(selected)
+        self._at_most = at_most
+        self._environ = environ
+        self._tell = tell
+        self._reports: list[Report] = []
+        self._known: list[dict[int, Status]] = [{} for _ in selected]
+        self._lost: dict[tuple[int, int], float] = {}  # (experiment, run) -> since when nobody has it, without an end
+
+    def conclude(self, timed_out: bool) -> Waited:
+        reports = [
+            report._replace(statuses=[known[number] for number in sorted(known)])
+            for report, known in zip(self._reports, self._known)
+        ]
+        return Waited(reports, timed_out, [report for report, over in zip(reports, self._find_ended()) if over])
+
+    def ask(self) -> list[str]:
+        """All that was selected, and not only what is open: meanwhile some may have been launched again.
+
+        What is told of questions without an answer.
+        """
+        failures: list[str] = []
+
+        def tell(line: str) -> None:
+            failures.append(line)
+            self._tell(line)
+
+        self._reports = read_reports(self._selected, self._environ, tell)
+        for place, report in enumerate(self._reports):
+            self._known[place] = {}
+            for status in report.statuses:
+                self._note(place, status, time.monotonic())
+        return failures
+
+    def look(self, everything: bool = False) -> None:
+        """At the events; nobody is asked."""
+        wanted: list[tuple[int, Selected]] = []
+        for place, selected in enumerate(self._selected):
+            begun = self._find_begun(place)
+            if everything:
+                wanted.append((place, selected))
+            elif begun:
+                wanted.append((place, selected._replace(indices=tuple(begun))))
+        if not wanted:
+            return
+        reports = read_reports([selected for _, selected in wanted], self._environ, self._tell, ask=False)
+        if everything:
+            self._reports = reports
+        for (place, _), report in zip(wanted, reports):
+            for status in report.statuses:
+                settled = not status.open and status.state != UNKNOWN
+                if status.scheduler == "local" or settled:
+                    self._note(place, status, time.monotonic())
+                else:  # what a scheduler said of it before is more than silence
+                    self._known[place].setdefault(status.number, status)
+        self._tell_unseen()
+
+    def is_over(self, first: bool) -> bool:
+        if self._at_most:
+            return self.count_waited() <= self._at_most
+        return any(self._find_ended()) if first else all(self._find_ended())
+
+    def count_waited(self) -> int:
+        return sum(1 for place, known in enumerate(self._known) for _ in self._waits_for(place, known))
+
+    def asks_scheduler(self) -> bool:
+        return any(
+            status.scheduler != "local"
+            for place, known in enumerate(self._known)
+            for status in self._waits_for(place, known)
+        )
+
+    def find_ends_to_confirm(self, first: bool) -> frozenset[object]:
+        """The runs whose events tell an end that needs the scheduler's word, where nothing else is waited for."""
+        if self._at_most:
+            told = {
+                self._find_told_end(place, status)
+                for place, known in enumerate(self._known)
+                for status in self._waits_for(place, known)
+            } - {None}
+            return frozenset(told if self.count_waited() - len(told) <= self._at_most else ())
+        found: set[object] = set()
+        for place, known in enumerate(self._known):
+            ends: set[object] = set()
+            for status in self._waits_for(place, known):
+                end = self._find_told_end(place, status)
+                if end is None:
+                    break
+                ends.add(end)
+            else:
+                found |= ends
+                continue
+            if not first:
+                return frozenset()
+        return frozenset(found)
+
+    def _find_told_end(self, place: int, status: Status) -> object | None:
+        """Of a run on a scheduler, where its events tell one."""
+        if status.scheduler == "local" or not status.open:
+            return None
+        events = read_events(self._selected[place].experiment, status.number)
+        return (place, status.number, len(events)) if events and events[-1].word == "finished" else None
+
+    def _find_ended(self) -> list[bool]:
+        return [not any(True for _ in self._waits_for(place, known)) for place, known in enumerate(self._known)]
+
+    def find_expiries(self) -> list[float]:
+        now = time.monotonic()
+        return [since + LOST_SECONDS for since in self._lost.values() if since + LOST_SECONDS > now]
+
+    def _note(self, place: int, status: Status, now: float) -> None:
+        self._known[place][status.number] = status
+        if status.open or status.state != UNKNOWN:
+            self._lost.pop((place, status.number), None)
+        else:
+            self._lost.setdefault((place, status.number), now)
+
+    def _waits_for(self, place: int, known: Mapping[int, Status]) -> Iterator[Status]:
+        now = time.monotonic()
+        for status in known.values():
+            fresh = now - self._lost.get((place, status.number), now) < LOST_SECONDS
+            if status.open or (status.state == UNKNOWN and fresh):
+                yield status
+
+    def _find_begun(self, place: int) -> list[int]:
+        """Those still waited for that can have new events: the directory of a run is made when the run starts."""
+        waited = list(self._waits_for(place, self._known[place]))
+        if not waited:
+            return []
+        experiment, names = self._selected[place].experiment, set()
+        with contextlib.suppress(OSError):
+            names = set(os.listdir(experiment.directory))  # a network disk then looks anew for what was not there
+        return [
+            status.number
+            for status in waited
+            if status.scheduler == "local" or f"{experiment.name}_{status.number}" in names
+        ]
+
+    def _tell_unseen(self) -> None:
+        """A run of this suite's local support on another machine is followed by its events alone."""
+        for selected, known in zip(self._selected, self._known):
+            for status in known.values():
+                if status.open and status.state == UNKNOWN and status.scheduler == "local" and status.reason:
+                    self._tell(f"{selected.experiment.name}: {status.reason}")
+                    break

@@ -1,0 +1,65 @@
+"""Why a run did not complete, for people: read from the end of its log, only when asked, and once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from neuromanager.experiment.directory import Experiment
+from neuromanager.experiment.logs import read_tail
+from neuromanager.experiment.states import COMPLETED, FAILED, LIVE, UNKNOWN, Status, Trail
+from neuromanager.local.status import read_trail
+from neuromanager.slurm.evidence import find_last_words
+from neuromanager.status.cache import is_settled, read_words, write_words
+from neuromanager.system.signals import name_signal
+
+
+def explain_all(experiment: Experiment, statuses: Sequence[Status]) -> dict[int, str]:
+    """By number: ``ValueError: bad``, ``CUDA out of memory``, ``TIMEOUT after 2-00:00:00``, Slurm's reason; else "".
+
+    The last 4 KB of a failed run's stderr are read, and what they say is kept in settled.json. Ask for all runs of an
+    experiment at once.
+    """
+    kept = read_words(experiment, {status.number: status.token for status in statuses if status.state == FAILED})
+    found, fresh = {}, {}
+    for status in statuses:
+        if status.state != FAILED:
+            found[status.number] = _name_reason(status)
+        elif status.number in kept:
+            found[status.number] = kept[status.number]
+        else:
+            found[status.number] = fresh[status.number] = _explain_failure(experiment, status)
+    settled = {status.number: status.token for status in statuses if status.number in fresh and is_settled(status)}
+    if settled:
+        write_words(experiment, {number: (token, fresh[number]) for number, token in settled.items() if token})
+    return found
+
+
+def _name_reason(status: Status) -> str:
+    if status.state in (COMPLETED, UNKNOWN, *LIVE) or not status.reason:
+        return status.reason or ""
+    return f"{status.state} {status.reason}" if status.reason.startswith("after ") else status.reason
+
+
+def _explain_failure(experiment: Experiment, status: Status) -> str:
+    if status.reason:
+        return status.reason
+    begun = _read_begun(experiment, status)
+    first = begun.get("stderr_bytes", "0")
+    tail = read_tail(
+        begun.get("stderr") or experiment.log(status.number, "stderr"), int(first) if first.isdecimal() else 0
+    )
+    words = find_last_words(tail)
+    if status.signal:
+        name = name_signal(status.signal)
+        killed = f"killed by {f'signal {name}' if name.isdecimal() else f'SIG{name}'}"
+        return killed + (f": {words}" if words else "")
+    return words
+
+
+def _read_begun(experiment: Experiment, status: Status) -> Mapping[str, Any]:
+    """``started`` of the attempt, which says where its log is when a profile sets that, and where in it it begins."""
+    try:
+        return read_trail(experiment, status.number).begun
+    except OSError:
+        return Trail().begun

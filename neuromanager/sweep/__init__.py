@@ -1,0 +1,1 @@
+"""From params.json to points, and from points to words."""

@@ -1,0 +1,36 @@
+"""Values that stand in the file system: ``$files`` and ``$lines`` of a params.json, from the current folder."""
+
+from __future__ import annotations
+
+import glob
+from typing import Any
+
+from neuromanager.sweep.parse import find_sources
+from neuromanager.system.faults import WRONG_INPUT, Failure
+
+
+def read_sources(document: Any, source: str) -> dict[tuple[str, str], tuple[str, ...]]:
+    """The values of every ``$files`` (sorted) and ``$lines`` (without empty lines); raises Failure for all faults."""
+    contents: dict[tuple[str, str], tuple[str, ...]] = {}
+    faults = []
+    for path, word, text in find_sources(document):
+        try:
+            values = sorted(glob.glob(text, recursive=True)) if word == "$files" else _read_lines(text)
+        except OSError as error:
+            faults.append(f"{source}: {path}: {text}: {error.strerror}")
+            continue
+        if not values:
+            told = "no file is called so" if word == "$files" else "no line in it that is not empty"
+            faults.append(f"{source}: {path}: {text}: {told}, so no point could be made")
+        contents[word, text] = tuple(values)
+    if faults:
+        raise Failure(WRONG_INPUT, *faults)
+    return contents
+
+
+def _read_lines(path: str) -> list[str]:
+    with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        lines = file.read().replace("\r\n", "\n").split("\n")
+    if any("\0" in line for line in lines):
+        raise OSError(0, "a NUL character, which no program can be given")
+    return [line for line in lines if line.strip()]

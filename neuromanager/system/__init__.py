@@ -1,0 +1,1 @@
+"""Processes, files, signals, text, time, JSON: no idea of runs."""

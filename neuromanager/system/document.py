@@ -1,0 +1,219 @@
+"""Reads a JSON file and checks it against its schema: every fault at once, each with its path and its mend."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure, join_path, offer_nearest
+from neuromanager.system.jsonvalues import is_text, parse_float, parse_integer
+
+_SCHEMAS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "schemas")
+_NAMES = {
+    "object": "an object",
+    "array": "a list",
+    "string": "a text",
+    "number": "a number",
+    "integer": "a number",
+    "boolean": "true or false",
+    "null": "null",
+}
+
+
+def read_document(path: str, schema_name: str, missing: str) -> Any:
+    """A JSON file that fits the schema; numbers keep their text (neuromanager.system.jsonvalues).
+
+    Raises Failure with one line per fault. ``missing`` is the mend when there is no such file.
+    """
+    return check_document(read_text(path, missing), schema_name, path)
+
+
+def check_document(text: str, schema_name: str, source: str) -> Any:
+    """The value of a JSON text that fits the schema; ``source`` is where the faults say that it stands."""
+    value, faults = parse_json(text, source)
+    with open(os.path.join(_SCHEMAS, f"{schema_name}.schema.json"), encoding="utf-8") as file:
+        schema_text = file.read()
+    if faults or not _is_known_good(schema_text, text):
+        faults += _check_shape(value, json.loads(schema_text), source)
+        if faults:
+            raise Failure(WRONG_INPUT, *dict.fromkeys(faults))
+        _remember_good(schema_text, text)
+    return value
+
+
+def read_text(path: str, missing: str) -> str:
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            text = file.read()
+    except FileNotFoundError:
+        raise Failure(WRONG_INPUT, f"{path}: no such file; {missing}") from None
+    except UnicodeDecodeError as error:
+        raise Failure(WRONG_INPUT, f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8") from None
+    except OSError as error:
+        raise Failure(WRONG_INPUT, f"{path}: {error.strerror}") from None
+    if not text.strip():
+        raise Failure(WRONG_INPUT, f"{path}: the file is empty; write a JSON object: {{ ... }}")
+    return text
+
+
+def parse_json(text: str, source: str) -> tuple[Any, list[str]]:
+    """A value of JSON, and the faults that leave it readable: names given twice, NaN, texts no program can be given.
+
+    Raises Failure where it cannot be read at all.
+    """
+    repeated: list[tuple[dict[str, Any], str]] = []
+
+    def make_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        made = dict(pairs)
+        seen: set[str] = set()
+        repeated.extend((made, name) for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        return made
+
+    try:
+        value = json.loads(
+            text,
+            parse_int=parse_integer,
+            parse_float=parse_float,
+            parse_constant=_NotANumber,
+            object_pairs_hook=make_object,
+        )
+    except json.JSONDecodeError as error:
+        raise Failure(WRONG_INPUT, f"{source}:{error.lineno}:{error.colno}: {_explain(text, error)}") from None
+    except RecursionError:
+        raise Failure(WRONG_INPUT, f"{source}: nested too deeply; no sweep or profile needs that") from None
+    return value, [f"{source}: {fault}" for fault in _find_faults(value, "", repeated)]
+
+
+class _NotANumber:
+    """NaN, Infinity or -Infinity where they stood: Python reads them, JSON has none."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+
+def _explain(text: str, error: json.JSONDecodeError) -> str:
+    before, after = text[: error.pos].rstrip(), text[error.pos :].lstrip()
+    if after[:1] == "," and after[1:].lstrip()[:1] in ("}", "]"):  # where Python 3.13 points
+        return "a trailing comma, which JSON has not; take the comma away"
+    if before.endswith(",") and after[:1] in ("}", "]"):
+        return "a trailing comma before this bracket, which JSON has not; take the comma away"
+    if after[:1] == "'":
+        return "a text in single quotes; JSON wants double quotes"
+    if after[:2] == "//" or after[:1] == "#":
+        return "a comment, which JSON has not; take it away"
+    message = error.msg[:1].lower() + error.msg[1:].removesuffix(" at")
+    if not after:
+        return f"the file ends too early ({message}); is a bracket or a quote missing?"
+    return f"not JSON: {message}"
+
+
+def _find_faults(value: Any, path: str, repeated: list[tuple[dict[str, Any], str]]) -> Iterator[str]:
+    if isinstance(value, dict):
+        for made, name in repeated:
+            if made is value:
+                yield f"{join_path(path, name)}: given twice in the same object; keep one of them"
+        for name, item in value.items():
+            yield from _find_faults(name, join_path(path, name), [])
+            yield from _find_faults(item, join_path(path, name), repeated)
+    elif isinstance(value, list):
+        for place, item in enumerate(value):
+            yield from _find_faults(item, f"{path}[{place}]", repeated)
+    elif isinstance(value, _NotANumber):
+        yield f"{path or 'the file'}: {value.text} is no JSON number; quote it if the program is to be given that word"
+    elif isinstance(value, str) and "\0" in value:
+        yield f"{path or 'the file'}: a text with a NUL character, which no program can be given; take it out"
+    elif isinstance(value, str) and not is_text(value):
+        yield f"{path or 'the file'}: half of a \\u surrogate pair, which is no character; write both halves or none"
+
+
+def _check_shape(value: Any, schema: dict[str, Any], source: str) -> list[str]:
+    try:
+        import jsonschema
+    except ImportError:
+        raise Failure(
+            TROUBLE,
+            "python has no package jsonschema, which reads the configuration with us; "
+            "pip install jsonschema, or apt install python3-jsonschema, or run make in neuromanager's folder",
+        ) from None
+    validator = jsonschema.Draft7Validator(schema)
+    errors = sorted(validator.iter_errors(value), key=lambda error: [str(part) for part in error.absolute_path])
+    return [f"{source}: {line}" for error in errors if not _has_not_a_number(error) for line in _say_error(error)]
+
+
+def _has_not_a_number(error: Any) -> bool:
+    return isinstance(error.instance, _NotANumber)  # said already, and better
+
+
+def _say_error(error: Any) -> list[str]:
+    """A fault of shape in the user's words: what stands there, what fits, and the schema's own ``x-mend``."""
+    path = ""
+    for part in error.absolute_path:
+        path = f"{path}[{part}]" if isinstance(part, int) else join_path(path, part)
+    mend = error.schema.get("x-mend", "")
+    tail = f"; {mend}" if mend else ""
+    here = f"{path}: " if path else ""
+    if error.validator == "additionalProperties":
+        every = list(error.schema.get("properties", {}))
+        known = [name for name in every if not name.startswith("$")] or every
+        patterns = error.schema.get("patternProperties", {})
+        unknown = [
+            name
+            for name in error.instance
+            if name not in error.schema.get("properties", {})
+            and not any(re.search(pattern, name) for pattern in patterns)
+        ]
+        return [f"{join_path(path, name)}: unknown key; {offer_nearest(name, known)}" for name in unknown]
+    if error.validator == "type":
+        kinds = error.validator_value if isinstance(error.validator_value, list) else [error.validator_value]
+        names = [name for kind in kinds if kind != "null" for name in _NAMES[kind].split(" or ")]
+        expected = " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+        return [f"{here}{_describe(error.instance)} where {expected} is wanted{tail}"]
+    if error.validator in ("minItems", "minProperties") and not error.instance:
+        return [f"{here}an empty {'list' if error.validator == 'minItems' else 'object'}{tail}"]
+    if error.validator == "enum":
+        known = [str(item) for item in error.validator_value]
+        return [f"{here}unknown value {_describe(error.instance)}; {offer_nearest(str(error.instance), known)}"]
+    if error.validator == "pattern" and error.instance.startswith("$") and "x-words" in error.schema:
+        known = error.schema["x-words"]
+        return [f"{join_path(path, error.instance)}: no such word here; {offer_nearest(error.instance, known)}"]
+    if error.validator == "pattern" and "propertyNames" in error.absolute_schema_path:
+        return [f"{join_path(path, error.instance)}: this cannot be a name{tail}"]
+    return [f"{here}{_describe(error.instance)} does not fit{tail}"]
+
+
+def _describe(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    if isinstance(value, str):
+        return f"the text {json.dumps(value if len(value) < 40 else value[:37] + '...', ensure_ascii=False)}"
+    if isinstance(value, (int, float)):
+        return f"the number {getattr(value, 'text', value)}"
+    return "a list" if isinstance(value, list) else "an object"
+
+
+# A check costs the import of jsonschema, several times our own start: once per content is enough.
+
+
+def _known_good_path(schema_text: str, text: str) -> str:
+    import hashlib
+
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    digest = hashlib.sha256(f"{len(schema_text)}\n{schema_text}{text}".encode()).hexdigest()
+    return os.path.join(home, "neuromanager", "checked", digest)
+
+
+def _is_known_good(schema_text: str, text: str) -> bool:
+    return os.path.exists(_known_good_path(schema_text, text))
+
+
+def _remember_good(schema_text: str, text: str) -> None:
+    path = _known_good_path(schema_text, text)
+    try:
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        with open(path, "x", encoding="utf-8"):
+            pass
+    except OSError:
+        pass  # a cache: without it the check is made again

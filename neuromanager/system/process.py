@@ -1,0 +1,191 @@
+"""Starts programs, waits for them, and passes signals on."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from types import FrameType
+from typing import IO, NamedTuple, NoReturn
+
+from neuromanager.system.signals import PASSED_ON, STOPPING, Forwarder, in_foreground
+
+
+class Answer(NamedTuple):
+    """What a program said; ``exit_code`` is None when it did not end in time, negative when a signal ended it."""
+
+    exit_code: int | None
+    stdout: str
+    stderr: str
+
+
+class Ending(NamedTuple):
+    """How a run ended: with an exit code, or by a signal."""
+
+    exit_code: int | None
+    signal: int | None
+    timed_out: bool = False
+    told: int | None = None  # the signal by which neurun told it to end
+    over_memory: bool = False
+
+    def as_exit_code(self) -> int:
+        return 128 + self.signal if self.signal else self.exit_code or 0
+
+
+def ask(
+    words: Sequence[str], timeout_seconds: float, env: Mapping[str, str] | None = None, pass_fds: Sequence[int] = ()
+) -> Answer:
+    """Runs a program to its end and keeps what it says. Raises FileNotFoundError when there is none.
+
+    In a session of its own: a Ctrl-C meant for us does not leave a submission half made. ``pass_fds`` stay open in the
+    program, also when we are killed: what they lock is locked as long as either of us lives.
+    """
+    process = subprocess.Popen(
+        words,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=env,
+        encoding="utf-8",
+        errors="surrogateescape",
+        start_new_session=True,
+        pass_fds=pass_fds,
+    )
+    try:
+        stdout, stderr = process.communicate(timeout=timeout_seconds)
+        return Answer(process.returncode, stdout, stderr)
+    except subprocess.TimeoutExpired:
+        return Answer(None, "", "")
+    finally:
+        if process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        for stream in (process.stdout, process.stderr):
+            if stream:
+                stream.close()
+
+
+def run_through(
+    words: Sequence[str], env: Mapping[str, str], forwarder: Forwarder, pass_fds: Sequence[int] = ()
+) -> Ending:
+    """Runs a program on our own stdin, stdout and stderr, in our process group: as if it had been called directly."""
+    sys.stdout.flush()
+    process = subprocess.Popen(words, env=env, pass_fds=pass_fds)
+
+    def pass_on(number: int, _: FrameType | None) -> None:
+        forwarder.stopped_by = forwarder.stopped_by or number
+        if number not in (signal.SIGINT, signal.SIGQUIT) or not in_foreground():
+            process.send_signal(number)  # a terminal sends those two to the program itself
+
+    before = {
+        number: signal.signal(number, pass_on)
+        for number in (*STOPPING, *PASSED_ON)
+        if signal.getsignal(number) is not signal.SIG_IGN
+    }
+    try:
+        code = process.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return Ending(code, None) if code >= 0 else Ending(None, -code)
+
+
+@contextlib.contextmanager
+def feeding(words: Sequence[str], env: Mapping[str, str]) -> Iterator[IO[bytes]]:
+    """A program on our terminal (a pager), and its stdin to write to; afterwards its end is waited for.
+
+    A Ctrl-C meanwhile is for it alone.
+    """
+    process = subprocess.Popen(words, env=env, stdin=subprocess.PIPE, bufsize=0)
+    before = signal.signal(signal.SIGINT, lambda number, frame: None)
+    assert process.stdin
+    try:
+        yield process.stdin
+    finally:
+        process.stdin.close()
+        process.wait()
+        signal.signal(signal.SIGINT, before)
+
+
+class CannotExecute(Exception):
+    """The kernel would not execute a program; ``error`` says why."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+# What Python ignores and a program is to get as the system has it; caught signals are the system's again after exec.
+_ignored_by_us = [getattr(signal, name) for name in ("SIGPIPE", "SIGXFSZ") if hasattr(signal, name)]
+_paths: dict[tuple[str, str | None], str] = {}
+
+
+def start_program(words: tuple[str, ...], env: Mapping[str, str], descriptors: Mapping[int, int]) -> int:
+    """Starts a program in a session of its own, ``descriptors`` (its number -> ours) and the rest of 0-2 open in it.
+
+    Returns its process id, which is its group's and its session's too. Raises CannotExecute. Descriptors of ours that
+    are inheritable are the program's as well: see ``keep_descriptors``.
+    """
+    key = (words[0], env.get("PATH"))
+    known = _paths.get(key)
+    actions = [(os.POSIX_SPAWN_DUP2, ours, its) for its, ours in descriptors.items()]
+    try:
+        path = known or _find_program(words[0], env)
+        try:
+            pid = os.posix_spawn(path, words, env, file_actions=actions, setsid=True, setsigdef=_ignored_by_us)
+        except FileNotFoundError:
+            if not known:
+                raise
+            path = _find_program(words[0], env)  # it moved
+            pid = os.posix_spawn(path, words, env, file_actions=actions, setsid=True, setsigdef=_ignored_by_us)
+    except OSError as error:
+        _paths.pop(key, None)
+        raise CannotExecute(error) from None
+    _paths[key] = path
+    return pid
+
+
+def _find_program(word: str, env: Mapping[str, str]) -> str:
+    """As execvp(3) would on the PATH that the program is to have; what may not be executed is the last choice."""
+    if "/" in word:
+        return word
+    denied = None
+    for directory in os.get_exec_path(env):
+        path = os.path.join(directory, word)
+        if os.path.isfile(path):
+            if os.access(path, os.X_OK):
+                return path
+            denied = path
+    if denied:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), denied)
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), word)
+
+
+def become(words: Sequence[str], env: Mapping[str, str]) -> NoReturn:
+    """Goes on as that program, which has our process id, streams and terminal. Raises OSError."""
+    sys.stdout.flush()
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in _ignored_by_us}
+    try:
+        os.execvpe(words[0], tuple(words), env)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def ignore(number: int) -> None:
+    """For us alone: the programs that we start get the signal as they would have got it without us."""
+    if signal.signal(number, signal.SIG_IGN) is not signal.SIG_IGN:
+        _ignored_by_us.append(number)
+
+
+def keep_descriptors() -> None:
+    """What our caller left open beyond 0-2 stays with us: no program is to hold a pipe or a lock of others."""
+    for entry in os.listdir("/dev/fd"):
+        if int(entry) > 2:
+            with contextlib.suppress(OSError):  # that of the listing itself
+                os.set_inheritable(int(entry), False)

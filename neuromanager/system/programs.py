@@ -1,0 +1,69 @@
+"""Is a word a program here? Asked before anything is launched."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+
+from neuromanager.system.faults import NOT_EXECUTABLE, NOT_FOUND, WRONG_INPUT, Failure
+
+
+def is_program(word: str, directory: str = ".") -> bool:
+    """Whether a first word can be executed as it stands.
+
+    A ``.py`` without ``#!`` counts as not: on file systems that mark every file executable, sh would read it.
+    """
+    path = os.path.join(directory, word) if "/" in word else shutil.which(word)
+    if not path or not os.path.isfile(path) or not os.access(path, os.X_OK):
+        return False
+    if not path.endswith(".py"):
+        return True
+    try:
+        with open(path, "rb") as file:
+            return file.read(2) == b"#!"
+    except OSError:
+        return False
+
+
+def check_program(command: Sequence[str], directory: str, search: bool) -> None:
+    """Raises Failure, 127 or 126, for a command that cannot be executed; with ``search``, PATH is what counts.
+
+    A script that ``python`` is to read is looked for as well.
+    """
+    word = command[0]
+    if word.startswith("-"):
+        raise Failure(
+            WRONG_INPUT, f"{word!r} stands where a program is wanted; options come before the first word that is none"
+        )
+    if not word:
+        raise Failure(NOT_FOUND, "an empty word stands where a program is wanted")
+    script = command[1] if word == "python" and len(command) > 1 and command[1].endswith(".py") else None
+    for name in (word, script):
+        if name is None or ("/" not in name and name != script and not search):
+            continue
+        path = os.path.join(directory, name) if "/" in name or name == script else shutil.which(name)
+        _check_path(name, path, executable=name != script)
+
+
+def _check_path(name: str, path: str | None, executable: bool) -> None:
+    if path is None or not os.path.exists(path):
+        mend = "no such file" if "/" in name or name.endswith(".py") else "no such program on PATH"
+        if name == "python":
+            mend += "; name the interpreter (python3 ...), or make the script executable with a first line #!"
+        elif path is None and os.path.isfile(name):
+            mend += f"; to run the file here write ./{name}"
+        raise Failure(NOT_FOUND, f"{name}: {mend}")
+    if os.path.isdir(path):
+        raise Failure(NOT_EXECUTABLE, f"{name}: a directory, not a program")
+    if executable and not os.access(path, os.X_OK):
+        raise Failure(NOT_EXECUTABLE, f"{name}: not executable; chmod +x {name}, or name its interpreter")
+
+
+def find_program(word: str) -> str:
+    """A command of the suite that is not on PATH is found beside the one that is running, as in a fresh clone."""
+    beside = os.path.join(os.path.dirname(os.path.abspath(sys.argv[0])), word)
+    if "/" not in word and word.startswith("neu") and shutil.which(word) is None and os.access(beside, os.X_OK):
+        return beside
+    return word

@@ -1,0 +1,1 @@
+"""What people see: standard error, options, pager, escapes, the progress bar."""

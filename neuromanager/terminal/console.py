@@ -1,0 +1,89 @@
+"""What people see: stderr, prefixed by who speaks; and the way from a failure to an exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from neuromanager.system.faults import BUG, TROUBLE, Failure
+from neuromanager.system.quoting import visible
+
+
+def say(who: str, text: str) -> None:
+    """One line on stderr; a stderr that is gone stops nothing."""
+    with contextlib.suppress(OSError):  # past sys.stderr, whose buffer would fail again at every later flush
+        os.write(2, f"{who}: {visible(text)}\n".encode())
+
+
+def run_command(who: str, main: Callable[[Sequence[str]], int]) -> NoReturn:
+    """Runs a command's ``main`` on the words given, and leaves the process with the suite's exit codes."""
+    _fill_closed_descriptors()
+    # Words of the system that are no UTF-8 travel as surrogates; what is printed gets the same bytes back.
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.reconfigure(encoding="utf-8", errors="surrogateescape")  # type: ignore[union-attr]
+    try:
+        try:
+            code = main(sys.argv[1:])
+        except SystemExit as ended:  # argparse, after --help
+            code = int(ended.code or 0)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except Failure as failure:
+        for fault in failure.faults:
+            say(who, f"error: {fault}")
+        code = failure.code
+    except KeyboardInterrupt:
+        die_by(signal.SIGINT)
+    except BrokenPipeError:
+        die_by(signal.SIGPIPE)
+    except OSError as error:
+        place = "the current folder" if isinstance(error, FileNotFoundError) else "standard output"
+        say(who, f"error: {error.filename or place}: {error.strerror}")
+        code = TROUBLE
+    except Exception:
+        import traceback
+
+        traceback.print_exc()
+        say(who, "error: a bug in neuromanager; please report the lines above")
+        code = BUG
+    _leave(code)
+
+
+def _fill_closed_descriptors() -> None:
+    """A stream closed by our caller (``>&-``): else a pipe of ours would become number 0, 1 or 2, and be mistaken.
+
+    Opened the wrong way round, so that reading or writing it fails as it would have.
+    """
+    for number, mode in ((0, os.O_WRONLY), (1, os.O_RDONLY), (2, os.O_RDONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, mode), True)
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", closefd=False)
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", closefd=False)
+
+
+def die_by(number: int) -> NoReturn:
+    """Ends as the signal would have ended us, so that a shell loop around us stops as well."""
+    with contextlib.suppress(OSError):  # KILL cannot be set
+        signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+    os._exit(128 + number)
+
+
+def _leave(code: int) -> NoReturn:
+    """Ends without Python's own complaint about a stdout that cannot be flushed: ours has been made."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        code = code or TROUBLE
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.flush()
+    os._exit(code)

@@ -1,0 +1,62 @@
+"""The progress line of runs, drawn anew on a terminal and taken away before anything else is said."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable
+
+from neuromanager.terminal.progressline import Progress, render_progress
+
+_EVERY_SECONDS = 0.1  # at most
+_IDLE_SECONDS = 1.0  # so that the time left goes on
+# The cursor stands in the first column of the line. So this takes all of it away, also when the terminal has become
+# narrower and has broken it into several rows: erase the row (ECMA-48, EL), and all to the end of the screen (ED). That
+# from the second column, for what is erased from the first place of a screen tmux keeps in its history.
+_ERASE = b"\r\x1b[K\x1b[C\x1b[J\r"
+
+
+def may_draw() -> bool:
+    """Whether standard error is a terminal that can erase a line, and nobody asked for plain text (no-color.org)."""
+    return os.isatty(2) and os.environ.get("TERM") not in (None, "", "dumb") and not os.environ.get("NO_COLOR")
+
+
+def tell_below(tell: Callable[[str], None], text: str) -> None:
+    """For another process than the one that draws, which is gone: its line is taken away first."""
+    with contextlib.suppress(OSError):
+        os.write(2, _ERASE)
+    tell(text)
+
+
+class ProgressBar:
+    """``tell`` writes a line of its own. The width is asked for each time: a run's session hears no SIGWINCH."""
+
+    def __init__(self, total: int, tell: Callable[[str], None], doing: str = "running") -> None:
+        self._total, self._tell, self._doing = total, tell, doing
+        self._began = self._drawn_at = time.monotonic()
+        self._shown = b""
+
+    def say(self, text: str) -> None:
+        self.clear()
+        self._tell(text)
+
+    def draw(self, done: int, failed: int, running: int) -> float:
+        """Draws if it is time to; returns seconds until it should be called again."""
+        now = time.monotonic()
+        if now - self._drawn_at >= _EVERY_SECONDS or not self._shown:
+            self._drawn_at = now
+            with contextlib.suppress(OSError):
+                columns = os.get_terminal_size(2).columns
+                progress = Progress(self._total, done, failed, running, now - self._began, self._doing)
+                line = render_progress(progress, columns - 1).encode()
+                if line != self._shown:
+                    os.write(2, _ERASE + line + b"\r")
+                    self._shown = line
+        return _IDLE_SECONDS if running else _EVERY_SECONDS
+
+    def clear(self) -> None:
+        if self._shown:
+            with contextlib.suppress(OSError):
+                os.write(2, _ERASE)
+            self._shown = b""

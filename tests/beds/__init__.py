@@ -1,0 +1,1 @@
+"""What tests are run on: real schedulers, in a scratch folder on this machine."""

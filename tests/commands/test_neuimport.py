@@ -1,0 +1,244 @@
+"""Sweep files of clutils and AlphaEx: their points are those that the tools' own rules make."""
+
+from __future__ import annotations
+
+import json
+import unittest
+from typing import Any
+
+from neuromanager.sweep.imports import import_alphaex, import_clutils
+from neuromanager.sweep.parse import parse_sweep
+from neuromanager.system.document import parse_json
+from tests.command import Folder
+from tests.slowsweep import Source, expand_clutils
+
+# Of the shape of AlphaEx's own example: alternatives in alternatives, and a label with spaces.
+ALPHAEX = {
+    "experiments": [
+        {
+            "simulator": ["s1"],
+            "algorithm and parameters": [
+                {
+                    "algorithm": ["a1"],
+                    "p1-2": [{"p1": ["u", "v"], "p2": [0.1, 0.2]}, {"p1": ["w", "x"], "p2": [0.3, 0.4]}],
+                    "p3": [1, 2, 3],
+                },
+                {"algorithm": ["a2"], "p1": ["w", "x"], "p4": [True, False]},
+            ],
+        },
+        {
+            "simulator": ["s2"],
+            "algorithm and parameters": [
+                {"algorithm": ["a2"], "p1": ["w", "x"], "p4": [True, False]},
+                {"algorithm": ["a3"], "p5": ["y"], "p6": [True]},
+            ],
+        },
+    ]
+}
+CLUTILS = {
+    "cmd": "python -m x",
+    "preload": "A=1 B='x y' numactl -N0",
+    "precmd": ["module load x"],
+    "git": "url",
+    "machine": {"time": 60, "exclusive": "", "gres": "gpu:1", "output": "o", "array": "1-2"},
+    "meta": {"group": "g", "name": "n", "dest-arg": "yes"},
+    "params": {
+        "lr": [0.5],
+        "k": [3],
+        "fast": ["__true__", "__false__"],
+        "amp": "__true__",
+        "old": "__false__",
+        "SOLVER.LR": [1, 2],
+        "b": True,
+        "none": None,
+        "ab": [[1, 2]],
+        "m": {"r": {"wd": 7}, "v": {"x": 8}},
+    },
+}
+
+
+def imported(folder: Folder, tool: str, document: Any, *words: str) -> tuple[str, list[str]]:
+    folder.write("sweep.json", document)
+    outcome = folder.run("neuimport", tool, "sweep.json", *words)
+    assert outcome.code == 0, outcome.stderr
+    return outcome.stdout, outcome.errors()
+
+
+def order(document: Any, convert: Any) -> list[dict[str, Any]]:
+    made = convert(parse_json(json.dumps(document), "test")[0])
+    assert not made.faults, made.faults
+    return [dict(point) for point in parse_sweep(made.document, first=True).points()]
+
+
+class ClutilsTest(unittest.TestCase):
+    def test_random_sweeps(self) -> None:
+        """Against its rule, written down independently: as lists, for --order=first keeps the order as well."""
+        source, total = Source(seed=31), 0
+        for number in range(3000):
+            params = source.clutils()
+            while len(expected := expand_clutils(params)) > 400:
+                params = source.clutils()
+            with self.subTest(params=json.dumps(params)):
+                self.assertEqual(order({"params" if number % 2 else "args": params}, import_clutils), expected)
+            total += len(expected)
+        self.assertGreater(total, 40_000)
+
+    def test_counts(self) -> None:
+        """Of the shapes of sweeps in use: lists and scalars, a conditional of one value each, a large one."""
+        lists = {"a": list(range(9)), "b": list(range(5)), "c": [0.0, 0.7, 0.99, 0.997], "d": ["True", "False"], "e": 1}
+        conditional = {
+            "dim": {str(size): {"out": [size]} for size in range(20, 90, 10)},
+            "lr": [1, 2, 3, 4],
+            "gc": [3, 4, 5],
+        }
+        large = {
+            **{f"l{place}": list(range(10)) for place in range(3)},
+            **{f"t{place}": ["a", "b"] for place in range(4)},
+        }
+        uneven = {"lr": [2], "model": {"r": {"wd": 1}, "v": {"wd2": [2, 3], "x": [2, 5]}}, "bs": [1, 2]}
+        for params, count in ((lists, 360), (conditional, 84), (large, 16000), (uneven, 10)):
+            self.assertEqual(len(order({"params": params}, import_clutils)), count)
+
+    def test_argument_forms(self) -> None:
+        folder = Folder(self)
+        text, notes = imported(folder, "clutils", CLUTILS)
+        folder.write("params.json", text)
+        lines = folder.run("neusweep", "--order=first", "--style=space", "-n", "p", "SOLVER.LR", "{SOLVER.LR}").lines()
+        self.assertEqual(len(lines), 8)
+        rest = "--amp --no-old -b True --none None --ab '[1, 2]'"
+        self.assertEqual(
+            lines[:3],
+            [
+                f"p SOLVER.LR 1 --lr 0.5 -k 3 --fast {rest} -m r --wd 7",
+                f"p SOLVER.LR 1 --lr 0.5 -k 3 --no-fast {rest} -m r --wd 7",
+                f"p SOLVER.LR 2 --lr 0.5 -k 3 --fast {rest} -m r --wd 7",
+            ],
+        )
+        self.assertEqual(
+            notes[0],
+            "neuimport: neusweep --order=first --style=space neurun --name=n SUPPORT DEVICE "
+            "python -m x SOLVER.LR {SOLVER.LR} --dest {run_dir}",
+        )
+        self.assertIn("git", notes[1])
+
+    def test_draws(self) -> None:
+        folder = Folder(self)
+        document = {"params": {"a": [1, 2], "s": "__SEED__()", "n": ["__SAMPLE__(2, 4)"]}}
+        text, notes = imported(folder, "clutils", document)
+        self.assertIn("--sample=N --seed=S", notes[0])
+        folder.write("params.json", text)
+        points = [json.loads(line) for line in folder.run("neusweep", "--sample=2", "--seed=9", "--json").lines()]
+        self.assertEqual({point["a"] for point in points}, {1, 2})
+        self.assertTrue(all(2 <= point["n"] <= 4 and abs(point["s"]) <= 2**63 for point in points))
+
+    def test_profile(self) -> None:
+        folder = Folder(self)
+        text, notes = imported(folder, "clutils", CLUTILS, "--config")
+        self.assertEqual(
+            json.loads(text),
+            {
+                "slurm": {
+                    "gpu": {
+                        "env": ["module load x"],
+                        "resources": {"time": 60, "exclusive": True, "gres": "gpu:1"},
+                        "variables": {"A": "1", "B": "x y"},
+                        "wrap": ["numactl", "-N0"],
+                    }
+                }
+            },
+        )
+        self.assertEqual(len(notes), 2)
+        folder.write("config.json", text)
+        outcome = folder.run("neurun", "--dry-run", "slurm", "gpu", "true")
+        self.assertEqual(outcome.code, 0, outcome.stderr)
+        self.assertEqual(
+            json.loads(imported(folder, "clutils", {"machine": {}}, "--config")[0])["slurm"],
+            {"cpu": {"env": [], "resources": {}}},
+        )
+
+    def test_numbers_keep_their_text(self) -> None:
+        text, _ = imported(Folder(self), "clutils", '{"params": {"lr": [1e-4, 0.50]}}')
+        self.assertEqual(text, '{\n  "lr": [1e-4, 0.50]\n}\n')
+
+    def test_faults(self) -> None:
+        folder = Folder(self)
+        for document, told in (
+            ({}, "no object params"),
+            ({"params": {}, "args": {}}, "both"),
+            ([], "no object params"),
+            ({"params": {"a": []}}, "params.a: an empty list"),
+            ({"params": {"a": {"x": 1}}}, "params.a.x: 1 where"),
+            ({"params": {"a": "x__SEED__()"}}, "params.a[0]: a number drawn inside"),
+            ({"params": {"a": [1, 1]}}, "a[1]: 1 stands"),
+            ({"params": {"m": {"r": {"LR": 1}}}}, "LR: clutils writes LR and its value without dashes"),
+            ({"params": {"lr": 1, "m": {"r": {"lr": 1}}}}, "m.r.lr: 'lr' would be given twice"),
+            ("{", "ends too early"),
+        ):
+            with self.subTest(document=document):
+                folder.write("sweep.json", document)
+                outcome = folder.run("neuimport", "clutils", "sweep.json")
+                self.assertEqual((outcome.code, outcome.stdout), (100, ""), outcome.stderr)
+                self.assertIn(told, outcome.stderr)
+
+
+class AlphaExTest(unittest.TestCase):
+    def test_index_by_index(self) -> None:
+        points = order(ALPHAEX, import_alphaex)
+        self.assertEqual(len(points), 33)
+        begin = {"simulator": "s1", "algorithm": "a1", "p1": "u", "p2": 0.1, "p3": 1}
+        for index, changed in (
+            (0, {}),
+            (1, {"p1": "v"}),
+            (2, {"p2": 0.2}),
+            (4, {"p1": "w", "p2": 0.3}),
+            (8, {"p3": 2}),
+        ):
+            self.assertEqual(points[index], {**begin, **changed})
+        self.assertEqual(
+            [list(point.values()) for point in points[24:]],
+            [[simulator, "a2", p1, p4] for simulator in ("s1", "s2") for p4 in (True, False) for p1 in ("w", "x")]
+            + [["s2", "a3", "y", True]],
+        )
+
+    def test_leaves(self) -> None:
+        """Lists are values, texts go letter by letter, and values may stand beside alternatives."""
+        document = {"n": [1, 2, {"x": [1, 2]}, 3], "s": "ab", "l": [[10, 10], None]}
+        points = order(document, import_alphaex)
+        self.assertEqual(len(points), 5 * 2 * 2)
+        self.assertEqual(points[0], {"n": 1, "s": "a", "l": [10, 10]})
+        self.assertEqual(
+            [next(iter(point.items())) for point in points[:5]], [("n", 1), ("n", 2), ("x", 1), ("x", 2), ("n", 3)]
+        )
+
+    def test_command(self) -> None:
+        folder = Folder(self)
+        text, notes = imported(folder, "alphaex", ALPHAEX)
+        self.assertEqual(notes, ["neuimport: neusweep --order=first neurun --runs=N SUPPORT DEVICE COMMAND"])
+        folder.write("params.json", text)
+        self.assertEqual(folder.run("neusweep", "--count").stdout, "33\n")
+        for document, told in (
+            ({"a": 1}, "a: 1 where AlphaEx wants a list"),
+            ({"a": []}, "a: []"),
+            ([], "not an object"),
+        ):
+            folder.write("sweep.json", document)
+            self.assertIn(told, folder.run("neuimport", "alphaex", "sweep.json").stderr)
+
+
+class WordsTest(unittest.TestCase):
+    def test_refused(self) -> None:
+        folder = Folder(self)
+        folder.write("sweep.json", ALPHAEX)
+        for words, told in (
+            ((), "write neuimport TOOL FILE"),
+            (("clutil", "sweep.json"), "did you mean 'clutils'"),
+            (("alphaex", "sweep.json", "--config"), "--config"),
+            (("clutils", "none.json"), "no such file"),
+        ):
+            outcome = folder.run("neuimport", *words)
+            self.assertEqual(outcome.code, 100)
+            self.assertIn(told, outcome.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,324 @@
+"""Runs on Slurm, by handmade answers of squeue and sacct: small programs on PATH that print a file and are counted."""
+
+from __future__ import annotations
+
+import json
+import os
+import unittest
+from pathlib import Path
+
+from neuromanager.experiment import launches
+from neuromanager.experiment.catalog import Selected
+from neuromanager.experiment.directory import Experiment
+from neuromanager.experiment.events import append_event
+from neuromanager.experiment.states import (
+    CANCELLED,
+    COMPLETED,
+    FAILED,
+    OUT_OF_MEMORY,
+    PENDING,
+    RUNNING,
+    UNKNOWN,
+    Status,
+)
+from neuromanager.slurm.queue import SEPARATOR
+from neuromanager.status import survey
+from neuromanager.status.why import explain_all
+from tests.command import Folder
+
+ANSWER = """#!/bin/bash
+here=$(dirname "$0")
+printf '%s\\n' "${0##*/} $*" >> "$here/calls"
+[ -e "$here/${0##*/}.txt" ] || { echo "Slurm accounting storage is disabled" >&2; exit 1; }
+cat "$here/${0##*/}.txt"
+"""
+LONG_AGO = "2020-01-01T00:00:00Z"
+
+
+class QueueCase(unittest.TestCase):
+    def setUp(self) -> None:
+        self.files = Folder(self)
+        for program in ("squeue", "sacct"):
+            self.files.program(f"slurm/{program}", ANSWER)
+        self.told: list[str] = []
+        self.answer("squeue")
+
+    def answer(self, program: str, *lines: str) -> None:
+        """With | for the separator."""
+        text = "".join(f"{line}\n" for line in lines).replace("|", SEPARATOR)
+        self.files.write(f"slurm/{program}.txt", text)
+
+    def calls(self) -> list[str]:
+        path = self.files.path / "slurm/calls"
+        lines = path.read_text().splitlines() if path.exists() else []
+        path.unlink(missing_ok=True)
+        return lines
+
+    def make(self, runs: int, name: str = "q") -> Experiment:
+        experiment = Experiment(str(self.files.path / "runs" / name), name)
+        os.makedirs(experiment.path("logs"))
+        self.files.write(f"runs/{name}/commands.txt", "true\n" * runs)
+        self.files.write(f"runs/{name}/experiment.json", {"profile": {"scheduler": "slurm"}})
+        return experiment
+
+    def launch(self, experiment: Experiment, token: str, runs: range, job: str | None, **changes: object) -> None:
+        launches.write_intent(
+            experiment,
+            token,
+            list(runs),
+            scheduler="slurm",
+            name=experiment.name,
+            profile={"resources": {}},
+            cwd="/data",
+            git=None,
+        )
+        path = Path(experiment.path("jobs.jsonl"))
+        *before, last = path.read_text().splitlines()
+        changed = {**json.loads(last), "asked": LONG_AGO, **changes}
+        path.write_text("\n".join([*before, json.dumps(changed)]) + "\n")
+        if job:
+            launches.write_job(experiment, token, job)
+
+    def start(self, experiment: Experiment, number: int, job: str, **details: object) -> None:
+        os.makedirs(experiment.run_directory(number), exist_ok=True)
+        append_event(experiment, number, "started", {"attempt": 1, "host": "n1", "pid": 7, "job": job, **details})
+
+    def read(self, *experiments: Experiment, ask: bool = True) -> list[Status]:
+        environ = {**self.files.environment, "PATH": f"{self.files.path}/slurm:{os.environ['PATH']}"}
+        selected = [Selected(experiment, None) for experiment in experiments]
+        return [
+            each for report in survey.read_reports(selected, environ, self.told.append, ask) for each in report.statuses
+        ]
+
+    def assert_state(self, found: Status, state: str, is_open: bool, reason: str = "") -> None:
+        self.assertEqual((found.state, found.open), (state, is_open), found)
+        self.assertIn(reason, found.reason or "", found)
+
+
+def queued(job: str, state: str, token: str, reason: str = "None", name: str = "q") -> str:
+    moment = "2026-01-01T00:00:00"
+    return f"{job}|{state}|{reason}|{moment}|{moment}|{moment}|n1|{name}|/data|neu:{token}"
+
+
+class QueueTest(QueueCase):
+    def test_one_question_each_for_all_experiments(self) -> None:
+        first, second = self.make(2), self.make(1, "other")
+        self.launch(first, "a" * 12, range(2), "10")
+        self.launch(second, "b" * 12, range(1), "11")
+        self.answer("squeue", queued("10_0", "RUNNING", "a" * 12))
+        self.answer("sacct", "11|COMPLETED|0:0|2026-01-01T00:00:00|2026-01-01T00:00:00|2026-01-01T00:00:01|n1|other")
+        running, gone, done = self.read(first, second)
+        self.assert_state(running, RUNNING, True)
+        self.assert_state(gone, CANCELLED, False, "and not this one")
+        self.assert_state(done, COMPLETED, False)
+        self.assertEqual((done.job, done.exit_code, done.finished), ("11", 0, "2026-01-01T00:00:01Z"))
+        squeue, sacct = self.calls()
+        self.assertIn("--jobs=10,11", squeue)
+        self.assertTrue(sacct.endswith("-j 10,11"), sacct)
+
+    def test_not_asking_is_not_knowing(self) -> None:
+        experiment = self.make(1)
+        self.launch(experiment, "a" * 12, range(1), "10")
+        self.assert_state(self.read(experiment, ask=False)[0], UNKNOWN, True, "was not asked")
+        self.assertEqual(self.calls(), [])
+
+    def test_a_number_used_again_in_accounting_is_not_ours(self) -> None:
+        experiment = self.make(2)
+        self.launch(experiment, "a" * 12, range(2), "10", asked="2026-01-02T00:00:00Z")
+        older = "2026-01-01T00:00:00"
+        self.answer(
+            "sacct",
+            f"10_0|COMPLETED|0:0|{older}|{older}|{older}|n1|q",
+            f"10_1|COMPLETED|0:0|2026-01-03T00:00:00|{older}|{older}|n1|stranger",
+        )
+        for found in self.read(experiment):
+            self.assertNotEqual(found.state, COMPLETED, found)
+            self.assertFalse(found.open)
+
+    def test_a_number_used_again_in_the_queue_is_not_ours(self) -> None:
+        experiment = self.make(1)
+        self.launch(experiment, "a" * 12, range(1), "10")
+        self.answer("squeue", queued("10_0", "RUNNING", "b" * 12))
+        self.assert_state(self.read(experiment)[0], UNKNOWN, False, "never started")
+        self.answer("squeue", queued("10_0", "RUNNING", "b" * 12).replace("neu:", "overwritten "))
+        self.assert_state(self.read(experiment)[0], RUNNING, True)
+
+    def test_a_queue_that_fails_leaves_open_what_accounting_may_have_of_an_earlier_attempt(self) -> None:
+        experiment = self.make(3)
+        self.launch(experiment, "a" * 12, range(3), "10")
+        failing = "#!/bin/sh\necho 'slurm_load_jobs error: Socket timed out' >&2\nexit 1\n"
+        self.files.program("slurm/squeue", failing)
+        moment = "2026-01-01T00:00:00"
+        states = ("CANCELLED by 7", "NODE_FAIL", "RUNNING")
+        self.answer(
+            "sacct",
+            *(f"10_{number}|{state}|0:0|{moment}|{moment}|{moment}|n1|q" for number, state in enumerate(states)),
+        )
+        cancelled, failed, running = self.read(experiment)
+        self.assert_state(cancelled, CANCELLED, False)
+        for found in (failed, running):
+            self.assert_state(found, UNKNOWN, True, "Socket timed out")
+        self.assertEqual(self.told, ["squeue failed (1): slurm_load_jobs error: Socket timed out"])
+
+    def test_of_another_user_nothing_follows_from_what_is_not_shown(self) -> None:
+        if os.geteuid() != 0:
+            self.skipTest("optional: only root can make a file another's")
+        experiment = self.make(1)
+        self.launch(experiment, "a" * 12, range(1), "10")
+        os.chmod(self.files.path, 0o755)
+        os.chown(experiment.path("jobs.jsonl"), 12345, -1)
+        os.seteuid(65534)
+        try:
+            found = self.read(experiment)[0]
+        finally:
+            os.seteuid(0)
+        self.assert_state(found, UNKNOWN, True, "another user's")
+
+    def test_what_an_earlier_job_left_settles_nothing(self) -> None:
+        experiment = self.make(1)
+        self.launch(experiment, "a" * 12, range(1), "10")
+        self.start(experiment, 0, "10")
+        append_event(experiment, 0, "finished", {"attempt": 1, "exit_code": 0})
+        Path(experiment.log(0, "stderr")).write_text("slurmstepd: error: Detected 1 oom_kill event in StepId=10.0\n")
+        self.launch(experiment, "b" * 12, range(1), "20")
+        self.answer("squeue", queued("20", "PENDING", "b" * 12, "Priority"))
+        found = self.read(experiment)[0]
+        self.assert_state(found, PENDING, True, "jobs of higher priority come first (Priority)")
+        self.assertEqual((found.job, found.attempt, found.exit_code, found.started), ("20", 1, None, None))
+        self.answer("squeue", queued("20", "CANCELLED", "b" * 12))
+        self.assert_state(self.read(experiment)[0], CANCELLED, False, "before it started")
+
+    def test_elements_that_squeue_cuts_off_are_not_gone(self) -> None:
+        experiment = self.make(3)
+        self.launch(experiment, "a" * 12, range(3), "10")
+        self.answer("squeue", queued("10_0", "RUNNING", "a" * 12), queued("10_[1...", "PENDING", "a" * 12))
+        found = self.read(experiment)
+        self.assert_state(found[0], RUNNING, True)
+        self.assert_state(found[2], UNKNOWN, True, "does not name all elements")
+
+    def test_a_mapped_launch(self) -> None:
+        """Element e of the job is line e+1 of a file; Slurm's own messages are in a log of the job's."""
+        experiment = self.make(10)
+        self.launch(experiment, "a" * 12, range(10), "9")
+        self.launch(experiment, "b" * 12, range(5, 9, 3), "10", elements="launches/b.txt")
+        self.files.write("runs/q/launches/b.txt", "5\n8\n")
+        self.start(experiment, 8, "10_1")
+        self.files.write("runs/q/logs/job-10_1.txt", "slurmstepd: error: Detected 1 oom-kill event(s) in StepId=10.0\n")
+        self.answer("squeue", queued("10_0", "PENDING", "b" * 12, "Licenses"), queued("10_1", "FAILED", "b" * 12))
+        found = self.read(experiment)
+        self.assert_state(found[5], PENDING, True, "licence")
+        self.assert_state(found[8], OUT_OF_MEMORY, False, "needed more memory")
+        self.assertEqual((found[5].job, found[8].job), ("10_0", "10_1"))
+        self.assert_state(found[1], UNKNOWN, False, "never started")
+
+    def test_sbatch_by_hand_is_the_last_word(self) -> None:
+        experiment = self.make(2)
+        self.launch(experiment, "a" * 12, range(2), "10")
+        self.start(experiment, 0, "77_0")
+        moment = "2026-01-01T00:00:00"
+        self.answer("squeue", f"77_0|RUNNING|None|{moment}|{moment}|{moment}|n1|q|/data|(null)")
+        found = self.read(experiment)
+        self.assert_state(found[0], RUNNING, True)
+        self.assertEqual(found[0].job, "77_0")
+        append_event(experiment, 0, "finished", {"attempt": 1, "exit_code": 4})
+        self.assert_state(self.read(experiment)[0], FAILED, False)
+
+    def test_sbatch_by_hand_of_a_pack(self) -> None:
+        """The number of a run is not that of its element."""
+        experiment = self.make(4)
+        self.launch(experiment, "a" * 12, range(4), "10", arrangement={"pack": 2})
+        self.start(experiment, 2, "77_1")
+        moment = "2026-01-01T00:00:00"
+        self.answer(
+            "squeue",
+            f"77_1|RUNNING|None|{moment}|{moment}|{moment}|n1|q|/data|(null)",
+            f"77_2|FAILED|None|{moment}|{moment}|{moment}|n1|q|/data|(null)",
+        )
+        self.assert_state(self.read(experiment)[2], RUNNING, True)
+
+    def test_a_launch_whose_answer_was_lost(self) -> None:
+        experiment = self.make(2)
+        self.launch(experiment, "a" * 12, range(2), None, host="elsewhere", asked="2099-01-01T00:00:00Z")
+        self.assert_state(self.read(experiment)[0], UNKNOWN, True, "sbatch gave no answer")
+        self.launch(experiment, "b" * 12, range(2), None, process="1@gone")
+        self.calls()
+        self.answer("squeue", queued("31_1", "RUNNING", "b" * 12), queued("32_0", "RUNNING", "c" * 12))
+        gone, running = self.read(experiment)
+        self.assertIn("--me", self.calls()[0])
+        self.assert_state(running, RUNNING, True)
+        self.assertEqual((running.job, gone.job), ("31_1", "31_0"))
+        self.assert_state(gone, CANCELLED, False, "and not this one")
+        self.answer("squeue")
+        self.assert_state(self.read(experiment)[1], CANCELLED, False, "Slurm has no job of this launch")
+
+    def test_a_run_tells_the_job_of_a_lost_answer(self) -> None:
+        experiment = self.make(2)
+        self.launch(experiment, "a" * 12, range(2), None, process="1@gone")
+        self.start(experiment, 0, "31_0")
+        append_event(experiment, 0, "finished", {"attempt": 1, "exit_code": 0})
+        done, lost = self.read(experiment)
+        self.assert_state(done, COMPLETED, False)
+        self.assert_state(lost, UNKNOWN, False, "never started")
+
+    def test_the_end_is_read_again_after_the_question(self) -> None:
+        experiment = self.make(1)
+        self.launch(experiment, "a" * 12, range(1), "10")
+        self.start(experiment, 0, "10")
+        ending = 'echo "finished 2026-01-01T00:00:00Z attempt=1 exit_code=3" >> "$EVENTS"\n'
+        self.files.program("slurm/squeue", ANSWER + ending)
+        self.files.environment["EVENTS"] = experiment.events(0)
+        found = self.read(experiment)[0]
+        self.assert_state(found, FAILED, False)
+        self.assertEqual((found.exit_code, len(self.calls())), (3, 1))
+
+    def test_cancelled_by_neucancel_before_it_started(self) -> None:
+        experiment = self.make(1)
+        self.launch(experiment, "a" * 12, range(1), "10")
+        self.files.write("runs/q/cancelled.txt", f"0 {'a' * 12} 2026-01-01T00:00:00Z\n")
+        self.assert_state(self.read(experiment)[0], CANCELLED, False, "cancelled by neucancel")
+
+    def test_ten_thousand_that_squeue_forgot(self) -> None:
+        experiment = self.make(10_000)
+        self.launch(experiment, "a" * 12, range(10_000), "10")
+        moment = "2026-01-01T00:00:00"
+        self.answer("sacct", *(f"10_{number}|TIMEOUT|0:0|{moment}|{moment}|{moment}|n1|q" for number in range(10_000)))
+        self.assertEqual({found.state for found in self.read(experiment)}, {"TIMEOUT"})
+        self.assertEqual([call.split()[0] for call in self.calls()], ["squeue", "sacct"])
+        self.assertEqual({found.state for found in self.read(experiment)}, {"TIMEOUT"})
+        self.assertEqual(self.calls(), [])
+
+
+class ExplainTest(QueueCase):
+    def test_why_is_read_once(self) -> None:
+        experiment = self.make(3)
+        self.launch(experiment, "a" * 12, range(3), "10")
+        logs = ["Traceback\nValueError: first\n", "Traceback\nValueError: \x1b[2J\n" + "x" * 9000 + "\nlast\n", ""]
+        for number, text in enumerate(logs):
+            self.start(experiment, number, f"10_{number}", stderr_bytes=len(logs[0]) if number == 2 else 0)
+            append_event(experiment, number, "finished", {"attempt": 1, "exit_code": 1})
+            Path(experiment.log(number, "stderr")).write_text(text or logs[0] + "segmentation\n")
+        statuses = self.read(experiment)
+        said = {0: "ValueError: first", 1: "last", 2: "segmentation"}
+        self.assertEqual(explain_all(experiment, statuses), said)
+        for number in said:
+            os.unlink(experiment.log(number, "stderr"))
+        self.assertEqual(explain_all(experiment, self.read(experiment)), said)
+        again = [found._replace(token="another") for found in statuses]
+        self.assertEqual(explain_all(experiment, again), dict.fromkeys(said, ""))
+
+    def test_other_ends(self) -> None:
+        experiment = self.make(1)
+        base = Status(0, "TIMEOUT", reason="after 2-00:00:00")
+        for found, words in (
+            (base, "TIMEOUT after 2-00:00:00"),
+            (base._replace(state=FAILED, reason=None, signal=11), "killed by SIGSEGV"),
+            (base._replace(state=FAILED, reason=None, signal=40), "killed by signal 40"),
+            (base._replace(state=FAILED, reason="env failed (1): x"), "env failed (1): x"),
+            (base._replace(state=COMPLETED, reason=None), ""),
+            (base._replace(state=PENDING, reason="Priority"), "Priority"),
+        ):
+            self.assertEqual(explain_all(experiment, [found]), {0: words})
+
+
+if __name__ == "__main__":
+    unittest.main()

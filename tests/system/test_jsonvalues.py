@@ -1,0 +1,48 @@
+"""Numbers keep the text they have in the file."""
+
+from __future__ import annotations
+
+import json
+import unittest
+
+from neuromanager.system.document import parse_json
+from neuromanager.system.jsonvalues import Float, Integer, is_text, render_json, text_of
+
+NUMBERS = ["1e-4", "1E5", "1.0", "0.10", "-0", "-0.0", "10000000000000000000000", "1e400", "-1e-400", "1" * 5000, "0.1"]
+
+
+class ValuesTest(unittest.TestCase):
+    def test_numbers_keep_their_text(self) -> None:
+        for text in NUMBERS:
+            with self.subTest(text=text[:30]):
+                value, faults = parse_json(text, "file")
+                self.assertEqual((text_of(value), render_json(value), faults), (text, text, []))
+
+    def test_numbers_are_numbers(self) -> None:
+        value, _ = parse_json("[3, 0.5]", "file")
+        self.assertEqual(value, [3, 0.5])
+        self.assertEqual([type(item) for item in value], [Integer, Float])
+
+    def test_words(self) -> None:
+        for value, word in (("", ""), ("a b", "a b"), (None, ""), (True, "true"), (False, "false"), (3, "3")):
+            with self.subTest(value=value):
+                self.assertEqual(text_of(value), word)
+
+    def test_render_is_json_on_one_line(self) -> None:
+        value = {"a\nb": ["é", "\u2028", "\x1b", None, True, 1, 0.5, {"": ""}], 'q"\\': []}
+        text = render_json(value)
+        self.assertNotIn("\n", text)
+        self.assertEqual(json.loads(text), value)
+        self.assertIn("é", text)
+
+    def test_render_of_bytes_that_are_no_text(self) -> None:
+        self.assertEqual(render_json("caf\udce9"), '"caf\\udce9"')
+
+    def test_is_text(self) -> None:
+        self.assertEqual(
+            [is_text(word) for word in ("", "é", "🙂", "\udcff", "a\ud800")], [True, True, True, False, False]
+        )
+
+
+if __name__ == "__main__":
+    unittest.main()
