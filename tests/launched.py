@@ -95,7 +95,7 @@ exit "$(cat "$NEU_RUN_DIR/go")"
         order = launching.Order(profile, str(self.folder), list(numbers) or list(range(runs)), environ)
         with held_lock(experiment.path("lock")) as lock:
             taken = protocol.Taken()
-            protocol.launch_on_slurm(experiment, order, self.told.append, lock, taken)
+            protocol.launch_on_slurm(experiment, order, lock, taken)
         (job,) = taken.jobs
         return experiment, job
 

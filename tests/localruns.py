@@ -16,10 +16,11 @@ from neuromanager.local import run
 from neuromanager.local.options import Manner
 from neuromanager.local.resources import Needs
 from neuromanager.profile.profile import Profile
-from neuromanager.terminal.console import die_by, say
+from neuromanager.terminal.console import die_by, speak_as
 
 
 def main(count: int, jobs: int, command: tuple[str, ...]) -> int:
+    speak_as("neurun")
     experiment = Experiment(os.path.join(os.getcwd(), "runs", "t"), "t")
     os.makedirs(experiment.path("logs"), exist_ok=True)
     profile = Profile("local", "cpu", "local", (), (), (), ())
@@ -38,7 +39,6 @@ def main(count: int, jobs: int, command: tuple[str, ...]) -> int:
                 os.environ.get("CWD", os.getcwd()),
                 needs,
                 None,
-                lambda text: say("neurun", text),
                 lock,
                 Manner(jobs),
             )

@@ -23,7 +23,7 @@ from neuromanager.status.survey import Report, read_reports
 from neuromanager.status.wait import summarize
 from neuromanager.system.faults import DONE, TROUBLE, WRONG_INPUT, Failure, offer_nearest
 from neuromanager.system.quoting import visible
-from neuromanager.terminal.console import say
+from neuromanager.terminal.console import tell
 from neuromanager.terminal.options import Parser, parse_options, split_operands
 
 NAME = "neucancel"
@@ -70,22 +70,18 @@ def main(words: Sequence[str]) -> int:
         wish = wish._replace(state=RUNNING)
     if not operands:
         return _tell_choices()
-    reports = read_reports(resolve_selections(operands, os.environ), os.environ, _tell)
+    reports = read_reports(resolve_selections(operands, os.environ), os.environ)
     done, faults = _cancel(reports, wish)
     for report in reports:
         if done.get(report.experiment.directory):
             _print_done(word_for(report.experiment), done[report.experiment.directory])
         elif not any(map(wish.means, report.statuses)):
             what = "nothing to cancel" if wish.state is None else f"no run is {wish.state}"
-            _tell(f"{word_for(report.experiment)}: {what}: {summarize(report.statuses)}")
+            tell(f"{word_for(report.experiment)}: {what}: {summarize(report.statuses)}")
     if faults:
         sys.stdout.flush()
         raise Failure(TROUBLE, *faults)
     return DONE
-
-
-def _tell(text: str) -> None:
-    say(NAME, text)
 
 
 def _parse_signal(text: str | None) -> int | None:
@@ -108,18 +104,18 @@ def _print_done(name: str, numbers: Sequence[int]) -> None:
 
 def _tell_choices() -> int:
     """Nothing dangerous without a word."""
-    reports = read_reports([Selected(each, None) for each in find_experiments()], os.environ, _tell)
+    reports = read_reports([Selected(each, None) for each in find_experiments()], os.environ)
     opened = [report for report in reports if any(status.open for status in report.statuses)]
     for report in opened:
         name = word_for(report.experiment)
         counts = [(state, sum(status.open and status.state == state for status in report.statuses)) for state in STATES]
-        _tell(
+        tell(
             f"{name}: "
             + ", ".join(f"{count} {state}" for state, count in counts if count)
             + f"; to cancel: neucancel {name}"
         )
     if not opened:
-        _tell("no run of an experiment here waits or runs")
+        tell("no run of an experiment here waits or runs")
     return DONE
 
 
@@ -183,7 +179,7 @@ def _cancel_here(reports: Sequence[Report], wish: Wish) -> tuple[dict[str, list[
             send_signal(groups, wish.signal)
             return done, faults
         for group in end_groups(list(groups)):
-            _tell(f"{groups[group]}: was there still {PATIENCE_SECONDS:g} seconds after TERM; killed")
+            tell(f"{groups[group]}: was there still {PATIENCE_SECONDS:g} seconds after TERM; killed")
     except PermissionError as error:
         raise Failure(TROUBLE, f"{', '.join(groups.values())}: {error.strerror}; they belong to another user") from None
     return done, faults
@@ -196,7 +192,7 @@ def _look_again(report: Report, meant: Sequence[Status], wish: Wish) -> list[Sta
         return list(meant)
     time.sleep(_START_SECONDS)
     selected = Selected(report.experiment, tuple(sorted(doubtful)))
-    fresh = {status.number: status for status in read_reports([selected], os.environ, _tell, ask=False)[0].statuses}
+    fresh = {status.number: status for status in read_reports([selected], os.environ, ask=False)[0].statuses}
     found = []
     for status in meant:
         now = fresh.get(status.number, status)
@@ -261,7 +257,7 @@ def _keep_record(reports: Sequence[Report], done: Mapping[str, Sequence[int]]) -
             try:
                 write_cancelled(report.experiment, ours)
             except OSError as error:
-                _tell(f"warning: {error.filename}: {error.strerror}; what was cancelled could not be kept")
+                tell(f"warning: {error.filename}: {error.strerror}; what was cancelled could not be kept")
 
 
 def _find_targets(report: Report, meant: Sequence[Status]) -> Mapping[str, Sequence[int] | None]:
@@ -313,7 +309,7 @@ def _refuse_torn(report: Report, meant: Sequence[Status]) -> None:
 
 def _find_open(report: Report, tokens: set[str | None]) -> set[int]:
     """Of all runs of the experiment, also those that were not named."""
-    (whole,) = read_reports([Selected(report.experiment, None)], os.environ, _tell)
+    (whole,) = read_reports([Selected(report.experiment, None)], os.environ)
     return {status.number for status in whole.statuses if status.open and status.token in tokens}
 
 

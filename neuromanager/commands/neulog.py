@@ -26,7 +26,7 @@ from neuromanager.status.follow import Followed, follow, tell_states
 from neuromanager.status.survey import read_reports
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.quoting import visible
-from neuromanager.terminal.console import say
+from neuromanager.terminal.console import tell
 from neuromanager.terminal.escapes import TerminalText
 from neuromanager.terminal.options import Parser, parse_options, split_operands
 from neuromanager.terminal.pager import page, write_all
@@ -85,14 +85,10 @@ def main(words: Sequence[str]) -> int:
     several = options.failed or len(streams) > 1 or attempt == ALL or _count(selected) > 1
     if os.isatty(1):
         texts = _render_texts(excerpts, several, listing)
-        write_all(texts) if options.no_pager else page(texts, os.environ, _tell)
+        write_all(texts) if options.no_pager else page(texts, os.environ)
     else:
         _write_bytes(excerpts, several, listing)
     return listing.finish(options.failed)
-
-
-def _tell(text: str) -> None:
-    say(NAME, text)
 
 
 def _parse_lines(text: str | None) -> int | None:
@@ -146,7 +142,7 @@ class _Listing:
             yield from self._list(experiment, index, "")
 
     def list_failed(self, selected: Sequence[Selected]) -> Iterator[Excerpt]:
-        for report in read_reports(selected, os.environ, _tell):
+        for report in read_reports(selected, os.environ):
             for status in filter(_is_failed, report.statuses):
                 if not status.attempt:
                     self._never.append((report.experiment, status))
@@ -185,17 +181,17 @@ class _Listing:
             for experiment, index in self._unstarted:
                 chosen.setdefault(experiment, []).append(index)
             selected = [Selected(experiment, tuple(indices)) for experiment, indices in chosen.items()]
-            reports = read_reports(selected, os.environ, _tell)
-            tell_states([(report.experiment, status) for report in reports for status in report.statuses], _tell)
-        tell_states(self._never, _tell)
+            reports = read_reports(selected, os.environ)
+            tell_states([(report.experiment, status) for report in reports for status in report.statuses])
+        tell_states(self._never)
         if failed and not self._shown and not self._never:
-            _tell("no run has failed")
+            tell("no run has failed")
         if self._without_attempt:
             more = f" and {len(self._without_attempt) - 1} more" if len(self._without_attempt) > 1 else ""
             text = f"{self._without_attempt[0]}{more}: no attempt {self._attempt}"
             if not self._shown:
                 raise Failure(WRONG_INPUT, f"--attempt: {text}; see neustat for how many there are")
-            _tell(text)
+            tell(text)
         if self.faults:
             raise Failure(TROUBLE, *self.faults)
         return 0
@@ -247,7 +243,7 @@ def _follow(selected: Sequence[Selected], streams: Sequence[str], lines: int | N
         last = part
 
     try:
-        follow(runs, streams, lines, write, os.environ, _tell)
+        follow(runs, streams, lines, write, os.environ)
     finally:
         if live:
             sys.stdout.write("".join(text.feed(b"", final=True) + text.reset() for text in texts.values()))

@@ -30,7 +30,7 @@ from neuromanager.status.wait import is_complete, summarize, wait_for
 from neuromanager.system.faults import INCOMPLETE, TROUBLE, WRONG_INPUT, Failure, offer_nearest
 from neuromanager.system.quoting import quote_command
 from neuromanager.system.signals import holding_signals
-from neuromanager.terminal.console import die_by, say
+from neuromanager.terminal.console import die_by, tell
 from neuromanager.terminal.options import Parser, parse_options, split_operands
 
 NAME = "neurerun"
@@ -101,10 +101,6 @@ def main(words: Sequence[str]) -> int:
     return codes[0] if len(codes) == 1 else INCOMPLETE if any(codes) else 0
 
 
-def _tell(text: str) -> None:
-    say(NAME, text)
-
-
 def _shorten(directory: str) -> str:
     """As people write it from here: runs/train-3; whole where it is elsewhere."""
     near = os.path.relpath(directory)
@@ -137,8 +133,8 @@ def _make_plans(selected: Sequence[Selected], changes: Changes, manner: Manner) 
     whole = [one._replace(indices=None) for one in selected] if changes.exclude_nodes else selected
     plans, code = [], WRONG_INPUT
     faults: list[str] = []
-    for one, report in zip(selected, read_reports(whole, os.environ, _tell)):
-        statuses = wait_for_late(report.experiment, report.statuses, os.environ, _tell)
+    for one, report in zip(selected, read_reports(whole, os.environ)):
+        statuses = wait_for_late(report.experiment, report.statuses, os.environ)
         _enter_folder(one.experiment)
         try:
             plans.append(make_plan(report._replace(statuses=statuses), one.indices, changes))
@@ -171,8 +167,8 @@ def _launch_all(
         for one in sorted(selected):  # in one order, so that two of us never wait for each other
             _enter_folder(one.experiment)
             stack = every.enter_context(contextlib.ExitStack())
-            locks[one.experiment.directory] = take_lock(one.experiment, _tell, stack), stack
-            settle_unsure(one.experiment, environ_for_runs("slurm", os.environ), _tell)
+            locks[one.experiment.directory] = take_lock(one.experiment, stack), stack
+            settle_unsure(one.experiment, environ_for_runs("slurm", os.environ))
         plans, codes = _make_plans(selected, changes, manner), []
         for plan in plans:
             lock, stack = locks[plan.experiment.directory]
@@ -186,13 +182,13 @@ def _launch(plan: Plan, lock: int, shown: str, manner: Manner) -> int:
     if plan.batches:
         _warn(plan, shown)
     else:
-        _tell(f"{shown}: {plan.describe()}")
+        tell(f"{shown}: {plan.describe()}")
     done, code, told = 0, 0, not plan.batches
 
     def tell_plan() -> None:
         nonlocal told
         if not told:
-            _tell(f"{shown}: {plan.describe()}")
+            tell(f"{shown}: {plan.describe()}")
         told = True
 
     printed = False
@@ -224,19 +220,19 @@ def _print_path(shown: str) -> None:
     try:
         print(shown, flush=True)
     except OSError as error:
-        _tell(f"warning: standard output: {error.strerror}; the experiment is {shown}")
+        tell(f"warning: standard output: {error.strerror}; the experiment is {shown}")
 
 
 def _warn(plan: Plan, shown: str) -> None:
     text = describe_code(plan.record.get("git"))
     if text:
-        _tell(f"warning: {shown}: {text}")
+        tell(f"warning: {shown}: {text}")
     if plan.nodes == ():
-        _tell(f"{shown}: no run ended with NODE_FAIL on a node that is known; no node is left out")
+        tell(f"{shown}: no run ended with NODE_FAIL on a node that is known; no node is left out")
     for batch in plan.batches:
         changed = describe_changes(batch.before, batch.profile.resources)
         if changed:
-            _tell(f"{shown}: {describe_count(len(batch.numbers))} with {changed}")
+            tell(f"{shown}: {describe_count(len(batch.numbers))} with {changed}")
 
 
 def _make_order(batch: Batch) -> Order:
@@ -247,7 +243,7 @@ def _make_order(batch: Batch) -> Order:
 def _submit(plan: Plan, batch: Batch, lock: int, publish: Callable[[], None]) -> None:
     """``publish`` is called before what may take long."""
     feeder = Feeder(
-        plan.experiment, _make_order(batch), _tell, lock, run_count=count_runs(plan.experiment), flying=plan.flying
+        plan.experiment, _make_order(batch), lock, run_count=count_runs(plan.experiment), flying=plan.flying
     )
     with holding_signals() as held:  # from the first file to the job's number on record
         feeder.begin([dependency.Batch(batch.numbers)])
@@ -259,14 +255,14 @@ def _submit(plan: Plan, batch: Batch, lock: int, publish: Callable[[], None]) ->
 
 
 def _launch_here(experiment: Experiment, batch: Batch, lock: int, manner: Manner) -> int:
-    return execute_here(experiment, _make_order(batch), _tell, lock, manner)
+    return execute_here(experiment, _make_order(batch), lock, manner)
 
 
 def _print_plan(plan: Plan, shown: str, manner: Manner) -> None:
     """stdout: run.sh, or the command lines; stderr: which runs, with what."""
     _enter_folder(plan.experiment)
     if not plan.batches:
-        return _tell(f"{shown}: {plan.describe()}")
+        return tell(f"{shown}: {plan.describe()}")
     _warn(plan, shown)
     for batch in plan.batches:
         numbers, runs = shorten_indices(batch.numbers), describe_count(len(batch.numbers))
@@ -275,14 +271,14 @@ def _print_plan(plan: Plan, shown: str, manner: Manner) -> None:
                 print(quote_command((*batch.profile.wrap, *run.command)))
             needs = check_resources(batch.profile, "config", os.environ, manner.idle_gpus)
             places = describe_places(count_places(needs, len(batch.numbers), manner.jobs))
-            _tell(f"{shown}: would run {runs} here again, {places}: {numbers}")
+            tell(f"{shown}: would run {runs} here again, {places}: {numbers}")
             continue
         job = make_job(plan.experiment, plan.record, batch.cwd)
         sys.stdout.write(render_script(batch.profile, job, batch.arrangement))
         calls = preview(plan.experiment, _make_order(batch), job.run_count).calls
-        _tell(f"{shown}: would submit {runs} again, {numbers}: {calls[0]}")
+        tell(f"{shown}: would submit {runs} again, {numbers}: {calls[0]}")
         for call in calls[1:]:
-            _tell(f"{shown}: then {call}")
+            tell(f"{shown}: then {call}")
 
 
 def _wait(plans: Sequence[Plan]) -> int:
@@ -295,10 +291,10 @@ def _wait(plans: Sequence[Plan]) -> int:
     if not wanted:
         return 0
     try:
-        reports = wait_for(wanted, os.environ, _tell).reports
+        reports = wait_for(wanted, os.environ).reports
     except KeyboardInterrupt:
-        _tell("waits no longer; the runs go on")
+        tell("waits no longer; the runs go on")
         raise
     for report in reports:
-        _tell(f"{report.experiment.name}: {summarize(report.statuses)}")
+        tell(f"{report.experiment.name}: {summarize(report.statuses)}")
     return 0 if all(map(is_complete, reports)) else INCOMPLETE

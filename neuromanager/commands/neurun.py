@@ -35,7 +35,7 @@ from neuromanager.sweep.words import add_python
 from neuromanager.system.document import read_document
 from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.programs import is_program
-from neuromanager.terminal.console import say
+from neuromanager.terminal.console import tell
 from neuromanager.terminal.options import Parser, parse_number, parse_options, split_words
 
 NAME = "neurun"
@@ -118,7 +118,7 @@ def main(words: Sequence[str]) -> int:
     options = parse_options(parser, own)
     if options.throttle is not None and len(rest) == 1:
         _refuse_others(parser, options, ("throttle",), "not with --throttle N EXPERIMENT, which launches nothing")
-        return change_throttle(rest[0], options.throttle, os.environ, _tell)
+        return change_throttle(rest[0], options.throttle, os.environ)
     repeats, manner = _parse_runs(options.runs), read_manner(options)
     _check_words(options, rest)
     support, device, *command = rest
@@ -143,13 +143,13 @@ def main(words: Sequence[str]) -> int:
     )
     check_programs(request)
     environ = environ_for_runs(profile.scheduler, os.environ)
-    wish = Wish(options.resume, options.wait, Beginning(dependencies), options.yes, _tell)
+    wish = Wish(options.resume, options.wait, Beginning(dependencies), options.yes)
     if options.dry_run:
         if not wish.resume:
             check_excess(profile, count_asked(request), arrangement.pack, wish.yes)
         for selected in dependencies.awaited:
-            _tell(f"would wait for {word_for(selected.experiment)}")
-        return print_plan(request, options.resume, environ, _tell)
+            tell(f"would wait for {word_for(selected.experiment)}")
+        return print_plan(request, options.resume, environ)
     if profile.scheduler != "local":
         client.check_sbatch()
     return (start_detached if options.detach else start)(request, wish, environ)
@@ -232,7 +232,3 @@ def _parse_runs(text: str) -> int:
     if repeats is None:
         raise Failure(WRONG_INPUT, *faults)
     return repeats
-
-
-def _tell(text: str) -> None:
-    say(NAME, text)

@@ -26,12 +26,11 @@ from neuromanager.status.rows import read_facts, read_joblog, read_rows, read_ta
 from neuromanager.status.survey import Report, read_reports
 from neuromanager.status.tables import render_rows, render_run, render_summaries, summarize
 from neuromanager.system.faults import ANSWER_NO, TROUBLE, WRONG_INPUT, Failure, offer_nearest
-from neuromanager.terminal.console import say
+from neuromanager.terminal.console import tell
 from neuromanager.terminal.options import Parser, parse_options, split_operands
 
 NAME = "neustat"
 CHUNK = 1000  # rows in one write
-Tell = Callable[[str], None]
 
 
 def make_parser() -> Parser:
@@ -93,17 +92,13 @@ def main(words: Sequence[str]) -> int:
         return _watch(request)
     selected = _select(request)
     if not selected:
-        _tell(_describe_nothing(request))
+        tell(_describe_nothing(request))
         return ANSWER_NO if options.check else 0
     if request.as_joblog and len(selected) > 1:
         raise Failure(WRONG_INPUT, "--joblog: its first column numbers the runs of one experiment; name one")
-    reading = _read(selected, _tell)
+    reading = _read(selected)
     _print(_render(request, reading.reports, _find_width()))
     return reading.code or (ANSWER_NO if options.check and not _all_completed(reading.reports) else 0)
-
-
-def _tell(text: str) -> None:
-    say(NAME, text)
 
 
 def _check_joblog(options: argparse.Namespace) -> None:
@@ -150,16 +145,16 @@ def _describe_nothing(request: Request) -> str:
     return f"no experiment in ./{RUNS}; neurun SUPPORT DEVICE COMMAND makes one, --all shows those of other folders"
 
 
-def _read(selected: Sequence[Selected], tell: Tell, ask: bool = True) -> Reading:
+def _read(selected: Sequence[Selected], ask: bool = True, unanswered: Callable[[str], None] = tell) -> Reading:
     """All with the same few questions; what cannot be read is told, and left out."""
     try:
-        return Reading(read_reports(selected, os.environ, tell, ask), 0)
+        return Reading(read_reports(selected, os.environ, ask, unanswered), 0)
     except (Failure, OSError):
         pass
     readable, codes = [], []
     for each in selected:
         try:
-            read_reports([each], os.environ, lambda text: None, ask=False)
+            read_reports([each], os.environ, ask=False)
             readable.append(each)
         except Failure as failure:
             codes.append(failure.code)
@@ -168,7 +163,7 @@ def _read(selected: Sequence[Selected], tell: Tell, ask: bool = True) -> Reading
         except OSError as error:
             codes.append(TROUBLE)
             tell(f"error: {error.filename or each.experiment.directory}: {error.strerror}")
-    return Reading(read_reports(readable, os.environ, tell, ask) if readable else [], max(codes, default=0))
+    return Reading(read_reports(readable, os.environ, ask, unanswered) if readable else [], max(codes, default=0))
 
 
 def _all_completed(reports: Iterable[Report]) -> bool:
@@ -251,7 +246,7 @@ def _watch(request: Request) -> int:
         news: list[str] = []
         try:
             selected = _select(request)
-            reports = _read(selected, news.append, ask).reports if selected else []
+            reports = _read(selected, ask, news.append).reports if selected else []
         except Failure as failure:
             return Drawn(["", *failure.faults])
         if ask:

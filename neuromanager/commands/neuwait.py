@@ -13,7 +13,7 @@ from neuromanager.status.survey import Report
 from neuromanager.status.wait import is_complete, summarize, wait_for
 from neuromanager.system.faults import DONE, INCOMPLETE, TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.times import parse_duration
-from neuromanager.terminal.console import say
+from neuromanager.terminal.console import tell
 from neuromanager.terminal.options import Parser, parse_options, split_operands
 
 NAME = "neuwait"
@@ -43,9 +43,9 @@ def main(words: Sequence[str]) -> int:
     timeout = _parse_timeout(options.timeout)
     selected = resolve_selections(operands, os.environ)
     try:
-        waited = wait_for(selected, os.environ, _tell, timeout, first=options.any)
+        waited = wait_for(selected, os.environ, timeout, first=options.any)
     except KeyboardInterrupt:
-        _tell("waits no longer; the runs go on")
+        tell("waits no longer; the runs go on")
         raise
     if waited.timed_out:
         for report in waited.reports:
@@ -60,10 +60,6 @@ def main(words: Sequence[str]) -> int:
     for report in reports:
         _tell_of(report)
     return DONE if all(map(is_complete, reports)) else INCOMPLETE
-
-
-def _tell(text: str) -> None:
-    say(NAME, text)
 
 
 def _parse_timeout(text: str | None) -> float | None:
@@ -81,5 +77,5 @@ def _tell_of(report: Report) -> None:
         if status.state == UNKNOWN:
             causes.setdefault(status.reason or "nothing is known of it", []).append(status.number)
     for cause, numbers in causes.items():
-        _tell(f"{name}:{format_indices(numbers)}: {cause}")
-    _tell(f"{name}: {summarize(report.statuses)}")
+        tell(f"{name}:{format_indices(numbers)}: {cause}")
+    tell(f"{name}: {summarize(report.statuses)}")

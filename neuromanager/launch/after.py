@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import FrameType
 from typing import NamedTuple
 
@@ -20,8 +20,7 @@ from neuromanager.status.wait import summarize, wait_for
 from neuromanager.system.faults import INCOMPLETE, WRONG_INPUT, Failure
 from neuromanager.system.procfs import lives
 from neuromanager.system.signals import name_signal
-
-Tell = Callable[[str], None]
+from neuromanager.terminal.console import tell
 
 
 class Dependencies(NamedTuple):
@@ -84,12 +83,7 @@ def _leads_to(experiment: Experiment, directory: str, seen: set[str]) -> bool:
 
 
 def hold_back(
-    experiment: Experiment,
-    token: str,
-    numbers: Sequence[int],
-    dependencies: Dependencies,
-    environ: Mapping[str, str],
-    tell: Tell,
+    experiment: Experiment, token: str, numbers: Sequence[int], dependencies: Dependencies, environ: Mapping[str, str]
 ) -> None:
     """Returns when those runs of the launch ``token`` may begin. Raises Failure when they never will; Stopped.
 
@@ -98,7 +92,7 @@ def hold_back(
     """
     try:
         with _stopping():
-            reports = _wait(experiment, numbers, dependencies, environ, tell)
+            reports = _wait(experiment, numbers, dependencies, environ)
     except Stopped as stopped:
         _refuse(experiment, token, f"neurun was told to stop ({name_signal(stopped.args[0])}) before it began")
         raise
@@ -122,16 +116,16 @@ def hold_back(
 
 
 def _wait(
-    experiment: Experiment, numbers: Sequence[int], dependencies: Dependencies, environ: Mapping[str, str], tell: Tell
+    experiment: Experiment, numbers: Sequence[int], dependencies: Dependencies, environ: Mapping[str, str]
 ) -> list[Report] | None:
     """None when nothing is left that could begin."""
     cancelled = Cancellations(experiment)
-    reports = wait_for(dependencies.awaited, environ, tell, timeout_seconds=0)
+    reports = wait_for(dependencies.awaited, environ, timeout_seconds=0)
     if reports.timed_out:
         for report in reports.reports:
             if any(status.open for status in report.statuses):
                 tell(f"waits for {word_for(report.experiment)}: {summarize(report.statuses)}")
-        reports = wait_for(dependencies.awaited, environ, tell, given_up=lambda: all(map(cancelled.cover, numbers)))
+        reports = wait_for(dependencies.awaited, environ, given_up=lambda: all(map(cancelled.cover, numbers)))
     return None if reports.timed_out else reports.reports
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from neuromanager.experiment.catalog import count_runs, is_whole, read_record
 from neuromanager.experiment.create import lay_out
@@ -21,16 +21,15 @@ from neuromanager.slurm import client
 from neuromanager.slurm.script import Job, render_script
 from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.quoting import quote_command
+from neuromanager.terminal.console import tell
 
-Tell = Callable[[str], None]
 
-
-def print_plan(request: Request, resume: bool, environ: Mapping[str, str], tell: Tell) -> int:
+def print_plan(request: Request, resume: bool, environ: Mapping[str, str]) -> int:
     """stdout: run.sh, or the command lines; stderr: what would happen."""
     name = request.name or find_free_name(stem_of(request.launch.commands[0]))
     experiment = Experiment(os.path.join(os.getcwd(), RUNS, name), name)
     if resume and is_whole(experiment.directory):
-        return _print_rest(request, experiment, environ, tell)
+        return _print_rest(request, experiment, environ)
     if request.name and is_whole(experiment.directory):
         raise Failure(
             WRONG_INPUT,
@@ -38,12 +37,12 @@ def print_plan(request: Request, resume: bool, environ: Mapping[str, str], tell:
         )
     runs = lay_out(request, experiment)
     if request.profile.scheduler == "local":
-        return _print_commands(request, runs, tell, describe_count(len(runs)), name)
-    return _print_script(request, experiment, runs, len(runs), tell, environ)
+        return _print_commands(request, runs, describe_count(len(runs)), name)
+    return _print_script(request, experiment, runs, len(runs), environ)
 
 
-def _print_rest(request: Request, experiment: Experiment, environ: Mapping[str, str], tell: Tell) -> int:
-    gap = find_gap(request, experiment, environ, tell)
+def _print_rest(request: Request, experiment: Experiment, environ: Mapping[str, str]) -> int:
+    gap = find_gap(request, experiment, environ)
     tell(f"{experiment.shown}: {gap.describe(launched=False)}")
     if not gap.numbers:
         return 0
@@ -51,11 +50,11 @@ def _print_rest(request: Request, experiment: Experiment, environ: Mapping[str, 
     runs, total = [*again, *gap.new], count_runs(experiment) + len(gap.new)
     if request.profile.scheduler == "local":
         what = f"{describe_count(len(runs))} ({format_indices(gap.numbers)})"
-        return _print_commands(request, runs, tell, what, experiment.name)
-    return _print_script(request, experiment, runs, total, tell, environ)
+        return _print_commands(request, runs, what, experiment.name)
+    return _print_script(request, experiment, runs, total, environ)
 
 
-def _print_commands(request: Request, runs: Sequence[Run], tell: Tell, what: str, name: str) -> int:
+def _print_commands(request: Request, runs: Sequence[Run], what: str, name: str) -> int:
     for run in runs:
         print(quote_command((*request.profile.wrap, *run.command)))
     how = describe_places(count_places(request.needs, len(runs), request.manner.jobs))
@@ -64,7 +63,7 @@ def _print_commands(request: Request, runs: Sequence[Run], tell: Tell, what: str
 
 
 def _print_script(
-    request: Request, experiment: Experiment, runs: Sequence[Run], total: int, tell: Tell, environ: Mapping[str, str]
+    request: Request, experiment: Experiment, runs: Sequence[Run], total: int, environ: Mapping[str, str]
 ) -> int:
     only = runs[0]
     point = None if all(run.point is None for run in runs) else only.point if total == 1 else ""

@@ -26,7 +26,7 @@ from neuromanager.slurm.limits import ask_room
 from neuromanager.status.wait import Patience, wait_for
 from neuromanager.system.faults import TROUBLE, Failure
 from neuromanager.system.signals import holding_signals
-from neuromanager.terminal.console import die_by
+from neuromanager.terminal.console import die_by, tell
 from neuromanager.terminal.progressbar import ProgressBar, may_draw
 
 _PAUSE_SECONDS = (2.0, 60.0)  # after a refusal for a limit, to the next try: at first, and at last
@@ -35,7 +35,7 @@ _GAP_SECONDS = 1.0  # between two submissions, at least
 _IDLE_SECONDS = 60.0  # after which it is tried anew though nothing has changed
 _SAY_SECONDS = 60.0  # between two lines on how far it is
 _PARTS = 10  # of a capacity; that of one of them is worth a submission
-Tell = Callable[[str], None]
+
 MakeBatches = Callable[[list[int]], list[Batch]]
 
 
@@ -50,7 +50,6 @@ class Feeder:
         self,
         experiment: Experiment,
         order: Order,
-        tell: Tell,
         lock: int,
         *,
         run_count: int,
@@ -65,8 +64,7 @@ class Feeder:
         self._experiment, self._order, self._lock = experiment, order, lock
         self._run_count, self._make_batches, self._shows = run_count, make_batches, shows
         self._flying = list(flying)  # with the scheduler, as far as is known
-        self._bar = ProgressBar(len(order.numbers), tell, "in the queue") if shows and may_draw() else None
-        self._tell = self._bar.say if self._bar else tell
+        self._bar = ProgressBar(len(order.numbers), "in the queue") if shows and may_draw() else None
         self._taken = Taken()
         self._token = ""  # of the record that runs are kept back
         self._cancelled: Cancellations | None = None
@@ -83,7 +81,7 @@ class Feeder:
 
     def begin(self, batches: Sequence[Batch]) -> None:
         """The caller holds signals. Raises Refused when surely nothing was submitted, and nothing will be; Failure."""
-        self._tell(describe_order(self._experiment, self._order, self._run_count))
+        tell(describe_order(self._experiment, self._order, self._run_count))
         if self._count_free() < len(self.left):
             self._record()
         try:
@@ -103,7 +101,7 @@ class Feeder:
         if not self.left:
             return announce()
         if not self._shows:
-            self._tell(f"goes on as process {os.getpid()}, with {describe_count(len(self.left))} to submit")
+            tell(f"goes on as process {os.getpid()}, with {describe_count(len(self.left))} to submit")
         self._is_going_on = True
         try:
             announce()
@@ -130,7 +128,7 @@ class Feeder:
         """For who is told to stop."""
         if self.left:
             self._close()
-            self._tell(
+            tell(
                 f"stops; {self._describe_done()}, which go on, and {len(self.left)} are not: the same command "
                 f"with --resume --name {self._experiment.name} submits them"
             )
@@ -175,7 +173,7 @@ class Feeder:
                 else ("", "")
             )
             wait = f"{len(self.left)} {'waits' if len(self.left) == 1 else 'wait'}{here} until there is room"
-            self._tell(f"a limit is reached: {limit}; {self._describe_done()}, {wait}{mend}")
+            tell(f"a limit is reached: {limit}; {self._describe_done()}, {wait}{mend}")
         self._limit = limit or self._limit
         return limit is not None
 
@@ -185,7 +183,7 @@ class Feeder:
             raise Failure(TROUBLE, *refusal.faults)
         self._is_refused = True
         if not self._is_away_told:
-            self._tell(f"{refusal.faults[-1]}; {len(self.left)} runs wait here until Slurm answers")
+            tell(f"{refusal.faults[-1]}; {len(self.left)} runs wait here until Slurm answers")
         self._is_away_told = True
 
     def _submit(self, batch: Batch, numbers: list[int]) -> tuple[Refusal | None, list[int]]:
@@ -194,12 +192,7 @@ class Feeder:
         before = len(self._taken.numbers)
         try:
             refusal = launch_on_slurm(
-                self._experiment,
-                order,
-                self._tell,
-                self._lock,
-                self._taken,
-                lambda: any(map(self._is_cancelled, numbers)),
+                self._experiment, order, self._lock, self._taken, lambda: any(map(self._is_cancelled, numbers))
             )
         finally:
             taken = set(self._taken.numbers[before:])
@@ -239,7 +232,7 @@ class Feeder:
         time.sleep(max(0.0, self._submitted_at + _GAP_SECONDS - time.monotonic()))
         if not self._bar and time.monotonic() >= self._said_at + _SAY_SECONDS:
             self._said_at = time.monotonic()
-            self._tell(f"{self._describe_done()}, {self._completed + self._failed} have ended")
+            tell(f"{self._describe_done()}, {self._completed + self._failed} have ended")
 
     def _follow(self, seconds: float, at_most: int) -> None:
         """The runs that are with the scheduler, so long, or until no more than so many of them are."""
@@ -249,9 +242,7 @@ class Feeder:
             if self._bar:
                 self._bar.draw(self._completed + flying - waited, self._failed, waited)
 
-        waited = wait_for(
-            [selected], self._order.environ, self._tell, seconds, at_most=at_most, patience=self._patience, seen=show
-        )
+        waited = wait_for([selected], self._order.environ, seconds, at_most=at_most, patience=self._patience, seen=show)
         ours = set(self._taken.numbers)
         ended = [status for report in waited.reports for status in report.statuses if not status.open]
         self._completed += sum(status.state == COMPLETED for status in ended if status.number in ours)
@@ -292,7 +283,7 @@ class Feeder:
         self._close()
         done = f"submitted {describe_count(len(self._taken.numbers))}"
         cancelled = f"; {self._withdrawn} were cancelled before that" if self._withdrawn else ""
-        self._tell(f"{done}{self._name_jobs()}{cancelled}")
+        tell(f"{done}{self._name_jobs()}{cancelled}")
 
     def _give_up(self, failure: Failure) -> Failure:
         self._close()

@@ -38,10 +38,10 @@ from neuromanager.slurm import client
 from neuromanager.system.faults import INCOMPLETE, TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.quoting import split_line
 from neuromanager.system.signals import may_read_stdin
-from neuromanager.terminal.console import die_by
+from neuromanager.terminal.console import die_by, tell
 
 _LOOK_AGAIN_SECONDS = 2.0  # for a controller that wakes up to take what sbatch had left with it
-Tell = Callable[[str], None]
+
 _PLAIN = Manner()
 
 
@@ -94,7 +94,6 @@ def launch_here(
     experiment: Experiment,
     order: Order,
     stdin: int | None,
-    tell: Tell,
     lock: int,
     manner: Manner = _PLAIN,
     beginning: Beginning = AT_ONCE,
@@ -113,7 +112,7 @@ def launch_here(
         if beginning.take_leave:
             beginning.take_leave(experiment)
     if dependencies.awaited:
-        hold_back(experiment, token, order.numbers, dependencies, order.environ, tell)
+        hold_back(experiment, token, order.numbers, dependencies, order.environ)
     code = run.run_all(
         experiment,
         order.profile,
@@ -123,7 +122,6 @@ def launch_here(
         order.cwd,
         needs,
         stdin,
-        tell,
         lock,
         manner,
         shows=beginning.take_leave is None,
@@ -135,7 +133,6 @@ def launch_here(
 def execute_here(
     experiment: Experiment,
     order: Order,
-    tell: Tell,
     lock: int,
     manner: Manner = _PLAIN,
     beginning: Beginning = AT_ONCE,
@@ -145,7 +142,7 @@ def execute_here(
     shut = without_stdin or not may_read_stdin()
     stdin = os.open(os.devnull, os.O_RDONLY) if shut else None
     try:
-        return launch_here(experiment, order, stdin, tell, lock, manner, beginning)
+        return launch_here(experiment, order, stdin, lock, manner, beginning)
     except run.Stopped as stopped:
         die_by(stopped.args[0])
 
@@ -196,7 +193,7 @@ def find_jobs_twice(tokens: Sequence[str], environ: Mapping[str, str]) -> dict[s
     return found
 
 
-def settle_unsure(experiment: Experiment, environ: Mapping[str, str], tell: Tell) -> None:
+def settle_unsure(experiment: Experiment, environ: Mapping[str, str]) -> None:
     """Under the lock: finds the jobs of launches whose answer was lost, or writes down that Slurm has none.
 
     The lock tells that no sbatch is asking. Raises Failure when squeue does not answer.

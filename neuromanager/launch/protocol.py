@@ -32,12 +32,12 @@ from neuromanager.slurm.script import Job, render_script
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.quoting import quote_line, split_line
 from neuromanager.system.signals import Interrupted
+from neuromanager.terminal.console import tell
 
 # Bytes of an array expression (slurmctld, job_mgr.c, _test_job_desc_fields), less what --throttle adds.
 LONGEST_ARRAY = 4096 - len("%10000000")
 _JOBS_SHOWN = 4
 _CALLS_SHOWN = 3
-Tell = Callable[[str], None]
 
 
 class Part(NamedTuple):
@@ -116,12 +116,7 @@ class Taken:
 
 
 def launch_on_slurm(
-    experiment: Experiment,
-    order: Order,
-    tell: Tell,
-    lock: int,
-    taken: Taken,
-    withdrawn: Callable[[], bool] = lambda: False,
+    experiment: Experiment, order: Order, lock: int, taken: Taken, withdrawn: Callable[[], bool] = lambda: False
 ) -> client.Refusal | None:
     """Submits them, and adds them to ``taken``; a refusal where a limit is reached, after which there may be room.
 
@@ -140,7 +135,7 @@ def launch_on_slurm(
         if withdrawn():
             _write_off(experiment, parts, "not submitted, for some of these runs were cancelled meanwhile")
             return None
-        answer = _submit(experiment, order, parts, tell, lock)
+        answer = _submit(experiment, order, parts, lock)
         if isinstance(answer, client.Submission):
             numbers = parts.pop(0).numbers
             taken.jobs.append(answer.job)
@@ -256,7 +251,7 @@ def _check_elements(parts: Sequence[Part]) -> None:
 
 
 def _submit(
-    experiment: Experiment, order: Order, parts: Sequence[Part], tell: Tell, lock: int
+    experiment: Experiment, order: Order, parts: Sequence[Part], lock: int
 ) -> client.Submission | client.Refusal:
     """The first of them; where Slurm has no job of it, no other is asked for either, and all are written off.
 
@@ -266,7 +261,7 @@ def _submit(
     try:
         answer = client.submit(client.submit_words(parts[0].asked), order.environ, lock)
         if isinstance(answer, client.Refusal) and not answer.sure:
-            answer = client.Submission(_find_lost(experiment, token, answer, order.environ, tell))
+            answer = client.Submission(_find_lost(experiment, token, answer, order.environ))
     except Interrupted:
         _write_off(experiment, parts[1:], "not submitted, for neurun was told to stop")
         raise _unknown(experiment, ["told to stop while sbatch had not answered"]) from None
@@ -289,9 +284,7 @@ def _write_off(experiment: Experiment, parts: Sequence[Part], text: str) -> None
             write_refusal(experiment, part.token, text)
 
 
-def _find_lost(
-    experiment: Experiment, token: str, answer: client.Refusal, environ: Mapping[str, str], tell: Tell
-) -> str:
+def _find_lost(experiment: Experiment, token: str, answer: client.Refusal, environ: Mapping[str, str]) -> str:
     """The job, where the answer says nothing for sure: squeue is asked for the token. Raises Failure."""
     try:
         job = find_jobs_twice([token], environ).get(token)

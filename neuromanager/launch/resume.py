@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from neuromanager.experiment.catalog import Selected, read_lines, read_record
@@ -19,11 +19,11 @@ from neuromanager.launch.request import Request
 from neuromanager.status.survey import read_reports
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.procfs import lives
+from neuromanager.terminal.console import tell
 
 _LOCK_SECONDS = 180.0  # for what a killed neurun left behind: sbatch tries again for as long
 _SAY_SECONDS = 1.0
 _LATE_SECONDS = 8.0  # for the last line of a run to reach us over a network disk
-Tell = Callable[[str], None]
 
 
 class Gap(NamedTuple):
@@ -54,7 +54,7 @@ class Gap(NamedTuple):
         return f"{total} run{'s' if total != 1 else ''}: {parts}" + ("" if self.numbers else "; nothing to launch")
 
 
-def take_lock(experiment: Experiment, tell: Tell, locks: contextlib.ExitStack) -> int:
+def take_lock(experiment: Experiment, locks: contextlib.ExitStack) -> int:
     """Raises Failure at once when another neurun launches; waits for what a killed one left behind.
 
     Raises FileNotFoundError when the experiment goes away meanwhile: its first launch was refused.
@@ -82,7 +82,7 @@ def _refuse_second(experiment: Experiment) -> None:
         )
 
 
-def find_gap(request: Request, experiment: Experiment, environ: Mapping[str, str], tell: Tell) -> Gap:
+def find_gap(request: Request, experiment: Experiment, environ: Mapping[str, str]) -> Gap:
     """Reads the experiment and asks its scheduler once. Raises Failure where that leaves open what is in flight."""
     record = read_record(experiment)
     lines, points, repeats = _read_columns(experiment, record)
@@ -90,8 +90,8 @@ def find_gap(request: Request, experiment: Experiment, environ: Mapping[str, str
     asked = make_asked(launch.commands, launch.points, request.repeats, experiment.name)
     found = match_runs(asked, lines, repeats, points, experiment.directory, experiment.name)
     known = sorted(number for number in found if number is not None)
-    (report,) = read_reports([Selected(experiment, tuple(known))], environ, tell)
-    statuses = wait_for_late(experiment, report.statuses, environ, tell)
+    (report,) = read_reports([Selected(experiment, tuple(known))], environ)
+    statuses = wait_for_late(experiment, report.statuses, environ)
     _refuse_doubt(experiment, statuses)
     new = [
         Run(number, one.repeat, fill_number(one.words, number, experiment.directory, experiment.name), one.point)
@@ -126,9 +126,7 @@ def _refuse_doubt(experiment: Experiment, statuses: Sequence[Status]) -> None:
         raise Failure(TROUBLE, *faults, "nothing was launched, for they may run; run the same command again later")
 
 
-def wait_for_late(
-    experiment: Experiment, statuses: list[Status], environ: Mapping[str, str], tell: Tell
-) -> list[Status]:
+def wait_for_late(experiment: Experiment, statuses: list[Status], environ: Mapping[str, str]) -> list[Status]:
     """Runs that began, left a cluster's queue and recorded no end get a little time for it to come into sight."""
     known = {status.number: status for status in statuses}
     deadline, pause = time.monotonic() + _LATE_SECONDS, 0.2
@@ -144,7 +142,7 @@ def wait_for_late(
         pause = min(pause * 1.5, 2.0)
         with contextlib.suppress(OSError):
             os.listdir(experiment.directory)  # a network disk then looks anew for what was not there
-        (report,) = read_reports([Selected(experiment, tuple(late))], environ, tell, ask=False)
+        (report,) = read_reports([Selected(experiment, tuple(late))], environ, ask=False)
         known.update({status.number: status for status in report.statuses if status.state != UNKNOWN})
 
 

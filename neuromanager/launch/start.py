@@ -23,9 +23,7 @@ from neuromanager.slurm.dependency import Batch, make_batches
 from neuromanager.status.wait import wait_for
 from neuromanager.system.faults import INCOMPLETE, WRONG_INPUT, Failure
 from neuromanager.system.signals import Held, holding_signals
-from neuromanager.terminal.console import die_by
-
-Tell = Callable[[str], None]
+from neuromanager.terminal.console import die_by, tell
 
 
 class Wish(NamedTuple):
@@ -35,7 +33,6 @@ class Wish(NamedTuple):
     wait: bool
     beginning: Beginning
     yes: bool
-    tell: Tell
 
 
 def count_asked(request: Request) -> int:
@@ -56,7 +53,7 @@ def start_detached(request: Request, wish: Wish, environ: Mapping[str, str]) -> 
     if left.signal:
         die_by(left.signal)
     if left.name is not None:
-        _print_path(left.name, wish.tell)
+        _print_path(left.name)
     return left.code
 
 
@@ -73,7 +70,7 @@ def _launch(request: Request, wish: Wish, environ: Mapping[str, str], locks: con
                 ) from None
         experiment = Experiment(os.path.join(os.getcwd(), RUNS, request.name or ""), request.name or "")
         try:
-            lock = take_lock(experiment, wish.tell, locks)
+            lock = take_lock(experiment, locks)
         except FileNotFoundError:  # its first launch was refused meanwhile
             continue
         if is_whole(experiment.directory):
@@ -90,7 +87,7 @@ def _launch_new(request: Request, wish: Wish, environ: Mapping[str, str], locks:
     total = count_asked(request)
     check_excess(request.profile, total, request.arrangement.pack, wish.yes)
     if request.profile.scheduler != "local":
-        batches = make_batches(list(range(total)), total, wish.beginning.dependencies, environ, wish.tell)
+        batches = make_batches(list(range(total)), total, wish.beginning.dependencies, environ)
     with holding_signals() as held:  # on a cluster from the first file to the job's number on record
         made = make_experiment(request, locks, anew=wish.resume)
         if held.number:
@@ -109,7 +106,7 @@ def _launch_new(request: Request, wish: Wish, environ: Mapping[str, str], locks:
         going_on = f", as process {os.getpid()}" if wish.beginning.take_leave else ""
         places = describe_places(count_places(request.needs, count, request.manner.jobs))
         how = f": {describe_count(count)}, {places}" if count > 1 else ": 1 run" if going_on else ""
-        wish.tell(made.experiment.shown + how + going_on)
+        tell(made.experiment.shown + how + going_on)
         try:
             return _run_here(request, made, order, wish)
         except Refused as refused:
@@ -117,17 +114,16 @@ def _launch_new(request: Request, wish: Wish, environ: Mapping[str, str], locks:
             raise Failure(refused.code, *(f"{fault} and nothing is left" for fault in refused.faults)) from None
     _go_on(made.experiment, feeder, held, wish)
     locks.close()
-    return _wait(made.experiment, order.numbers, environ, wish.tell) if wish.wait else 0
+    return _wait(made.experiment, order.numbers, environ) if wish.wait else 0
 
 
 def _make_feeder(made: Made, order: Order, wish: Wish, total: int, flying: Sequence[int] = ()) -> Feeder:
     def make_again(numbers: list[int]) -> list[Batch]:
-        return make_batches(numbers, total, wish.beginning.dependencies, order.environ, wish.tell)
+        return make_batches(numbers, total, wish.beginning.dependencies, order.environ)
 
     return Feeder(
         made.experiment,
         order,
-        wish.tell,
         made.lock,
         run_count=total,
         flying=flying,
@@ -139,7 +135,7 @@ def _make_feeder(made: Made, order: Order, wish: Wish, total: int, flying: Seque
 def _go_on(experiment: Experiment, feeder: Feeder, held: Held, wish: Wish) -> None:
     """After the first submission: its path is told, and what had to wait is submitted."""
     if held.number:
-        _print_path(experiment.name, wish.tell)
+        _print_path(experiment.name)
         feeder.tell_left()
         die_by(held.number)
     feeder.go_on(lambda: _announce(experiment, wish))
@@ -151,31 +147,31 @@ def _announce(experiment: Experiment, wish: Wish) -> None:
         if wish.beginning.take_leave:
             return wish.beginning.take_leave(experiment)
     except OSError as error:
-        wish.tell(f"warning: {error.filename or experiment.shown}: {error.strerror}; goes on without leaving")
-    _print_path(experiment.name, wish.tell)
+        tell(f"warning: {error.filename or experiment.shown}: {error.strerror}; goes on without leaving")
+    _print_path(experiment.name)
 
 
 def _launch_rest(
     request: Request, made: Made, wish: Wish, environ: Mapping[str, str], locks: contextlib.ExitStack
 ) -> int:
     experiment, here = made.experiment, request.profile.scheduler == "local"
-    settle_unsure(experiment, environ, wish.tell)
-    gap = find_gap(request, experiment, environ, wish.tell)
+    settle_unsure(experiment, environ)
+    gap = find_gap(request, experiment, environ)
     order, code = Order(request.profile, request.cwd, gap.numbers, environ, arrangement=request.arrangement), 0
     batches: list[Batch] = []
     check_excess(request.profile, len(gap.numbers), request.arrangement.pack, wish.yes)
     total = count_runs(experiment) + len(gap.new)
     if gap.numbers and not here:
-        batches = make_batches(gap.numbers, total, wish.beginning.dependencies, environ, wish.tell)
+        batches = make_batches(gap.numbers, total, wish.beginning.dependencies, environ)
     if here or not gap.numbers:
-        wish.tell(f"{experiment.shown}: {gap.describe()}")
+        tell(f"{experiment.shown}: {gap.describe()}")
     feeder: Feeder | None = None
     with holding_signals() as held:
         add_runs(experiment, gap.new)
         if not held.number and gap.numbers and not here:
             feeder = _make_feeder(made, order, wish, total, gap.flying)
             feeder.begin(batches)
-            wish.tell(f"{experiment.shown}: {gap.describe()}")
+            tell(f"{experiment.shown}: {gap.describe()}")
     if held.number and feeder is None:
         die_by(held.number)
     if gap.numbers and here:
@@ -183,34 +179,28 @@ def _launch_rest(
     elif feeder:
         _go_on(experiment, feeder, held, wish)
     else:
-        _print_path(experiment.name, wish.tell)
+        _print_path(experiment.name)
     locks.close()
     awaited = sorted([*gap.flying, *gap.numbers])
-    return _wait(experiment, awaited, environ, wish.tell) if wish.wait and awaited and not here else code
+    return _wait(experiment, awaited, environ) if wish.wait and awaited and not here else code
 
 
 def _run_here(request: Request, made: Made, order: Order, wish: Wish) -> int:
     return execute_here(
-        made.experiment,
-        order,
-        wish.tell,
-        made.lock,
-        request.manner,
-        wish.beginning,
-        without_stdin=request.launch.used_stdin,
+        made.experiment, order, made.lock, request.manner, wish.beginning, without_stdin=request.launch.used_stdin
     )
 
 
-def _print_path(name: str, tell: Tell) -> None:
+def _print_path(name: str) -> None:
     try:
         print(f"{RUNS}/{name}", flush=True)
     except OSError as error:
         tell(f"warning: standard output: {error.strerror}; the experiment is {RUNS}/{name}")
 
 
-def _wait(experiment: Experiment, numbers: Sequence[int], environ: Mapping[str, str], tell: Tell) -> int:
+def _wait(experiment: Experiment, numbers: Sequence[int], environ: Mapping[str, str]) -> int:
     try:
-        (report,) = wait_for([Selected(experiment, tuple(numbers))], environ, tell).reports
+        (report,) = wait_for([Selected(experiment, tuple(numbers))], environ).reports
     except KeyboardInterrupt:
         tell(f"waits no longer; {experiment.shown} goes on")
         raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from neuromanager.experiment.catalog import resolve_selections, word_for
 from neuromanager.experiment.layout import MOST, share_throttle
@@ -13,20 +13,20 @@ from neuromanager.slurm.client import client_environment, describe_missing
 from neuromanager.status.survey import Report, read_reports
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.process import ask
+from neuromanager.terminal.console import tell
 from neuromanager.terminal.options import parse_number
 
 _PATIENCE_SECONDS = 60.0
-Tell = Callable[[str], None]
 
 
-def change_throttle(word: str, text: str, environ: Mapping[str, str], tell: Tell) -> int:
+def change_throttle(word: str, text: str, environ: Mapping[str, str]) -> int:
     """The exit code of neurun. Raises Failure."""
     faults: list[str] = []
     most = parse_number("--throttle", text, 0, MOST, faults)
     if most is None:
         raise Failure(WRONG_INPUT, *(f"{fault}; 0 is no limit" for fault in faults))
     (selected,) = resolve_selections([word], environ)
-    (report,) = read_reports([selected], environ, tell)
+    (report,) = read_reports([selected], environ)
     arrays = _find_arrays(report)
     name = word_for(selected.experiment)
     if not arrays:

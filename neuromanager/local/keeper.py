@@ -23,6 +23,7 @@ from neuromanager.local.table import Slot, Slots
 from neuromanager.system.faults import BUG
 from neuromanager.system.process import keep_descriptors
 from neuromanager.system.signals import PASSED_ON, STOPPING
+from neuromanager.terminal.console import tell
 
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 _PAUSE_SECONDS = 1.0  # what the worker gets to stop the runs before we stop ourselves
@@ -38,7 +39,6 @@ def keep(
     work: Callable[[int], int],
     marker_of: Callable[[int], str],
     record: Callable[[Slot, int | None, bool], None],
-    tell: Callable[[str], None],
 ) -> int:
     """Has ``work`` done by a worker, and returns its exit code. Raises Stopped.
 

@@ -18,6 +18,7 @@ from neuromanager.system.faults import NOT_EXECUTABLE, NOT_FOUND
 from neuromanager.system.process import Ending
 from neuromanager.system.procfs import read_identity
 from neuromanager.system.signals import name_signal
+from neuromanager.terminal.console import tell
 
 KILLED = "neurun was killed, and the run with it"
 LOST = "neurun was killed before it could record the end"
@@ -30,16 +31,7 @@ _host = os.uname().nodename
 class Recorder:
     """Of one launch: the watcher of its pool."""
 
-    def __init__(
-        self,
-        experiment: Experiment,
-        tell: Callable[[str], None],
-        here: str,
-        turns: Turns,
-        *,
-        one_of_many: bool,
-        quotes: bool,
-    ) -> None:
+    def __init__(self, experiment: Experiment, here: str, turns: Turns, *, one_of_many: bool, quotes: bool) -> None:
         """``quotes``: a failed run's last lines are shown, since its output is not."""
         self.cancelled: Cancellations | None = None
         self.is_orphaned: Callable[[], bool] = lambda: False
@@ -48,7 +40,7 @@ class Recorder:
         self.begun = self.completed = self.failed = self.skipped = self.halted = 0
         self._turns, self._quotes = turns, quotes
         self.last: Ending | None = None
-        self._experiment, self._tell, self._here, self._one_of_many = experiment, tell, here, one_of_many
+        self._experiment, self._here, self._one_of_many = experiment, here, one_of_many
 
     def skip(self, number: int) -> None:
         """It was cancelled before its turn came."""
@@ -69,7 +61,7 @@ class Recorder:
         if program.ready is not None:
             os.close(program.ready)
         text = f"{program.words[0]}: {error.strerror}"
-        self._tell(f"error: {text}")
+        tell(f"error: {text}")
         os.write(program.logs[1], f"neurun: error: {text}\n".encode("utf-8", "surrogateescape"))
         _append_started(self._experiment, program.number, program.attempt, 0, program.log_sizes)
         code = NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE
@@ -126,12 +118,12 @@ class Recorder:
     def _tell_failure(self, program: Program, ending: Ending, reason: str | None, pause: float | None) -> None:
         log = self._experiment.log(program.number, "stderr")
         again = "" if pause is None else f"; started again in {pause:g} s ({self._turns.left(program.number)} left)"
-        self._tell(f"run {program.number}: {_describe(ending, reason)}{again}; see {os.path.relpath(log, self._here)}")
+        tell(f"run {program.number}: {_describe(ending, reason)}{again}; see {os.path.relpath(log, self._here)}")
         if self._quotes:
             # Of a line that was drawn over again and again, as progress bars are, the last state.
             lines = [line.rstrip("\r").rpartition("\r")[2] for line in read_tail(log, program.log_sizes[1]).split("\n")]
             for line in [line for line in lines if line.strip()][-_QUOTED_LINES:]:
-                self._tell(f"  {line[:_LONGEST_QUOTE]}")
+                tell(f"  {line[:_LONGEST_QUOTE]}")
 
     def _read_failed_line(self, ready: int, ending: Ending, log: int) -> str | None:
         """Why the command was not started; None when it was. The word of render_env_script, which has ended."""
@@ -146,7 +138,7 @@ class Recorder:
         if said:
             return os.fsdecode(said)
         text = f"error: env left ({ending.as_exit_code()}); the command was not started"
-        self._tell(text)
+        tell(text)
         os.write(log, f"neurun: {text}\n".encode())
         return "env left before the command was started"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from neuromanager.experiment.cancelled import Cancellations
 from neuromanager.experiment.directory import Experiment
@@ -25,7 +25,8 @@ from neuromanager.profile.profile import Profile
 from neuromanager.system.faults import INCOMPLETE, TROUBLE, Failure
 from neuromanager.system.jsonvalues import LONGEST_VARIABLE
 from neuromanager.system.process import Ending
-from neuromanager.terminal.progressbar import ProgressBar, may_draw, tell_below
+from neuromanager.terminal.console import clear_before_telling, tell
+from neuromanager.terminal.progressbar import ProgressBar, erase_line, may_draw
 
 __all__ = ["Stopped", "run_all", "run_variables"]
 
@@ -56,7 +57,6 @@ def run_all(
     cwd: str,
     needs: Needs,
     stdin: int | None,
-    tell: Callable[[str], None],
     lock: int,
     manner: Manner = _PLAIN,
     shows: bool = True,
@@ -74,16 +74,17 @@ def run_all(
     places = count_places(needs, len(runs), manner.jobs)
     slots, alone = Slots(places), (manner.jobs or places) == 1
     here, prefix = os.getcwd(), make_prefix()
-    bar = None if alone or manner.tee or not shows or not may_draw() else ProgressBar(len(runs), tell)
-    say = bar.say if bar else tell
+    bar = None if alone or manner.tee or not shows or not may_draw() else ProgressBar(len(runs))
 
     def work(link: int) -> int:
         os.chdir(cwd)
+        if bar:
+            clear_before_telling(bar.clear)
         given = stdin if alone else os.open(os.devnull, os.O_RDONLY)  # one stdin is for one program
         variables = {**environ, "PWD": cwd} if cwd != here else dict(environ)
         turns = Turns(runs, attempts, manner.retries, _read_pause(environ), time.monotonic)
-        recorder = Recorder(experiment, say, here, turns, one_of_many=len(runs) > 1, quotes=not (alone or manner.tee))
-        shares = Shares(needs, variables, say, prefix)
+        recorder = Recorder(experiment, here, turns, one_of_many=len(runs) > 1, quotes=not (alone or manner.tee))
+        shares = Shares(needs, variables, prefix)
         pool = Pool(
             slots,
             link,
@@ -107,21 +108,18 @@ def run_all(
                 pool.run(_prepare(experiment, profile, turns, variables, recorder, shares))
         except Failure as failure:
             for fault in failure.faults:
-                say(f"error: {fault}")
+                tell(f"error: {fault}")
             return failure.code
         if bar:
             bar.clear()
-        return _conclude(pool, recorder, slots, len(runs), tell)
+        return _conclude(pool, recorder, slots, len(runs))
 
+    if bar:
+        clear_before_telling(erase_line)  # here, in the keeper: its worker draws, and may be gone
     try:
-        return keep(
-            slots,
-            work,
-            experiment.marker,
-            lambda *lost: record_lost(experiment, *lost),
-            (lambda text: tell_below(tell, text)) if bar else tell,
-        )
+        return keep(slots, work, experiment.marker, lambda *lost: record_lost(experiment, *lost))
     finally:
+        clear_before_telling(None)
         if needs.memory_bytes:
             remove_groups(find_home(), prefix)
 
@@ -182,7 +180,7 @@ def _open_logs(experiment: Experiment, index: int) -> tuple[int, int]:
         raise
 
 
-def _conclude(pool: Pool, recorder: Recorder, slots: Slots, count: int, tell: Callable[[str], None]) -> int:
+def _conclude(pool: Pool, recorder: Recorder, slots: Slots, count: int) -> int:
     completed, failed = recorder.completed, recorder.failed
     not_started = count - recorder.begun - recorder.skipped
     if recorder.skipped:

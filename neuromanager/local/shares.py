@@ -16,6 +16,7 @@ from neuromanager.local.gpuquery import find_busy
 from neuromanager.local.gpus import Gpu, variables_for
 from neuromanager.local.resources import Needs
 from neuromanager.system.faults import Failure
+from neuromanager.terminal.console import tell
 
 _QUIET_SECONDS = 2.0  # of waiting for a GPU, before it is told
 _LOOK_SECONDS = 10.0  # between two questions who else is on a GPU
@@ -86,7 +87,7 @@ class Share:
 class Shares:
     """Gives the runs of one launch their shares. Make it in the worker: see gpuslots.Queue."""
 
-    def __init__(self, needs: Needs, environ: Mapping[str, str], tell: Callable[[str], None], prefix: str) -> None:
+    def __init__(self, needs: Needs, environ: Mapping[str, str], prefix: str) -> None:
         """``prefix``: of the names of this launch's memory groups."""
         self._needs, self._environ, self._tell, self._prefix = needs, environ, tell, prefix
         self._queue = Queue(None, environ) if needs.gpus else None
@@ -152,7 +153,7 @@ class Shares:
             except Failure as failure:  # nobody knows who is there: as good as somebody
                 self._busy = list(self._needs.allowed)
                 for fault in failure.faults:
-                    self._tell(f"warning: {fault}")
+                    tell(f"warning: {fault}")
             self._looked_at = time.monotonic()
         return self._busy
 
@@ -163,7 +164,7 @@ class Shares:
             self._has_told = True
             used = {*self._busy, *queue.find_used(self._needs.allowed)}
             others = sum(not self._held[gpu] for gpu in used)
-            self._tell(f"waiting for a GPU ({others} in use by others)")
+            tell(f"waiting for a GPU ({others} in use by others)")
 
 
 class _Cpus:

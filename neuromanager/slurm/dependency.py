@@ -6,7 +6,7 @@ forgotten lets the new one start at once (20.11, 22.05), whatever became of the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from neuromanager.experiment.catalog import Selected, count_runs, word_for
@@ -33,9 +33,7 @@ class Batch(NamedTuple):
     after: tuple[str, ...] = ()  # directories of the experiments behind it
 
 
-def make_batches(
-    numbers: list[int], total: int, dependencies: Dependencies, environ: Mapping[str, str], tell: Callable[[str], None]
-) -> list[Batch]:
+def make_batches(numbers: list[int], total: int, dependencies: Dependencies, environ: Mapping[str, str]) -> list[Batch]:
     """The runs ``numbers`` of an experiment of ``total`` runs, each in one batch; those that need not wait come first.
 
     Asks the scheduler once. Raises Failure when they are never to start, or when that cannot be known.
@@ -44,7 +42,7 @@ def make_batches(
         return [Batch(numbers)]
     if dependencies.each:
         _check_same(numbers, total, dependencies.each)
-    known = _read(dependencies.awaited, environ, tell)
+    known = _read(dependencies.awaited, environ)
     _refuse(dependencies, known)
     shared: list[str] = []
     after: list[str] = []
@@ -79,12 +77,12 @@ def _make_batch(numbers: list[int], terms: Sequence[str], after: Iterable[str]) 
     return Batch(numbers, text or None, tuple(dict.fromkeys(after)))
 
 
-def _read(awaited: Sequence[Selected], environ: Mapping[str, str], tell: Callable[[str], None]) -> Known:
+def _read(awaited: Sequence[Selected], environ: Mapping[str, str]) -> Known:
     """All runs of those experiments, for a job is named as one only when all of it is meant."""
-    reports = read_reports([Selected(selected.experiment, None) for selected in awaited], environ, tell)
+    reports = read_reports([Selected(selected.experiment, None) for selected in awaited], environ)
     known = {}
     for report in reports:
-        statuses = wait_for_late(report.experiment, report.statuses, environ, tell)
+        statuses = wait_for_late(report.experiment, report.statuses, environ)
         known[report.experiment.directory] = {status.number: status for status in statuses}
     return known
 

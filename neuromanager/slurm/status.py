@@ -164,7 +164,7 @@ def _is_accounted(row: Row, case: Case) -> bool:
 
 
 def find_on_slurm(
-    cases: Sequence[Case], environ: Mapping[str, str], tell: Callable[[str], None], ask: bool
+    cases: Sequence[Case], environ: Mapping[str, str], ask: bool, unanswered: Callable[[str], None]
 ) -> list[tuple[Case, Status]]:
     found: list[tuple[Case, Status]] = []
     left: list[Case] = []
@@ -177,7 +177,7 @@ def find_on_slurm(
         return [*found, *((case, case.base._replace(reason="the scheduler was not asked")) for case in left)]
     queue = _ask_queue(left, environ)
     if queue.failure:
-        tell(queue.failure)
+        unanswered(queue.failure)
     left = [
         case._replace(job=queue.tokens[case.launch.token])
         if case.job is None and case.launch.token in queue.tokens
@@ -188,7 +188,7 @@ def find_on_slurm(
     for case in left:
         status = _show_queued(case, queue.find(case))
         found.append((case, status)) if status else gone.append(case)
-    return found + _find_gone(gone, queue, environ, tell)
+    return found + _find_gone(gone, queue, environ, unanswered)
 
 
 def _ask_queue(cases: Iterable[Case], environ: Mapping[str, str]) -> _Queue:
@@ -219,7 +219,7 @@ def _show_queued(case: Case, row: Row | None) -> Status | None:
 
 
 def _find_gone(
-    cases: Sequence[Case], queue: _Queue, environ: Mapping[str, str], tell: Callable[[str], None]
+    cases: Sequence[Case], queue: _Queue, environ: Mapping[str, str], unanswered: Callable[[str], None]
 ) -> list[tuple[Case, Status]]:
     """Those that have left the queue, or whose queue did not answer."""
     found: list[tuple[Case, Status]] = []
@@ -232,7 +232,7 @@ def _find_gone(
     if jobs:
         accounted = ask_sacct(sorted(jobs), environ)
         if accounted.failure and not accounted.silent:
-            tell(accounted.failure)
+            unanswered(accounted.failure)
     rows = {(row.job, row.element): row for row in accounted.rows}
     names = {(row.job, row.name) for row in accounted.rows}
     submitting = {case.launch.token: case for case in left if case.job is None}

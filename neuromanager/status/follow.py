@@ -17,6 +17,7 @@ from neuromanager.experiment.numbers import shorten_indices
 from neuromanager.experiment.states import COMPLETED, Status
 from neuromanager.status.pace import Pace
 from neuromanager.status.survey import read_reports
+from neuromanager.terminal.console import tell
 
 _PAUSE_SECONDS = (0.1, 1.0)  # between two looks at the files: after news, and when there has been none for long
 _LONGEST_SECONDS = 5.0  # of such a pause, where a look takes long itself
@@ -28,7 +29,6 @@ _TOLD_SECONDS = 2.0  # from the end of a run that was told to end to the questio
 _MOST_LINES = 10  # on stderr about runs without output
 
 Write = Callable[[LogPart, bytes], None]
-Tell = Callable[[str], None]
 
 
 class Followed(NamedTuple):
@@ -103,12 +103,7 @@ class _Watch:
 
 
 def follow(
-    runs: Sequence[Followed],
-    streams: Sequence[str],
-    lines: int | None,
-    write: Write,
-    environ: Mapping[str, str],
-    tell: Tell,
+    runs: Sequence[Followed], streams: Sequence[str], lines: int | None, write: Write, environ: Mapping[str, str]
 ) -> None:
     """The last ``lines`` of each log, then all that comes. Returns when all runs have ended.
 
@@ -126,7 +121,7 @@ def follow(
             told = watch.find_told()
         if time.monotonic() >= min(question_at, pace.due):
             asked_at = time.monotonic()
-            cheap, failures = _ask(watch, write, environ, tell, first)
+            cheap, failures = _ask(watch, write, environ, first)
             pace.was_asked(asked_at, time.monotonic(), failures)
             question_at, first = time.monotonic() + _LOCAL_QUESTION_SECONDS if cheap else pace.due, False
             continue
@@ -135,7 +130,7 @@ def follow(
         _pause(min(max(pause_seconds, 5 * took), _LONGEST_SECONDS))
 
 
-def _ask(watch: _Watch, write: Write, environ: Mapping[str, str], tell: Tell, first: bool) -> tuple[bool, list[str]]:
+def _ask(watch: _Watch, write: Write, environ: Mapping[str, str], first: bool) -> tuple[bool, list[str]]:
     """Forgets the runs that have ended without a word.
 
     Whether asking costs little, being all about this machine; and what is told of questions without an answer.
@@ -148,20 +143,20 @@ def _ask(watch: _Watch, write: Write, environ: Mapping[str, str], tell: Tell, fi
     selected = [Selected(experiment, tuple(indices)) for experiment, indices in chosen.items()]
     ask = not first or not watch.all_begun()
     failures: list[str] = []
-    reports = read_reports(selected, environ, failures.append, ask=ask)
+    reports = read_reports(selected, environ, ask, failures.append)
     for failure in failures if first else ():
         tell(failure)
     statuses = [(report.experiment, status) for report in reports for status in report.statuses]
     ended = [(experiment, status) for experiment, status in statuses if not status.open]
     if first:
-        tell_states([(one, status) for one, status in statuses if status.open and not status.attempt], tell)
+        tell_states([(one, status) for one, status in statuses if status.open and not status.attempt])
     watch.look(write)  # before what is told below: the last words of those that were killed
     watch.forget([Followed(experiment, status.number) for experiment, status in ended])
-    tell_states([(one, status) for one, status in ended if status.state != COMPLETED], tell)
+    tell_states([(one, status) for one, status in ended if status.state != COMPLETED])
     return all(status.scheduler == "local" for _, status in statuses), failures
 
 
-def tell_states(statuses: Sequence[tuple[Experiment, Status]], tell: Tell) -> None:
+def tell_states(statuses: Sequence[tuple[Experiment, Status]]) -> None:
     """One line for all runs of an experiment about which there is the same to say."""
     alike: dict[tuple[Experiment, str], list[int]] = {}
     for experiment, status in statuses:

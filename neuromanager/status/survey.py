@@ -14,6 +14,7 @@ from neuromanager.experiment.states import CANCELLED, PENDING, UNKNOWN, Status, 
 from neuromanager.local.status import find_local, holds_lock, is_locked, read_trail
 from neuromanager.status.cache import is_settled, read_settled, write_settled
 from neuromanager.system.faults import TROUBLE, Failure
+from neuromanager.terminal.console import tell
 
 
 class Report(NamedTuple):
@@ -39,15 +40,15 @@ class _Survey(NamedTuple):
 
 
 def read_reports(
-    selected: Sequence[Selected], environ: Mapping[str, str], tell: Callable[[str], None], ask: bool = True
+    selected: Sequence[Selected], environ: Mapping[str, str], ask: bool = True, unanswered: Callable[[str], None] = tell
 ) -> list[Report]:
-    """``tell`` is given a line for each question that got no answer; with ``ask`` False none is put to a scheduler.
+    """``unanswered`` gets a line for each question without an answer; with ``ask`` False no scheduler is asked.
 
     Raises Failure for an experiment whose experiment.json, commands.txt or jobs.jsonl cannot be read.
     """
     surveys = [_survey(each) for each in selected]
     trails = [_read_trails(survey) for survey in surveys]
-    _find_all(list(zip(surveys, trails)), environ, tell, ask)
+    _find_all(list(zip(surveys, trails)), environ, ask, unanswered)
     for survey in surveys:
         if sum(map(is_settled, survey.statuses.values())) > survey.kept:
             write_settled(survey.experiment, survey.statuses)
@@ -96,8 +97,8 @@ def _read_trails(survey: _Survey) -> dict[int, Trail]:
 def _find_all(
     found: Sequence[tuple[_Survey, dict[int, Trail]]],
     environ: Mapping[str, str],
-    tell: Callable[[str], None],
     ask: bool,
+    unanswered: Callable[[str], None],
 ) -> None:
     cases, owners = [], {}
     for survey, trails in found:
@@ -113,7 +114,7 @@ def _find_all(
     if cases:
         from neuromanager.slurm.status import find_on_slurm
 
-        for case, status in find_on_slurm(cases, environ, tell, ask):
+        for case, status in find_on_slurm(cases, environ, ask, unanswered):
             owners[case.experiment.directory].statuses[case.number] = status
 
 

@@ -13,6 +13,7 @@ from neuromanager.experiment.events import read_events
 from neuromanager.experiment.states import COMPLETED, STATES, UNKNOWN, Status
 from neuromanager.status.pace import Pace
 from neuromanager.status.survey import Report, read_reports
+from neuromanager.terminal.console import tell
 
 LOST_SECONDS = 8.0  # after a run left the queue, for its last line to reach us over a network disk
 _LOOK_SECONDS = (0.1, 5.0)  # between two looks at the events: at first, and at last
@@ -32,7 +33,6 @@ class Waited(NamedTuple):
 def wait_for(
     selected: Sequence[Selected],
     environ: Mapping[str, str],
-    tell: Callable[[str], None],
     timeout_seconds: float | None = None,
     first: bool = False,
     given_up: Callable[[], bool] = lambda: False,
@@ -50,7 +50,7 @@ def wait_for(
     """
     started = time.monotonic()
     question = patience or Patience(started)
-    watch = _Watch(selected, environ, question.tell_once(tell), at_most)
+    watch = _Watch(selected, environ, question.tell_once, at_most)
     pause = _LOOK_SECONDS[0]
     watch.look(everything=True)
     while not watch.is_over(first):
@@ -100,28 +100,24 @@ class Patience:
         if missing and missing != self._hurried and self.pace.hurry(now):
             self._hurried = missing
 
-    def tell_once(self, tell: Callable[[str], None]) -> Callable[[str], None]:
+    def tell_once(self, line: str) -> None:
         """Each speaker (``squeue ...``) is heard once: a scheduler that is away stays away for many questions."""
-
-        def once(line: str) -> None:
-            who = line.partition(" ")[0]
-            if who not in self._heard:
-                self._heard.add(who)
-                tell(f"{line}; waiting on")
-
-        return once
+        who = line.partition(" ")[0]
+        if who not in self._heard:
+            self._heard.add(who)
+            tell(f"{line}; waiting on")
 
 
 class _Watch:
     """The runs that are waited for, and the last that is known of each."""
 
     def __init__(
-        self, selected: Sequence[Selected], environ: Mapping[str, str], tell: Callable[[str], None], at_most: int
+        self, selected: Sequence[Selected], environ: Mapping[str, str], unanswered: Callable[[str], None], at_most: int
     ) -> None:
         self._selected = list(selected)
         self._at_most = at_most
         self._environ = environ
-        self._tell = tell
+        self._unanswered = unanswered
         self._reports: list[Report] = []
         self._known: list[dict[int, Status]] = [{} for _ in selected]
         self._lost: dict[tuple[int, int], float] = {}  # (experiment, run) -> since when nobody has it, without an end
@@ -140,11 +136,11 @@ class _Watch:
         """
         failures: list[str] = []
 
-        def tell(line: str) -> None:
+        def note(line: str) -> None:
             failures.append(line)
-            self._tell(line)
+            self._unanswered(line)
 
-        self._reports = read_reports(self._selected, self._environ, tell)
+        self._reports = read_reports(self._selected, self._environ, unanswered=note)
         for place, report in enumerate(self._reports):
             self._known[place] = {}
             for status in report.statuses:
@@ -162,7 +158,7 @@ class _Watch:
                 wanted.append((place, selected._replace(indices=tuple(begun))))
         if not wanted:
             return
-        reports = read_reports([selected for _, selected in wanted], self._environ, self._tell, ask=False)
+        reports = read_reports([selected for _, selected in wanted], self._environ, ask=False)
         if everything:
             self._reports = reports
         for (place, _), report in zip(wanted, reports):
@@ -260,5 +256,5 @@ class _Watch:
         for selected, known in zip(self._selected, self._known):
             for status in known.values():
                 if status.open and status.state == UNKNOWN and status.scheduler == "local" and status.reason:
-                    self._tell(f"{selected.experiment.name}: {status.reason}")
+                    tell(f"{selected.experiment.name}: {status.reason}")
                     break

@@ -19,8 +19,32 @@ def say(who: str, text: str) -> None:
         os.write(2, f"{who}: {visible(text)}\n".encode())
 
 
+_speaker = "neuromanager"
+_clear: Callable[[], None] | None = None
+
+
+def speak_as(name: str) -> None:
+    """Whose name stands before what ``tell`` prints."""
+    global _speaker
+    _speaker = name
+
+
+def tell(text: str) -> None:
+    """One line on stderr, from the command that this process is; a progress line is taken away before it."""
+    if _clear:
+        _clear()
+    say(_speaker, text)
+
+
+def clear_before_telling(clear: Callable[[], None] | None) -> None:
+    """For what draws on the terminal: ``clear`` is called before each line; None when nothing is drawn any more."""
+    global _clear
+    _clear = clear
+
+
 def run_command(who: str, main: Callable[[Sequence[str]], int]) -> NoReturn:
     """Runs a command's ``main`` on the words given, and leaves the process with the suite's exit codes."""
+    speak_as(who)
     _fill_closed_descriptors()
     # Words of the system that are no UTF-8 travel as surrogates; what is printed gets the same bytes back.
     for stream in (sys.stdout, sys.stderr):

@@ -5,22 +5,23 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from neuromanager.system.process import feeding
+from neuromanager.terminal.console import tell
 from neuromanager.terminal.escapes import remove_colors
 
 _DEFAULT = "less"
 
 
-def page(texts: Iterable[str], environ: Mapping[str, str], tell: Callable[[str], None]) -> None:
+def page(texts: Iterable[str], environ: Mapping[str, str]) -> None:
     """Shows safe text: straight away if it fits, else in $NEU_PAGER, $PAGER or less.
 
     A pager gets no colors, which some show as they are: so no escape at all goes through it, whatever its options.
     """
     rest = iter(texts)
     begun, fits = _take_screen(rest)
-    command = None if fits else _find_pager(environ, tell)
+    command = None if fits else _find_pager(environ)
     if command is None:
         return write_all(_chain(begun, rest))
     env = {"LESS": "FX", "LV": "-c", **environ}  # as git has them, without the R that would obey escapes
@@ -60,7 +61,7 @@ def _take_screen(texts: Iterator[str]) -> tuple[list[str], bool]:
     return begun, True
 
 
-def _find_pager(environ: Mapping[str, str], tell: Callable[[str], None]) -> str | None:
+def _find_pager(environ: Mapping[str, str]) -> str | None:
     """A line for a shell; None for none: switched off (empty, cat), not there, or a terminal too simple for one."""
     if environ.get("TERM", "dumb") == "dumb":
         return None

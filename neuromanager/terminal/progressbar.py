@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable
 
+from neuromanager.terminal.console import clear_before_telling
 from neuromanager.terminal.progressline import Progress, render_progress
 
 _EVERY_SECONDS = 0.1  # at most
@@ -22,24 +22,20 @@ def may_draw() -> bool:
     return os.isatty(2) and os.environ.get("TERM") not in (None, "", "dumb") and not os.environ.get("NO_COLOR")
 
 
-def tell_below(tell: Callable[[str], None], text: str) -> None:
-    """For another process than the one that draws, which is gone: its line is taken away first."""
+def erase_line() -> None:
+    """Also what another process drew that is gone."""
     with contextlib.suppress(OSError):
         os.write(2, _ERASE)
-    tell(text)
 
 
 class ProgressBar:
-    """``tell`` writes a line of its own. The width is asked for each time: a run's session hears no SIGWINCH."""
+    """Goes away before ``console.tell`` says something. The width is asked for each time: we may hear no SIGWINCH."""
 
-    def __init__(self, total: int, tell: Callable[[str], None], doing: str = "running") -> None:
-        self._total, self._tell, self._doing = total, tell, doing
+    def __init__(self, total: int, doing: str = "running") -> None:
+        clear_before_telling(self.clear)
+        self._total, self._doing = total, doing
         self._began = self._drawn_at = time.monotonic()
         self._shown = b""
-
-    def say(self, text: str) -> None:
-        self.clear()
-        self._tell(text)
 
     def draw(self, done: int, failed: int, running: int) -> float:
         """Draws if it is time to; returns seconds until it should be called again."""
@@ -57,6 +53,5 @@ class ProgressBar:
 
     def clear(self) -> None:
         if self._shown:
-            with contextlib.suppress(OSError):
-                os.write(2, _ERASE)
+            erase_line()
             self._shown = b""

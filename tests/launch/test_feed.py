@@ -159,7 +159,7 @@ class KeptBackTest(StatusCase):
         first, _, third, _ = self.read(self.experiment)
         self.assert_state(first, CANCELLED, False, "was never launched")
         self.assert_state(third, UNKNOWN, True, "not submitted yet: neurun on elsewhere was to do that; ask there")
-        settle_unsure(self.experiment, os.environ, self.told.append)  # under the lock, on any machine
+        settle_unsure(self.experiment, os.environ)  # under the lock, on any machine
         self.assert_left()
 
 
@@ -514,7 +514,7 @@ class LastMomentTest(FakeSlurmCase):
             return True
 
         with launches.held_lock(experiment.path("lock")) as lock:
-            refusal = launch_on_slurm(experiment, order, self.told.append, lock, taken, is_withdrawn)
+            refusal = launch_on_slurm(experiment, order, lock, taken, is_withdrawn)
         self.assertEqual((refusal, taken.jobs, seen), (None, [], [(2, 3)]))
         calls = self.files.read("slurm/calls.jsonl").splitlines()
         self.assertEqual(sum(json.loads(line)[0] == "sbatch" for line in calls), 1)

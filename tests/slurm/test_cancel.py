@@ -142,7 +142,7 @@ class Held(SlurmCase):
 
     def read_here(self, experiment: Experiment) -> list[Status]:
         environ = {**self.files.environment, **self.environ}
-        (report,) = read_reports([Selected(experiment, None)], environ, self.told.append)
+        (report,) = read_reports([Selected(experiment, None)], environ)
         return report.statuses
 
 
@@ -282,7 +282,7 @@ class WaitTest(SlurmCase):
         self.count_calls("squeue")
         environ = {**self.files.environment, **self.environ}
         with mock.patch.object(pace, "_GROWTH", 1000.0), ThreadPoolExecutor() as pool:
-            future = pool.submit(wait_for, [Selected(experiment, None)], environ, self.told.append, 50)
+            future = pool.submit(wait_for, [Selected(experiment, None)], environ, 50)
             wait_until(lambda: self.asked() == 1, "the first question", 10)
             self.assertEqual(self.neu("scancel", job).code, 0)
             began = time.monotonic()

@@ -87,7 +87,7 @@ class QueueCase(unittest.TestCase):
         environ = {**self.files.environment, "PATH": f"{self.files.path}/slurm:{os.environ['PATH']}"}
         selected = [Selected(experiment, None) for experiment in experiments]
         return [
-            each for report in survey.read_reports(selected, environ, self.told.append, ask) for each in report.statuses
+            each for report in survey.read_reports(selected, environ, ask, self.told.append) for each in report.statuses
         ]
 
     def assert_state(self, found: Status, state: str, is_open: bool, reason: str = "") -> None:

@@ -218,7 +218,7 @@ class EverythingTest(unittest.TestCase):
         indices = tuple(sorted(NUMBER[name] for name in names)) or None
         path = f"{self.replaced}:{self.files.path}/counted:{self.files.environment['PATH']}"
         (report,) = survey.read_reports(
-            [Selected(self.experiment, indices)], {**self.files.environment, "PATH": path}, self.told.append
+            [Selected(self.experiment, indices)], {**self.files.environment, "PATH": path}, unanswered=self.told.append
         )
         found = {list(RUNS)[each.number]: each for each in report.statuses}
         for each in found.values():
@@ -362,7 +362,7 @@ class UnsureTest(unittest.TestCase):
         tokens = [launches.make_token() for _ in range(2)]
 
         def look() -> Status:
-            (report,) = survey.read_reports([Selected(experiment, None)], files.environment, self.fail)
+            (report,) = survey.read_reports([Selected(experiment, None)], files.environment, unanswered=self.fail)
             return report.statuses[0]
 
         for token in tokens:

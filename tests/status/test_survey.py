@@ -95,7 +95,7 @@ class StatusCase(unittest.TestCase):
 
     def read(self, experiment: Experiment, *numbers: int) -> list[Status]:
         selected = Selected(experiment, numbers or None)
-        (report,) = survey.read_reports([selected], os.environ, self.told.append)
+        (report,) = survey.read_reports([selected], os.environ, unanswered=self.told.append)
         return report.statuses
 
     def assert_state(self, found: Status, state: str, is_open: bool, reason: str | None = None) -> None:
