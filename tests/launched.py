@@ -14,6 +14,7 @@ from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.launches import held_lock
 from neuromanager.launch import launching, protocol
 from neuromanager.profile.profile import Profile
+from neuromanager.system.site import Site
 from tests.beds.slurm import cluster
 from tests.command import ROOT, Folder, Outcome
 from tests.status.test_survey import StatusCase
@@ -92,7 +93,7 @@ exit "$(cat "$NEU_RUN_DIR/go")"
         chosen = {"account": "myproject", "partition": "big-gpu", **resources}
         profile = Profile("slurm", "gpu", "slurm", (), tuple(chosen.items()), (), ())
         environ: Mapping[str, str] = {**self.files.environment, **self.environ}
-        order = launching.Order(profile, str(self.folder), list(numbers) or list(range(runs)), environ)
+        order = launching.Order(profile, str(self.folder), list(numbers) or list(range(runs)), Site(None, environ))
         with held_lock(experiment.path("lock")) as lock:
             taken = protocol.Taken()
             protocol.launch_on_slurm(experiment, order, lock, taken)

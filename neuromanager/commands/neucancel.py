@@ -23,6 +23,7 @@ from neuromanager.status.survey import Report, read_reports
 from neuromanager.status.wait import summarize
 from neuromanager.system.faults import DONE, TROUBLE, WRONG_INPUT, Failure, offer_nearest
 from neuromanager.system.quoting import visible
+from neuromanager.system.site import HERE
 from neuromanager.terminal.console import tell
 from neuromanager.terminal.options import Parser, parse_options, split_operands
 
@@ -70,7 +71,7 @@ def main(words: Sequence[str]) -> int:
         wish = wish._replace(state=RUNNING)
     if not operands:
         return _tell_choices()
-    reports = read_reports(resolve_selections(operands, os.environ), os.environ)
+    reports = read_reports(resolve_selections(operands, os.environ), HERE)
     done, faults = _cancel(reports, wish)
     for report in reports:
         if done.get(report.experiment.directory):
@@ -104,7 +105,7 @@ def _print_done(name: str, numbers: Sequence[int]) -> None:
 
 def _tell_choices() -> int:
     """Nothing dangerous without a word."""
-    reports = read_reports([Selected(each, None) for each in find_experiments()], os.environ)
+    reports = read_reports([Selected(each, None) for each in find_experiments()], HERE)
     opened = [report for report in reports if any(status.open for status in report.statuses)]
     for report in opened:
         name = word_for(report.experiment)
@@ -192,7 +193,7 @@ def _look_again(report: Report, meant: Sequence[Status], wish: Wish) -> list[Sta
         return list(meant)
     time.sleep(_START_SECONDS)
     selected = Selected(report.experiment, tuple(sorted(doubtful)))
-    fresh = {status.number: status for status in read_reports([selected], os.environ, ask=False)[0].statuses}
+    fresh = {status.number: status for status in read_reports([selected], HERE, ask=False)[0].statuses}
     found = []
     for status in meant:
         now = fresh.get(status.number, status)
@@ -224,7 +225,7 @@ def _cancel_on_slurm(reports: Sequence[Report], wish: Wish) -> tuple[dict[str, l
             targets.update(_find_targets(report, meant))
     if late:
         return {}, late
-    faults = slurm_cancel.cancel(targets, wish.signal, os.environ) if targets else ()
+    faults = slurm_cancel.cancel(targets, wish.signal, HERE) if targets else ()
     if not faults:
         if wish.signal is None:
             _keep_record(reports, done)
@@ -309,7 +310,7 @@ def _refuse_torn(report: Report, meant: Sequence[Status]) -> None:
 
 def _find_open(report: Report, tokens: set[str | None]) -> set[int]:
     """Of all runs of the experiment, also those that were not named."""
-    (whole,) = read_reports([Selected(report.experiment, None)], os.environ)
+    (whole,) = read_reports([Selected(report.experiment, None)], HERE)
     return {status.number for status in whole.statuses if status.open and status.token in tokens}
 
 

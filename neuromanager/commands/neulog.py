@@ -26,6 +26,7 @@ from neuromanager.status.follow import Followed, follow, tell_states
 from neuromanager.status.survey import read_reports
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.quoting import visible
+from neuromanager.system.site import HERE
 from neuromanager.terminal.console import tell
 from neuromanager.terminal.escapes import TerminalText
 from neuromanager.terminal.options import Parser, parse_options, split_operands
@@ -142,7 +143,7 @@ class _Listing:
             yield from self._list(experiment, index, "")
 
     def list_failed(self, selected: Sequence[Selected]) -> Iterator[Excerpt]:
-        for report in read_reports(selected, os.environ):
+        for report in read_reports(selected, HERE):
             for status in filter(_is_failed, report.statuses):
                 if not status.attempt:
                     self._never.append((report.experiment, status))
@@ -181,7 +182,7 @@ class _Listing:
             for experiment, index in self._unstarted:
                 chosen.setdefault(experiment, []).append(index)
             selected = [Selected(experiment, tuple(indices)) for experiment, indices in chosen.items()]
-            reports = read_reports(selected, os.environ)
+            reports = read_reports(selected, HERE)
             tell_states([(report.experiment, status) for report in reports for status in report.statuses])
         tell_states(self._never)
         if failed and not self._shown and not self._never:
@@ -243,7 +244,7 @@ def _follow(selected: Sequence[Selected], streams: Sequence[str], lines: int | N
         last = part
 
     try:
-        follow(runs, streams, lines, write, os.environ)
+        follow(runs, streams, lines, write, HERE)
     finally:
         if live:
             sys.stdout.write("".join(text.feed(b"", final=True) + text.reset() for text in texts.values()))

@@ -15,7 +15,7 @@ from neuromanager.experiment.numbers import shorten_indices
 from neuromanager.experiment.runs import describe_count
 from neuromanager.experiment.states import STATES
 from neuromanager.launch.feed import Feeder
-from neuromanager.launch.launching import Order, environ_for_runs, execute_here, read_runs, settle_unsure
+from neuromanager.launch.launching import Order, execute_here, read_runs, settle_unsure, site_for_runs
 from neuromanager.launch.preview import find_faults
 from neuromanager.launch.protocol import make_job, preview
 from neuromanager.launch.rerun import RESTARTABLE, Batch, Changes, Plan, describe_code, make_plan
@@ -30,6 +30,7 @@ from neuromanager.status.wait import is_complete, summarize, wait_for
 from neuromanager.system.faults import INCOMPLETE, TROUBLE, WRONG_INPUT, Failure, offer_nearest
 from neuromanager.system.quoting import quote_command
 from neuromanager.system.signals import holding_signals
+from neuromanager.system.site import HERE
 from neuromanager.terminal.console import die_by, tell
 from neuromanager.terminal.options import Parser, parse_options, split_operands
 
@@ -133,8 +134,8 @@ def _make_plans(selected: Sequence[Selected], changes: Changes, manner: Manner) 
     whole = [one._replace(indices=None) for one in selected] if changes.exclude_nodes else selected
     plans, code = [], WRONG_INPUT
     faults: list[str] = []
-    for one, report in zip(selected, read_reports(whole, os.environ)):
-        statuses = wait_for_late(report.experiment, report.statuses, os.environ)
+    for one, report in zip(selected, read_reports(whole, HERE)):
+        statuses = wait_for_late(report.experiment, report.statuses, HERE)
         _enter_folder(one.experiment)
         try:
             plans.append(make_plan(report._replace(statuses=statuses), one.indices, changes))
@@ -168,7 +169,7 @@ def _launch_all(
             _enter_folder(one.experiment)
             stack = every.enter_context(contextlib.ExitStack())
             locks[one.experiment.directory] = take_lock(one.experiment, stack), stack
-            settle_unsure(one.experiment, environ_for_runs("slurm", os.environ))
+            settle_unsure(one.experiment, site_for_runs("slurm"))
         plans, codes = _make_plans(selected, changes, manner), []
         for plan in plans:
             lock, stack = locks[plan.experiment.directory]
@@ -236,8 +237,8 @@ def _warn(plan: Plan, shown: str) -> None:
 
 
 def _make_order(batch: Batch) -> Order:
-    environ = environ_for_runs(batch.profile.scheduler, os.environ)
-    return Order(batch.profile, batch.cwd, batch.numbers, environ, arrangement=batch.arrangement)
+    site = site_for_runs(batch.profile.scheduler)
+    return Order(batch.profile, batch.cwd, batch.numbers, site, arrangement=batch.arrangement)
 
 
 def _submit(plan: Plan, batch: Batch, lock: int, publish: Callable[[], None]) -> None:
@@ -291,7 +292,7 @@ def _wait(plans: Sequence[Plan]) -> int:
     if not wanted:
         return 0
     try:
-        reports = wait_for(wanted, os.environ).reports
+        reports = wait_for(wanted, HERE).reports
     except KeyboardInterrupt:
         tell("waits no longer; the runs go on")
         raise

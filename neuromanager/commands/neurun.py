@@ -20,7 +20,7 @@ from neuromanager.experiment.layout import (
 from neuromanager.launch.after import read_dependencies
 from neuromanager.launch.dryrun import print_plan
 from neuromanager.launch.input import read_launch
-from neuromanager.launch.launching import Beginning, environ_for_runs
+from neuromanager.launch.launching import Beginning, site_for_runs
 from neuromanager.launch.preview import check_excess
 from neuromanager.launch.request import Request, check_programs
 from neuromanager.launch.start import Wish, count_asked, start, start_detached
@@ -35,6 +35,7 @@ from neuromanager.sweep.words import add_python
 from neuromanager.system.document import read_document
 from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.programs import is_program
+from neuromanager.system.site import HERE
 from neuromanager.terminal.console import tell
 from neuromanager.terminal.options import Parser, parse_number, parse_options, split_words
 
@@ -118,7 +119,7 @@ def main(words: Sequence[str]) -> int:
     options = parse_options(parser, own)
     if options.throttle is not None and len(rest) == 1:
         _refuse_others(parser, options, ("throttle",), "not with --throttle N EXPERIMENT, which launches nothing")
-        return change_throttle(rest[0], options.throttle, os.environ)
+        return change_throttle(rest[0], options.throttle, HERE)
     repeats, manner = _parse_runs(options.runs), read_manner(options)
     _check_words(options, rest)
     support, device, *command = rest
@@ -134,7 +135,7 @@ def main(words: Sequence[str]) -> int:
         cwd, needs = os.getcwd(), _check_here(options, profile, source, manner)
     else:
         cwd, needs = _check_on_slurm(options, profile, source, manner, arrangement), Needs()
-    dependencies = read_dependencies(options.after, options.after_any, options.name, os.environ, options.after_each)
+    dependencies = read_dependencies(options.after, options.after_any, options.name, HERE, options.after_each)
     launch = read_launch(tuple(command), os.environ, options.name)
     commands = [add_python(line, lambda word: is_program(word, cwd)) for line in launch.commands]
     launch = launch._replace(commands=commands)
@@ -142,17 +143,17 @@ def main(words: Sequence[str]) -> int:
         profile, launch, repeats, options.name, tuple(options.tag), options.note, cwd, needs, manner, arrangement
     )
     check_programs(request)
-    environ = environ_for_runs(profile.scheduler, os.environ)
+    site = site_for_runs(profile.scheduler)
     wish = Wish(options.resume, options.wait, Beginning(dependencies), options.yes)
     if options.dry_run:
         if not wish.resume:
             check_excess(profile, count_asked(request), arrangement.pack, wish.yes)
         for selected in dependencies.awaited:
             tell(f"would wait for {word_for(selected.experiment)}")
-        return print_plan(request, options.resume, environ)
+        return print_plan(request, options.resume, site)
     if profile.scheduler != "local":
         client.check_sbatch()
-    return (start_detached if options.detach else start)(request, wish, environ)
+    return (start_detached if options.detach else start)(request, wish, site)
 
 
 def _check_words(options: argparse.Namespace, rest: Sequence[str]) -> None:

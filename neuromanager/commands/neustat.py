@@ -26,6 +26,7 @@ from neuromanager.status.rows import read_facts, read_joblog, read_rows, read_ta
 from neuromanager.status.survey import Report, read_reports
 from neuromanager.status.tables import render_rows, render_run, render_summaries, summarize
 from neuromanager.system.faults import ANSWER_NO, TROUBLE, WRONG_INPUT, Failure, offer_nearest
+from neuromanager.system.site import HERE
 from neuromanager.terminal.console import tell
 from neuromanager.terminal.options import Parser, parse_options, split_operands
 
@@ -148,13 +149,13 @@ def _describe_nothing(request: Request) -> str:
 def _read(selected: Sequence[Selected], ask: bool = True, unanswered: Callable[[str], None] = tell) -> Reading:
     """All with the same few questions; what cannot be read is told, and left out."""
     try:
-        return Reading(read_reports(selected, os.environ, ask, unanswered), 0)
+        return Reading(read_reports(selected, HERE, ask, unanswered), 0)
     except (Failure, OSError):
         pass
     readable, codes = [], []
     for each in selected:
         try:
-            read_reports([each], os.environ, ask=False)
+            read_reports([each], HERE, ask=False)
             readable.append(each)
         except Failure as failure:
             codes.append(failure.code)
@@ -163,7 +164,7 @@ def _read(selected: Sequence[Selected], ask: bool = True, unanswered: Callable[[
         except OSError as error:
             codes.append(TROUBLE)
             tell(f"error: {error.filename or each.experiment.directory}: {error.strerror}")
-    return Reading(read_reports(readable, os.environ, ask, unanswered) if readable else [], max(codes, default=0))
+    return Reading(read_reports(readable, HERE, ask, unanswered) if readable else [], max(codes, default=0))
 
 
 def _all_completed(reports: Iterable[Report]) -> bool:

@@ -12,6 +12,7 @@ from neuromanager.experiment.states import UNKNOWN
 from neuromanager.status.survey import Report
 from neuromanager.status.wait import is_complete, summarize, wait_for
 from neuromanager.system.faults import DONE, INCOMPLETE, TROUBLE, WRONG_INPUT, Failure
+from neuromanager.system.site import HERE
 from neuromanager.system.times import parse_duration
 from neuromanager.terminal.console import tell
 from neuromanager.terminal.options import Parser, parse_options, split_operands
@@ -43,7 +44,7 @@ def main(words: Sequence[str]) -> int:
     timeout = _parse_timeout(options.timeout)
     selected = resolve_selections(operands, os.environ)
     try:
-        waited = wait_for(selected, os.environ, timeout, first=options.any)
+        waited = wait_for(selected, HERE, timeout, first=options.any)
     except KeyboardInterrupt:
         tell("waits no longer; the runs go on")
         raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from types import FrameType
 from typing import NamedTuple
 
@@ -20,6 +20,7 @@ from neuromanager.status.wait import summarize, wait_for
 from neuromanager.system.faults import INCOMPLETE, WRONG_INPUT, Failure
 from neuromanager.system.procfs import lives
 from neuromanager.system.signals import name_signal
+from neuromanager.system.site import Site
 from neuromanager.terminal.console import tell
 
 
@@ -40,19 +41,15 @@ class Dependencies(NamedTuple):
 
 
 def read_dependencies(
-    after: Sequence[str],
-    after_any: Sequence[str],
-    name: str | None,
-    environ: Mapping[str, str],
-    after_each: str | None = None,
+    after: Sequence[str], after_any: Sequence[str], name: str | None, site: Site, after_each: str | None = None
 ) -> Dependencies:
     """Words of --after, --after-any, --after-each; ``name``: the experiment that shall wait. Raises Failure."""
     each = [] if after_each is None else [after_each]
     if not after and not after_any and not each:
         return Dependencies()
-    awaited = resolve_selections([*after, *after_any, *each], environ)
-    required = resolve_selections(after, environ) if after else []
-    whatever = resolve_selections(after_any, environ) if after_any else []
+    awaited = resolve_selections([*after, *after_any, *each], site.environ)
+    required = resolve_selections(after, site.environ) if after else []
+    whatever = resolve_selections(after_any, site.environ) if after_any else []
     if name is not None:
         own = os.path.join(os.getcwd(), RUNS, name)
         for selected in awaited:
@@ -62,7 +59,7 @@ def read_dependencies(
                     f"--after: {word_for(selected.experiment)} is this experiment itself, or "
                     "waits for it; name another, or cancel that one first",
                 )
-    fellow = resolve_selections(each, environ)[0] if each else None
+    fellow = resolve_selections(each, site.environ)[0] if each else None
     return Dependencies(tuple(awaited), tuple(required), tuple(whatever), fellow)
 
 
@@ -83,7 +80,7 @@ def _leads_to(experiment: Experiment, directory: str, seen: set[str]) -> bool:
 
 
 def hold_back(
-    experiment: Experiment, token: str, numbers: Sequence[int], dependencies: Dependencies, environ: Mapping[str, str]
+    experiment: Experiment, token: str, numbers: Sequence[int], dependencies: Dependencies, site: Site
 ) -> None:
     """Returns when those runs of the launch ``token`` may begin. Raises Failure when they never will; Stopped.
 
@@ -92,7 +89,7 @@ def hold_back(
     """
     try:
         with _stopping():
-            reports = _wait(experiment, numbers, dependencies, environ)
+            reports = _wait(experiment, numbers, dependencies, site)
     except Stopped as stopped:
         _refuse(experiment, token, f"neurun was told to stop ({name_signal(stopped.args[0])}) before it began")
         raise
@@ -116,16 +113,16 @@ def hold_back(
 
 
 def _wait(
-    experiment: Experiment, numbers: Sequence[int], dependencies: Dependencies, environ: Mapping[str, str]
+    experiment: Experiment, numbers: Sequence[int], dependencies: Dependencies, site: Site
 ) -> list[Report] | None:
     """None when nothing is left that could begin."""
     cancelled = Cancellations(experiment)
-    reports = wait_for(dependencies.awaited, environ, timeout_seconds=0)
+    reports = wait_for(dependencies.awaited, site, timeout_seconds=0)
     if reports.timed_out:
         for report in reports.reports:
             if any(status.open for status in report.statuses):
                 tell(f"waits for {word_for(report.experiment)}: {summarize(report.statuses)}")
-        reports = wait_for(dependencies.awaited, environ, given_up=lambda: all(map(cancelled.cover, numbers)))
+        reports = wait_for(dependencies.awaited, site, given_up=lambda: all(map(cancelled.cover, numbers)))
     return None if reports.timed_out else reports.reports
 
 

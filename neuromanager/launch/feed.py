@@ -163,7 +163,7 @@ class Feeder:
             self._is_refused = True
             if not self._token:
                 self._record()
-            room = ask_room(limit, self._order.environ)
+            room = ask_room(limit, self._order.site)
             fits = len(rest) // 2 if room is None else room * self._order.arrangement.pack
             numbers = rest[: fits if fits < len(rest) else len(rest) // 2]
         if limit is not None and self._limit is None:
@@ -209,7 +209,7 @@ class Feeder:
         if self._capacity is not None:
             free = min(free, self._capacity - len(self._flying))
         if self._limit is not None and free > 0:
-            room = ask_room(self._limit, self._order.environ)
+            room = ask_room(self._limit, self._order.site)
             if room is None:  # somewhat more than was there last: other jobs may have ended
                 return min(free, self._most + max(1, self._most // _PARTS) - len(self._flying))
             free = min(free, room * arrangement.pack)
@@ -242,7 +242,7 @@ class Feeder:
             if self._bar:
                 self._bar.draw(self._completed + flying - waited, self._failed, waited)
 
-        waited = wait_for([selected], self._order.environ, seconds, at_most=at_most, patience=self._patience, seen=show)
+        waited = wait_for([selected], self._order.site, seconds, at_most=at_most, patience=self._patience, seen=show)
         ours = set(self._taken.numbers)
         ended = [status for report in waited.reports for status in report.statuses if not status.open]
         self._completed += sum(status.state == COMPLETED for status in ended if status.number in ours)

@@ -38,6 +38,7 @@ from neuromanager.slurm import client
 from neuromanager.system.faults import INCOMPLETE, TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.quoting import split_line
 from neuromanager.system.signals import may_read_stdin
+from neuromanager.system.site import Site
 from neuromanager.terminal.console import die_by, tell
 
 _LOOK_AGAIN_SECONDS = 2.0  # for a controller that wakes up to take what sbatch had left with it
@@ -51,7 +52,7 @@ class Order(NamedTuple):
     profile: Profile
     cwd: str  # where the runs' programs are started
     numbers: list[int]  # of the runs, ascending
-    environ: Mapping[str, str]
+    site: Site
     dependency: str | None = None  # what Slurm is to wait for, as sbatch has it
     after: tuple[str, ...] = ()  # directories of the experiments behind that
     arrangement: Arrangement = PLAIN  # on Slurm
@@ -104,7 +105,7 @@ def launch_here(
     """
     record = read_record(experiment)
     runs = read_runs(experiment, record, order.numbers)
-    needs = check_resources(order.profile, "config", order.environ, manner.idle_gpus)
+    needs = check_resources(order.profile, "config", order.site.environ, manner.idle_gpus)
     with refusing(experiment):
         attempts = {run.number: read_trail(experiment, run.number).attempts for run in runs}
         token, dependencies = make_token(), beginning.dependencies
@@ -112,13 +113,13 @@ def launch_here(
         if beginning.take_leave:
             beginning.take_leave(experiment)
     if dependencies.awaited:
-        hold_back(experiment, token, order.numbers, dependencies, order.environ)
+        hold_back(experiment, token, order.numbers, dependencies, order.site)
     code = run.run_all(
         experiment,
         order.profile,
         runs,
         attempts,
-        order.environ,
+        order.site.environ,
         order.cwd,
         needs,
         stdin,
@@ -147,10 +148,12 @@ def execute_here(
         die_by(stopped.args[0])
 
 
-def environ_for_runs(scheduler: str, environ: Mapping[str, str]) -> dict[str, str]:
+def site_for_runs(scheduler: str) -> Site:
     """Without the variables that are for us: a run is told its own."""
     ours = "NEU_POINTS" if scheduler == "local" else "NEU_"
-    return {name: value for name, value in environ.items() if not name.startswith(ours) or name == "NEU_SBATCH_SECONDS"}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    seconds = os.environ.get("NEU_SBATCH_SECONDS")
+    return Site(None, kept if seconds is None else {**kept, "NEU_SBATCH_SECONDS": seconds})
 
 
 @contextlib.contextmanager
@@ -181,19 +184,19 @@ def write_launch(
     )
 
 
-def find_jobs_twice(tokens: Sequence[str], environ: Mapping[str, str]) -> dict[str, str]:
+def find_jobs_twice(tokens: Sequence[str], site: Site) -> dict[str, str]:
     """A second time where one is missing: a controller that was frozen first answers us, and then takes the job.
 
     Raises Failure when squeue does not answer.
     """
-    found = client.find_jobs(tokens, environ)
+    found = client.find_jobs(tokens, site)
     if len(found) < len(tokens):
         time.sleep(_LOOK_AGAIN_SECONDS)
-        found = {**found, **client.find_jobs(tokens, environ)}
+        found = {**found, **client.find_jobs(tokens, site)}
     return found
 
 
-def settle_unsure(experiment: Experiment, environ: Mapping[str, str]) -> None:
+def settle_unsure(experiment: Experiment, site: Site) -> None:
     """Under the lock: finds the jobs of launches whose answer was lost, or writes down that Slurm has none.
 
     The lock tells that no sbatch is asking. Raises Failure when squeue does not answer.
@@ -209,7 +212,7 @@ def settle_unsure(experiment: Experiment, environ: Mapping[str, str]) -> None:
     asked = [token for token, job in started.items() if not job]
     if asked:
         try:
-            found.update(find_jobs_twice(asked, environ))
+            found.update(find_jobs_twice(asked, site))
         except Failure as failure:
             mend = f"it is not known whether Slurm has a job of {experiment.shown}; try again when squeue answers"
             raise Failure(TROUBLE, *failure.faults, mend) from None

@@ -23,7 +23,7 @@ def describe_order(experiment: Experiment, order: Order, run_count: int) -> str:
     text = describe_count(runs)
     capacity, throttle = find_capacity(order), arrangement.throttle
     if run_count > 1 and not (capacity and capacity < runs):
-        limits = limits_for(order.numbers, order.environ)
+        limits = limits_for(order.numbers, order.site)
         arrays = len(plan_calls(experiment, order, order.numbers, run_count, limits))
         text += f" in {arrays} arrays ({_name_limit(limits)})" if arrays > 1 else " in 1 array"
     parts = [text]

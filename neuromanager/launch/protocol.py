@@ -32,6 +32,7 @@ from neuromanager.slurm.script import Job, render_script
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.quoting import quote_line, split_line
 from neuromanager.system.signals import Interrupted
+from neuromanager.system.site import Site
 from neuromanager.terminal.console import tell
 
 # Bytes of an array expression (slurmctld, job_mgr.c, _test_job_desc_fields), less what --throttle adds.
@@ -129,7 +130,7 @@ def launch_on_slurm(
         write_file(experiment.path("run.sh"), render_script(order.profile, job, order.arrangement))
         os.chmod(experiment.path("run.sh"), 0o755)
     done = 0
-    limits = limits_for(order.numbers, order.environ)
+    limits = limits_for(order.numbers, order.site)
     parts = _prepare(experiment, order, order.numbers, job.run_count, limits)
     while parts:
         if withdrawn():
@@ -144,7 +145,7 @@ def launch_on_slurm(
             continue
         if answer.limit or (answer.away and taken.jobs):
             return answer
-        now = ask_limits(order.environ) if answer.too_large else limits
+        now = ask_limits(order.site) if answer.too_large else limits
         if now.most >= limits.most:
             raise Refused(TROUBLE, *answer.faults)
         limits = now  # what was remembered, or taken for granted, no longer holds
@@ -198,7 +199,7 @@ class Preview(NamedTuple):
 
 def find_capacity(order: Order) -> int | None:
     """Runs that may be with the scheduler at a time: --capacity, and no more jobs than the controller keeps."""
-    asked, most = order.arrangement.capacity, limits_for(order.numbers, order.environ).job_count
+    asked, most = order.arrangement.capacity, limits_for(order.numbers, order.site).job_count
     kept = None if most is None else most * order.arrangement.pack
     return min((each for each in (asked, kept) if each is not None), default=None)
 
@@ -207,7 +208,7 @@ def preview(experiment: Experiment, order: Order, run_count: int) -> Preview:
     """Raises Refused."""
     capacity = find_capacity(order)
     first = order.numbers[:capacity]
-    parts = plan_calls(experiment, order, first, run_count, limits_for(first, order.environ), lambda: "TOKEN")
+    parts = plan_calls(experiment, order, first, run_count, limits_for(first, order.site), lambda: "TOKEN")
     script = f"{experiment.shown}/run.sh"
     lines = [quote_line(client.submit_words(part.asked._replace(script=script))) for part in parts[:_CALLS_SHOWN]]
     lines += [f"{len(parts) - len(lines)} more such calls"] if len(parts) > len(lines) else []
@@ -259,9 +260,9 @@ def _submit(
     """
     token = parts[0].token
     try:
-        answer = client.submit(client.submit_words(parts[0].asked), order.environ, lock)
+        answer = client.submit(client.submit_words(parts[0].asked), order.site, lock)
         if isinstance(answer, client.Refusal) and not answer.sure:
-            answer = client.Submission(_find_lost(experiment, token, answer, order.environ))
+            answer = client.Submission(_find_lost(experiment, token, answer, order.site))
     except Interrupted:
         _write_off(experiment, parts[1:], "not submitted, for neurun was told to stop")
         raise _unknown(experiment, ["told to stop while sbatch had not answered"]) from None
@@ -284,10 +285,10 @@ def _write_off(experiment: Experiment, parts: Sequence[Part], text: str) -> None
             write_refusal(experiment, part.token, text)
 
 
-def _find_lost(experiment: Experiment, token: str, answer: client.Refusal, environ: Mapping[str, str]) -> str:
+def _find_lost(experiment: Experiment, token: str, answer: client.Refusal, site: Site) -> str:
     """The job, where the answer says nothing for sure: squeue is asked for the token. Raises Failure."""
     try:
-        job = find_jobs_twice([token], environ).get(token)
+        job = find_jobs_twice([token], site).get(token)
     except Failure as failure:
         raise _unknown(experiment, [*answer.faults, *failure.faults]) from None
     if job is None:

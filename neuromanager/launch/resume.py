@@ -19,6 +19,7 @@ from neuromanager.launch.request import Request
 from neuromanager.status.survey import read_reports
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.procfs import lives
+from neuromanager.system.site import Site
 from neuromanager.terminal.console import tell
 
 _LOCK_SECONDS = 180.0  # for what a killed neurun left behind: sbatch tries again for as long
@@ -82,7 +83,7 @@ def _refuse_second(experiment: Experiment) -> None:
         )
 
 
-def find_gap(request: Request, experiment: Experiment, environ: Mapping[str, str]) -> Gap:
+def find_gap(request: Request, experiment: Experiment, site: Site) -> Gap:
     """Reads the experiment and asks its scheduler once. Raises Failure where that leaves open what is in flight."""
     record = read_record(experiment)
     lines, points, repeats = _read_columns(experiment, record)
@@ -90,8 +91,8 @@ def find_gap(request: Request, experiment: Experiment, environ: Mapping[str, str
     asked = make_asked(launch.commands, launch.points, request.repeats, experiment.name)
     found = match_runs(asked, lines, repeats, points, experiment.directory, experiment.name)
     known = sorted(number for number in found if number is not None)
-    (report,) = read_reports([Selected(experiment, tuple(known))], environ)
-    statuses = wait_for_late(experiment, report.statuses, environ)
+    (report,) = read_reports([Selected(experiment, tuple(known))], site)
+    statuses = wait_for_late(experiment, report.statuses, site)
     _refuse_doubt(experiment, statuses)
     new = [
         Run(number, one.repeat, fill_number(one.words, number, experiment.directory, experiment.name), one.point)
@@ -126,7 +127,7 @@ def _refuse_doubt(experiment: Experiment, statuses: Sequence[Status]) -> None:
         raise Failure(TROUBLE, *faults, "nothing was launched, for they may run; run the same command again later")
 
 
-def wait_for_late(experiment: Experiment, statuses: list[Status], environ: Mapping[str, str]) -> list[Status]:
+def wait_for_late(experiment: Experiment, statuses: list[Status], site: Site) -> list[Status]:
     """Runs that began, left a cluster's queue and recorded no end get a little time for it to come into sight."""
     known = {status.number: status for status in statuses}
     deadline, pause = time.monotonic() + _LATE_SECONDS, 0.2
@@ -142,7 +143,7 @@ def wait_for_late(experiment: Experiment, statuses: list[Status], environ: Mappi
         pause = min(pause * 1.5, 2.0)
         with contextlib.suppress(OSError):
             os.listdir(experiment.directory)  # a network disk then looks anew for what was not there
-        (report,) = read_reports([Selected(experiment, tuple(late))], environ, ask=False)
+        (report,) = read_reports([Selected(experiment, tuple(late))], site, ask=False)
         known.update({status.number: status for status in report.statuses if status.state != UNKNOWN})
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from neuromanager.experiment.catalog import Selected, count_runs, is_whole
@@ -23,6 +23,7 @@ from neuromanager.slurm.dependency import Batch, make_batches
 from neuromanager.status.wait import wait_for
 from neuromanager.system.faults import INCOMPLETE, WRONG_INPUT, Failure
 from neuromanager.system.signals import Held, holding_signals
+from neuromanager.system.site import Site
 from neuromanager.terminal.console import die_by, tell
 
 
@@ -39,15 +40,15 @@ def count_asked(request: Request) -> int:
     return len(request.launch.commands) * max(1, len(request.launch.points)) * request.repeats
 
 
-def start(request: Request, wish: Wish, environ: Mapping[str, str]) -> int:
+def start(request: Request, wish: Wish, site: Site) -> int:
     """The exit code of neurun. Raises Failure."""
     with contextlib.ExitStack() as locks:
-        return _launch(request, wish, environ, locks)
+        return _launch(request, wish, site, locks)
 
 
-def start_detached(request: Request, wish: Wish, environ: Mapping[str, str]) -> int:
+def start_detached(request: Request, wish: Wish, site: Site) -> int:
     def launch(take_leave: Callable[[Experiment], None]) -> int:
-        return start(request, wish._replace(beginning=wish.beginning._replace(take_leave=take_leave)), environ)
+        return start(request, wish._replace(beginning=wish.beginning._replace(take_leave=take_leave)), site)
 
     left = detach(launch)
     if left.signal:
@@ -57,10 +58,10 @@ def start_detached(request: Request, wish: Wish, environ: Mapping[str, str]) -> 
     return left.code
 
 
-def _launch(request: Request, wish: Wish, environ: Mapping[str, str], locks: contextlib.ExitStack) -> int:
+def _launch(request: Request, wish: Wish, site: Site, locks: contextlib.ExitStack) -> int:
     while True:
         try:
-            return _launch_new(request, wish, environ, locks)
+            return _launch_new(request, wish, site, locks)
         except Exists:
             shown = f"{RUNS}/{request.name}"
             if not wish.resume:
@@ -74,11 +75,11 @@ def _launch(request: Request, wish: Wish, environ: Mapping[str, str], locks: con
         except FileNotFoundError:  # its first launch was refused meanwhile
             continue
         if is_whole(experiment.directory):
-            return _launch_rest(request, Made(experiment, lock), wish, environ, locks)
+            return _launch_rest(request, Made(experiment, lock), wish, site, locks)
         locks.close()
 
 
-def _launch_new(request: Request, wish: Wish, environ: Mapping[str, str], locks: contextlib.ExitStack) -> int:
+def _launch_new(request: Request, wish: Wish, site: Site, locks: contextlib.ExitStack) -> int:
     """Raises Exists."""
     if wish.resume and is_whole(os.path.join(RUNS, request.name or "")):
         raise Exists
@@ -87,14 +88,14 @@ def _launch_new(request: Request, wish: Wish, environ: Mapping[str, str], locks:
     total = count_asked(request)
     check_excess(request.profile, total, request.arrangement.pack, wish.yes)
     if request.profile.scheduler != "local":
-        batches = make_batches(list(range(total)), total, wish.beginning.dependencies, environ)
+        batches = make_batches(list(range(total)), total, wish.beginning.dependencies, site)
     with holding_signals() as held:  # on a cluster from the first file to the job's number on record
         made = make_experiment(request, locks, anew=wish.resume)
         if held.number:
             remove(made.experiment)
             die_by(held.number)
         count = made.run_count
-        order = Order(request.profile, request.cwd, list(range(count)), environ, arrangement=request.arrangement)
+        order = Order(request.profile, request.cwd, list(range(count)), site, arrangement=request.arrangement)
         try:
             if request.profile.scheduler != "local":
                 feeder = _make_feeder(made, order, wish, count)
@@ -114,12 +115,12 @@ def _launch_new(request: Request, wish: Wish, environ: Mapping[str, str], locks:
             raise Failure(refused.code, *(f"{fault} and nothing is left" for fault in refused.faults)) from None
     _go_on(made.experiment, feeder, held, wish)
     locks.close()
-    return _wait(made.experiment, order.numbers, environ) if wish.wait else 0
+    return _wait(made.experiment, order.numbers, site) if wish.wait else 0
 
 
 def _make_feeder(made: Made, order: Order, wish: Wish, total: int, flying: Sequence[int] = ()) -> Feeder:
     def make_again(numbers: list[int]) -> list[Batch]:
-        return make_batches(numbers, total, wish.beginning.dependencies, order.environ)
+        return make_batches(numbers, total, wish.beginning.dependencies, order.site)
 
     return Feeder(
         made.experiment,
@@ -151,18 +152,16 @@ def _announce(experiment: Experiment, wish: Wish) -> None:
     _print_path(experiment.name)
 
 
-def _launch_rest(
-    request: Request, made: Made, wish: Wish, environ: Mapping[str, str], locks: contextlib.ExitStack
-) -> int:
+def _launch_rest(request: Request, made: Made, wish: Wish, site: Site, locks: contextlib.ExitStack) -> int:
     experiment, here = made.experiment, request.profile.scheduler == "local"
-    settle_unsure(experiment, environ)
-    gap = find_gap(request, experiment, environ)
-    order, code = Order(request.profile, request.cwd, gap.numbers, environ, arrangement=request.arrangement), 0
+    settle_unsure(experiment, site)
+    gap = find_gap(request, experiment, site)
+    order, code = Order(request.profile, request.cwd, gap.numbers, site, arrangement=request.arrangement), 0
     batches: list[Batch] = []
     check_excess(request.profile, len(gap.numbers), request.arrangement.pack, wish.yes)
     total = count_runs(experiment) + len(gap.new)
     if gap.numbers and not here:
-        batches = make_batches(gap.numbers, total, wish.beginning.dependencies, environ)
+        batches = make_batches(gap.numbers, total, wish.beginning.dependencies, site)
     if here or not gap.numbers:
         tell(f"{experiment.shown}: {gap.describe()}")
     feeder: Feeder | None = None
@@ -182,7 +181,7 @@ def _launch_rest(
         _print_path(experiment.name)
     locks.close()
     awaited = sorted([*gap.flying, *gap.numbers])
-    return _wait(experiment, awaited, environ) if wish.wait and awaited and not here else code
+    return _wait(experiment, awaited, site) if wish.wait and awaited and not here else code
 
 
 def _run_here(request: Request, made: Made, order: Order, wish: Wish) -> int:
@@ -198,9 +197,9 @@ def _print_path(name: str) -> None:
         tell(f"warning: standard output: {error.strerror}; the experiment is {RUNS}/{name}")
 
 
-def _wait(experiment: Experiment, numbers: Sequence[int], environ: Mapping[str, str]) -> int:
+def _wait(experiment: Experiment, numbers: Sequence[int], site: Site) -> int:
     try:
-        (report,) = wait_for([Selected(experiment, tuple(numbers))], environ).reports
+        (report,) = wait_for([Selected(experiment, tuple(numbers))], site).reports
     except KeyboardInterrupt:
         tell(f"waits no longer; {experiment.shown} goes on")
         raise

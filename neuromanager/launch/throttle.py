@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from neuromanager.experiment.catalog import resolve_selections, word_for
 from neuromanager.experiment.layout import MOST, share_throttle
 from neuromanager.experiment.runs import describe_count
@@ -12,21 +10,21 @@ from neuromanager.launch.protocol import describe_jobs
 from neuromanager.slurm.client import client_environment, describe_missing
 from neuromanager.status.survey import Report, read_reports
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
-from neuromanager.system.process import ask
+from neuromanager.system.site import Site
 from neuromanager.terminal.console import tell
 from neuromanager.terminal.options import parse_number
 
 _PATIENCE_SECONDS = 60.0
 
 
-def change_throttle(word: str, text: str, environ: Mapping[str, str]) -> int:
+def change_throttle(word: str, text: str, site: Site) -> int:
     """The exit code of neurun. Raises Failure."""
     faults: list[str] = []
     most = parse_number("--throttle", text, 0, MOST, faults)
     if most is None:
         raise Failure(WRONG_INPUT, *(f"{fault}; 0 is no limit" for fault in faults))
-    (selected,) = resolve_selections([word], environ)
-    (report,) = read_reports([selected], environ)
+    (selected,) = resolve_selections([word], site.environ)
+    (report,) = read_reports([selected], site)
     arrays = _find_arrays(report)
     name = word_for(selected.experiment)
     if not arrays:
@@ -39,7 +37,7 @@ def change_throttle(word: str, text: str, environ: Mapping[str, str]) -> int:
             f"write {len(arrays)} at least, or 0 for no limit",
         )
     for place, (job, share) in enumerate(zip(arrays, share_throttle(most, len(arrays)))):
-        _update(job, share, environ, list(arrays)[:place])
+        _update(job, share, site, list(arrays)[:place])
     how = f"{most} at a time" if most else "as many at a time as the cluster lets"
     waiting = describe_count(sum(arrays.values()))
     tell(f"{name}: {describe_jobs(list(arrays))}: {waiting} in the queue, {how}")
@@ -63,10 +61,10 @@ def _find_arrays(report: Report) -> dict[str, int]:
     return dict(sorted(arrays.items(), key=lambda item: int(item[0])))
 
 
-def _update(job: str, most: int, environ: Mapping[str, str], before: list[str]) -> None:
+def _update(job: str, most: int, site: Site, before: list[str]) -> None:
     words = ["scontrol", "update", f"JobId={job}", f"ArrayTaskThrottle={most}"]
     try:
-        answer = ask(words, _PATIENCE_SECONDS, client_environment(environ))
+        answer = site.ask(words, _PATIENCE_SECONDS, client_environment(site.environ))
     except FileNotFoundError:
         raise Failure(TROUBLE, describe_missing("scontrol")) from None
     except OSError as error:

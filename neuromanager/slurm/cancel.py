@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from neuromanager.experiment.numbers import format_indices
 from neuromanager.slurm.client import client_environment, describe_failure, describe_missing
-from neuromanager.system.process import Answer, ask
+from neuromanager.system.process import Answer
+from neuromanager.system.site import Site
 
 _PATIENCE_SECONDS = 120.0  # scancel itself gives up a controller that does not answer after some 10 to 30
 _LONGEST_OPERAND = 4000  # Slurm reads no array expression beyond 4096 bytes (slurmctld/job_mgr.c)
@@ -49,13 +50,11 @@ def parse_cancellation(answer: Answer) -> tuple[str, ...]:
     return () if answer.exit_code == 0 else describe_failure("scancel", answer, _PATIENCE_SECONDS)
 
 
-def cancel(
-    targets: Mapping[str, Sequence[int] | None], signal: int | None, environ: Mapping[str, str]
-) -> tuple[str, ...]:
+def cancel(targets: Mapping[str, Sequence[int] | None], signal: int | None, site: Site) -> tuple[str, ...]:
     """Cancels, or sends the signal; returns the faults. After a fault nothing more is asked for."""
     for words in cancel_words(targets, signal):
         try:
-            faults = parse_cancellation(ask(words, _PATIENCE_SECONDS, client_environment(environ)))
+            faults = parse_cancellation(site.ask(words, _PATIENCE_SECONDS, client_environment(site.environ)))
         except FileNotFoundError:
             faults = (describe_missing("scancel"),)
         except OSError as error:

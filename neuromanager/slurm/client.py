@@ -11,7 +11,8 @@ from typing import NamedTuple
 from neuromanager.experiment.launches import COMMENT_MARK
 from neuromanager.profile.profile import Profile
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
-from neuromanager.system.process import Answer, ask
+from neuromanager.system.process import Answer
+from neuromanager.system.site import Site
 
 # sbatch itself tries again for 15 + 14 + ... + 1 seconds when the queue is full (src/sbatch/sbatch.c, MAX_RETRIES).
 PATIENCE_SECONDS = 180.0
@@ -125,7 +126,7 @@ def find_limit(said: str) -> str | None:
     return None
 
 
-def estimate_start(script: str, array: str | None, environ: Mapping[str, str], what: str = "it") -> str | None:
+def estimate_start(script: str, array: str | None, site: Site, what: str = "it") -> str | None:
     """What Slurm says of a script without taking it; None where there is no Slurm to ask, or no answer.
 
     ``array``: other than the script has it; of several only one can be asked about at once.
@@ -139,7 +140,7 @@ def estimate_start(script: str, array: str | None, environ: Mapping[str, str], w
             file.write(script)
             file.flush()
             words = ["sbatch", "--test-only", *([] if array is None else [f"--array={array}"]), file.name]
-            answer = ask(words, _TEST_SECONDS, client_environment(environ))
+            answer = site.ask(words, _TEST_SECONDS, client_environment(site.environ))
     except OSError:
         return None
     return parse_estimate(answer.stderr, what)
@@ -172,10 +173,10 @@ def parse_found(answer: Answer, tokens: Iterable[str]) -> dict[str, str] | None:
     return found
 
 
-def find_jobs(tokens: Sequence[str], environ: Mapping[str, str]) -> dict[str, str]:
+def find_jobs(tokens: Sequence[str], site: Site) -> dict[str, str]:
     """The jobs of launches whose answer was lost, by their tokens. Raises Failure when squeue does not answer."""
     try:
-        answer = ask(find_words(), _QUERY_SECONDS, client_environment(environ))
+        answer = site.ask(find_words(), _QUERY_SECONDS, client_environment(site.environ))
     except OSError as error:
         raise Failure(TROUBLE, f"squeue: {error.strerror}") from None
     found = parse_found(answer, tokens)
@@ -229,16 +230,16 @@ def check_logs(profile: Profile, cwd: str) -> None:
             raise Failure(WRONG_INPUT, f"{place}: cannot be written; the job would fail without a word")
 
 
-def submit(words: Sequence[str], environ: Mapping[str, str], lock: int) -> Submission | Refusal:
+def submit(words: Sequence[str], site: Site, lock: int) -> Submission | Refusal:
     """One sbatch call, which holds the lock as long as it lives, even when we are killed.
 
     NEU_SBATCH_SECONDS in the environment says how long it may take.
     """
     try:
-        patience = float(environ.get("NEU_SBATCH_SECONDS", PATIENCE_SECONDS))
+        patience = float(site.environ.get("NEU_SBATCH_SECONDS", PATIENCE_SECONDS))
     except ValueError:
         patience = PATIENCE_SECONDS
     try:
-        return parse_submission(ask(words, patience, client_environment(environ), (lock,)), patience)
+        return parse_submission(site.ask(words, patience, client_environment(site.environ), (lock,)), patience)
     except OSError as error:
         return Refusal((f"sbatch: {error.strerror}",), sure=True)

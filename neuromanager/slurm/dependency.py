@@ -20,6 +20,7 @@ from neuromanager.launch.resume import wait_for_late
 from neuromanager.status.survey import read_reports
 from neuromanager.status.wait import summarize
 from neuromanager.system.faults import INCOMPLETE, TROUBLE, WRONG_INPUT, Failure
+from neuromanager.system.site import Site
 
 LONGEST_DEPENDENCY = 120_000  # bytes; slurmctld takes 128 KiB (job_mgr.c, _test_job_desc_fields)
 Known = Mapping[str, Mapping[int, Status]]  # directory of an experiment -> its runs
@@ -33,7 +34,7 @@ class Batch(NamedTuple):
     after: tuple[str, ...] = ()  # directories of the experiments behind it
 
 
-def make_batches(numbers: list[int], total: int, dependencies: Dependencies, environ: Mapping[str, str]) -> list[Batch]:
+def make_batches(numbers: list[int], total: int, dependencies: Dependencies, site: Site) -> list[Batch]:
     """The runs ``numbers`` of an experiment of ``total`` runs, each in one batch; those that need not wait come first.
 
     Asks the scheduler once. Raises Failure when they are never to start, or when that cannot be known.
@@ -42,7 +43,7 @@ def make_batches(numbers: list[int], total: int, dependencies: Dependencies, env
         return [Batch(numbers)]
     if dependencies.each:
         _check_same(numbers, total, dependencies.each)
-    known = _read(dependencies.awaited, environ)
+    known = _read(dependencies.awaited, site)
     _refuse(dependencies, known)
     shared: list[str] = []
     after: list[str] = []
@@ -77,12 +78,12 @@ def _make_batch(numbers: list[int], terms: Sequence[str], after: Iterable[str]) 
     return Batch(numbers, text or None, tuple(dict.fromkeys(after)))
 
 
-def _read(awaited: Sequence[Selected], environ: Mapping[str, str]) -> Known:
+def _read(awaited: Sequence[Selected], site: Site) -> Known:
     """All runs of those experiments, for a job is named as one only when all of it is meant."""
-    reports = read_reports([Selected(selected.experiment, None) for selected in awaited], environ)
+    reports = read_reports([Selected(selected.experiment, None) for selected in awaited], site)
     known = {}
     for report in reports:
-        statuses = wait_for_late(report.experiment, report.statuses, environ)
+        statuses = wait_for_late(report.experiment, report.statuses, site)
         known[report.experiment.directory] = {status.number: status for status in statuses}
     return known
 

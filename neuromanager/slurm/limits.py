@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from neuromanager.slurm.client import client_environment
-from neuromanager.system.process import ask
+from neuromanager.system.site import Site
 
 _DEFAULT_ARRAY_SIZE = 1001  # slurm.conf(5), MaxArraySize
 _SURELY_FITS = 100  # runs; asking about fewer would cost the controller more than the rare refusal
@@ -34,25 +34,25 @@ class Limits(NamedTuple):
         return self.array_size if self.array_tasks is None else min(self.array_size, self.array_tasks)
 
 
-def limits_for(numbers: Sequence[int], environ: Mapping[str, str]) -> Limits:
+def limits_for(numbers: Sequence[int], site: Site) -> Limits:
     """For runs with those numbers, ascending; the scheduler is asked only where they may be too many."""
-    remembered = _find_remembered(environ)
+    remembered = _find_remembered(site)
     if remembered or (len(numbers) <= _SURELY_FITS and numbers[-1] < _DEFAULT_ARRAY_SIZE):
         return remembered or Limits()
-    return ask_limits(environ)
+    return ask_limits(site)
 
 
-def ask_limits(environ: Mapping[str, str]) -> Limits:
+def ask_limits(site: Site) -> Limits:
     """As scontrol says now, and remembered; Slurm's defaults where it says nothing."""
     try:
-        answer = ask(["scontrol", "show", "config"], _QUERY_SECONDS, client_environment(environ))
+        answer = site.ask(["scontrol", "show", "config"], _QUERY_SECONDS, client_environment(site.environ))
     except OSError:
         return Limits()
     found = parse_config(answer.stdout)  # 24.11 may tell all and say 1: where it limits how often a user may ask
     if found is None:
         return Limits()
     entry = {"read": time.time(), "size": found.array_size, "tasks": found.array_tasks, "jobs": found.job_count}
-    _write_cache(environ, {**_read_cache(environ), _cluster_key(environ): entry})
+    _write_cache(site, {**_read_cache(site), _cluster_key(site): entry})
     return found
 
 
@@ -76,7 +76,7 @@ _SUBMIT_LIMITS = (
 )
 
 
-def ask_room(limit: str, environ: Mapping[str, str]) -> int | None:
+def ask_room(limit: str, site: Site) -> int | None:
     """For how many jobs there is room now under a limit that sbatch named; None where that cannot be had.
 
     One question to the controller, which counts what is with it (scontrol(1), show assoc_mgr). Where several of the
@@ -89,7 +89,7 @@ def ask_room(limit: str, environ: Mapping[str, str]) -> int | None:
     try:
         user = pwd.getpwuid(os.geteuid()).pw_name
         words = ["scontrol", "show", "assoc_mgr", f"users={user}", f"flags={kind}"]
-        answer = ask(words, _QUERY_SECONDS, client_environment(environ))
+        answer = site.ask(words, _QUERY_SECONDS, client_environment(site.environ))
     except (OSError, KeyError):
         return None
     return parse_room(answer.stdout, word) if answer.exit_code == 0 else None
@@ -101,21 +101,21 @@ def parse_room(text: str, word: str) -> int | None:
     return max(0, *rooms) if rooms else None
 
 
-def _cluster_key(environ: Mapping[str, str]) -> str:
+def _cluster_key(site: Site) -> str:
     """A home may be that of several clusters."""
     return json.dumps(
         [
             os.uname().nodename,
-            environ.get("SLURM_CONF"),
-            environ.get("SLURM_CONF_SERVER"),
-            shutil.which("scontrol", path=environ.get("PATH")),
+            site.environ.get("SLURM_CONF"),
+            site.environ.get("SLURM_CONF_SERVER"),
+            shutil.which("scontrol", path=site.environ.get("PATH")),
         ]
     )
 
 
-def _find_remembered(environ: Mapping[str, str]) -> Limits | None:
+def _find_remembered(site: Site) -> Limits | None:
     with contextlib.suppress(KeyError, TypeError, ValueError):
-        entry = _read_cache(environ)[_cluster_key(environ)]
+        entry = _read_cache(site)[_cluster_key(site)]
         if 0 <= time.time() - entry["read"] < _KEPT_SECONDS:
             return Limits(
                 int(entry["size"]), *(None if entry[key] is None else int(entry[key]) for key in ("tasks", "jobs"))
@@ -123,21 +123,21 @@ def _find_remembered(environ: Mapping[str, str]) -> Limits | None:
     return None
 
 
-def _cache_path(environ: Mapping[str, str]) -> str:
-    home = environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+def _cache_path(site: Site) -> str:
+    home = site.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     return os.path.join(home, "neuromanager", "slurm-limits.json")
 
 
-def _read_cache(environ: Mapping[str, str]) -> dict[str, Any]:
-    with contextlib.suppress(OSError, ValueError), open(_cache_path(environ), encoding="utf-8") as file:
+def _read_cache(site: Site) -> dict[str, Any]:
+    with contextlib.suppress(OSError, ValueError), open(_cache_path(site), encoding="utf-8") as file:
         found = json.load(file)
         return found if isinstance(found, dict) else {}
     return {}
 
 
-def _write_cache(environ: Mapping[str, str], known: Mapping[str, Any]) -> None:
+def _write_cache(site: Site, known: Mapping[str, Any]) -> None:
     """Beside, then renamed: others read it at any moment. A home that cannot be written costs a question next time."""
-    path = _cache_path(environ)
+    path = _cache_path(site)
     with contextlib.suppress(OSError):
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         beside = f"{path}.{os.getpid()}"

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from neuromanager.slurm.client import client_environment
-from neuromanager.system.process import Answer, ask
+from neuromanager.system.process import Answer
 from neuromanager.system.quoting import visible
+from neuromanager.system.site import Site
 
 SEPARATOR = "\x1f"  # no name or folder of ours has it
 # squeue(1), --format: a width of 0 is none. What users set (name, folder, comment) comes last.
@@ -185,16 +186,16 @@ def _failure_of(program: str, answer: Answer) -> str | None:
     return f"{program} failed ({answer.exit_code})" + (f": {visible(said)}" if said else "")
 
 
-def ask_squeue(jobs: Iterable[str], users: Iterable[int], environ: Mapping[str, str]) -> Rows:
+def ask_squeue(jobs: Iterable[str], users: Iterable[int], site: Site) -> Rows:
     try:
-        return parse_squeue(ask(squeue_words(jobs, users), _SQUEUE_SECONDS, _environment(environ)))
+        return parse_squeue(site.ask(squeue_words(jobs, users), _SQUEUE_SECONDS, _environment(site.environ)))
     except OSError as error:
         return Rows(failure=f"squeue: {_explain(error)}")
 
 
-def ask_sacct(jobs: Iterable[str], environ: Mapping[str, str]) -> Rows:
+def ask_sacct(jobs: Iterable[str], site: Site) -> Rows:
     try:
-        return parse_sacct(ask(sacct_words(jobs), _SACCT_SECONDS, _environment(environ)))
+        return parse_sacct(site.ask(sacct_words(jobs), _SACCT_SECONDS, _environment(site.environ)))
     except OSError as error:
         return Rows(failure=f"sacct: {_explain(error)}", silent=isinstance(error, FileNotFoundError))
 

@@ -24,6 +24,7 @@ from neuromanager.slurm.queue import Row, Rows, ask_sacct, ask_squeue
 from neuromanager.slurm.reasons import describe_reason
 from neuromanager.slurm.states import Meaning, Verdict, read_meaning, settle_by_events, show_end, show_live, show_trace
 from neuromanager.system.procfs import lives
+from neuromanager.system.site import Site
 
 _SKEW_SECONDS = 60  # between the clocks of two machines of a cluster
 _HERE_SECONDS, _ELSEWHERE_SECONDS = 60, 300  # what an sbatch without an answer gets; elsewhere nobody sees its end
@@ -164,7 +165,7 @@ def _is_accounted(row: Row, case: Case) -> bool:
 
 
 def find_on_slurm(
-    cases: Sequence[Case], environ: Mapping[str, str], ask: bool, unanswered: Callable[[str], None]
+    cases: Sequence[Case], site: Site, ask: bool, unanswered: Callable[[str], None]
 ) -> list[tuple[Case, Status]]:
     found: list[tuple[Case, Status]] = []
     left: list[Case] = []
@@ -175,7 +176,7 @@ def find_on_slurm(
         return found
     if not ask:
         return [*found, *((case, case.base._replace(reason="the scheduler was not asked")) for case in left)]
-    queue = _ask_queue(left, environ)
+    queue = _ask_queue(left, site)
     if queue.failure:
         unanswered(queue.failure)
     left = [
@@ -188,14 +189,14 @@ def find_on_slurm(
     for case in left:
         status = _show_queued(case, queue.find(case))
         found.append((case, status)) if status else gone.append(case)
-    return found + _find_gone(gone, queue, environ, unanswered)
+    return found + _find_gone(gone, queue, site, unanswered)
 
 
-def _ask_queue(cases: Iterable[Case], environ: Mapping[str, str]) -> _Queue:
+def _ask_queue(cases: Iterable[Case], site: Site) -> _Queue:
     """By number; but of jobs without one, all that their users have."""
     jobs = sorted({case.job for case in cases if case.job}, key=lambda job: (len(job), job))
     users = {_owner(case.experiment) for case in cases} if any(case.job is None for case in cases) else set()
-    return _Queue(ask_squeue(jobs, sorted(users), environ))
+    return _Queue(ask_squeue(jobs, sorted(users), site))
 
 
 def _owner(experiment: Experiment) -> int:
@@ -219,7 +220,7 @@ def _show_queued(case: Case, row: Row | None) -> Status | None:
 
 
 def _find_gone(
-    cases: Sequence[Case], queue: _Queue, environ: Mapping[str, str], unanswered: Callable[[str], None]
+    cases: Sequence[Case], queue: _Queue, site: Site, unanswered: Callable[[str], None]
 ) -> list[tuple[Case, Status]]:
     """Those that have left the queue, or whose queue did not answer."""
     found: list[tuple[Case, Status]] = []
@@ -230,7 +231,7 @@ def _find_gone(
     accounted = Rows(silent=True)
     jobs = {case.job for case in left if case.job and _wants_sacct(case, queue.find(case))}
     if jobs:
-        accounted = ask_sacct(sorted(jobs), environ)
+        accounted = ask_sacct(sorted(jobs), site)
         if accounted.failure and not accounted.silent:
             unanswered(accounted.failure)
     rows = {(row.job, row.element): row for row in accounted.rows}

@@ -6,7 +6,7 @@ import contextlib
 import os
 import select
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from neuromanager.experiment.catalog import Selected
@@ -17,6 +17,7 @@ from neuromanager.experiment.numbers import shorten_indices
 from neuromanager.experiment.states import COMPLETED, Status
 from neuromanager.status.pace import Pace
 from neuromanager.status.survey import read_reports
+from neuromanager.system.site import Site
 from neuromanager.terminal.console import tell
 
 _PAUSE_SECONDS = (0.1, 1.0)  # between two looks at the files: after news, and when there has been none for long
@@ -102,9 +103,7 @@ class _Watch:
         self.open = [run for run in self.open if run not in gone]
 
 
-def follow(
-    runs: Sequence[Followed], streams: Sequence[str], lines: int | None, write: Write, environ: Mapping[str, str]
-) -> None:
+def follow(runs: Sequence[Followed], streams: Sequence[str], lines: int | None, write: Write, site: Site) -> None:
     """The last ``lines`` of each log, then all that comes. Returns when all runs have ended.
 
     Raises BrokenPipeError when nobody reads our output any more, also while nothing is written.
@@ -121,7 +120,7 @@ def follow(
             told = watch.find_told()
         if time.monotonic() >= min(question_at, pace.due):
             asked_at = time.monotonic()
-            cheap, failures = _ask(watch, write, environ, first)
+            cheap, failures = _ask(watch, write, site, first)
             pace.was_asked(asked_at, time.monotonic(), failures)
             question_at, first = time.monotonic() + _LOCAL_QUESTION_SECONDS if cheap else pace.due, False
             continue
@@ -130,7 +129,7 @@ def follow(
         _pause(min(max(pause_seconds, 5 * took), _LONGEST_SECONDS))
 
 
-def _ask(watch: _Watch, write: Write, environ: Mapping[str, str], first: bool) -> tuple[bool, list[str]]:
+def _ask(watch: _Watch, write: Write, site: Site, first: bool) -> tuple[bool, list[str]]:
     """Forgets the runs that have ended without a word.
 
     Whether asking costs little, being all about this machine; and what is told of questions without an answer.
@@ -143,7 +142,7 @@ def _ask(watch: _Watch, write: Write, environ: Mapping[str, str], first: bool) -
     selected = [Selected(experiment, tuple(indices)) for experiment, indices in chosen.items()]
     ask = not first or not watch.all_begun()
     failures: list[str] = []
-    reports = read_reports(selected, environ, ask, failures.append)
+    reports = read_reports(selected, site, ask, failures.append)
     for failure in failures if first else ():
         tell(failure)
     statuses = [(report.experiment, status) for report in reports for status in report.statuses]

@@ -14,6 +14,7 @@ from neuromanager.experiment.states import CANCELLED, PENDING, UNKNOWN, Status, 
 from neuromanager.local.status import find_local, holds_lock, is_locked, read_trail
 from neuromanager.status.cache import is_settled, read_settled, write_settled
 from neuromanager.system.faults import TROUBLE, Failure
+from neuromanager.system.site import Site
 from neuromanager.terminal.console import tell
 
 
@@ -40,7 +41,7 @@ class _Survey(NamedTuple):
 
 
 def read_reports(
-    selected: Sequence[Selected], environ: Mapping[str, str], ask: bool = True, unanswered: Callable[[str], None] = tell
+    selected: Sequence[Selected], site: Site, ask: bool = True, unanswered: Callable[[str], None] = tell
 ) -> list[Report]:
     """``unanswered`` gets a line for each question without an answer; with ``ask`` False no scheduler is asked.
 
@@ -48,7 +49,7 @@ def read_reports(
     """
     surveys = [_survey(each) for each in selected]
     trails = [_read_trails(survey) for survey in surveys]
-    _find_all(list(zip(surveys, trails)), environ, ask, unanswered)
+    _find_all(list(zip(surveys, trails)), site, ask, unanswered)
     for survey in surveys:
         if sum(map(is_settled, survey.statuses.values())) > survey.kept:
             write_settled(survey.experiment, survey.statuses)
@@ -95,10 +96,7 @@ def _read_trails(survey: _Survey) -> dict[int, Trail]:
 
 
 def _find_all(
-    found: Sequence[tuple[_Survey, dict[int, Trail]]],
-    environ: Mapping[str, str],
-    ask: bool,
-    unanswered: Callable[[str], None],
+    found: Sequence[tuple[_Survey, dict[int, Trail]]], site: Site, ask: bool, unanswered: Callable[[str], None]
 ) -> None:
     cases, owners = [], {}
     for survey, trails in found:
@@ -114,7 +112,7 @@ def _find_all(
     if cases:
         from neuromanager.slurm.status import find_on_slurm
 
-        for case, status in find_on_slurm(cases, environ, ask, unanswered):
+        for case, status in find_on_slurm(cases, site, ask, unanswered):
             owners[case.experiment.directory].statuses[case.number] = status
 
 

@@ -13,6 +13,7 @@ from neuromanager.experiment.events import read_events
 from neuromanager.experiment.states import COMPLETED, STATES, UNKNOWN, Status
 from neuromanager.status.pace import Pace
 from neuromanager.status.survey import Report, read_reports
+from neuromanager.system.site import Site
 from neuromanager.terminal.console import tell
 
 LOST_SECONDS = 8.0  # after a run left the queue, for its last line to reach us over a network disk
@@ -32,7 +33,7 @@ class Waited(NamedTuple):
 
 def wait_for(
     selected: Sequence[Selected],
-    environ: Mapping[str, str],
+    site: Site,
     timeout_seconds: float | None = None,
     first: bool = False,
     given_up: Callable[[], bool] = lambda: False,
@@ -50,7 +51,7 @@ def wait_for(
     """
     started = time.monotonic()
     question = patience or Patience(started)
-    watch = _Watch(selected, environ, question.tell_once, at_most)
+    watch = _Watch(selected, site, question.tell_once, at_most)
     pause = _LOOK_SECONDS[0]
     watch.look(everything=True)
     while not watch.is_over(first):
@@ -112,11 +113,11 @@ class _Watch:
     """The runs that are waited for, and the last that is known of each."""
 
     def __init__(
-        self, selected: Sequence[Selected], environ: Mapping[str, str], unanswered: Callable[[str], None], at_most: int
+        self, selected: Sequence[Selected], site: Site, unanswered: Callable[[str], None], at_most: int
     ) -> None:
         self._selected = list(selected)
         self._at_most = at_most
-        self._environ = environ
+        self._site = site
         self._unanswered = unanswered
         self._reports: list[Report] = []
         self._known: list[dict[int, Status]] = [{} for _ in selected]
@@ -140,7 +141,7 @@ class _Watch:
             failures.append(line)
             self._unanswered(line)
 
-        self._reports = read_reports(self._selected, self._environ, unanswered=note)
+        self._reports = read_reports(self._selected, self._site, unanswered=note)
         for place, report in enumerate(self._reports):
             self._known[place] = {}
             for status in report.statuses:
@@ -158,7 +159,7 @@ class _Watch:
                 wanted.append((place, selected._replace(indices=tuple(begun))))
         if not wanted:
             return
-        reports = read_reports([selected for _, selected in wanted], self._environ, ask=False)
+        reports = read_reports([selected for _, selected in wanted], self._site, ask=False)
         if everything:
             self._reports = reports
         for (place, _), report in zip(wanted, reports):

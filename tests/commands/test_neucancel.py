@@ -11,6 +11,7 @@ from pathlib import Path
 from neuromanager.slurm.cancel import cancel, cancel_words, parse_cancellation
 from neuromanager.system.process import Answer
 from neuromanager.system.procfs import lives, read_identity
+from neuromanager.system.site import Site
 from tests.command import finish, wait_until
 from tests.launched import LaunchedCase
 
@@ -40,7 +41,7 @@ class WordsTest(unittest.TestCase):
 
     def test_answers(self) -> None:
         self.assertEqual(
-            cancel({"7": None}, None, {"PATH": "/nowhere"}),
+            cancel({"7": None}, None, Site(None, {"PATH": "/nowhere"})),
             ("scancel: no such program on PATH; is this a machine of the cluster (module load slurm)?",),
         )
         self.assertEqual(parse_cancellation(Answer(0, "", "scancel: notice\n")), ())

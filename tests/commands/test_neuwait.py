@@ -11,6 +11,7 @@ import unittest
 from neuromanager.experiment.catalog import Selected
 from neuromanager.experiment.states import COMPLETED, FAILED, Status
 from neuromanager.status.wait import Patience, summarize, wait_for
+from neuromanager.system.site import HERE
 from tests.command import finish
 from tests.launched import LaunchedCase
 
@@ -205,7 +206,7 @@ class NeuwaitTest(LaunchedCase):
         self.launch(experiment, *range(10_000))
         self.start(experiment, 0, os.getpid())
         began = os.times()
-        waited = wait_for([Selected(experiment, None)], os.environ, timeout_seconds=2.0)
+        waited = wait_for([Selected(experiment, None)], HERE, timeout_seconds=2.0)
         ended = os.times()
         self.assertTrue(waited.timed_out)
         self.assertLess(ended.user - began.user + ended.system - began.system, 1.5)

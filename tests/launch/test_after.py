@@ -10,6 +10,7 @@ import unittest
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.launches import parse_launches, read_launches
 from neuromanager.launch.after import read_dependencies
+from neuromanager.system.site import Site
 from tests.command import finish, wait_until
 from tests.launch.test_detach import DetachedCase
 from tests.launched import SlurmCase
@@ -202,7 +203,7 @@ class RecordTest(unittest.TestCase):
 
     def test_no_words(self) -> None:
         """Not the latest experiment, which no words are elsewhere."""
-        self.assertEqual(read_dependencies([], [], "t", {}).awaited, ())
+        self.assertEqual(read_dependencies([], [], "t", Site(None, {})).awaited, ())
 
 
 class SlurmTest(SlurmCase):

@@ -26,6 +26,7 @@ from neuromanager.launch.preview import describe_order
 from neuromanager.launch.protocol import Taken, launch_on_slurm, plan_calls
 from neuromanager.profile.profile import Profile
 from neuromanager.slurm.limits import Limits, parse_room
+from neuromanager.system.site import HERE, Site
 from tests.beds.slurm import cluster
 from tests.command import ROOT, Folder, Outcome, finish, wait_until
 from tests.launched import FakeSlurmCase
@@ -51,7 +52,7 @@ class PlanTest(unittest.TestCase):
     def order(self, runs: int, **arrangement: Any) -> Order:
         profile = Profile("slurm", "gpu", "slurm", (), (("time", "2:00:00"),), (), ())
         environ = {"PATH": "/nowhere", "XDG_CACHE_HOME": "/nowhere"}
-        return Order(profile, "/x", list(range(runs)), environ, arrangement=PLAIN._replace(**arrangement))
+        return Order(profile, "/x", list(range(runs)), Site(None, environ), arrangement=PLAIN._replace(**arrangement))
 
     def arrays(self, runs: int, limits: Limits, **arrangement: Any) -> list[str | None]:
         order = self.order(runs, **arrangement)
@@ -159,7 +160,7 @@ class KeptBackTest(StatusCase):
         first, _, third, _ = self.read(self.experiment)
         self.assert_state(first, CANCELLED, False, "was never launched")
         self.assert_state(third, UNKNOWN, True, "not submitted yet: neurun on elsewhere was to do that; ask there")
-        settle_unsure(self.experiment, os.environ)  # under the lock, on any machine
+        settle_unsure(self.experiment, HERE)  # under the lock, on any machine
         self.assert_left()
 
 
@@ -506,7 +507,7 @@ class LastMomentTest(FakeSlurmCase):
     def test_what_is_cancelled_when_its_intent_is_on_the_disk_is_not_submitted(self) -> None:
         experiment, _ = self.submit("x", 4, 0, 1)
         profile = Profile("slurm", "gpu", "slurm", (), (("account", "myproject"), ("partition", "big-gpu")), (), ())
-        order = Order(profile, str(self.folder), [2, 3], {**self.files.environment, **self.environ})
+        order = Order(profile, str(self.folder), [2, 3], Site(None, {**self.files.environment, **self.environ}))
         taken, seen = Taken(), []
 
         def is_withdrawn() -> bool:

@@ -14,6 +14,7 @@ from neuromanager.slurm.client import Refusal, Submission
 from neuromanager.slurm.limits import Limits, ask_limits, parse_config
 from neuromanager.slurm.queue import Row, Rows
 from neuromanager.slurm.states import Verdict, read_meaning, show_end
+from neuromanager.system.site import Site
 from tests.beds.slurm.answers import FOLDER, VERSIONS, read_answer, token_of
 from tests.command import Folder
 
@@ -208,7 +209,7 @@ class AnswersTest(unittest.TestCase):
             files.write("config", answer.stdout.replace("1001", "77"))
             files.program("scontrol", f'#!/bin/sh\ncat "${{0%/*}}/config"\nexit {answer.exit_code}\n')
             environ = {"PATH": f"{files.path}:{os.environ['PATH']}", "XDG_CACHE_HOME": str(files.path)}
-            self.assertEqual(ask_limits(environ), Limits(77, None, 10000), version)
+            self.assertEqual(ask_limits(Site(None, environ)), Limits(77, None, 10000), version)
             rows = queue.parse_squeue(read_answer(version, "squeue-limited")[1])
             self.assertEqual(rows, Rows([]), version)
 

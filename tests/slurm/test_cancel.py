@@ -16,6 +16,7 @@ from neuromanager.experiment.states import Status
 from neuromanager.status import pace
 from neuromanager.status.survey import read_reports
 from neuromanager.status.wait import wait_for
+from neuromanager.system.site import Site
 from tests.command import finish, wait_until
 from tests.launched import FakeSlurmCase, SlurmCase
 
@@ -142,7 +143,7 @@ class Held(SlurmCase):
 
     def read_here(self, experiment: Experiment) -> list[Status]:
         environ = {**self.files.environment, **self.environ}
-        (report,) = read_reports([Selected(experiment, None)], environ)
+        (report,) = read_reports([Selected(experiment, None)], Site(None, environ))
         return report.statuses
 
 
@@ -282,7 +283,7 @@ class WaitTest(SlurmCase):
         self.count_calls("squeue")
         environ = {**self.files.environment, **self.environ}
         with mock.patch.object(pace, "_GROWTH", 1000.0), ThreadPoolExecutor() as pool:
-            future = pool.submit(wait_for, [Selected(experiment, None)], environ, 50)
+            future = pool.submit(wait_for, [Selected(experiment, None)], Site(None, environ), 50)
             wait_until(lambda: self.asked() == 1, "the first question", 10)
             self.assertEqual(self.neu("scancel", job).code, 0)
             began = time.monotonic()

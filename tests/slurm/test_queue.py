@@ -24,6 +24,7 @@ from neuromanager.experiment.states import (
 from neuromanager.slurm.queue import SEPARATOR
 from neuromanager.status import survey
 from neuromanager.status.why import explain_all
+from neuromanager.system.site import Site
 from tests.command import Folder
 
 ANSWER = """#!/bin/bash
@@ -87,7 +88,9 @@ class QueueCase(unittest.TestCase):
         environ = {**self.files.environment, "PATH": f"{self.files.path}/slurm:{os.environ['PATH']}"}
         selected = [Selected(experiment, None) for experiment in experiments]
         return [
-            each for report in survey.read_reports(selected, environ, ask, self.told.append) for each in report.statuses
+            each
+            for report in survey.read_reports(selected, Site(None, environ), ask, self.told.append)
+            for each in report.statuses
         ]
 
     def assert_state(self, found: Status, state: str, is_open: bool, reason: str = "") -> None:

@@ -31,6 +31,7 @@ from neuromanager.experiment.states import (
     Status,
 )
 from neuromanager.status import survey
+from neuromanager.system.site import Site
 from tests.beds.slurm import cluster
 from tests.command import ROOT, Folder, wait_until
 
@@ -218,7 +219,9 @@ class EverythingTest(unittest.TestCase):
         indices = tuple(sorted(NUMBER[name] for name in names)) or None
         path = f"{self.replaced}:{self.files.path}/counted:{self.files.environment['PATH']}"
         (report,) = survey.read_reports(
-            [Selected(self.experiment, indices)], {**self.files.environment, "PATH": path}, unanswered=self.told.append
+            [Selected(self.experiment, indices)],
+            Site(None, {**self.files.environment, "PATH": path}),
+            unanswered=self.told.append,
         )
         found = {list(RUNS)[each.number]: each for each in report.statuses}
         for each in found.values():
@@ -362,7 +365,9 @@ class UnsureTest(unittest.TestCase):
         tokens = [launches.make_token() for _ in range(2)]
 
         def look() -> Status:
-            (report,) = survey.read_reports([Selected(experiment, None)], files.environment, unanswered=self.fail)
+            (report,) = survey.read_reports(
+                [Selected(experiment, None)], Site(None, files.environment), unanswered=self.fail
+            )
             return report.statuses[0]
 
         for token in tokens:

@@ -19,6 +19,7 @@ from neuromanager.experiment.states import CANCELLED, COMPLETED, FAILED, PENDING
 from neuromanager.status import cache, survey
 from neuromanager.system.faults import Failure
 from neuromanager.system.procfs import read_identity
+from neuromanager.system.site import HERE
 
 PROFILE = {
     "support": "local",
@@ -95,7 +96,7 @@ class StatusCase(unittest.TestCase):
 
     def read(self, experiment: Experiment, *numbers: int) -> list[Status]:
         selected = Selected(experiment, numbers or None)
-        (report,) = survey.read_reports([selected], os.environ, unanswered=self.told.append)
+        (report,) = survey.read_reports([selected], HERE, unanswered=self.told.append)
         return report.statuses
 
     def assert_state(self, found: Status, state: str, is_open: bool, reason: str | None = None) -> None:
