@@ -11,6 +11,7 @@ from neuromanager.experiment.create import lay_out
 from neuromanager.experiment.directory import RUNS, Experiment, find_free_name, stem_of
 from neuromanager.experiment.numbers import format_indices, shorten_indices
 from neuromanager.experiment.runs import Run, describe_count
+from neuromanager.experiment.submission import Job
 from neuromanager.launch.launching import Order, read_runs
 from neuromanager.launch.protocol import preview
 from neuromanager.launch.request import Request
@@ -18,7 +19,7 @@ from neuromanager.launch.resume import find_gap
 from neuromanager.local.resources import count_places, describe_places
 from neuromanager.profile.demand import describe_demand, make_demand
 from neuromanager.slurm import client
-from neuromanager.slurm.script import Job, render_script
+from neuromanager.slurm.script import render_script
 from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.quoting import quote_command
 from neuromanager.system.site import Site

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.runs import describe_count
+from neuromanager.experiment.submission import Limits
 from neuromanager.launch.launching import Order
 from neuromanager.launch.protocol import find_capacity, plan_calls
 from neuromanager.profile.demand import describe_demand, find_excess, make_demand
 from neuromanager.profile.profile import Profile
-from neuromanager.slurm.limits import Limits, limits_for
+from neuromanager.slurm.limits import limits_for
 from neuromanager.system.faults import WRONG_INPUT, Failure
 
 

@@ -24,11 +24,12 @@ from neuromanager.experiment.layout import (
 )
 from neuromanager.experiment.numbers import format_indices
 from neuromanager.experiment.runs import describe_count
+from neuromanager.experiment.submission import Job, Limits
 from neuromanager.launch.launching import Order, Refused, find_jobs_twice, refusing, write_launch
 from neuromanager.profile.profile import Profile
 from neuromanager.slurm import client
-from neuromanager.slurm.limits import Limits, ask_limits, limits_for
-from neuromanager.slurm.script import Job, render_script
+from neuromanager.slurm.limits import ask_limits, limits_for
+from neuromanager.slurm.script import render_script
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.quoting import quote_line, split_line
 from neuromanager.system.signals import Interrupted

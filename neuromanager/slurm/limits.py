@@ -10,34 +10,21 @@ import re
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
+from neuromanager.experiment.submission import DEFAULT_ARRAY_SIZE, Limits
 from neuromanager.slurm.client import client_environment
 from neuromanager.system.site import Site
 
-_DEFAULT_ARRAY_SIZE = 1001  # slurm.conf(5), MaxArraySize
 _SURELY_FITS = 100  # runs; asking about fewer would cost the controller more than the rare refusal
 _KEPT_SECONDS = 3600.0
 _QUERY_SECONDS = 30.0
 
 
-class Limits(NamedTuple):
-    """What one array may be, and how many jobs there may be."""
-
-    array_size: int = _DEFAULT_ARRAY_SIZE  # the largest number of an element is one less; 0: there are no arrays
-    array_tasks: int | None = None  # SchedulerParameters, max_array_tasks: elements, whatever their numbers
-    job_count: int | None = None  # MaxJobCount: jobs of all users, elements one by one, that the controller keeps
-
-    @property
-    def most(self) -> int:
-        """Elements of one array."""
-        return self.array_size if self.array_tasks is None else min(self.array_size, self.array_tasks)
-
-
 def limits_for(numbers: Sequence[int], site: Site) -> Limits:
     """For runs with those numbers, ascending; the scheduler is asked only where they may be too many."""
     remembered = _find_remembered(site)
-    if remembered or (len(numbers) <= _SURELY_FITS and numbers[-1] < _DEFAULT_ARRAY_SIZE):
+    if remembered or (len(numbers) <= _SURELY_FITS and numbers[-1] < DEFAULT_ARRAY_SIZE):
         return remembered or Limits()
     return ask_limits(site)
 

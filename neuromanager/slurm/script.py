@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from neuromanager.experiment.layout import PLAIN, Arrangement, whole_array
+from neuromanager.experiment.submission import Job
 from neuromanager.profile.profile import Profile
 from neuromanager.slurm.bashelement import NEEDS_ARRAY, READ_ELEMENT, element_options, needs_element, render_element
 from neuromanager.slurm.bashrecorder import RECORDER
 from neuromanager.system.jsonvalues import LONGEST_VARIABLE
-from neuromanager.system.quoting import Command, quote_command, quote_sbatch, quote_word
-
-
-class Job(NamedTuple):
-    """What a script is to run: one run, or as many as commands.txt has lines."""
-
-    directory: str  # the experiment's, absolute
-    name: str
-    cwd: str
-    run_count: int
-    repeats: int | None  # how many stand side by side; None: repeats.txt has them
-    command: Command  # of the only run, when there is one
-    point: str | None  # of the only run: JSON; "" when params.txt has the points; None without points
+from neuromanager.system.quoting import quote_command, quote_sbatch, quote_word
 
 
 def render_script(profile: Profile, job: Job, arrangement: Arrangement = PLAIN) -> str:

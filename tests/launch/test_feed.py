@@ -21,11 +21,12 @@ from neuromanager.experiment.cancelled import write_cancelled
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.layout import PLAIN
 from neuromanager.experiment.states import CANCELLED, PENDING, UNKNOWN
+from neuromanager.experiment.submission import Limits
 from neuromanager.launch.launching import Order, Refused, settle_unsure
 from neuromanager.launch.preview import describe_order
 from neuromanager.launch.protocol import Taken, launch_on_slurm, plan_calls
 from neuromanager.profile.profile import Profile
-from neuromanager.slurm.limits import Limits, parse_room
+from neuromanager.slurm.limits import parse_room
 from neuromanager.system.site import HERE, Site
 from tests.beds.slurm import cluster
 from tests.command import ROOT, Folder, Outcome, finish, wait_until

@@ -16,10 +16,11 @@ from typing import ClassVar
 
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.numbers import format_indices, parse_indices
+from neuromanager.experiment.submission import Limits
 from neuromanager.launch.protocol import describe_jobs, plan_parts
 from neuromanager.profile.profile import Profile
 from neuromanager.slurm.client import Refusal, parse_submission
-from neuromanager.slurm.limits import Limits, parse_config
+from neuromanager.slurm.limits import parse_config
 from neuromanager.system.process import Answer
 from tests.beds.slurm import cluster
 from tests.command import ROOT, Folder, Outcome, finish, wait_until

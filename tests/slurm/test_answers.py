@@ -9,9 +9,10 @@ import unittest
 from typing import NamedTuple
 
 from neuromanager.experiment.states import Status
+from neuromanager.experiment.submission import Limits
 from neuromanager.slurm import cancel, client, queue
 from neuromanager.slurm.client import Refusal, Submission
-from neuromanager.slurm.limits import Limits, ask_limits, parse_config
+from neuromanager.slurm.limits import ask_limits, parse_config
 from neuromanager.slurm.queue import Row, Rows
 from neuromanager.slurm.states import Verdict, read_meaning, show_end
 from neuromanager.system.site import Site

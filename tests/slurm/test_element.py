@@ -13,8 +13,9 @@ import unittest
 from pathlib import Path
 
 from neuromanager.experiment.layout import Arrangement, Requeue
+from neuromanager.experiment.submission import Job
 from neuromanager.profile.profile import Profile
-from neuromanager.slurm.script import Job, render_script
+from neuromanager.slurm.script import render_script
 from neuromanager.system.quoting import render_commands
 from tests.command import Folder, Outcome, finish, wait_until
 from tests.hardwords import HARD_WORDS

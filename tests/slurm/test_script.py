@@ -13,9 +13,10 @@ import unittest
 from pathlib import Path
 
 from neuromanager.experiment.layout import Arrangement, Requeue
+from neuromanager.experiment.submission import Job
 from neuromanager.local.env import render_env_script
 from neuromanager.profile.profile import Profile
-from neuromanager.slurm.script import Job, render_script
+from neuromanager.slurm.script import render_script
 from neuromanager.system.quoting import parse_line, quote_command, render_commands
 from tests.command import PATIENT, Folder, Outcome, finish, wait_until
 from tests.hardwords import HARD_WORDS, random_words

@@ -1,0 +1,84 @@
+"""What passes between a launch and a scheduler: the job, its parts, what they wait for, and what came of asking."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple, Union
+
+from neuromanager.system.quoting import Command
+
+
+class Job(NamedTuple):
+    """What a script is to run: one run, or as many as commands.txt has lines."""
+
+    directory: str  # the experiment's, absolute
+    name: str
+    cwd: str
+    run_count: int
+    repeats: int | None  # how many stand side by side; None: repeats.txt has them
+    command: Command  # of the only run, when there is one
+    point: str | None  # of the only run: JSON; "" when params.txt has the points; None without points
+
+
+DEFAULT_ARRAY_SIZE = 1001  # slurm.conf(5), MaxArraySize
+
+
+class Limits(NamedTuple):
+    """What one array may be, and how many jobs there may be."""
+
+    array_size: int = DEFAULT_ARRAY_SIZE  # the largest number of an element is one less; 0: there are no arrays
+    array_tasks: int | None = None  # SchedulerParameters, max_array_tasks: elements, whatever their numbers
+    job_count: int | None = None  # MaxJobCount: jobs of all users, elements one by one, that the controller keeps
+
+    @property
+    def most(self) -> int:
+        """Elements of one array."""
+        return self.array_size if self.array_tasks is None else min(self.array_size, self.array_tasks)
+
+
+class Part(NamedTuple):
+    """What one call submits: runs, and how the elements of the scheduler's job stand for them."""
+
+    token: str
+    numbers: Sequence[int]  # of the runs, ascending
+    elements: str | None = None  # "0-9,12", an array of just these; None: all that the script has
+    mapped: bool = False  # element i is line i+1 of launches/TOKEN.txt, and not run i
+    throttle: int | None = None  # elements that may run at a time
+
+
+class Wait(NamedTuple):
+    """A job of another launch, or elements of it, that this one comes after."""
+
+    job: str
+    elements: tuple[int, ...] | None  # None: all of it
+    kind: Literal["completed", "ended", "each"]  # each: every element waits for that of its own number
+
+
+class Taken(NamedTuple):
+    """The scheduler has it as this job."""
+
+    job: str
+
+
+class Refused(NamedTuple):
+    """The scheduler says that it has no job of it."""
+
+    faults: tuple[str, ...]
+    why: Literal["wrong", "full", "too large", "away"] = "wrong"  # full, away: later it may take it
+    limit: str | None = None  # on the jobs that may be in the queue, which is reached
+
+
+class Lost(NamedTuple):
+    """No answer, or none that tells whether there is a job: the token is to be looked for."""
+
+    faults: tuple[str, ...]
+
+
+SchedulersAnswer = Union[Taken, Refused, Lost]
+
+
+class Target(NamedTuple):
+    """A job, or elements of it, that are to be cancelled."""
+
+    job: str
+    elements: Sequence[int] | None  # None: all of it

@@ -1,0 +1,89 @@
+"""What neurun and the commands that look after runs ask of a batch system, whichever it is.
+
+A scheduler is a folder of this package with a module ``scheduler`` of the shape below: neuromanager/NAME/scheduler.py
+is the scheduler NAME of config.json. A new one is a new folder, no line elsewhere; tests/launch/test_seam.py adds one
+to a copy. That each run is executed exactly once is launch/protocol's matter, once for all of them.
+This machine is no batch system: of it only ``NAME``, ``DOES`` and ``OWN_OPTIONS`` are asked.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol, cast
+
+from neuromanager.experiment.layout import Arrangement
+from neuromanager.experiment.submission import Job, Limits, Part, SchedulersAnswer, Wait
+from neuromanager.profile.profile import Profile
+from neuromanager.system.site import Site
+
+LOCAL = "local"
+
+
+class Scheduler(Protocol):
+    """Five functions compute; the others ask, and raise Failure where nobody answers."""
+
+    @property
+    def NAME(self) -> str: ...
+
+    @property
+    def TITLE(self) -> str:
+        """For people."""
+
+    @property
+    def DOES(self) -> frozenset[str]:
+        """Names of neurun's options; one that it does not do is refused, or done by neurun (capacity)."""
+
+    @property
+    def OWN_OPTIONS(self) -> Mapping[str, str]:
+        """Resources that would take away what neurun needs, and what does their work here."""
+
+    def check(self, profile: Profile, layout: Arrangement, place: str, cwd: str | None = None) -> str:
+        """The folder of the runs (``cwd``: what it was at the last launch). Raises Failure with what is wrong."""
+
+    def render(self, profile: Profile, job: Job, layout: Arrangement) -> str:
+        """run.sh."""
+
+    def plan(
+        self,
+        profile: Profile,
+        job: Job,
+        numbers: Sequence[int],
+        limits: Limits,
+        layout: Arrangement,
+        tokens: Iterable[str],
+    ) -> list[Part]:
+        """The fewest submissions for those runs. Raises Failure where there can be none."""
+
+    def words(self, profile: Profile, job: Job, part: Part, waits: Sequence[Wait]) -> list[str]:
+        """The command line that submits it."""
+
+    def estimate(self, script: str, part: Part, site: Site, what: str) -> str | None:
+        """When that script would start, or why not; None where nobody says. For a dry run."""
+
+    def limits(self, numbers: Sequence[int], site: Site, anew: bool = False) -> Limits:
+        """For runs with those numbers; ``anew``: what is remembered does not hold."""
+
+    def submit(self, words: Sequence[str], site: Site, lock: int) -> SchedulersAnswer:
+        """What asks holds the descriptor ``lock`` as long as it lives, even when we are killed."""
+
+    def find(self, tokens: Sequence[str], site: Site) -> Mapping[str, str]:
+        """Token -> job, for those that there is a job of. Raises Failure when there is no answer."""
+
+    def room(self, limit: str, site: Site) -> int | None:
+        """For how many more jobs there is room under that limit; None where that cannot be had."""
+
+    def throttle(self, job: str, most: int, site: Site) -> tuple[str, ...]:
+        """Lets so many elements of an array run at a time from now on (0: no limit); its faults."""
+
+    def attach(
+        self, profile: Profile, command: Sequence[str], overrides: Sequence[str], site: Site, dry_run: bool
+    ) -> int:
+        """Runs a command on a node with our terminal."""
+
+
+def find_scheduler(name: str) -> Scheduler:
+    """That of a profile or of a launch on record. Raises ModuleNotFoundError for a name that has no folder."""
+    if not name.isidentifier():
+        raise ModuleNotFoundError(name)
+    return cast(Scheduler, importlib.import_module(f"neuromanager.{name}.scheduler"))
