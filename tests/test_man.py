@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import importlib
 import json
 import os
 import pty
@@ -24,11 +25,10 @@ import tempfile
 import termios
 import time
 import unittest
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from neuromanager.commands import neucancel, neuimport, neulog, neurerun, neurun, neustat, neusweep, neuwait
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.launches import (
     write_begun,
@@ -39,15 +39,24 @@ from neuromanager.experiment.launches import (
     write_refusal,
 )
 from neuromanager.profile.profile import OWN_OPTIONS, resolve_profile
+from neuromanager.system import faults
 from neuromanager.system.document import read_document
 from neuromanager.terminal.options import Parser
 from tests.beds.slurm import cluster
 
 ROOT = Path(__file__).resolve().parent.parent
-PARSERS = {
-    module.__name__.rpartition(".")[2]: module.make_parser
-    for module in (neucancel, neuimport, neulog, neurerun, neurun, neustat, neusweep, neuwait)
+COMMANDS = sorted(path.name for path in (ROOT / "bin").iterdir() if path.is_file())
+PARSERS: dict[str, Callable[[], Parser]] = {
+    name: importlib.import_module(f"neuromanager.commands.{name}").make_parser for name in COMMANDS
 }
+# What is about one kind of scheduler, and the formats of files.
+CONCEPTS = {"neuromanager.7", "neuromanager-local.7", "neuromanager-slurm.7"}
+FORMATS = {"neuromanager-config.5", "neuromanager-experiment.5", "neuromanager-params.5"}
+# mdoc(7) executes these words wherever they stand on a line of a macro: `.Ss In a pipe` prints "<a> pipe".
+MACROS = set(
+    "Ad An Ao Ap Aq Ar At Bo Bq Bx Cd Cm Do Dq Dv Em Er Ev Fa Fl Fn Ft Fx Ic In Li Lk Ms Mt Nm No Ns Nx".split()
+)
+MACROS |= set("Op Ot Ox Pa Po Pq Ql Qo Qq So Sq Sx Sy Tn Ux Va Vt Xr".split())
 LAYOUT = [
     "NAME",
     "SYNOPSIS",
@@ -264,7 +273,7 @@ def codes_of(page: Path) -> dict[int, str]:
 
 class PagesTest(unittest.TestCase):
     def test_layout(self) -> None:
-        self.assertEqual(len(find_pages()), len(PARSERS) + 4)
+        self.assertEqual({page.name for page in find_pages()}, {f"{name}.1" for name in COMMANDS} | CONCEPTS | FORMATS)
         for page in find_pages():
             sections = list(read_sections(page))
             with self.subTest(page=page.name):
@@ -276,6 +285,23 @@ class PagesTest(unittest.TestCase):
             text = page.read_text(encoding="utf-8")
             for name, section in re.findall(r"Xr (neu\S+) (\d)", text):
                 self.assertTrue((ROOT / "man" / f"{name}.{section}").is_file(), f"{page.name}: {name}({section})")
+
+    def test_first_page_leads_to_all_others(self) -> None:
+        sections = read_sections(ROOT / "man" / "neuromanager.7")
+        listed = [line for line in sections["DESCRIPTION"] if line.startswith(".It Xr ")]
+        self.assertLessEqual({f".It Xr {name} 1" for name in COMMANDS}, set(listed))
+        others = [f"{page.stem} {page.suffix[1:]}" for page in find_pages() if page.name != "neuromanager.7"]
+        self.assertEqual({re.sub("^.Xr | ,$", "", line) for line in sections["SEE ALSO"]}, set(others))
+
+    def test_headings_are_text(self) -> None:
+        for page in find_pages():
+            for line in re.findall(r"(?m)^\.(?:Ss|Sx|Nd) (.*)$", page.read_text(encoding="utf-8")):
+                self.assertEqual(MACROS & set(line.split()), set(), f"{page.name}: {line}")
+
+    def test_operands_are_explained_once(self) -> None:
+        for page in find_pages():
+            told = page.read_text(encoding="utf-8").count(".It Ql train")
+            self.assertEqual(told > 0, page.name == "neuromanager.7", page.name)
 
     def test_lint(self) -> None:
         if shutil.which("mandoc") is None:
@@ -298,9 +324,9 @@ class PagesTest(unittest.TestCase):
             self.assertEqual([line.strip() for line in usage.replace("usage: ", "").splitlines()], forms)
 
     def test_exit_codes_are_those_of_the_code(self) -> None:
-        source = (ROOT / "neuromanager" / "faults.py").read_text(encoding="utf-8")
+        source = Path(faults.__file__).read_text(encoding="utf-8")
         known = {int(code): comment for code, comment in re.findall(r"(?m)^[A-Z_]+ = (\d+)(?:  # (.*))?$", source)}
-        self.assertEqual(len(known), 8)
+        self.assertEqual(set(known), {value for value in vars(faults).values() if isinstance(value, int)})
         table = codes_of(ROOT / "man" / "neuromanager.7")
         self.assertEqual(set(table), set(known))
         for code, comment in known.items():
