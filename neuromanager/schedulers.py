@@ -14,7 +14,8 @@ from typing import Protocol, cast
 
 from neuromanager.experiment.layout import Arrangement
 from neuromanager.experiment.submission import Job, Limits, Part, SchedulersAnswer, Wait
-from neuromanager.profile.profile import Profile
+from neuromanager.profile.profile import Profile, Resources
+from neuromanager.system.quoting import Command
 from neuromanager.system.site import Site
 
 LOCAL = "local"
@@ -38,8 +39,13 @@ class Scheduler(Protocol):
     def OWN_OPTIONS(self) -> Mapping[str, str]:
         """Resources that would take away what neurun needs, and what does their work here."""
 
-    def check(self, profile: Profile, layout: Arrangement, place: str, cwd: str | None = None) -> str:
-        """The folder of the runs (``cwd``: what it was at the last launch). Raises Failure with what is wrong."""
+    def check(
+        self, profile: Profile, layout: Arrangement, place: str, last: tuple[Resources, str] | None = None
+    ) -> str:
+        """The folder of the runs; ``last``: what the last launch had, resources and folder. Raises Failure."""
+
+    def check_programs(self) -> None:
+        """Raises Failure when there is nothing to submit with."""
 
     def render(self, profile: Profile, job: Job, layout: Arrangement) -> str:
         """run.sh."""
@@ -73,13 +79,14 @@ class Scheduler(Protocol):
     def room(self, limit: str, site: Site) -> int | None:
         """For how many more jobs there is room under that limit; None where that cannot be had."""
 
+    def exclude(self, profile: Profile, nodes: Sequence[str], place: str) -> Profile:
+        """The profile whose runs go to no such node; only where exclude-nodes is in DOES."""
+
     def throttle(self, job: str, most: int, site: Site) -> tuple[str, ...]:
         """Lets so many elements of an array run at a time from now on (0: no limit); its faults."""
 
-    def attach(
-        self, profile: Profile, command: Sequence[str], overrides: Sequence[str], site: Site, dry_run: bool
-    ) -> int:
-        """Runs a command on a node with our terminal."""
+    def attach(self, profile: Profile, command: Command, overrides: Sequence[str], site: Site, dry_run: bool) -> int:
+        """Runs a command on a node with our terminal; only where it is in DOES, as estimate and throttle are."""
 
 
 def find_scheduler(name: str) -> Scheduler:
@@ -87,3 +94,13 @@ def find_scheduler(name: str) -> Scheduler:
     if not name.isidentifier():
         raise ModuleNotFoundError(name)
     return cast(Scheduler, importlib.import_module(f"neuromanager.{name}.scheduler"))
+
+
+def is_batch_system(name: str) -> bool:
+    """Whether it is asked to execute runs, and then asked what became of them; this machine executes them itself."""
+    return name != LOCAL
+
+
+def find_abilities(name: str) -> frozenset[str]:
+    """Options of neurun that work with a scheduler; launch/feed does ``capacity`` for a batch system that has none."""
+    return find_scheduler(name).DOES | (frozenset(("capacity",)) if is_batch_system(name) else frozenset())

@@ -30,6 +30,10 @@ def _run(name: str) -> None:
     run_command(name, importlib.import_module(f"neuromanager.commands.{name}").main)
 
 
+def neuattach() -> None:
+    _run("neuattach")
+
+
 def neucancel() -> None:
     _run("neucancel")
 
@@ -56,6 +60,10 @@ def neustat() -> None:
 
 def neusweep() -> None:
     _run("neusweep")
+
+
+def neuthrottle() -> None:
+    _run("neuthrottle")
 
 
 def neuwait() -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.launches import held_lock
-from neuromanager.launch import launching, protocol
+from neuromanager.launch import protocol
+from neuromanager.launch.request import Launch
 from neuromanager.profile.profile import Profile
 from neuromanager.system.site import Site
 from tests.beds.slurm import cluster
@@ -93,11 +94,11 @@ exit "$(cat "$NEU_RUN_DIR/go")"
         chosen = {"account": "myproject", "partition": "big-gpu", **resources}
         profile = Profile("slurm", "gpu", "slurm", (), tuple(chosen.items()), (), ())
         environ: Mapping[str, str] = {**self.files.environment, **self.environ}
-        order = launching.Order(profile, str(self.folder), list(numbers) or list(range(runs)), Site(None, environ))
+        wanted, done = list(numbers) or list(range(runs)), protocol.Submitted()
         with held_lock(experiment.path("lock")) as lock:
-            taken = protocol.Taken()
-            protocol.launch_on_slurm(experiment, order, lock, taken)
-        (job,) = taken.jobs
+            launch = Launch(experiment, lock, profile, str(self.folder), wanted, runs, Site(None, environ))
+            protocol.submit(launch, protocol.Batch(wanted), done, lambda: False)
+        (job,) = done.jobs
         return experiment, job
 
     def is_up(self, experiment: Experiment, number: int, attempt: int = 1) -> bool:

@@ -4,34 +4,31 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from neuromanager import __version__
-from neuromanager.experiment.catalog import Selected, count_runs, resolve_selections
+from neuromanager.experiment.catalog import Selected, count_runs, read_runs, resolve_selections
 from neuromanager.experiment.directory import Experiment
-from neuromanager.experiment.layout import add_arrangement_options, find_unused_here, read_arrangement
 from neuromanager.experiment.numbers import shorten_indices
 from neuromanager.experiment.runs import describe_count
 from neuromanager.experiment.states import STATES
-from neuromanager.launch.feed import Feeder
-from neuromanager.launch.launching import Order, execute_here, read_runs, settle_unsure, site_for_runs
-from neuromanager.launch.preview import find_faults
-from neuromanager.launch.protocol import make_job, preview
-from neuromanager.launch.rerun import RESTARTABLE, Batch, Changes, Plan, describe_code, make_plan
+from neuromanager.launch.dryrun import print_commands, print_script
+from neuromanager.launch.layout import add_arrangement_options, find_unsupported, read_arrangement
+from neuromanager.launch.protocol import Batch, make_job, settle
+from neuromanager.launch.request import Launch, site_for_runs
+from neuromanager.launch.rerun import RESTARTABLE, Changes, Group, Plan, describe_code, make_plan
 from neuromanager.launch.resume import take_lock, wait_for_late
-from neuromanager.local.options import Manner, add_options, find_unused, read_manner
-from neuromanager.local.resources import check_resources, count_places, describe_places
+from neuromanager.launch.start import begin, finish, print_path
+from neuromanager.local.options import Manner, add_options, read_manner
+from neuromanager.profile.demand import find_faults
 from neuromanager.profile.scaling import describe_changes
-from neuromanager.slurm import dependency
-from neuromanager.slurm.script import render_script
+from neuromanager.schedulers import is_batch_system
 from neuromanager.status.survey import read_reports
 from neuromanager.status.wait import is_complete, summarize, wait_for
 from neuromanager.system.faults import INCOMPLETE, TROUBLE, WRONG_INPUT, Failure, offer_nearest
-from neuromanager.system.quoting import quote_command
 from neuromanager.system.signals import holding_signals
 from neuromanager.system.site import HERE
-from neuromanager.terminal.console import die_by, tell
+from neuromanager.terminal.console import tell
 from neuromanager.terminal.options import Parser, parse_options, split_operands
 
 NAME = "neurerun"
@@ -87,13 +84,13 @@ def main(words: Sequence[str]) -> int:
         tuple(options.resource),
         options.exclude_nodes,
         lambda before: read_arrangement(options, before),
-        tuple(find_unused_here(options)),
+        lambda scheduler: find_unsupported(options, scheduler),
         options.yes,
     )
     selected = resolve_selections(operands, os.environ)
     shown = {one.experiment.directory: _shorten(one.experiment.directory) for one in selected}
     if options.dry_run:
-        for plan in _make_plans(selected, changes, manner):
+        for plan in _make_plans(selected, changes):
             _print_plan(plan, shown[plan.experiment.directory], manner)
         return 0
     codes, plans = _launch_all(selected, changes, shown, manner)
@@ -129,7 +126,7 @@ def _enter_folder(experiment: Experiment) -> None:
     os.chdir(os.path.dirname(os.path.dirname(experiment.directory)))
 
 
-def _make_plans(selected: Sequence[Selected], changes: Changes, manner: Manner) -> list[Plan]:
+def _make_plans(selected: Sequence[Selected], changes: Changes) -> list[Plan]:
     """Raises Failure with the faults of all experiments at once."""
     whole = [one._replace(indices=None) for one in selected] if changes.exclude_nodes else selected
     plans, code = [], WRONG_INPUT
@@ -142,15 +139,11 @@ def _make_plans(selected: Sequence[Selected], changes: Changes, manner: Manner) 
         except Failure as failure:
             faults += failure.faults
             code = failure.code
-    if any(batch.profile.scheduler != "local" for plan in plans for batch in plan.batches):
-        faults += [f"{option}: only where this machine executes the runs" for option in find_unused(manner)]
-    if any(batch.profile.scheduler == "local" for plan in plans for batch in plan.batches):
-        faults += changes.not_here
     excess = [
         f"{plan.experiment.name}: {fault}"
         for plan in plans
-        for batch in plan.batches
-        for fault in find_faults(batch.profile, len(batch.numbers), batch.arrangement.pack, changes.yes)
+        for group in plan.groups
+        for fault in find_faults(group.profile, len(group.numbers), group.layout.pack, changes.yes)
     ]
     if excess:
         faults += [*excess, "--yes launches them all the same"]
@@ -169,8 +162,8 @@ def _launch_all(
             _enter_folder(one.experiment)
             stack = every.enter_context(contextlib.ExitStack())
             locks[one.experiment.directory] = take_lock(one.experiment, stack), stack
-            settle_unsure(one.experiment, site_for_runs("slurm"))
-        plans, codes = _make_plans(selected, changes, manner), []
+            settle(one.experiment, HERE)
+        plans, codes = _make_plans(selected, changes), []
         for plan in plans:
             lock, stack = locks[plan.experiment.directory]
             codes.append(_launch(plan, lock, shown[plan.experiment.directory], manner))
@@ -180,48 +173,48 @@ def _launch_all(
 
 def _launch(plan: Plan, lock: int, shown: str, manner: Manner) -> int:
     _enter_folder(plan.experiment)
-    if plan.batches:
-        _warn(plan, shown)
-    else:
-        tell(f"{shown}: {plan.describe()}")
-    done, code, told = 0, 0, not plan.batches
+    told: list[str] = []
+    here = any(not is_batch_system(group.profile.scheduler) for group in plan.groups)  # stdout is the runs'
 
-    def tell_plan() -> None:
-        nonlocal told
+    def announce() -> None:
         if not told:
             tell(f"{shown}: {plan.describe()}")
-        told = True
+            if not here:
+                print_path(shown)
+        told.append(shown)
 
-    printed = False
-
-    def publish() -> None:
-        nonlocal printed
-        tell_plan()
-        if not printed:
-            _print_path(shown)
-        printed = True
-
-    for batch in plan.batches:
-        here = batch.profile.scheduler == "local"
+    if plan.groups:
+        _warn(plan, shown)
+    done, code = 0, 0
+    for group in plan.groups:
+        launch = _make_launch(plan, group, lock, manner)
         try:
-            if here:
-                tell_plan()
-                code, printed = _launch_here(plan.experiment, batch, lock, manner) or code, True  # stdout is the runs'
-            else:
-                _submit(plan, batch, lock, publish)
+            with holding_signals() as held:  # from the first file to the job's number on record
+                feed = begin(launch, [Batch(group.numbers)])
+            if feed is None:
+                announce()
+            code = finish(launch, feed, held, announce) or code
         except Failure as failure:
             more = [f"{shown}: {done} of {len(plan.numbers)} runs were launched before that"] if done else []
             raise Failure(failure.code, *failure.faults, *more) from None
-        done += len(batch.numbers)
-    publish()
-    return code or (TROUBLE if plan.doubts and not plan.batches else 0)
+        done += len(group.numbers)
+    announce()
+    return code or (TROUBLE if plan.doubts and not plan.groups else 0)
 
 
-def _print_path(shown: str) -> None:
-    try:
-        print(shown, flush=True)
-    except OSError as error:
-        tell(f"warning: standard output: {error.strerror}; the experiment is {shown}")
+def _make_launch(plan: Plan, group: Group, lock: int, manner: Manner) -> Launch:
+    return Launch(
+        plan.experiment,
+        lock,
+        group.profile,
+        group.cwd,
+        group.numbers,
+        count_runs(plan.experiment),
+        site_for_runs(),
+        group.layout,
+        manner,
+        flying=tuple(plan.flying),
+    )
 
 
 def _warn(plan: Plan, shown: str) -> None:
@@ -230,56 +223,27 @@ def _warn(plan: Plan, shown: str) -> None:
         tell(f"warning: {shown}: {text}")
     if plan.nodes == ():
         tell(f"{shown}: no run ended with NODE_FAIL on a node that is known; no node is left out")
-    for batch in plan.batches:
-        changed = describe_changes(batch.before, batch.profile.resources)
+    for group in plan.groups:
+        changed = describe_changes(group.before, group.profile.resources)
         if changed:
-            tell(f"{shown}: {describe_count(len(batch.numbers))} with {changed}")
-
-
-def _make_order(batch: Batch) -> Order:
-    site = site_for_runs(batch.profile.scheduler)
-    return Order(batch.profile, batch.cwd, batch.numbers, site, arrangement=batch.arrangement)
-
-
-def _submit(plan: Plan, batch: Batch, lock: int, publish: Callable[[], None]) -> None:
-    """``publish`` is called before what may take long."""
-    feeder = Feeder(
-        plan.experiment, _make_order(batch), lock, run_count=count_runs(plan.experiment), flying=plan.flying
-    )
-    with holding_signals() as held:  # from the first file to the job's number on record
-        feeder.begin([dependency.Batch(batch.numbers)])
-    if held.number:
-        feeder.tell_left()
-        die_by(held.number)
-    if feeder.left:
-        feeder.go_on(publish)
-
-
-def _launch_here(experiment: Experiment, batch: Batch, lock: int, manner: Manner) -> int:
-    return execute_here(experiment, _make_order(batch), lock, manner)
+            tell(f"{shown}: {describe_count(len(group.numbers))} with {changed}")
 
 
 def _print_plan(plan: Plan, shown: str, manner: Manner) -> None:
     """stdout: run.sh, or the command lines; stderr: which runs, with what."""
     _enter_folder(plan.experiment)
-    if not plan.batches:
+    if not plan.groups:
         return tell(f"{shown}: {plan.describe()}")
     _warn(plan, shown)
-    for batch in plan.batches:
-        numbers, runs = shorten_indices(batch.numbers), describe_count(len(batch.numbers))
-        if batch.profile.scheduler == "local":
-            for run in read_runs(plan.experiment, plan.record, batch.numbers):
-                print(quote_command((*batch.profile.wrap, *run.command)))
-            needs = check_resources(batch.profile, "config", os.environ, manner.idle_gpus)
-            places = describe_places(count_places(needs, len(batch.numbers), manner.jobs))
+    for group in plan.groups:
+        numbers, runs = shorten_indices(group.numbers), describe_count(len(group.numbers))
+        launch = _make_launch(plan, group, -1, manner)
+        if is_batch_system(group.profile.scheduler):
+            job = make_job(plan.experiment, group.cwd)
+            print_script(launch, job, f"would submit {runs} again, {numbers}", led_by=f"{shown}: ")
+        else:
+            places = print_commands(launch, read_runs(plan.experiment, plan.record, group.numbers))
             tell(f"{shown}: would run {runs} here again, {places}: {numbers}")
-            continue
-        job = make_job(plan.experiment, plan.record, batch.cwd)
-        sys.stdout.write(render_script(batch.profile, job, batch.arrangement))
-        calls = preview(plan.experiment, _make_order(batch), job.run_count).calls
-        tell(f"{shown}: would submit {runs} again, {numbers}: {calls[0]}")
-        for call in calls[1:]:
-            tell(f"{shown}: then {call}")
 
 
 def _wait(plans: Sequence[Plan]) -> int:
@@ -294,7 +258,7 @@ def _wait(plans: Sequence[Plan]) -> int:
     try:
         reports = wait_for(wanted, HERE).reports
     except KeyboardInterrupt:
-        tell("waits no longer; the runs go on")
+        tell("stopped waiting; the runs continue")
         raise
     for report in reports:
         tell(f"{report.experiment.name}: {summarize(report.statuses)}")

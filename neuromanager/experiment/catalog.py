@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 from neuromanager.experiment.directory import RUNS, Experiment, append_line
 from neuromanager.experiment.launches import read_launches
 from neuromanager.experiment.numbers import parse_indices
+from neuromanager.experiment.runs import NO_POINT, Run, find_repeat
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure, offer_nearest
+from neuromanager.system.quoting import split_line
 
 
 class Selected(NamedTuple):
@@ -62,6 +64,25 @@ def read_lines(experiment: Experiment, name: str) -> list[str]:
         return []
     except OSError as error:
         raise Failure(TROUBLE, f"{path}: {error.strerror}") from None
+
+
+def read_runs(experiment: Experiment, record: Mapping[str, Any], numbers: Sequence[int]) -> list[Run]:
+    """Those runs as commands.txt, params.txt and repeats.txt have them. Raises Failure."""
+    commands, points, repeats = (read_lines(experiment, f"{name}.txt") for name in ("commands", "params", "repeats"))
+    if numbers and numbers[-1] >= len(commands):
+        raise Failure(WRONG_INPUT, f"{experiment.path('commands.txt')}: no line for run {numbers[-1]}")
+    found = []
+    for number in numbers:
+        point = points[number] if number < len(points) else NO_POINT
+        found.append(
+            Run(
+                number,
+                find_repeat(number, record["repeats"], repeats),
+                split_line(commands[number]),
+                None if point == NO_POINT else point,
+            )
+        )
+    return found
 
 
 def count_runs(experiment: Experiment) -> int:

@@ -4,27 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from neuromanager import __version__
 from neuromanager.experiment.catalog import index_experiment, is_whole
-from neuromanager.experiment.code import read_commit
-from neuromanager.experiment.directory import (
-    RUNS,
-    Experiment,
-    find_free_name,
-    format_time,
-    stem_of,
-    write_file,
-    write_record,
-)
+from neuromanager.experiment.directory import RUNS, Experiment, find_free_name, write_file, write_record
 from neuromanager.experiment.launches import Locked, held_lock
-from neuromanager.experiment.runs import NO_POINT, Run, make_runs
-from neuromanager.launch.request import Request
-from neuromanager.profile.profile import describe_profile
+from neuromanager.experiment.runs import NO_POINT, Run
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.quoting import Command, render_commands
 
@@ -37,7 +23,6 @@ class Made(NamedTuple):
 
     experiment: Experiment
     lock: int
-    run_count: int = 0
 
 
 class Exists(Exception):
@@ -70,21 +55,22 @@ def making_experiment(name: str | None, stem: str, locks: contextlib.ExitStack, 
         raise
 
 
-def make_experiment(request: Request, locks: contextlib.ExitStack, anew: bool = False) -> Made:
-    """The experiment with all its files but what a launch adds. Raises Failure, Exists."""
-    commit = read_commit()
-    with making_experiment(request.name, stem_of(request.launch.commands[0]), locks, anew) as made:
+def make_experiment(
+    name: str | None,
+    stem: str,
+    lay_out: Callable[[Experiment], Sequence[Run]],
+    record: Mapping[str, object],
+    locks: contextlib.ExitStack,
+    anew: bool = False,
+) -> Made:
+    """The experiment with all its files but what a launch adds; its runs may carry its name. Raises Failure, Exists."""
+    with making_experiment(name, stem, locks, anew) as made:
         experiment = made.experiment
-        runs = lay_out(request, experiment)
+        runs = lay_out(experiment)
         write_runs(experiment, [run.command for run in runs], [run.point for run in runs], None)
-        write_record(experiment, _make_record(request, experiment, len(runs), commit))
+        write_record(experiment, {"name": experiment.name, "runs": len(runs), **record})
     index_experiment(experiment, os.environ)
-    return made._replace(run_count=len(runs))
-
-
-def lay_out(request: Request, experiment: Experiment) -> list[Run]:
-    launch = request.launch
-    return make_runs(launch.commands, launch.points, request.repeats, experiment.directory, experiment.name)
+    return made
 
 
 def write_runs(
@@ -104,23 +90,6 @@ def write_runs(
         write_file(experiment.path("repeats.txt"), "".join(f"{repeat}\n" for repeat in repeats))
     above = "".join(f"{line}\n" for line in before)
     write_file(experiment.path("commands.txt"), above + render_commands(list(commands)))
-
-
-def _make_record(request: Request, experiment: Experiment, run_count: int, commit: object) -> Mapping[str, object]:
-    return {
-        "name": experiment.name,
-        "created": format_time(time.time()),
-        "command": list(request.launch.words),
-        "cwd": request.cwd,
-        "runs": run_count,
-        "repeats": request.repeats,
-        "profile": describe_profile(request.profile),
-        "tags": list(request.tags),
-        "note": request.note,
-        "git": commit,
-        "host": os.uname().nodename,
-        "versions": {"neuromanager": __version__, "python": ".".join(map(str, sys.version_info[:3]))},
-    }
 
 
 def remove(experiment: Experiment) -> None:

@@ -41,6 +41,7 @@ class Launch(NamedTuple):
     job: str | None = None
     submitted: str | None = None
     refused: str | None = None
+    full: bool = False  # refused for a limit that was reached
     after: tuple[str, ...] = ()  # directories of the experiments that it waits for, until it begins
     arrangement: Arrangement = PLAIN
 
@@ -99,10 +100,14 @@ def write_begun(experiment: Experiment, token: str) -> None:
     append_line(experiment.path("jobs.jsonl"), json.dumps({"token": token, "begun": format_time(time.time())}))
 
 
-def write_refusal(experiment: Experiment, token: str, text: str) -> None:
-    """Surely nothing of this launch was started, and nothing will be. Raises OSError."""
-    line = {"token": token, "refused": text, "at": format_time(time.time())}
-    append_line(experiment.path("jobs.jsonl"), json.dumps(line))
+def write_refusal(experiment: Experiment, token: str, text: str, full: bool = False) -> None:
+    """Nothing of this launch was started, and nothing will be: a job of it that comes late reads this, and starts none.
+
+    So it is on the disk before another launch of these runs is asked for. ``full``: later there may be room.
+    Raises OSError.
+    """
+    line = {"token": token, "refused": text, "at": format_time(time.time()), **({"full": True} if full else {})}
+    append_line(experiment.path("jobs.jsonl"), json.dumps(line), durable=True)
 
 
 def read_launches(experiment: Experiment) -> list[Launch]:
@@ -127,7 +132,8 @@ def parse_launches(lines: list[str]) -> list[Launch]:
                 found[token] = found[token]._replace(after=())
             elif token in found:
                 job, submitted, refused = (value.get(name) for name in ("job", "submitted", "refused"))
-                found[token] = found[token]._replace(job=job, submitted=submitted, refused=refused)
+                full = value.get("full") is True
+                found[token] = found[token]._replace(job=job, submitted=submitted, refused=refused, full=full)
         except (ValueError, KeyError, TypeError, AttributeError):
             continue
     return list(found.values())

@@ -15,7 +15,7 @@ from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.quoting import Command, parse_line, quote_word
 
 
-class Launch(NamedTuple):
+class Input(NamedTuple):
     """Commands, and the points each of them is launched at; no points for no sweep."""
 
     words: Command  # as given: COMMAND and its words, or -
@@ -24,7 +24,7 @@ class Launch(NamedTuple):
     used_stdin: bool
 
 
-def read_launch(words: Command, environ: Mapping[str, str], name: str | None) -> Launch:
+def read_input(words: Command, environ: Mapping[str, str], name: str | None) -> Input:
     """Reads standard input where ``-`` stands for it, and NEU_POINTS or NEU_POINT; raises Failure."""
     from_stdin = words == ("-",)
     if words[0] == "-" and not from_stdin:
@@ -37,7 +37,7 @@ def read_launch(words: Command, environ: Mapping[str, str], name: str | None) ->
             f"--name: {name!r} varies over the sweep, and one experiment has one name; "
             "neusweep --each makes one experiment for each point",
         )
-    return Launch(words, commands, points, from_stdin)
+    return Input(words, commands, points, from_stdin)
 
 
 def _read_lines() -> list[Command]:

@@ -1,42 +1,52 @@
-"""What is about to be asked of a cluster, in one line: runs, arrays, limits that are met, hours."""
+"""What is about to be asked of a batch system, in one line: runs, arrays, limits that are met, hours."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import NamedTuple
 
-from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.runs import describe_count
-from neuromanager.experiment.submission import Limits
-from neuromanager.launch.launching import Order
-from neuromanager.launch.protocol import find_capacity, plan_calls
-from neuromanager.profile.demand import describe_demand, find_excess, make_demand
-from neuromanager.profile.profile import Profile
-from neuromanager.slurm.limits import limits_for
-from neuromanager.system.faults import WRONG_INPUT, Failure
+from neuromanager.experiment.submission import Job, Limits, Part
+from neuromanager.launch.protocol import Batch, Call, plan_calls
+from neuromanager.launch.request import Launch
+from neuromanager.profile.demand import describe_demand, make_demand
+from neuromanager.schedulers import find_scheduler
+from neuromanager.system.quoting import quote_line
+
+_CALLS_SHOWN = 3
 
 
-def describe_order(experiment: Experiment, order: Order, run_count: int) -> str:
-    """``10000 runs in 10 arrays (MaxArraySize 1001), up to 240 CPU-hours``. Raises Refused.
-
-    ``run_count``: of the experiment; a lone run is no array.
-    """
-    arrangement, runs = order.arrangement, len(order.numbers)
+def describe_launch(launch: Launch, job: Job) -> str:
+    """``10000 runs in 10 arrays (MaxArraySize 1001), up to 240 CPU-hours``. Raises NothingLaunched."""
+    layout, runs = launch.layout, len(launch.numbers)
     text = describe_count(runs)
-    capacity, throttle = find_capacity(order), arrangement.throttle
-    if run_count > 1 and not (capacity and capacity < runs):
-        limits = limits_for(order.numbers, order.site)
-        arrays = len(plan_calls(experiment, order, order.numbers, run_count, limits))
-        text += f" in {arrays} arrays ({_name_limit(limits)})" if arrays > 1 else " in 1 array"
+    capacity, throttle = find_capacity(launch), layout.throttle
+    if launch.run_count > 1 and not (capacity and capacity < runs):
+        calls, limits = _plan(launch, job, launch.numbers)
+        text += f" in {len(calls)} arrays ({_name_limit(limits)})" if len(calls) > 1 else " in 1 array"
     parts = [text]
-    if arrangement.pack > 1:
-        parts.append(f"{arrangement.pack} to a job (--pack)")
+    if layout.pack > 1:
+        parts.append(f"{layout.pack} to a job (--pack)")
     if capacity and capacity < runs:
-        why = "--capacity" if capacity == arrangement.capacity else f"MaxJobCount {capacity // arrangement.pack}"
+        why = "--capacity" if capacity == layout.capacity else f"MaxJobCount {capacity // layout.pack}"
         parts.append(f"{capacity} at a time ({why})")
-    if throttle and run_count > 1:
+    if throttle and launch.run_count > 1:
         parts.append(f"{throttle} running at a time (--throttle)")
-    demand = describe_demand(make_demand(order.profile.resources, runs, arrangement.pack))
+    demand = describe_demand(make_demand(launch.profile.resources, runs, layout.pack))
     return ", ".join([*parts, *([demand] if demand else [])])
+
+
+def find_capacity(launch: Launch) -> int | None:
+    """Runs that may be with the scheduler at a time: --capacity, and no more jobs than the controller keeps."""
+    asked = launch.layout.capacity
+    most = find_scheduler(launch.profile.scheduler).limits(launch.numbers, launch.site).job_count
+    kept = None if most is None else most * launch.layout.pack
+    return min((each for each in (asked, kept) if each is not None), default=None)
+
+
+def _plan(launch: Launch, job: Job, numbers: list[int], token: str | None = None) -> tuple[list[Call], Limits]:
+    scheduler = find_scheduler(launch.profile.scheduler)
+    limits = scheduler.limits(numbers, launch.site)
+    return plan_calls(launch, scheduler, job, Batch(numbers), limits, token), limits
 
 
 def _name_limit(limits: Limits) -> str:
@@ -45,11 +55,22 @@ def _name_limit(limits: Limits) -> str:
     return f"MaxArraySize {limits.array_size}"
 
 
-def check_excess(profile: Profile, runs: int, pack: int, yes: bool) -> None:
-    """Raises Failure for more than the profile allows to be launched at once, unless ``yes``."""
-    if faults := find_faults(profile, runs, pack, yes):
-        raise Failure(WRONG_INPUT, *faults, "nothing was launched; --yes launches it all the same")
+class Preview(NamedTuple):
+    """What would be submitted."""
+
+    calls: list[str]
+    """Command lines that submit, the first ones where there are many."""
+    part: Part
+    """The first of them."""
 
 
-def find_faults(profile: Profile, runs: int, pack: int, yes: bool) -> Sequence[str]:
-    return [] if yes or not runs else find_excess(profile, make_demand(profile.resources, runs, pack))
+def preview(launch: Launch, job: Job) -> Preview:
+    """``job``: of an experiment that may not be there yet. Raises NothingLaunched."""
+    first = launch.numbers[: find_capacity(launch)]
+    calls, _ = _plan(launch, job, first, "TOKEN")
+    near = {launch.experiment.path("run.sh"): f"{launch.experiment.shown}/run.sh"}
+    lines = [quote_line([near.get(word, word) for word in call.words]) for call in calls[:_CALLS_SHOWN]]
+    lines += [f"{len(calls) - len(lines)} more such calls"] if len(calls) > len(lines) else []
+    rest = len(launch.numbers) - len(first)
+    lines += [f"the other {describe_count(rest)} as those end"] if rest else []
+    return Preview(lines, calls[0].part)

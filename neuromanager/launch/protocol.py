@@ -1,277 +1,176 @@
-"""Launches runs on Slurm: as one job, or as the fewest arrays that its limits allow; each run exactly once.
+"""Each run exactly once, with any batch system: the intent is on the disk before the scheduler is asked.
 
-The order of things is what makes a kill -9 at any instant harmless: the intents are on the disk before sbatch is asked,
-each job carries its intent's token, and whoever finds an intent without an answer asks Slurm for the token first.
+A job carries its intent's token, by which a lost answer is found again. And the node is the last gate: what is written
+off here starts nothing there, however late its job comes. So a kill -9 at any instant is harmless.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from neuromanager.experiment.catalog import read_lines, read_record
+from neuromanager.experiment.code import read_commit
 from neuromanager.experiment.directory import Experiment, write_file
-from neuromanager.experiment.launches import COMMENT_MARK, make_token, write_job, write_refusal
-from neuromanager.experiment.layout import (
-    PLAIN,
-    Arrangement,
-    element_count,
-    render_elements,
-    share_throttle,
-    whole_array,
+from neuromanager.experiment.events import read_events
+from neuromanager.experiment.launches import (
+    make_token,
+    read_feeding,
+    read_launches,
+    write_fed,
+    write_intent,
+    write_job,
+    write_refusal,
 )
-from neuromanager.experiment.numbers import format_indices
-from neuromanager.experiment.runs import describe_count
-from neuromanager.experiment.submission import Job, Limits
-from neuromanager.launch.launching import Order, Refused, find_jobs_twice, refusing, write_launch
-from neuromanager.profile.profile import Profile
-from neuromanager.slurm import client
-from neuromanager.slurm.limits import ask_limits, limits_for
-from neuromanager.slurm.script import render_script
+from neuromanager.experiment.layout import describe_arrangement, render_elements
+from neuromanager.experiment.submission import Job, Limits, Lost, Part, Refused, Taken, Wait
+from neuromanager.launch.request import Launch
+from neuromanager.profile.profile import describe_profile
+from neuromanager.schedulers import Scheduler, find_scheduler, is_batch_system
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
-from neuromanager.system.quoting import quote_line, split_line
+from neuromanager.system.quoting import split_line
 from neuromanager.system.signals import Interrupted
 from neuromanager.system.site import Site
 from neuromanager.terminal.console import tell
 
-# Bytes of an array expression (slurmctld, job_mgr.c, _test_job_desc_fields), less what --throttle adds.
-LONGEST_ARRAY = 4096 - len("%10000000")
-_JOBS_SHOWN = 4
-_CALLS_SHOWN = 3
+LOOK_AGAIN_SECONDS = 2.0  # for a controller that wakes up to take what was left with it
 
 
-class Part(NamedTuple):
-    """What one call of sbatch launches."""
-
-    token: str
-    numbers: Sequence[int]  # of the runs, ascending
-    asked: client.Submitted
+class NothingLaunched(Failure):
+    """Surely nothing was launched; jobs.jsonl says so where it could be written."""
 
 
-def make_job(experiment: Experiment, record: Mapping[str, Any], cwd: str) -> Job:
-    """What run.sh is to know; all of it stands in the experiment's files. Raises Failure."""
-    commands, points = read_lines(experiment, "commands.txt"), read_lines(experiment, "params.txt")
-    repeats = None if os.path.exists(experiment.path("repeats.txt")) else record["repeats"]
-    point = None if not points else points[0] if len(commands) == 1 else ""
-    return Job(experiment.directory, experiment.name, cwd, len(commands), repeats, split_line(commands[0]), point)
+class Batch(NamedTuple):
+    """Runs that are submitted together, and what they wait for."""
+
+    numbers: list[int]
+    waits: tuple[Wait, ...] = ()
+    after: tuple[str, ...] = ()  # directories of the experiments behind them
 
 
-def plan_parts(
-    experiment: Experiment,
-    profile: Profile,
-    numbers: Sequence[int],
-    run_count: int,
-    limits: Limits,
-    arrangement: Arrangement = PLAIN,
-    make: Callable[[], str] = make_token,
-) -> list[Part]:
-    """The fewest submissions for those runs of an experiment of ``run_count``.
-
-    Raises Refused where there are no arrays.
-    """
-    if run_count == 1:
-        return [_plan_part(experiment, profile, numbers, run_count, limits, 1, make())]
-    if limits.most < 1:
-        raise Refused(
-            TROUBLE,
-            "Slurm takes no job arrays here (scontrol show config: MaxArraySize, max_array_tasks), "
-            "and several runs are an array; launch them one by one",
-        )
-    most = limits.most * arrangement.pack
-    slices = [numbers[first : first + most] for first in range(0, len(numbers), most)]
-    return [_plan_part(experiment, profile, each, run_count, limits, arrangement.pack, make()) for each in slices]
-
-
-def _plan_part(
-    experiment: Experiment,
-    profile: Profile,
-    numbers: Sequence[int],
-    run_count: int,
-    limits: Limits,
-    pack: int,
-    token: str,
-) -> Part:
-    theirs = dict(profile.resources).get("comment")
-    comment = f"{theirs} {COMMENT_MARK}{token}" if theirs else f"{COMMENT_MARK}{token}"
-    asked = client.Submitted(experiment.path("run.sh"), comment)
-    if len(numbers) == run_count and pack == 1:
-        return Part(token, numbers, asked)  # run.sh has them all
-    array = format_indices(numbers)
-    if pack == 1 and len(array) < LONGEST_ARRAY and numbers[-1] < limits.array_size:
-        return Part(token, numbers, asked._replace(array=array))
-    given = dict(profile.resources)
-    log = experiment.path("logs", "job-").replace("%", "%%") + "%A_%a.txt"
-    ours = [name for name in ("output", "error") if name not in given and "output" not in given]
-    array = format_indices(range(element_count(len(numbers), pack)))
-    mapped = asked._replace(array=array, logs=tuple((name, log) for name in ours), argument=f"launches/{token}.txt")
-    return Part(token, numbers, mapped)
-
-
-class Taken:
-    """What Slurm took of an experiment so far: its jobs, and their runs."""
+class Submitted:
+    """What the scheduler took of an experiment so far: its jobs, and their runs."""
 
     def __init__(self) -> None:
         self.jobs: list[str] = []
         self.numbers: list[int] = []
 
 
-def launch_on_slurm(
-    experiment: Experiment, order: Order, lock: int, taken: Taken, withdrawn: Callable[[], bool] = lambda: False
-) -> client.Refusal | None:
-    """Submits them, and adds them to ``taken``; a refusal where a limit is reached, after which there may be room.
+def make_job(experiment: Experiment, cwd: str) -> Job:
+    """What run.sh is to know; all of it stands in the experiment's files. Raises Failure."""
+    commands, points = read_lines(experiment, "commands.txt"), read_lines(experiment, "params.txt")
+    repeats = None if os.path.exists(experiment.path("repeats.txt")) else read_record(experiment)["repeats"]
+    point = None if not points else points[0] if len(commands) == 1 else ""
+    return Job(experiment.directory, experiment.name, cwd, len(commands), repeats, split_line(commands[0]), point)
 
-    The caller holds the experiment's lock, and sbatch holds it on. ``withdrawn`` is asked when the intents are on the
-    disk: then none of them is submitted. Raises Refused when Slurm has no job of what is not taken and later will have
-    none; Failure when it is not known, even after asking squeue, whether it has one.
-    """
-    job = make_job(experiment, read_record(experiment), order.cwd)
-    with refusing(experiment):
-        write_file(experiment.path("run.sh"), render_script(order.profile, job, order.arrangement))
-        os.chmod(experiment.path("run.sh"), 0o755)
-    done = 0
-    limits = limits_for(order.numbers, order.site)
-    parts = _prepare(experiment, order, order.numbers, job.run_count, limits)
-    while parts:
-        if withdrawn():
-            _write_off(experiment, parts, "not submitted, for some of these runs were cancelled meanwhile")
-            return None
-        answer = _submit(experiment, order, parts, lock)
-        if isinstance(answer, client.Submission):
-            numbers = parts.pop(0).numbers
-            taken.jobs.append(answer.job)
-            taken.numbers += numbers
-            done += len(numbers)
-            continue
-        if answer.limit or (answer.away and taken.jobs):
-            return answer
-        now = ask_limits(order.site) if answer.too_large else limits
-        if now.most >= limits.most:
-            raise Refused(TROUBLE, *answer.faults)
-        limits = now  # what was remembered, or taken for granted, no longer holds
-        parts = _prepare(experiment, order, order.numbers[done:], job.run_count, limits)
-    return None
+
+class Call(NamedTuple):
+    part: Part
+    words: list[str]  # that submit it
 
 
 def plan_calls(
-    experiment: Experiment,
-    order: Order,
-    numbers: Sequence[int],
-    run_count: int,
-    limits: Limits,
-    make: Callable[[], str] = make_token,
-) -> list[Part]:
-    """``plan_parts``, with what the order says of all of them. Raises Refused."""
-    parts = [
-        part._replace(asked=part.asked._replace(dependency=order.dependency))
-        for part in plan_parts(experiment, order.profile, numbers, run_count, limits, order.arrangement, make)
-    ]
-    _check_elements(parts)
-    return parts if run_count == 1 else _throttle(parts, order.arrangement, run_count)
-
-
-def _throttle(parts: Sequence[Part], arrangement: Arrangement, run_count: int) -> list[Part]:
-    """Several arrays share what may run at a time; sbatch's words beat the script's, which has no such limit."""
-    most = arrangement.throttle
-    if most is None:
-        return list(parts)
-    if most < len(parts):
-        raise Refused(
-            WRONG_INPUT,
-            f"--throttle: {most} at a time, and these are {len(parts)} arrays: less than one of "
-            f"each; write --capacity {most * arrangement.pack}, which submits no more than that",
-        )
-    whole = whole_array(run_count, arrangement.pack)
-    return [
-        part._replace(asked=part.asked._replace(array=f"{part.asked.array or whole}%{share}"))
-        for part, share in zip(parts, share_throttle(most, len(parts)))
-    ]
-
-
-class Preview(NamedTuple):
-    """What would be submitted."""
-
-    calls: list[str]
-    """Of sbatch, one a line, the first ones where there are many."""
-    array: str | None
-    """Of the first of them; None: as run.sh has it."""
-
-
-def find_capacity(order: Order) -> int | None:
-    """Runs that may be with the scheduler at a time: --capacity, and no more jobs than the controller keeps."""
-    asked, most = order.arrangement.capacity, limits_for(order.numbers, order.site).job_count
-    kept = None if most is None else most * order.arrangement.pack
-    return min((each for each in (asked, kept) if each is not None), default=None)
-
-
-def preview(experiment: Experiment, order: Order, run_count: int) -> Preview:
-    """Raises Refused."""
-    capacity = find_capacity(order)
-    first = order.numbers[:capacity]
-    parts = plan_calls(experiment, order, first, run_count, limits_for(first, order.site), lambda: "TOKEN")
-    script = f"{experiment.shown}/run.sh"
-    lines = [quote_line(client.submit_words(part.asked._replace(script=script))) for part in parts[:_CALLS_SHOWN]]
-    lines += [f"{len(parts) - len(lines)} more such calls"] if len(parts) > len(lines) else []
-    rest = len(order.numbers) - len(first)
-    lines += [f"the other {describe_count(rest)} as those end"] if rest else []
-    return Preview(lines, parts[0].asked.array)
-
-
-def describe_jobs(jobs: Sequence[str]) -> str:
-    """``job 7``, ``jobs 7, 8 (2 arrays)``, ``jobs 1, 2, 3, ..., 10 (10 arrays)``."""
-    if len(jobs) == 1:
-        return f"job {jobs[0]}"
-    few = jobs if len(jobs) <= _JOBS_SHOWN else [*jobs[: _JOBS_SHOWN - 1], "...", jobs[-1]]
-    return f"jobs {', '.join(few)} ({len(jobs)} arrays)"
-
-
-def _prepare(
-    experiment: Experiment, order: Order, numbers: Sequence[int], run_count: int, limits: Limits
-) -> list[Part]:
-    """Plans the submissions, and puts all that is to be found after a kill on the disk. Raises Refused."""
-    parts = plan_calls(experiment, order, numbers, run_count, limits)
-    name = dict(order.profile.resources).get("job-name") or experiment.name
-    with refusing(experiment):
-        for part in parts:
-            if part.asked.argument:
-                os.makedirs(experiment.path("launches"), exist_ok=True)
-                write_file(experiment.path(part.asked.argument), render_elements(part.numbers, order.arrangement.pack))
-            ours = order._replace(numbers=list(part.numbers))
-            write_launch(experiment, part.token, ours, name, part.asked.argument, order.after)
-    return parts
-
-
-def _check_elements(parts: Sequence[Part]) -> None:
-    """Raises Refused where elements are to wait for elements of the same number, and are numbered anew."""
-    if any(part.asked.argument and "aftercorr:" in (part.asked.dependency or "") for part in parts):
-        raise Refused(
-            WRONG_INPUT,
-            "--after-each: these runs are packed, too many, or too scattered, for an array that "
-            "has their own numbers; write --after",
-        )
-
-
-def _submit(
-    experiment: Experiment, order: Order, parts: Sequence[Part], lock: int
-) -> client.Submission | client.Refusal:
-    """The first of them; where Slurm has no job of it, no other is asked for either, and all are written off.
-
-    Raises Failure when it is not known whether Slurm has it; the others are written off.
-    """
-    token = parts[0].token
+    launch: Launch, scheduler: Scheduler, job: Job, batch: Batch, limits: Limits, token: str | None = None
+) -> list[Call]:
+    """The fewest submissions for those runs. Raises NothingLaunched where there can be none."""
+    tokens = (token or make_token() for _ in itertools.count())
     try:
-        answer = client.submit(client.submit_words(parts[0].asked), order.site, lock)
-        if isinstance(answer, client.Refusal) and not answer.sure:
-            answer = client.Submission(_find_lost(experiment, token, answer, order.site))
+        parts = scheduler.plan(launch.profile, job, batch.numbers, limits, launch.layout, tokens)
+        return [Call(part, scheduler.words(launch.profile, job, part, batch.waits)) for part in parts]
+    except Failure as failure:
+        raise NothingLaunched(failure.code, *failure.faults) from None
+
+
+def submit(launch: Launch, batch: Batch, done: Submitted, withdrawn: Callable[[], bool]) -> Refused | None:
+    """Submits the runs of ``batch``, and adds them to ``done``; a refusal after which the scheduler may take the rest.
+
+    The caller holds the experiment's lock, and what submits holds it on. ``withdrawn`` is asked when the intents are on
+    the disk: then none of them is submitted. Raises NothingLaunched when the scheduler has no job of what is not in
+    ``done``, and later will have none; Failure when it is not known, even after looking for the token.
+    """
+    experiment, scheduler = launch.experiment, find_scheduler(launch.profile.scheduler)
+    job = make_job(experiment, launch.cwd)
+    with refusing(experiment):
+        write_file(experiment.path("run.sh"), scheduler.render(launch.profile, job, launch.layout))
+        os.chmod(experiment.path("run.sh"), 0o755)
+    left, limits = batch, scheduler.limits(batch.numbers, launch.site)
+    calls = _intend(launch, scheduler, job, left, limits)
+    while calls:
+        if withdrawn():
+            _write_off(experiment, calls, "not submitted, for some of these runs were cancelled meanwhile")
+            return None
+        answer = _submit_first(launch, scheduler, calls)
+        if isinstance(answer, Taken):
+            numbers = calls.pop(0).part.numbers
+            done.jobs.append(answer.job)
+            done.numbers += numbers
+            left = left._replace(numbers=left.numbers[len(numbers) :])
+            continue
+        if answer.why == "full" or (answer.why == "away" and done.jobs):
+            return answer
+        now = scheduler.limits(left.numbers, launch.site, anew=True) if answer.why == "too large" else limits
+        if now.most >= limits.most:
+            raise NothingLaunched(TROUBLE, *answer.faults)
+        limits = now  # what was remembered, or taken for granted, no longer holds
+        calls = _intend(launch, scheduler, job, left, limits)
+    return None
+
+
+def _intend(launch: Launch, scheduler: Scheduler, job: Job, batch: Batch, limits: Limits) -> list[Call]:
+    """Plans the submissions, and puts all that is to be found after a kill on the disk. Raises NothingLaunched."""
+    calls = plan_calls(launch, scheduler, job, batch, limits)
+    experiment, name = launch.experiment, dict(launch.profile.resources).get("job-name")
+    with refusing(experiment):
+        for part, _ in calls:
+            elements = f"launches/{part.token}.txt" if part.mapped else None
+            if elements:
+                os.makedirs(experiment.path("launches"), exist_ok=True)
+                write_file(experiment.path(elements), render_elements(part.numbers, launch.layout.pack))
+            write_launch(launch, part.token, part.numbers, name or experiment.name, elements, batch.after)
+    return calls
+
+
+def write_launch(
+    launch: Launch, token: str, numbers: Sequence[int], name: str, elements: str | None, after: Sequence[str]
+) -> None:
+    """The intent. Raises OSError."""
+    write_intent(
+        launch.experiment,
+        token,
+        list(numbers),
+        scheduler=launch.profile.scheduler,
+        name=name,
+        profile=describe_profile(launch.profile),
+        cwd=launch.cwd,
+        git=read_commit(),
+        elements=elements,
+        after=after,
+        arrangement=describe_arrangement(launch.layout) if is_batch_system(launch.profile.scheduler) else None,
+    )
+
+
+def _submit_first(launch: Launch, scheduler: Scheduler, calls: Sequence[Call]) -> Taken | Refused:
+    """The first of them; where there is no job of it, no other is asked for either, and all are written off.
+
+    Raises Failure when it is not known whether there is one; the others are written off.
+    """
+    experiment, token = launch.experiment, calls[0].part.token
+    try:
+        answer = scheduler.submit(calls[0].words, launch.site, launch.lock)
+        if isinstance(answer, Lost):
+            answer = _find_lost(experiment, scheduler, token, answer, launch.site)
     except Interrupted:
-        _write_off(experiment, parts[1:], "not submitted, for neurun was told to stop")
-        raise _unknown(experiment, ["told to stop while sbatch had not answered"]) from None
+        _write_off(experiment, calls[1:], "not submitted, for neurun was told to stop")
+        raise _unknown(experiment, scheduler, ["told to stop while the submission had no answer"]) from None
     except Failure:
-        _write_off(experiment, parts[1:], "not submitted, for of the array before it is not known whether Slurm has it")
+        _write_off(experiment, calls[1:], "not submitted, for it is not known whether the part before it was taken")
         raise
-    if isinstance(answer, client.Refusal):
-        _write_off(experiment, parts, "; ".join(answer.faults))
+    if isinstance(answer, Refused):
+        _write_off(experiment, calls, "; ".join(answer.faults), answer.why == "full")
         return answer
     try:
         write_job(experiment, token, answer.job)
@@ -280,28 +179,130 @@ def _submit(
     return answer
 
 
-def _write_off(experiment: Experiment, parts: Sequence[Part], text: str) -> None:
-    with contextlib.suppress(OSError):  # without these lines they are looked for once more, and not found
-        for part in parts:
-            write_refusal(experiment, part.token, text)
+def _write_off(experiment: Experiment, calls: Sequence[Call], text: str, full: bool = False) -> None:
+    with contextlib.suppress(OSError):  # without these lines ``settle`` looks for them before another launch
+        for call in calls:
+            write_refusal(experiment, call.part.token, text, full)
 
 
-def _find_lost(experiment: Experiment, token: str, answer: client.Refusal, site: Site) -> str:
-    """The job, where the answer says nothing for sure: squeue is asked for the token. Raises Failure."""
+def _find_lost(experiment: Experiment, scheduler: Scheduler, token: str, answer: Lost, site: Site) -> Taken:
+    """The job, where the answer says nothing for sure. Raises Failure."""
     try:
-        job = find_jobs_twice([token], site).get(token)
+        job = _look_twice(scheduler, [token], site).get(token)
     except Failure as failure:
-        raise _unknown(experiment, [*answer.faults, *failure.faults]) from None
+        raise _unknown(experiment, scheduler, [*answer.faults, *failure.faults]) from None
     if job is None:
-        raise _unknown(experiment, [*answer.faults, "squeue has no job of this launch, not yet"])
-    tell(f"{answer.faults[0]}; its answer was lost, and Slurm has it as job {job}")
-    return job
+        missing = f"{scheduler.TITLE} has no job of this launch, not yet"
+        raise _unknown(experiment, scheduler, [*answer.faults, missing])
+    tell(f"{answer.faults[0]}; its answer was lost, and {scheduler.TITLE} has it as job {job}")
+    return Taken(job)
 
 
-def _unknown(experiment: Experiment, faults: Sequence[str]) -> Failure:
+def _look_twice(scheduler: Scheduler, tokens: Sequence[str], site: Site) -> dict[str, str]:
+    """A second time where one is missing: a controller that was frozen first answers us, and then takes the job."""
+    found = dict(scheduler.find(tokens, site))
+    if len(found) < len(tokens):
+        time.sleep(LOOK_AGAIN_SECONDS)
+        found.update(scheduler.find(tokens, site))
+    return found
+
+
+def _unknown(experiment: Experiment, scheduler: Scheduler, faults: Sequence[str]) -> Failure:
     return Failure(
         TROUBLE,
         *faults,
-        f"it is not known whether Slurm has the job; {experiment.shown} is kept: run the same command again with "
-        f"--resume --name {experiment.name}, which finds the job or submits it once",
+        f"it is not known whether {scheduler.TITLE} has the job; {experiment.shown} is kept: run the same command "
+        f"again with --resume --name {experiment.name}, which finds the job or submits it once",
     )
+
+
+@contextlib.contextmanager
+def refusing(experiment: Experiment) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        place = error.filename or experiment.directory
+        raise NothingLaunched(WRONG_INPUT, f"{place}: {error.strerror}; nothing was launched") from None
+
+
+def settle(experiment: Experiment, site: Site) -> None:
+    """Under the lock, before anything else is launched: each open intent becomes a job, or is written off.
+
+    After a write-off it is looked for once more: a job that began before the node could read it takes it back. Raises
+    Failure when a scheduler does not answer.
+    """
+    _close_feeding(experiment)
+    try:
+        _record_jobs(experiment, _find_unsettled(experiment, site, _look_twice))
+        unsettled = {launch.token for launch in read_launches(experiment) if launch.is_unsure}
+        for token in unsettled:
+            write_refusal(experiment, token, "there was no answer, and no job of this launch")
+        if unsettled:
+            late = _find_unsettled(
+                experiment, site, lambda scheduler, tokens, at: scheduler.find(tokens, at), unsettled
+            )
+            _record_jobs(experiment, late)
+    except OSError as error:
+        raise Failure(WRONG_INPUT, f"{experiment.shown}/jobs.jsonl: {error.strerror}") from None
+
+
+def _record_jobs(experiment: Experiment, found: dict[str, str]) -> None:
+    for token, job in found.items():
+        write_job(experiment, token, job)
+        tell(f"{experiment.shown}: a launch whose answer was lost is job {job}")
+
+
+def _find_unsettled(
+    experiment: Experiment,
+    site: Site,
+    look: Callable[[Scheduler, Sequence[str], Site], Mapping[str, str]],
+    among: frozenset[str] | set[str] = frozenset(),
+) -> dict[str, str]:
+    """Token -> job of open intents, and of those ``among``, as far as there is one. Raises Failure."""
+    launches = read_launches(experiment)
+    known, found = {launch.job for launch in launches}, {}
+    asked: dict[str, list[str]] = {}
+    for launch in launches:
+        if launch.is_unsure or launch.token in among:
+            job = next(iter(_find_started_jobs(experiment, launch.runs, launch.asked, known)), None)
+            if job:
+                found[launch.token] = job
+            else:
+                asked.setdefault(launch.scheduler, []).append(launch.token)
+    for name, tokens in asked.items():
+        scheduler = find_scheduler(name)
+        try:
+            found.update(look(scheduler, tokens, site))
+        except Failure as failure:
+            mend = (
+                f"it is not known whether {scheduler.TITLE} has a job of {experiment.shown}; try again when it answers"
+            )
+            raise Failure(TROUBLE, *failure.faults, mend) from None
+    return found
+
+
+def _find_started_jobs(
+    experiment: Experiment, numbers: Sequence[int], asked: str, known: set[str | None]
+) -> Iterator[str]:
+    """Jobs of which a run has begun since: a scheduler forgets a job some minutes after its end."""
+    for number in numbers:
+        for event in read_events(experiment, number):
+            job = event.details.get("job", "").partition("_")[0]
+            if event.word == "started" and job and job not in known and event.time >= asked:
+                yield job
+
+
+def _close_feeding(experiment: Experiment) -> None:
+    """Under the lock: who held it to submit runs later is gone."""
+    feeding = read_feeding(experiment)
+    if feeding and not feeding.is_over:
+        with contextlib.suppress(OSError):  # where this is not known, it is from other machines only
+            write_fed(experiment, feeding.token)
+
+
+def describe_jobs(jobs: Sequence[str]) -> str:
+    """``job 7``, ``jobs 7, 8 (2 arrays)``, ``jobs 1, 2, 3, ..., 10 (10 arrays)``."""
+    if len(jobs) == 1:
+        return f"job {jobs[0]}"
+    few = jobs if len(jobs) <= 4 else [*jobs[:3], "...", jobs[-1]]
+    return f"jobs {', '.join(few)} ({len(jobs)} arrays)"

@@ -1,42 +1,106 @@
-"""What a neurun is asked for, and what can be told to be wrong with it before anything is made."""
+"""What a neurun is asked for, and the launch that becomes of it; neurerun makes launches of what is on record."""
 
 from __future__ import annotations
 
-import re
+import os
+import sys
+import time
+from collections.abc import Mapping
 from typing import NamedTuple
 
+from neuromanager import __version__
+from neuromanager.experiment.code import read_commit
+from neuromanager.experiment.directory import Experiment, format_time
 from neuromanager.experiment.layout import PLAIN, Arrangement
-from neuromanager.launch.input import Launch
+from neuromanager.experiment.runs import Run, make_runs
+from neuromanager.launch.after import Dependencies
+from neuromanager.launch.input import Input
 from neuromanager.local.options import Manner
-from neuromanager.local.resources import Needs
-from neuromanager.profile.profile import Profile
-from neuromanager.system.programs import check_program
+from neuromanager.profile.profile import Profile, describe_profile
+from neuromanager.system.site import Site
 
 
 class Request(NamedTuple):
     """What was asked for, read and checked; nothing has been made yet."""
 
     profile: Profile
-    launch: Launch
+    input: Input
     repeats: int
     name: str | None
     tags: tuple[str, ...]
     note: str
     cwd: str
-    needs: Needs = Needs()  # of each run, where this machine is to run it
-    manner: Manner = Manner()  # the same
-    arrangement: Arrangement = PLAIN  # where Slurm is to run them
+    site: Site
+    manner: Manner = Manner()
+    layout: Arrangement = PLAIN
+    dependencies: Dependencies = Dependencies()
+    resume: bool = False
+    wait: bool = False
+    yes: bool = False
+
+    @property
+    def run_count(self) -> int:
+        return len(self.input.commands) * max(1, len(self.input.points)) * self.repeats
 
 
-def check_programs(request: Request) -> None:
-    """Raises Failure for a program that is not there. With an env, which may change PATH, only paths are looked at."""
-    search = not request.profile.env and "PATH" not in dict(request.profile.variables)
-    if any(re.search(r"\b(cd|pushd)\b", line) for line in request.profile.env):
-        return  # nor what folder the command will find itself in
-    if request.profile.wrap:
-        return check_program(request.profile.wrap, request.cwd, search)
-    seen = set()
-    for command in request.launch.commands:
-        if command[:2] not in seen and not any("{" in word for word in command[:2]):
-            seen.add(command[:2])
-            check_program(command, request.cwd, search)
+class Launch(NamedTuple):
+    """Runs of an experiment that are to be launched now, and how."""
+
+    experiment: Experiment
+    lock: int  # the experiment's, held until it is closed
+    profile: Profile
+    cwd: str  # where the runs' programs are started
+    numbers: list[int]  # of the runs, ascending
+    run_count: int  # of the experiment
+    site: Site
+    layout: Arrangement = PLAIN
+    manner: Manner = Manner()
+    dependencies: Dependencies = Dependencies()
+    flying: tuple[int, ...] = ()  # other runs of the experiment that are with the scheduler
+    shows: bool = True  # somebody looks at our stderr
+    may_read_stdin: bool = True
+
+
+def make_launch(
+    request: Request, experiment: Experiment, lock: int, numbers: list[int], run_count: int, shows: bool
+) -> Launch:
+    return Launch(
+        experiment,
+        lock,
+        request.profile,
+        request.cwd,
+        numbers,
+        run_count,
+        request.site,
+        request.layout,
+        request.manner,
+        request.dependencies,
+        shows=shows,
+        may_read_stdin=not request.input.used_stdin,
+    )
+
+
+def lay_out(request: Request, experiment: Experiment) -> list[Run]:
+    given = request.input
+    return make_runs(given.commands, given.points, request.repeats, experiment.directory, experiment.name)
+
+
+def make_record(request: Request) -> Mapping[str, object]:
+    """experiment.json, but for what the experiment's name and its runs add."""
+    return {
+        "created": format_time(time.time()),
+        "command": list(request.input.words),
+        "cwd": request.cwd,
+        "repeats": request.repeats,
+        "profile": describe_profile(request.profile),
+        "tags": list(request.tags),
+        "note": request.note,
+        "git": read_commit(),
+        "host": os.uname().nodename,
+        "versions": {"neuromanager": __version__, "python": ".".join(map(str, sys.version_info[:3]))},
+    }
+
+
+def site_for_runs() -> Site:
+    """Without the points of a sweep, which are for neurun alone."""
+    return Site(None, {name: value for name, value in os.environ.items() if not name.startswith("NEU_POINTS")})

@@ -10,14 +10,13 @@ from typing import Any, NamedTuple
 from neuromanager.experiment.code import read_commit
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.launches import find_current, read_launches
-from neuromanager.experiment.layout import PLAIN, Arrangement, check_arrangement, describe_arrangement
+from neuromanager.experiment.layout import PLAIN, Arrangement, describe_arrangement
 from neuromanager.experiment.numbers import shorten_indices
 from neuromanager.experiment.runs import describe_count
 from neuromanager.experiment.states import COMPLETED, LIVE, NODE_FAIL, STATES, UNKNOWN, Status
-from neuromanager.local.resources import check_resources
-from neuromanager.profile.profile import Profile, Resources, profile_of
+from neuromanager.profile.profile import Profile, Resources, check_own_options, profile_of
 from neuromanager.profile.scaling import change_resources
-from neuromanager.slurm import client
+from neuromanager.schedulers import find_scheduler, is_batch_system
 from neuromanager.status.survey import Report
 from neuromanager.system.faults import WRONG_INPUT, Failure
 
@@ -28,15 +27,15 @@ class Changes(NamedTuple):
     states: frozenset[str]  # only runs that ended so
     resources: tuple[str, ...]  # -r
     exclude_nodes: bool
-    arrange: Callable[[Arrangement], Arrangement] = lambda before: before
+    lay_out: Callable[[Arrangement], Arrangement] = lambda before: before
     """What holds now, for what held at the last launch."""
-    not_here: tuple[str, ...] = ()
-    """Faults of options that mean nothing for runs of this machine."""
+    find_unsupported: Callable[[str], list[str]] = lambda scheduler: []
+    """A fault for each option given that a scheduler does not do."""
     yes: bool = False
     """More may be launched than the profile allows at once."""
 
 
-class Batch(NamedTuple):
+class Group(NamedTuple):
     """Runs that make one launch: what they had last was the same."""
 
     profile: Profile
@@ -44,13 +43,13 @@ class Batch(NamedTuple):
     numbers: list[int]
     before: Resources
     """What their last attempt asked for."""
-    arrangement: Arrangement = PLAIN
+    layout: Arrangement = PLAIN
 
 
 class Plan(NamedTuple):
     experiment: Experiment
     record: Mapping[str, Any]
-    batches: list[Batch]
+    groups: list[Group]
     statuses: list[Status]
     """Of the runs that were named."""
     nodes: tuple[str, ...] | None
@@ -58,7 +57,7 @@ class Plan(NamedTuple):
 
     @property
     def numbers(self) -> list[int]:
-        return sorted(number for batch in self.batches for number in batch.numbers)
+        return sorted(number for group in self.groups for number in group.numbers)
 
     @property
     def doubts(self) -> list[Status]:
@@ -105,23 +104,23 @@ def make_plan(report: Report, named: Sequence[int] | None, changes: Changes) -> 
         if not status.open and status.state != COMPLETED and (not changes.states or status.state in changes.states)
     ]
     nodes = _find_dead_nodes(report.statuses) if changes.exclude_nodes else None
-    batches: list[Batch] = []
+    groups: list[Group] = []
     faults: list[str] = []
-    for batch in _group(report, chosen):
+    for group in _group(report, chosen):
         try:
-            batches.append(_change(batch, experiment, changes, nodes or ()))
+            groups.append(_change(group, experiment, changes, nodes or ()))
         except Failure as failure:
             faults += failure.faults
     if faults:
         raise Failure(WRONG_INPUT, *dict.fromkeys(faults))
-    return Plan(experiment, report.record, batches, statuses, nodes)
+    return Plan(experiment, report.record, groups, statuses, nodes)
 
 
 def _find_dead_nodes(statuses: Sequence[Status]) -> tuple[str, ...]:
     return tuple(sorted({status.node for status in statuses if status.state == NODE_FAIL and status.node}))
 
 
-def _group(report: Report, numbers: Sequence[int]) -> list[Batch]:
+def _group(report: Report, numbers: Sequence[int]) -> list[Group]:
     """By what they were last launched with; those of a cluster first, since those here take until they end."""
     current = find_current(read_launches(report.experiment))
     groups: dict[str, tuple[Mapping[str, object], str, Arrangement, list[int]]] = {}
@@ -133,48 +132,28 @@ def _group(report: Report, numbers: Sequence[int]) -> list[Batch]:
         key = json.dumps([profile, cwd, describe_arrangement(arrangement)])
         groups.setdefault(key, (profile, cwd, arrangement, []))[3].append(number)
     made = [
-        Batch(profile := profile_of(recorded), cwd, chosen, profile.resources, arrangement)
+        Group(profile := profile_of(recorded), cwd, chosen, profile.resources, arrangement)
         for recorded, cwd, arrangement, chosen in groups.values()
     ]
-    return sorted(made, key=lambda batch: batch.profile.scheduler == "local")
+    return sorted(made, key=lambda group: not is_batch_system(group.profile.scheduler))
 
 
-def _change(batch: Batch, experiment: Experiment, changes: Changes, nodes: Sequence[str]) -> Batch:
-    """The batch with ``-r`` and the nodes worked in, and checked as neurun checks a profile."""
-    place = f"{experiment.name}:{shorten_indices(batch.numbers)}"
-    profile = change_resources(batch.profile, changes.resources, place)
-    if changes.exclude_nodes and profile.scheduler == "local":
-        raise Failure(WRONG_INPUT, f"{place}: --exclude-nodes: these runs are of this machine; there is no other")
-    profile = _exclude(profile, nodes, place)
-    cwd = batch.cwd
-    if not os.path.isdir(cwd):
-        raise Failure(WRONG_INPUT, f"{place}: {cwd}: no such folder; it is where these runs were executed")
-    if profile.scheduler == "local":
-        check_resources(profile, place, os.environ)
-    else:
-        if dict(profile.resources).get("chdir") != dict(batch.before).get("chdir"):
-            cwd = client.read_working_directory(profile)
-        client.check_logs(profile, cwd)
-        client.check_sbatch()
-        arrangement = changes.arrange(batch.arrangement)
-        if wrong := check_arrangement(profile, arrangement, place):
-            raise Failure(WRONG_INPUT, *wrong)
-        batch = batch._replace(arrangement=arrangement)
-    return batch._replace(profile=profile, cwd=cwd)
-
-
-def _exclude(profile: Profile, nodes: Sequence[str], place: str) -> Profile:
-    """With nodes added to ``exclude`` (sbatch(1)); lists of nodes are joined by commas, brackets and all."""
-    resources = dict(profile.resources)
-    before = resources.get("exclude") or ""
-    if nodes and "/" in before:
-        raise Failure(WRONG_INPUT, f"{place}: exclude={before} is a file; add the nodes there: {','.join(nodes)}")
-    listed = before.split(",") if before else []
-    added = [node for node in nodes if node not in listed]
-    if not added:
-        return profile
-    resources["exclude"] = ",".join((*listed, *added))
-    return profile._replace(resources=tuple(resources.items()))
+def _change(group: Group, experiment: Experiment, changes: Changes, nodes: Sequence[str]) -> Group:
+    """The group with ``-r`` and the nodes worked in, and checked as neurun checks a profile."""
+    place = f"{experiment.name}:{shorten_indices(group.numbers)}"
+    profile = change_resources(group.profile, changes.resources, place)
+    scheduler = find_scheduler(profile.scheduler)
+    check_own_options(profile, scheduler.OWN_OPTIONS, place)
+    if faults := changes.find_unsupported(profile.scheduler):
+        raise Failure(WRONG_INPUT, *faults)
+    if nodes:
+        profile = scheduler.exclude(profile, nodes, place)
+    if not os.path.isdir(group.cwd):
+        raise Failure(WRONG_INPUT, f"{place}: {group.cwd}: no such folder; it is where these runs were executed")
+    layout = changes.lay_out(group.layout) if is_batch_system(profile.scheduler) else group.layout
+    cwd = scheduler.check(profile, layout, place, (group.before, group.cwd))
+    scheduler.check_programs()
+    return group._replace(profile=profile, cwd=cwd, layout=layout)
 
 
 def describe_code(recorded: Mapping[str, object] | None) -> str | None:

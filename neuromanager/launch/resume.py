@@ -16,25 +16,25 @@ from neuromanager.experiment.match import match_runs
 from neuromanager.experiment.runs import NO_POINT, Run, fill_number, find_repeat, make_asked
 from neuromanager.experiment.states import COMPLETED, UNKNOWN, Status
 from neuromanager.launch.request import Request
+from neuromanager.schedulers import is_batch_system
 from neuromanager.status.survey import read_reports
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.procfs import lives
 from neuromanager.system.site import Site
 from neuromanager.terminal.console import tell
 
-_LOCK_SECONDS = 180.0  # for what a killed neurun left behind: sbatch tries again for as long
+_LOCK_SECONDS = 180.0  # for what a killed neurun left behind: sbatch, say, tries again for as long
 _SAY_SECONDS = 1.0
 _LATE_SECONDS = 8.0  # for the last line of a run to reach us over a network disk
 
 
-class Gap(NamedTuple):
+class Missing(NamedTuple):
     """What is missing of what is asked for, and what is not."""
 
     completed: int
     flying: list[int]
     again: list[int]
     new: list[Run]
-    left_alone: int  # runs of the experiment that are not asked for now
 
     @property
     def numbers(self) -> list[int]:
@@ -70,7 +70,7 @@ def take_lock(experiment: Experiment, locks: contextlib.ExitStack) -> int:
         if waited >= _LOCK_SECONDS:
             raise Failure(TROUBLE, f"{shown} is still being launched after {_LOCK_SECONDS:g} seconds; try again later")
         if waited >= _SAY_SECONDS and not said:
-            tell(f"{shown}: waiting for what a neurun that is gone left behind: its sbatch, or its runs")
+            tell(f"{shown}: waiting for what a neurun that is gone left behind: its submission, or its runs")
             said = True
 
 
@@ -83,16 +83,15 @@ def _refuse_second(experiment: Experiment) -> None:
         )
 
 
-def find_gap(request: Request, experiment: Experiment, site: Site) -> Gap:
+def find_missing(request: Request, experiment: Experiment) -> Missing:
     """Reads the experiment and asks its scheduler once. Raises Failure where that leaves open what is in flight."""
     record = read_record(experiment)
     lines, points, repeats = _read_columns(experiment, record)
-    launch = request.launch
-    asked = make_asked(launch.commands, launch.points, request.repeats, experiment.name)
+    asked = make_asked(request.input.commands, request.input.points, request.repeats, experiment.name)
     found = match_runs(asked, lines, repeats, points, experiment.directory, experiment.name)
     known = sorted(number for number in found if number is not None)
-    (report,) = read_reports([Selected(experiment, tuple(known))], site)
-    statuses = wait_for_late(experiment, report.statuses, site)
+    (report,) = read_reports([Selected(experiment, tuple(known))], request.site)
+    statuses = wait_for_late(experiment, report.statuses, request.site)
     _refuse_doubt(experiment, statuses)
     new = [
         Run(number, one.repeat, fill_number(one.words, number, experiment.directory, experiment.name), one.point)
@@ -101,7 +100,7 @@ def find_gap(request: Request, experiment: Experiment, site: Site) -> Gap:
     completed = [status for status in statuses if status.state == COMPLETED]
     flying = [status.number for status in statuses if status.open]
     again = [status.number for status in statuses if not status.open and status.state != COMPLETED]
-    return Gap(len(completed), flying, again, new, len(lines) - len(known))
+    return Missing(len(completed), flying, again, new)
 
 
 def _read_columns(experiment: Experiment, record: Mapping[str, Any]) -> tuple[list[str], list[str | None], list[int]]:
@@ -135,7 +134,7 @@ def wait_for_late(experiment: Experiment, statuses: list[Status], site: Site) ->
         late = [
             number
             for number, status in known.items()
-            if status.state == UNKNOWN and not status.open and status.attempt > 0 and status.scheduler != "local"
+            if status.state == UNKNOWN and not status.open and status.attempt > 0 and is_batch_system(status.scheduler)
         ]
         if not late or time.monotonic() >= deadline:
             return [known[number] for number in sorted(known)]

@@ -1,25 +1,27 @@
-"""What neurun does with a request that is read and checked: it makes and launches, or launches the rest, and waits."""
+"""From a request to runs that go: it makes an experiment and launches it, or launches the rest of one, and waits."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from functools import partial
 
 from neuromanager.experiment.catalog import Selected, count_runs, is_whole
 from neuromanager.experiment.create import Exists, Made, make_experiment, remove
-from neuromanager.experiment.directory import RUNS, Experiment
+from neuromanager.experiment.directory import RUNS, Experiment, stem_of
 from neuromanager.experiment.runs import describe_count
 from neuromanager.experiment.states import COMPLETED, UNKNOWN
 from neuromanager.launch.detach import detach
-from neuromanager.launch.feed import Feeder
-from neuromanager.launch.launching import Beginning, Order, Refused, execute_here, settle_unsure
-from neuromanager.launch.preview import check_excess
-from neuromanager.launch.request import Request
-from neuromanager.launch.resume import add_runs, find_gap, take_lock
-from neuromanager.local.resources import count_places, describe_places
-from neuromanager.slurm.dependency import Batch, make_batches
+from neuromanager.launch.feed import Feed
+from neuromanager.launch.here import TakeLeave, execute_here
+from neuromanager.launch.protocol import Batch, NothingLaunched, settle
+from neuromanager.launch.request import Launch, Request, lay_out, make_launch, make_record
+from neuromanager.launch.resume import add_runs, find_missing, take_lock
+from neuromanager.launch.waits import make_batches
+from neuromanager.local.resources import check_resources, count_places, describe_places
+from neuromanager.profile.demand import check_excess
+from neuromanager.schedulers import LOCAL
 from neuromanager.status.wait import wait_for
 from neuromanager.system.faults import INCOMPLETE, WRONG_INPUT, Failure
 from neuromanager.system.signals import Held, holding_signals
@@ -27,187 +29,167 @@ from neuromanager.system.site import Site
 from neuromanager.terminal.console import die_by, tell
 
 
-class Wish(NamedTuple):
-    """How it is launched."""
-
-    resume: bool
-    wait: bool
-    beginning: Beginning
-    yes: bool
-
-
-def count_asked(request: Request) -> int:
-    return len(request.launch.commands) * max(1, len(request.launch.points)) * request.repeats
-
-
-def start(request: Request, wish: Wish, site: Site) -> int:
+def start(request: Request, take_leave: TakeLeave | None = None) -> int:
     """The exit code of neurun. Raises Failure."""
     with contextlib.ExitStack() as locks:
-        return _launch(request, wish, site, locks)
+        while True:
+            try:
+                return _launch_new(request, take_leave, locks)
+            except Exists:
+                shown = f"{RUNS}/{request.name}"
+                if not request.resume:
+                    raise Failure(
+                        WRONG_INPUT,
+                        f"--name: {shown} exists already; choose another name, or none, or add to it with --resume",
+                    ) from None
+            experiment = Experiment(os.path.join(os.getcwd(), RUNS, request.name or ""), request.name or "")
+            try:
+                lock = take_lock(experiment, locks)
+            except FileNotFoundError:  # its first launch was refused meanwhile
+                continue
+            if is_whole(experiment.directory):
+                return _launch_rest(request, Made(experiment, lock), take_leave, locks)
+            locks.close()
 
 
-def start_detached(request: Request, wish: Wish, site: Site) -> int:
-    def launch(take_leave: Callable[[Experiment], None]) -> int:
-        return start(request, wish._replace(beginning=wish.beginning._replace(take_leave=take_leave)), site)
-
-    left = detach(launch)
+def start_detached(request: Request) -> int:
+    left = detach(lambda take_leave: start(request, take_leave))
     if left.signal:
         die_by(left.signal)
     if left.name is not None:
-        _print_path(left.name)
+        print_path(f"{RUNS}/{left.name}")
     return left.code
 
 
-def _launch(request: Request, wish: Wish, site: Site, locks: contextlib.ExitStack) -> int:
-    while True:
-        try:
-            return _launch_new(request, wish, site, locks)
-        except Exists:
-            shown = f"{RUNS}/{request.name}"
-            if not wish.resume:
-                raise Failure(
-                    WRONG_INPUT,
-                    f"--name: {shown} exists already; choose another name, or none, or add to it with --resume",
-                ) from None
-        experiment = Experiment(os.path.join(os.getcwd(), RUNS, request.name or ""), request.name or "")
-        try:
-            lock = take_lock(experiment, locks)
-        except FileNotFoundError:  # its first launch was refused meanwhile
-            continue
-        if is_whole(experiment.directory):
-            return _launch_rest(request, Made(experiment, lock), wish, site, locks)
-        locks.close()
+def begin(launch: Launch, batches: Sequence[Batch]) -> Feed | None:
+    """Has a batch system take what it takes at once, with signals held; None where this machine is to execute them.
+
+    Raises NothingLaunched, Failure.
+    """
+    if launch.profile.scheduler == LOCAL:
+        return None
+    feed = Feed(launch)
+    feed.begin(batches)
+    return feed
 
 
-def _launch_new(request: Request, wish: Wish, site: Site, locks: contextlib.ExitStack) -> int:
+def finish(
+    launch: Launch, feed: Feed | None, held: Held, announce: Callable[[], None], take_leave: TakeLeave | None = None
+) -> int:
+    """Executes them here, to their end; or has the rest of them taken, after ``announce``. Raises as ``begin``."""
+    if feed is None:
+        return execute_here(launch, take_leave)
+    if held.number:
+        announce()
+        feed.tell_left()
+        die_by(held.number)
+    feed.go_on(announce)
+    return 0
+
+
+def _launch_new(request: Request, take_leave: TakeLeave | None, locks: contextlib.ExitStack) -> int:
     """Raises Exists."""
-    if wish.resume and is_whole(os.path.join(RUNS, request.name or "")):
+    if request.resume and is_whole(os.path.join(RUNS, request.name or "")):
         raise Exists
-    batches: list[Batch] = []
-    feeder: Feeder | None = None
-    total = count_asked(request)
-    check_excess(request.profile, total, request.arrangement.pack, wish.yes)
-    if request.profile.scheduler != "local":
-        batches = make_batches(list(range(total)), total, wish.beginning.dependencies, site)
-    with holding_signals() as held:  # on a cluster from the first file to the job's number on record
-        made = make_experiment(request, locks, anew=wish.resume)
+    numbers = list(range(request.run_count))
+    check_excess(request.profile, len(numbers), request.layout.pack, request.yes)
+    batches = make_batches(request, numbers, len(numbers))
+    with holding_signals() as held:  # with a batch system from the first file to the job's number on record
+        made = make_experiment(
+            request.name,
+            stem_of(request.input.commands[0]),
+            partial(lay_out, request),
+            make_record(request),
+            locks,
+            anew=request.resume,
+        )
+        experiment = made.experiment
         if held.number:
-            remove(made.experiment)
+            remove(experiment)
             die_by(held.number)
-        count = made.run_count
-        order = Order(request.profile, request.cwd, list(range(count)), site, arrangement=request.arrangement)
+        launch = make_launch(request, experiment, made.lock, numbers, len(numbers), shows=take_leave is None)
         try:
-            if request.profile.scheduler != "local":
-                feeder = _make_feeder(made, order, wish, count)
-                feeder.begin(batches)
-        except Refused as refused:
-            remove(made.experiment)
+            feed = begin(launch, batches)
+        except NothingLaunched as refused:
+            remove(experiment)
             raise Failure(refused.code, *refused.faults, "nothing was submitted, and nothing is left") from None
-    if feeder is None:
-        going_on = f", as process {os.getpid()}" if wish.beginning.take_leave else ""
-        places = describe_places(count_places(request.needs, count, request.manner.jobs))
-        how = f": {describe_count(count)}, {places}" if count > 1 else ": 1 run" if going_on else ""
-        tell(made.experiment.shown + how + going_on)
-        try:
-            return _run_here(request, made, order, wish)
-        except Refused as refused:
-            remove(made.experiment)
-            raise Failure(refused.code, *(f"{fault} and nothing is left" for fault in refused.faults)) from None
-    _go_on(made.experiment, feeder, held, wish)
+    if feed is None:
+        _tell_places(launch)
+    try:
+        code = finish(launch, feed, held, lambda: _announce(experiment, take_leave), take_leave)
+    except NothingLaunched as refused:
+        if feed:
+            raise
+        remove(experiment)
+        raise Failure(refused.code, *(f"{fault} and nothing is left" for fault in refused.faults)) from None
     locks.close()
-    return _wait(made.experiment, order.numbers, site) if wish.wait else 0
+    return _wait(experiment, numbers, request.site) if request.wait and feed else code
 
 
-def _make_feeder(made: Made, order: Order, wish: Wish, total: int, flying: Sequence[int] = ()) -> Feeder:
-    def make_again(numbers: list[int]) -> list[Batch]:
-        return make_batches(numbers, total, wish.beginning.dependencies, order.site)
+def _tell_places(launch: Launch) -> None:
+    count, going_on = len(launch.numbers), "" if launch.shows else f", as process {os.getpid()}"
+    needs = check_resources(launch.profile, "config", launch.site.environ, launch.manner.idle_gpus)
+    places = describe_places(count_places(needs, count, launch.manner.jobs))
+    how = f": {describe_count(count)}, {places}" if count > 1 else ": 1 run" if going_on else ""
+    tell(launch.experiment.shown + how + going_on)
 
-    return Feeder(
-        made.experiment,
-        order,
-        made.lock,
-        run_count=total,
-        flying=flying,
-        make_batches=make_again,
-        shows=wish.beginning.take_leave is None,
+
+def _launch_rest(request: Request, made: Made, take_leave: TakeLeave | None, locks: contextlib.ExitStack) -> int:
+    experiment = made.experiment
+    settle(experiment, request.site)
+    missing = find_missing(request, experiment)
+    total = count_runs(experiment) + len(missing.new)
+    check_excess(request.profile, len(missing.numbers), request.layout.pack, request.yes)
+    batches = make_batches(request, missing.numbers, total) if missing.numbers else []
+    launch = make_launch(request, experiment, made.lock, missing.numbers, total, shows=take_leave is None)
+    launch = launch._replace(flying=tuple(missing.flying))
+    feed, code = None, 0
+    with holding_signals() as held:
+        add_runs(experiment, missing.new)
+        if missing.numbers and not held.number:
+            feed = begin(launch, batches)
+        tell(f"{experiment.shown}: {missing.describe()}")
+    if held.number and feed is None:
+        die_by(held.number)
+    if missing.numbers:
+        code = finish(launch, feed, held, lambda: _announce(experiment, take_leave), take_leave)
+    else:
+        print_path(experiment.shown)
+    locks.close()
+    awaited = sorted([*missing.flying, *missing.numbers])
+    return (
+        _wait(experiment, awaited, request.site) if request.wait and awaited and (feed or not missing.numbers) else code
     )
 
 
-def _go_on(experiment: Experiment, feeder: Feeder, held: Held, wish: Wish) -> None:
-    """After the first submission: its path is told, and what had to wait is submitted."""
-    if held.number:
-        _print_path(experiment.name)
-        feeder.tell_left()
-        die_by(held.number)
-    feeder.go_on(lambda: _announce(experiment, wish))
-
-
-def _announce(experiment: Experiment, wish: Wish) -> None:
-    """The path, to who called: on stdout, or as who called that is left tells it."""
+def _announce(experiment: Experiment, take_leave: TakeLeave | None) -> None:
+    """The path, to the caller: on stdout, or by the process that takes leave of it."""
     try:
-        if wish.beginning.take_leave:
-            return wish.beginning.take_leave(experiment)
+        if take_leave:
+            return take_leave(experiment)
     except OSError as error:
         tell(f"warning: {error.filename or experiment.shown}: {error.strerror}; goes on without leaving")
-    _print_path(experiment.name)
+    print_path(experiment.shown)
 
 
-def _launch_rest(request: Request, made: Made, wish: Wish, site: Site, locks: contextlib.ExitStack) -> int:
-    experiment, here = made.experiment, request.profile.scheduler == "local"
-    settle_unsure(experiment, site)
-    gap = find_gap(request, experiment, site)
-    order, code = Order(request.profile, request.cwd, gap.numbers, site, arrangement=request.arrangement), 0
-    batches: list[Batch] = []
-    check_excess(request.profile, len(gap.numbers), request.arrangement.pack, wish.yes)
-    total = count_runs(experiment) + len(gap.new)
-    if gap.numbers and not here:
-        batches = make_batches(gap.numbers, total, wish.beginning.dependencies, site)
-    if here or not gap.numbers:
-        tell(f"{experiment.shown}: {gap.describe()}")
-    feeder: Feeder | None = None
-    with holding_signals() as held:
-        add_runs(experiment, gap.new)
-        if not held.number and gap.numbers and not here:
-            feeder = _make_feeder(made, order, wish, total, gap.flying)
-            feeder.begin(batches)
-            tell(f"{experiment.shown}: {gap.describe()}")
-    if held.number and feeder is None:
-        die_by(held.number)
-    if gap.numbers and here:
-        code = _run_here(request, made, order, wish)
-    elif feeder:
-        _go_on(experiment, feeder, held, wish)
-    else:
-        _print_path(experiment.name)
-    locks.close()
-    awaited = sorted([*gap.flying, *gap.numbers])
-    return _wait(experiment, awaited, site) if wish.wait and awaited and not here else code
-
-
-def _run_here(request: Request, made: Made, order: Order, wish: Wish) -> int:
-    return execute_here(
-        made.experiment, order, made.lock, request.manner, wish.beginning, without_stdin=request.launch.used_stdin
-    )
-
-
-def _print_path(name: str) -> None:
+def print_path(shown: str) -> None:
     try:
-        print(f"{RUNS}/{name}", flush=True)
+        print(shown, flush=True)
     except OSError as error:
-        tell(f"warning: standard output: {error.strerror}; the experiment is {RUNS}/{name}")
+        tell(f"warning: standard output: {error.strerror}; the experiment is {shown}")
 
 
 def _wait(experiment: Experiment, numbers: Sequence[int], site: Site) -> int:
     try:
         (report,) = wait_for([Selected(experiment, tuple(numbers))], site).reports
     except KeyboardInterrupt:
-        tell(f"waits no longer; {experiment.shown} goes on")
+        tell(f"stopped waiting; {experiment.shown} continues")
         raise
     lost = sum(status.state == UNKNOWN for status in report.statuses)
     if lost:
         tell(
-            f"{describe_count(lost)} left the queue and recorded no end: lost with a node, or with what was to "
-            "record it"
+            f"{describe_count(lost)} left the queue without recording an end; "
+            "the node or the batch script probably died"
         )
     completed = sum(status.state == COMPLETED for status in report.statuses)
     tell(f"{describe_count(len(numbers))}: {completed} completed, {len(numbers) - completed} did not")

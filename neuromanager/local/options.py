@@ -80,15 +80,3 @@ def parse_halt(text: str) -> Halt:
     if percent is not None:
         return Halt(when == "now", None, float(percent))
     return Halt(when == "now", int(count or 1), None)
-
-
-def find_unused(manner: Manner) -> list[str]:
-    """The options given that mean nothing where a scheduler executes the runs."""
-    given = {
-        "--jobs": manner.jobs,
-        "--tee": manner.tee,
-        "--retries": manner.retries,
-        "--halt": manner.halt,
-        "--idle-gpus": manner.idle_gpus,
-    }
-    return [option for option, value in given.items() if value]

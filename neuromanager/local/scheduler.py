@@ -2,8 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+
+from neuromanager.experiment.layout import Arrangement
+from neuromanager.local.resources import check_resources
+from neuromanager.profile.profile import Profile, Resources
 
 NAME, TITLE = "local", "this machine"
 DOES = frozenset("jobs tee retries halt idle-gpus".split())
 OWN_OPTIONS: Mapping[str, str] = {}
+
+
+def check(profile: Profile, layout: Arrangement, place: str, last: tuple[Resources, str] | None = None) -> str:
+    """The folder of the runs. Raises Failure for what this machine has not, or does not do."""
+    check_resources(profile, place, os.environ)
+    return last[1] if last else os.getcwd()
+
+
+def check_programs() -> None:
+    """There is nothing to submit with."""

@@ -1,12 +1,18 @@
-"""TODO"""
+"""config.json: where it is, and what can be told to be wrong with a profile's env and programs."""
 
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterable
 
 from neuromanager.profile.profile import Profile
 from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.process import ask
+from neuromanager.system.programs import check_program
+from neuromanager.system.quoting import Command
+
+CONFIG_MEND = 'write one, as {"local": {"cpu": {"env": "", "resources": ""}}}, or name another with -c FILE'
 
 
 def find_config(option: str | None) -> str:
@@ -30,3 +36,17 @@ def check_env(profile: Profile, source: str) -> None:
             )
     if faults:
         raise Failure(WRONG_INPUT, *faults)
+
+
+def check_programs(profile: Profile, commands: Iterable[Command], cwd: str) -> None:
+    """Raises Failure for a program that is not there. With an env, which may change PATH, only paths are looked at."""
+    search = not profile.env and "PATH" not in dict(profile.variables)
+    if any(re.search(r"\b(cd|pushd)\b", line) for line in profile.env):
+        return  # nor what folder the command will find itself in
+    if profile.wrap:
+        return check_program(profile.wrap, cwd, search)
+    seen = set()
+    for command in commands:
+        if command[:2] not in seen and not any("{" in word for word in command[:2]):
+            seen.add(command[:2])
+            check_program(command, cwd, search)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from neuromanager.profile.profile import Profile, Resources
+from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.times import parse_duration
 
 
@@ -103,3 +104,13 @@ def _sum_gpus(text: str, prefix: str) -> int | None:
         else:
             return None
     return total
+
+
+def check_excess(profile: Profile, runs: int, pack: int, yes: bool) -> None:
+    """Raises Failure for more than the profile allows to be launched at once, unless ``yes``."""
+    if faults := find_faults(profile, runs, pack, yes):
+        raise Failure(WRONG_INPUT, *faults, "nothing was launched; --yes launches it all the same")
+
+
+def find_faults(profile: Profile, runs: int, pack: int, yes: bool) -> list[str]:
+    return [] if yes or not runs else find_excess(profile, make_demand(profile.resources, runs, pack))

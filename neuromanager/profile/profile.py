@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from neuromanager.system.faults import WRONG_INPUT, Failure, offer_nearest
 from neuromanager.system.jsonvalues import text_of
 
-SCHEDULERS = ("local", "slurm")
 Resources = tuple[tuple[str, "str | None"], ...]  # option, value; None: an option without a value
 
-# Options of sbatch that would take away what neurun needs from it, and what does their work here.
+# Options of a batch script's submission that neurun itself needs, and what does their work here.
 OWN_OPTIONS = {
     "array": "neurun makes the array of all runs; see --runs",
     "wrap": "neurun submits a script of its own; give the words after DEVICE",
@@ -53,16 +53,14 @@ def resolve_profile(
     path = f"{source}: {support}.{device}"
     faults: list[str] = []
     scheduler = own.get("scheduler", shared.get("scheduler", support))
-    if scheduler not in SCHEDULERS:
+    if scheduler not in (known := find_schedulers()):
         faults.append(
-            f"{path}: {support!r} is the name of no scheduler; "
-            f'add "scheduler": one of {", ".join(SCHEDULERS)}, to this profile or to {support}."*"'
+            f"{path}: {scheduler!r} is the name of no scheduler; "
+            f'add "scheduler": one of {", ".join(known)}, to this profile or to {support}."*"'
         )
     resources = _merge_resources(shared.get("resources", ""), own.get("resources", ""), f"{path}.resources", faults)
     for override in overrides:
         _override_resource(resources, override, faults)
-    if scheduler == "slurm":
-        _refuse_own_options(resources, f"{path}.resources", faults)
     variables = {**shared.get("variables", {}), **own.get("variables", {})}
     if faults:
         raise Failure(WRONG_INPUT, *faults)
@@ -99,11 +97,11 @@ def _merge_resources(shared: Any, own: Any, path: str, faults: list[str]) -> dic
         if value is None:
             continue
         if value is False:
-            faults.append(f"{path}.{name}: false says nothing to sbatch; write null to leave the option out")
+            faults.append(f"{path}.{name}: false says nothing to the scheduler; write null to leave the option out")
         elif value == "":
             faults.append(f"{path}.{name}: an empty text; write true for an option without a value, null for none")
         elif isinstance(value, str) and not value.isprintable():
-            faults.append(f"{path}.{name}: a character that does not print; no option of sbatch has one")
+            faults.append(f"{path}.{name}: a character that does not print; no option has one")
         else:
             resources[name] = None if value is True else text_of(value)
     return resources
@@ -121,17 +119,28 @@ def _override_resource(resources: dict[str, str | None], override: str, faults: 
     """``KEY=VALUE`` sets, ``KEY`` is an option without a value, ``KEY=`` leaves it out."""
     name, equals, value = override.partition("=")
     if not name.replace("-", "").isalnum() or not name.islower() or name.startswith("-"):
-        faults.append(f"--resource: {override!r}: write KEY=VALUE, KEY a long option of sbatch without its dashes")
+        faults.append(
+            f"--resource: {override!r}: write KEY=VALUE, KEY a long option of the scheduler without its dashes"
+        )
     elif not value.isprintable():
-        faults.append(f"--resource: {override!r}: a character that does not print; no option of sbatch has one")
+        faults.append(f"--resource: {override!r}: a character that does not print; no option has one")
     elif equals and not value:
         resources.pop(name, None)
     else:
         resources[name] = value if equals else None
 
 
-def _refuse_own_options(resources: Mapping[str, str | None], path: str, faults: list[str]) -> None:
-    faults.extend(f"{path}.{name}: {OWN_OPTIONS[name]}" for name in resources if name in OWN_OPTIONS)
+def check_own_options(profile: Profile, own: Mapping[str, str], source: str) -> None:
+    """Raises Failure for resources that a scheduler's part of neurun gives itself."""
+    place = f"{source}: {profile.support}.{profile.device}.resources"
+    if faults := [f"{place}.{name}: {own[name]}" for name, _ in profile.resources if name in own]:
+        raise Failure(WRONG_INPUT, *faults)
+
+
+def find_schedulers() -> list[str]:
+    """The folders of this package that are a scheduler (neuromanager/schedulers.py)."""
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    return sorted(name for name in os.listdir(package) if os.path.exists(os.path.join(package, name, "scheduler.py")))
 
 
 def profile_of(recorded: Mapping[str, Any]) -> Profile:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from fractions import Fraction
 
-from neuromanager.profile.profile import OWN_OPTIONS, Profile, Resources, override_resources
+from neuromanager.profile.profile import Profile, Resources, override_resources
 from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.times import parse_duration
 
@@ -56,8 +56,6 @@ def change_resources(profile: Profile, overrides: Iterable[str], place: str) -> 
                 faults.append(f"{place}: {name}={value}: {error}")
                 continue
         resources = override_resources(resources, [override], faults)
-        if profile.scheduler == "slurm" and name in OWN_OPTIONS:
-            faults.append(f"--resource: {name}: {OWN_OPTIONS[name]}")
     if faults:
         raise Failure(WRONG_INPUT, *dict.fromkeys(faults))
     return profile._replace(resources=resources)

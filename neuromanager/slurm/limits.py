@@ -21,8 +21,10 @@ _KEPT_SECONDS = 3600.0
 _QUERY_SECONDS = 30.0
 
 
-def limits_for(numbers: Sequence[int], site: Site) -> Limits:
-    """For runs with those numbers, ascending; the scheduler is asked only where they may be too many."""
+def limits_for(numbers: Sequence[int], site: Site, anew: bool = False) -> Limits:
+    """For runs with those numbers, ascending; the controller is asked only where they may be too many, or ``anew``."""
+    if anew:
+        return ask_limits(site)
     remembered = _find_remembered(site)
     if remembered or (len(numbers) <= _SURELY_FITS and numbers[-1] < DEFAULT_ARRAY_SIZE):
         return remembered or Limits()

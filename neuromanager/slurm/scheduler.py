@@ -3,12 +3,36 @@
 from __future__ import annotations
 
 from neuromanager.profile.profile import OWN_OPTIONS
-from neuromanager.slurm.client import find_jobs as find
+from neuromanager.slurm.check import check, check_programs, exclude
+from neuromanager.slurm.client import set_throttle as throttle
 from neuromanager.slurm.limits import ask_room as room
 from neuromanager.slurm.limits import limits_for as limits
+from neuromanager.slurm.sbatch import estimate_start as estimate
+from neuromanager.slurm.sbatch import find_jobs as find
+from neuromanager.slurm.sbatch import part_words as words
+from neuromanager.slurm.sbatch import plan, submit
 from neuromanager.slurm.script import render_script as render
+from neuromanager.slurm.srun import attach
 
-__all__ = ["DOES", "NAME", "OWN_OPTIONS", "TITLE", "find", "limits", "render", "room"]
+__all__ = [
+    "DOES",
+    "NAME",
+    "OWN_OPTIONS",
+    "TITLE",
+    "attach",
+    "check",
+    "check_programs",
+    "estimate",
+    "exclude",
+    "find",
+    "limits",
+    "plan",
+    "render",
+    "room",
+    "submit",
+    "throttle",
+    "words",
+]
 
 NAME, TITLE = "slurm", "Slurm"
 DOES = frozenset(

@@ -194,7 +194,7 @@ def render_attached_script(profile: Profile) -> str:
         '  if [ -n "$neu_word" ] && [ -z "${neu_word//:/}" ]; then neu_word=${neu_word#:}; fi',
         '  neu_words+=("$neu_word")',
         "done; set --  # what env sources is to see no words",
-        "neu_failed() { printf 'neurun: error: env failed (%s): %s; the command was not started\\n' "
+        "neu_failed() { printf 'neuattach: error: env failed (%s): %s; the command was not started\\n' "
         '"$1" "$2" >&2; exit 111; }',
         *(f"export {name}={quote_word(value)}" for name, value in profile.variables),
     ]

@@ -1,4 +1,4 @@
-"""neurun --attach: a command on a node, with our terminal, through srun; no experiment is made."""
+"""srun: a command on a node, with our terminal, through srun; no experiment is made."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 from neuromanager.experiment.directory import stem_of
-from neuromanager.launch.input import Launch
-from neuromanager.launch.request import Request, check_programs
+from neuromanager.profile.config import check_programs
 from neuromanager.profile.profile import Profile
 from neuromanager.slurm.client import client_environment, describe_missing
 from neuromanager.slurm.script import hide_colons, render_attached_script
@@ -17,6 +16,7 @@ from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.process import become
 from neuromanager.system.programs import is_program
 from neuromanager.system.quoting import Command, quote_line
+from neuromanager.system.site import Site
 
 # Of a batch script, which is written to logs, put back into the queue and read from a file; srun has other or no such
 # options (sbatch(1), srun(1)).
@@ -26,27 +26,21 @@ _OF_BATCH = frozenset(
 _COUNTS = ("nodes", "ntasks", "ntasks-per-node", "ntasks-per-socket", "ntasks-per-core", "ntasks-per-gpu")
 
 
-def attach(
-    profile: Profile, command: Command, overrides: Sequence[str], environ: Mapping[str, str], dry_run: bool
-) -> int:
+def attach(profile: Profile, command: Command, overrides: Sequence[str], site: Site, dry_run: bool) -> int:
     """Becomes srun, whose exit code is the command's; raises Failure. With ``dry_run`` prints its words."""
-    _check(profile, command, overrides, environ)
+    _check(profile, overrides)
     cwd = dict(profile.resources).get("chdir") or os.getcwd()
     if not os.path.isdir(cwd):
         place = f"{profile.support}.{profile.device}.resources.chdir"
         raise Failure(WRONG_INPUT, f"{place}: {cwd}: no such folder; Slurm would run the command in /tmp")
     command = add_python(command, lambda word: is_program(word, cwd))
-    check_programs(Request(profile, Launch(command, [command], [], False), 1, None, (), "", cwd))
+    check_programs(profile, [command], cwd)
     words = attach_words(profile, command, terminal=os.isatty(0) and os.isatty(1))
     if dry_run:
         print(quote_line(words))
         return 0
-    kept = {
-        name: value
-        for name, value in client_environment(environ).items()
-        if not name.startswith("NEU_") or name == "NEU_POINT"
-    }
-    _become_srun(words, kept)
+    point = {name: value for name, value in site.environ.items() if name == "NEU_POINT"}
+    _become_srun(words, {**client_environment(site.environ), **point})
 
 
 def attach_words(profile: Profile, command: Command, terminal: bool) -> list[str]:
@@ -57,21 +51,14 @@ def attach_words(profile: Profile, command: Command, terminal: bool) -> list[str
     program: list[str] = [*profile.wrap, *command]
     hidden = hide_colons(program)
     if profile.env or profile.variables or hidden != program:
-        program = ["bash", "-c", render_attached_script(profile), "neurun", *hidden]
+        program = ["bash", "-c", render_attached_script(profile), "neuattach", *hidden]
     return ["srun", *words, *(["--pty"] if terminal else []), "--", *program]
 
 
-def _check(profile: Profile, command: Command, overrides: Sequence[str], environ: Mapping[str, str]) -> None:
+def _check(profile: Profile, overrides: Sequence[str]) -> None:
     place = f"{profile.support}.{profile.device}"
-    if profile.scheduler == "local":
-        raise Failure(WRONG_INPUT, f"--attach: {place} is this machine, where you are; it is for supports of Slurm")
-    faults = []
-    if command == ("-",):
-        faults.append("--attach: runs one command, and reads no command lines from -")
-    if environ.get("NEU_POINTS"):
-        faults.append("--attach: runs one command, and no sweep; neusweep --each starts it once for each point")
     resources = dict(profile.resources)
-    faults += [
+    faults = [
         f"--resource: {override}: it is for a batch script, and srun writes to where you are"
         for override in overrides
         if override.partition("=")[0] in _OF_BATCH & resources.keys()

@@ -147,12 +147,12 @@ def _find_never_launched(survey: _Survey, numbers: Sequence[int]) -> list[Status
 
 def _explain_never_launched(launches: Sequence[Launch], feeding: Feeding | None) -> dict[int, str]:
     """Run -> why, as far as there is a record of it. That a limit was met says only when it was to be kept back."""
-    from neuromanager.slurm.client import find_limit
-
-    refusals = {number: launch.refused for launch in launches if launch.refused for number in launch.runs}
+    refusals = {number: launch for launch in launches if launch.refused for number in launch.runs}
     reasons = dict.fromkeys(feeding.runs if feeding else (), "was not submitted; the neurun that kept it back is gone")
     reasons.update(
-        (number, said) for number, said in refusals.items() if number not in reasons or find_limit(said) is None
+        (number, launch.refused or "")
+        for number, launch in refusals.items()
+        if number not in reasons or not launch.full
     )
     return reasons
 

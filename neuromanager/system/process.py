@@ -129,8 +129,7 @@ def start_program(words: tuple[str, ...], env: Mapping[str, str], descriptors: M
     """Starts a program in a session of its own, ``descriptors`` (its number -> ours) and the rest of 0-2 open in it.
 
     Returns its process id, which is its group's and its session's too. Raises CannotExecute. Descriptors of ours that
-    are inheritable are the program's as well: see ``keep_descriptors``. posix_spawn(3) does this in a fraction of
-    subprocess's time; glibc leaves signals 32 and 33, its own, ignored in the program, and its threads set them anew.
+    are inheritable are the program's as well: see ``keep_descriptors``.
     """
     key = (words[0], env.get("PATH"))
     known = _paths.get(key)

@@ -1,4 +1,4 @@
-"""neurun --attach: a command on a node, with our terminal and its exit code, through srun."""
+"""neuattach: a command on a node, with our terminal and its exit code, through srun."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class AttachCase(unittest.TestCase):
         self.files.write("config.json", {"local": {"cpu": {}}, "slurm": slurm})
 
     def attach(self, *words: str, options: tuple[str, ...] = (), **more: object) -> Outcome:
-        return self.files.run("neurun", "--attach", *options, "slurm", "gpu", *words, **more)  # type: ignore[arg-type]
+        return self.files.run("neuattach", *options, "slurm", "gpu", *words, **more)  # type: ignore[arg-type]
 
 
 class RealTest(AttachCase):
@@ -85,11 +85,11 @@ class RealTest(AttachCase):
         self.configure(env=["true", "(exit 3)"])
         done = self.attach("touch", "made")
         self.assertEqual(done.code, 111)
-        self.assertIn("neurun: error: env failed (3): (exit 3); the command was not started\n", done.stderr)
+        self.assertIn("neuattach: error: env failed (3): (exit 3); the command was not started\n", done.stderr)
         self.assertFalse((self.files.path / "made").exists())
 
     def test_a_signal_ends_it(self) -> None:
-        process = self.files.start("neurun", "--attach", "slurm", "gpu", "bash", "-c", "touch up; sleep 600")
+        process = self.files.start("neuattach", "slurm", "gpu", "bash", "-c", "touch up; sleep 600")
         self.addCleanup(process.communicate)
         wait_until((self.files.path / "up").exists, "the command", 60)
         process.terminate()  # srun's own process: it ends the job
@@ -117,7 +117,7 @@ class RealTest(AttachCase):
         tmux("-f", os.devnull, "new-session", "-d", "-x", "120", "-y", "40", "bash --norc --noprofile -i")
         self.addCleanup(subprocess.run, ["tmux", "-S", socket, "kill-server"], check=False, capture_output=True)
         appears("bash-")
-        tmux("send-keys", "-l", "neurun --attach slurm gpu bash --norc --noprofile; echo code=$?")
+        tmux("send-keys", "-l", "neuattach slurm gpu bash --norc --noprofile; echo code=$?")
         tmux("send-keys", "Enter")
         wait_until(lambda: tmux("capture-pane", "-p", "-J").count("bash-") >= 2, "the shell on the node", 60)
         tmux("send-keys", "-l", "tty && tput cols; echo job=${SLURM_JOB_ID:+there}")
@@ -141,39 +141,26 @@ class RefusedTest(AttachCase):
             self.assertIn(text, done.stderr)
             self.assertFalse((self.files.path / "runs").exists())
 
-    def test_what_makes_experiments(self) -> None:
-        for option in (
-            "--runs=2",
-            "--name=x",
-            "--resume",
-            "--wait",
-            "--detach",
-            "--tag=x",
-            "--note=x",
-            "--after=x",
-            "--after-any=x",
-            "--after-each=x",
-            "--jobs=2",
-            "--tee",
-            "--retries=1",
-            "--halt=now",
-            "--idle-gpus",
-        ):
-            words = (option, "--name=x") if option == "--resume" else (option,)
-            self.refuse(f"error: {option.partition('=')[0]}: not with --attach", *words)
+    def test_the_old_words_name_the_new_ones(self) -> None:
+        done = self.files.run("neurun", "--attach", "slurm", "gpu", "true")
+        self.assertEqual((done.code, "neuattach SUPPORT DEVICE COMMAND" in done.stderr), (100, True), done.stderr)
+
+    def test_words_that_are_missing(self) -> None:
+        for words in ((), ("slurm",), ("slurm", "gpu")):
+            self.assertEqual(self.files.run("neuattach", *words).code, 100)
 
     def test_what_srun_would_do_differently(self) -> None:
         self.refuse("slurm.gpu.resources.ntasks: 4: srun would start the command so many times", "-r", "ntasks=4")
         self.refuse("slurm.gpu.resources.nodes: 2: srun", "-r", "nodes=2")
         self.refuse("--resource: output=x: it is for a batch script", "-r", "output=x")
-        self.refuse("no command lines from -", words=("-",))
+        self.refuse("reads no command lines", words=("-",))
         self.refuse("and no sweep", NEU_POINTS="/dev/null")
         self.refuse("chdir: /no/where: no such folder", "-r", "chdir=/no/where")
 
     def test_programs_are_looked_for(self) -> None:
         self.refuse("nosuch: no such program on PATH", words=("nosuch",), code=127)
         bare = {
-            "PATH": f"{os.path.dirname(shutil.which('neurun', path=self.files.environment['PATH']) or '')}:"
+            "PATH": f"{os.path.dirname(shutil.which('neuattach', path=self.files.environment['PATH']) or '')}:"
             f"{self.python_alone()}"
         }
         self.refuse("srun: no such program on PATH", words=("true",), code=111, **bare)
@@ -187,9 +174,9 @@ class RefusedTest(AttachCase):
         return os.fspath(self.files.path / "few")
 
     def test_this_machine(self) -> None:
-        done = self.files.run("neurun", "--attach", "local", "cpu", "true")
+        done = self.files.run("neuattach", "local", "cpu", "true")
         self.assertEqual(done.code, 100)
-        self.assertIn("--attach: local.cpu is this machine", done.stderr)
+        self.assertIn("local.cpu: this machine attaches no command", done.stderr)
 
     def test_only_looked_at(self) -> None:
         done = self.attach("python3", "-u", "a b", options=("-n", "-r", "exclusive"))

@@ -123,7 +123,7 @@ class HereTest(unittest.TestCase):
             (["--state=TIMOUT"], "did you mean 'TIMEOUT'?"),
             (["-r", "mem=x2", "try"], "try:1-2: mem=x2: the last attempt asked for no such size"),
             (["-r", "partition=x", "try"], "partition: this machine has nobody to keep it"),
-            (["--exclude-nodes"], "--exclude-nodes: these runs are of this machine"),
+            (["--exclude-nodes"], "--exclude-nodes: not supported by this machine"),
             (["-n", "--wait"], "exclude each other"),
             (["no-such"], "no such experiment"),
             (["try:9"], "no run 9"),
@@ -254,14 +254,14 @@ class PlanTest(unittest.TestCase):
         for before, expected in ({}, "n1,n2"), ({"exclude": "n2,n[5-6]"}, "n2,n[5-6],n1"):
             plan = self.plan(dead, before, named=[2])
             self.assertEqual(plan.numbers, [2])
-            self.assertEqual(dict(plan.batches[0].profile.resources)["exclude"], expected)
+            self.assertEqual(dict(plan.groups[0].profile.resources)["exclude"], expected)
         with self.assertRaises(Failure) as caught:
             self.plan(dead, {"exclude": "/etc/nodes"})
         self.assertIn("exclude=/etc/nodes is a file; add the nodes there: n1,n2", caught.exception.faults[0])
 
     def test_none_died(self) -> None:
         plan = self.plan([Status(0, "FAILED")], {})
-        self.assertEqual((plan.nodes, plan.batches[0].profile.resources), ((), ()))
+        self.assertEqual((plan.nodes, plan.groups[0].profile.resources), ((), ()))
 
 
 class SlurmTest(unittest.TestCase):
@@ -313,8 +313,8 @@ class SlurmTest(unittest.TestCase):
             (
                 100,
                 [
-                    "neurerun: error: --jobs: only where this machine executes the runs",
-                    "neurerun: error: --halt: only where this machine executes the runs",
+                    "neurerun: error: --jobs: not supported by Slurm; write --throttle",
+                    "neurerun: error: --halt: not supported by Slurm",
                 ],
             ),
         )

@@ -10,17 +10,15 @@ from neuromanager.experiment.layout import (
     PLAIN,
     Arrangement,
     Requeue,
-    add_arrangement_options,
     arrangement_of,
-    check_arrangement,
     describe_arrangement,
     element_count,
-    find_unused_here,
     parse_elements,
-    read_arrangement,
     render_elements,
 )
+from neuromanager.launch.layout import add_arrangement_options, find_unsupported, read_arrangement
 from neuromanager.profile.profile import Profile
+from neuromanager.slurm.check import check_arrangement
 from neuromanager.system.faults import Failure
 
 ALL = Arrangement(4, 100, 3, 2, Requeue(5, 60, "TERM"))
@@ -83,15 +81,17 @@ class OptionsTest(unittest.TestCase):
                 read_arrangement(parse(*words))
             self.assertEqual(list(caught.exception.faults), faults)
 
-    def test_what_means_nothing_here(self) -> None:
-        self.assertEqual(find_unused_here(parse()), [])
+    def test_what_a_scheduler_does_not_do(self) -> None:
+        for scheduler, words, named in (
+            ("local", (), []),
+            ("slurm", ("--throttle=3", "--capacity=4", "--pack=2", "--requeue=1"), []),
+            ("local", ("--throttle=3", "--pack=2", "--requeue=1"), ["--throttle", "--pack", "--requeue"]),
+        ):
+            faults = find_unsupported(parse(*words), scheduler)
+            self.assertEqual([fault.partition(":")[0] for fault in faults], named)
         self.assertEqual(
-            find_unused_here(parse("--throttle=3", "--pack=2", "--requeue=1")),
-            [
-                "--throttle: only on Slurm; here write -j",
-                "--pack: only on Slurm",
-                "--requeue: only on Slurm; here write --retries",
-            ],
+            find_unsupported(parse("--throttle=3", "--pack=2"), "local"),
+            ["--throttle: not supported by this machine; write --jobs", "--pack: not supported by this machine"],
         )
 
     def test_a_profile_that_says_otherwise(self) -> None:

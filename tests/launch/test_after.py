@@ -85,7 +85,7 @@ class AfterTest(DetachedCase):
         self.refuse("no such experiment", "--after-any=")
         self.refuse("no run 1", "--after=first:1")
         self.refuse("first is this experiment itself, or waits for it", "--after=first", "--resume", "--name=first")
-        self.refuse("--after-each: only where Slurm runs them; here write --after", "--after-each=first")
+        self.refuse("--after-each: not supported by this machine; write --after", "--after-each=first")
         self.assertEqual(sorted(os.listdir(self.folder.path / "runs")), [".gitignore", ".lock", "first"])
 
     def refuse(self, text: str, *words: str) -> None:

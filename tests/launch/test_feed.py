@@ -21,11 +21,12 @@ from neuromanager.experiment.cancelled import write_cancelled
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.layout import PLAIN
 from neuromanager.experiment.states import CANCELLED, PENDING, UNKNOWN
-from neuromanager.experiment.submission import Limits
-from neuromanager.launch.launching import Order, Refused, settle_unsure
-from neuromanager.launch.preview import describe_order
-from neuromanager.launch.protocol import Taken, launch_on_slurm, plan_calls
+from neuromanager.experiment.submission import Job, Limits
+from neuromanager.launch.preview import describe_launch
+from neuromanager.launch.protocol import Batch, NothingLaunched, Submitted, plan_calls, settle, submit
+from neuromanager.launch.request import Launch
 from neuromanager.profile.profile import Profile
+from neuromanager.schedulers import find_scheduler
 from neuromanager.slurm.limits import parse_room
 from neuromanager.system.site import HERE, Site
 from tests.beds.slurm import cluster
@@ -50,14 +51,20 @@ LEFT = "was not submitted; the neurun that kept it back is gone"
 class PlanTest(unittest.TestCase):
     experiment = Experiment("/x/runs/e", "e")
 
-    def order(self, runs: int, **arrangement: Any) -> Order:
+    def launch(self, runs: int, **layout: Any) -> Launch:
         profile = Profile("slurm", "gpu", "slurm", (), (("time", "2:00:00"),), (), ())
         environ = {"PATH": "/nowhere", "XDG_CACHE_HOME": "/nowhere"}
-        return Order(profile, "/x", list(range(runs)), Site(None, environ), arrangement=PLAIN._replace(**arrangement))
+        numbers, site = list(range(runs)), Site(None, environ)
+        return Launch(self.experiment, -1, profile, "/x", numbers, runs, site, PLAIN._replace(**layout))
 
-    def arrays(self, runs: int, limits: Limits, **arrangement: Any) -> list[str | None]:
-        order = self.order(runs, **arrangement)
-        return [part.asked.array for part in plan_calls(self.experiment, order, order.numbers, runs, limits)]
+    def job(self, runs: int) -> Job:
+        return Job("/x/runs/e", "e", "/x", runs, 1, ("true",), None)
+
+    def arrays(self, runs: int, limits: Limits, **layout: Any) -> list[str | None]:
+        launch = self.launch(runs, **layout)
+        calls = plan_calls(launch, find_scheduler("slurm"), self.job(runs), Batch(launch.numbers), limits)
+        found = [[word for word in call.words if word.startswith("--array=")] for call in calls]
+        return [words[0].partition("=")[2] if words else None for words in found]
 
     def test_a_throttle_is_shared(self) -> None:
         self.assertEqual(self.arrays(6, Limits(), throttle=4), ["0-5%4"])
@@ -65,7 +72,7 @@ class PlanTest(unittest.TestCase):
         self.assertEqual(
             [array and array.partition("%")[2] for array in self.arrays(12, Limits(5), throttle=7)], ["3", "2", "2"]
         )
-        with self.assertRaises(Refused) as raised:
+        with self.assertRaises(NothingLaunched) as raised:
             self.arrays(12, Limits(5), throttle=2)
         self.assertIn("write --capacity 2", raised.exception.faults[0])
 
@@ -80,7 +87,7 @@ class PlanTest(unittest.TestCase):
             (2500, {"capacity": 100}, "2500 runs, 100 at a time (--capacity), up to 5000 CPU-hours"),
             (7, {"capacity": 3, "pack": 3}, "7 runs, 3 to a job (--pack), 3 at a time (--capacity), up to 6 CPU-hours"),
         ):
-            self.assertEqual(describe_order(self.experiment, self.order(runs, **arrangement), runs), text)
+            self.assertEqual(describe_launch(self.launch(runs, **arrangement), self.job(runs)), text)
 
     def test_the_room_under_a_limit(self) -> None:
         text = "GrpSubmitJobs=N(4) GrpWall=N(0.00)\nMaxJobs= MaxSubmitJobs= MaxWallPJ=\n"
@@ -152,7 +159,7 @@ class KeptBackTest(StatusCase):
             launches.write_intent(
                 self.experiment, said, [3], scheduler="slurm", name="e", profile={}, cwd="/", git=None
             )
-            launches.write_refusal(self.experiment, said, said)
+            launches.write_refusal(self.experiment, said, said, full="Limit" in said)
             self.assert_state(self.read(self.experiment)[3], CANCELLED, False, reason)
 
     def test_by_a_neurun_of_another_machine(self) -> None:
@@ -161,7 +168,7 @@ class KeptBackTest(StatusCase):
         first, _, third, _ = self.read(self.experiment)
         self.assert_state(first, CANCELLED, False, "was never launched")
         self.assert_state(third, UNKNOWN, True, "not submitted yet: neurun on elsewhere was to do that; ask there")
-        settle_unsure(self.experiment, HERE)  # under the lock, on any machine
+        settle(self.experiment, HERE)  # under the lock, on any machine
         self.assert_left()
 
 
@@ -357,31 +364,25 @@ class RealTest(FeedingCase):
 
         wait_until(lambda: running() == 2, "two that run")
         self.assertIn("PENDING", self.show(5))
-        more = self.neu("neurun", "--throttle=5", "x")
-        self.assertRegex(more.stderr, r"\Aneurun: x: job \d+: 7 runs in the queue, 5 at a time\n\Z")
+        more = self.neu("neuthrottle", "5", "x")
+        self.assertRegex(more.stderr, r"\Aneuthrottle: x: job \d+: 7 runs in the queue, 5 at a time\n\Z")
         self.assertEqual((more.code, more.stdout), (0, ""))
         wait_until(lambda: running() == 5, "five that run")
-        free = self.neu("neurun", "--throttle", "0", "runs/x")
+        free = self.neu("neuthrottle", "0", "runs/x")
         self.assertEqual(free.code, 0, free.stderr)
         wait_until(lambda: running() == 9, "all")
-        idle = self.neu("neurun", "--throttle=3", "x")
+        idle = self.neu("neuthrottle", "3", "x")
         self.assertEqual(
             (idle.code, idle.stderr),
-            (0, "neurun: x: no array of it has runs that wait in the queue; nothing to change\n"),
+            (0, "neuthrottle: x: no array of it has runs that wait in the queue; nothing to change\n"),
         )
         self.go()
 
     def test_a_throttle_that_cannot_be(self) -> None:
         for words, code, text in (
-            (("--throttle=x", "a"), 100, "--throttle: 'x': write a whole number from 0"),
-            (("--throttle=3", "a"), 100, "'a': no such experiment"),
-            (
-                ("--throttle=3",),
-                100,
-                "SUPPORT is missing; write neurun SUPPORT DEVICE COMMAND, or neurun --throttle N EXPERIMENT",
-            ),
+            (("--throttle=3", "a"), 100, "or neuthrottle 3 a"),
+            (("--throttle=0", "a"), 100, "or neuthrottle 0 a"),
             (("--capacity=2", "--pack=3", "slurm", "gpu", "true"), 100, "--capacity: 2 runs at a time"),
-            (("--throttle=3", "--wait", "a"), 100, "--wait: not with --throttle N EXPERIMENT"),
             (("--throttle=0", "slurm", "gpu", "true"), 100, "write a whole number from 1"),
             (("--capacity=3", "--after-each=a", "slurm", "gpu", "true"), 100, "--capacity: not with --after-each"),
         ):
@@ -448,12 +449,9 @@ class FakeTest(FeedingCase):
         for program in ("python3", "bash", "env"):
             (self.folder / program).symlink_to(shutil.which(program, path=os.environ["PATH"]) or program)
         self.files.bash("squeue", f'PATH={shlex.quote(self.environ["PATH"])} exec {ROOT}/tests/fake/squeue "$@"')
-        done = self.neu("neurun", "--throttle=2", "x", PATH=f"{ROOT}/bin:{self.folder}")
+        done = self.neu("neuthrottle", "2", "x", PATH=f"{ROOT}/bin:{self.folder}")
         self.assertEqual((done.code, done.stdout), (111, ""), done.stderr)
-        self.assertEqual(
-            done.stderr,
-            "neurun: error: scontrol: no such program on PATH; is this a machine of the cluster (module load slurm)?\n",
-        )
+        self.assertIn("neuthrottle: error: scontrol: no such program on PATH; is this a", done.stderr)
 
     def test_a_controller_that_is_away_for_a_while(self) -> None:
         said = "sbatch: error: Batch job submission failed: Unable to contact slurm controller (connect failure)"
@@ -508,16 +506,17 @@ class LastMomentTest(FakeSlurmCase):
     def test_what_is_cancelled_when_its_intent_is_on_the_disk_is_not_submitted(self) -> None:
         experiment, _ = self.submit("x", 4, 0, 1)
         profile = Profile("slurm", "gpu", "slurm", (), (("account", "myproject"), ("partition", "big-gpu")), (), ())
-        order = Order(profile, str(self.folder), [2, 3], Site(None, {**self.files.environment, **self.environ}))
-        taken, seen = Taken(), []
+        site = Site(None, {**self.files.environment, **self.environ})
+        done, seen = Submitted(), []
 
         def is_withdrawn() -> bool:
             seen.append([launch.runs for launch in launches.read_launches(experiment)][-1])
             return True
 
         with launches.held_lock(experiment.path("lock")) as lock:
-            refusal = launch_on_slurm(experiment, order, lock, taken, is_withdrawn)
-        self.assertEqual((refusal, taken.jobs, seen), (None, [], [(2, 3)]))
+            launch = Launch(experiment, lock, profile, str(self.folder), [2, 3], 4, site)
+            refusal = submit(launch, Batch([2, 3]), done, is_withdrawn)
+        self.assertEqual((refusal, done.jobs, seen), (None, [], [(2, 3)]))
         calls = self.files.read("slurm/calls.jsonl").splitlines()
         self.assertEqual(sum(json.loads(line)[0] == "sbatch" for line in calls), 1)
         self.assertIn("CANCELLED", self.neu("neustat", "x:3").stdout)

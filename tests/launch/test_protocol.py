@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -14,13 +15,13 @@ from collections import Counter
 from pathlib import Path
 from typing import ClassVar
 
-from neuromanager.experiment.directory import Experiment
+from neuromanager.experiment.layout import PLAIN
 from neuromanager.experiment.numbers import format_indices, parse_indices
-from neuromanager.experiment.submission import Limits
-from neuromanager.launch.protocol import describe_jobs, plan_parts
+from neuromanager.experiment.submission import Job, Limits, Refused
+from neuromanager.launch.protocol import describe_jobs
 from neuromanager.profile.profile import Profile
-from neuromanager.slurm.client import Refusal, parse_submission
 from neuromanager.slurm.limits import parse_config
+from neuromanager.slurm.sbatch import parse_submission, plan
 from neuromanager.system.process import Answer
 from tests.beds.slurm import cluster
 from tests.command import ROOT, Folder, Outcome, finish, wait_until
@@ -42,36 +43,38 @@ exec {real} "$@"
 """
 
 
+def job(runs: int) -> Job:
+    return Job("/x/runs/e", "e", "/x", runs, 1, ("true",), None)
+
+
 class PlanTest(unittest.TestCase):
     profile = Profile("slurm", "gpu", "slurm", (), (), (), ())
 
     def test_each_run_once_in_the_fewest_arrays_that_fit(self) -> None:
         chance = random.Random(6)
-        experiment = Experiment("/x/runs/e", "e")
         for _ in range(300):
             total = chance.randint(2, 400)
             numbers = sorted(chance.sample(range(total), chance.randint(1, total)))
             limits = Limits(chance.choice((1, 2, 7, 100, 1001)), chance.choice((None, 1, 3, 50)))
-            parts = plan_parts(experiment, self.profile, numbers, total, limits)
+            parts = plan(self.profile, job(total), numbers, limits, PLAIN, map(str, itertools.count()))
             self.assertEqual(len(parts), math.ceil(len(numbers) / limits.most))
             self.assertEqual(len({part.token for part in parts}), len(parts))
             found: list[int] = []
             for part in parts:
-                array = part.asked.array
+                array = part.elements
                 elements = list(range(total)) if array is None else parse_indices(array)
                 self.assertLess(elements[-1], limits.array_size)
                 self.assertLessEqual(len(elements), limits.most)
-                if part.asked.argument:
+                if part.mapped:
                     self.assertEqual(elements, list(range(len(part.numbers))))
-                    self.assertEqual(part.asked.argument, f"launches/{part.token}.txt")
                     found += part.numbers
                 else:
                     found += elements
             self.assertEqual(found, numbers)
 
     def test_a_lone_run_is_no_array_and_needs_none(self) -> None:
-        (part,) = plan_parts(Experiment("/x/runs/e", "e"), self.profile, [0], 1, Limits(0))
-        self.assertEqual((part.asked.array, part.asked.argument), (None, None))
+        (part,) = plan(self.profile, job(1), [0], Limits(0), PLAIN, ["t"])
+        self.assertEqual((part.elements, part.mapped), (None, False))
 
     def test_jobs_as_text(self) -> None:
         for count, text in (
@@ -108,15 +111,15 @@ class AnswerTest(unittest.TestCase):
             ("sbatch: error: Batch job submission failed: Resource temporarily unavailable", "MaxJobCount,"),
         ):
             answer = parse_submission(Answer(1, "", said), 180)
-            assert isinstance(answer, Refusal)
-            self.assertTrue(answer.sure and answer.limit and answer.limit.startswith(limit), answer)
+            assert isinstance(answer, Refused)
+            self.assertTrue(answer.why == "full" and (answer.limit or "").startswith(limit), answer)
         for said in (
             "sbatch: error: Batch job submission failed: Invalid partition name specified",
             f"sbatch: error: QOSMaxWallDurationPerJobLimit\n{policy}",
         ):
             answer = parse_submission(Answer(1, "", said), 180)
-            assert isinstance(answer, Refusal)
-            self.assertEqual((answer.sure, answer.limit), (True, None))
+            assert isinstance(answer, Refused)
+            self.assertEqual((answer.why, answer.limit), ("wrong", None))
 
 
 class Several(unittest.TestCase):
@@ -229,9 +232,10 @@ class FakeSlurm(Contract):
     def runs_of_call(self, words: list[str]) -> list[int]:
         (array,) = [word.partition("=")[2] for word in words if word.startswith("--array=")]
         elements = parse_indices(array)
-        if not words[-1].startswith("launches/"):
+        listed = self.folder / "runs/x/launches" / f"{os.path.basename(words[-1]).partition('.')[0]}.txt"
+        if not listed.exists():
             return elements
-        lines = (self.folder / "runs/x" / words[-1]).read_text().splitlines()
+        lines = listed.read_text().splitlines()
         return [int(lines[element]) for element in elements]
 
     def assert_launched(self, calls: list[list[str]], numbers: list[int]) -> None:

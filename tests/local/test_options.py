@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import unittest
 
-from neuromanager.local.options import Halt, Manner, add_options, find_unused, parse_halt, read_manner
+from neuromanager.local.options import Halt, Manner, add_options, parse_halt, read_manner
 from neuromanager.system.faults import Failure
 
 
@@ -18,10 +18,8 @@ def read(*words: str) -> Manner:
 class MannerTest(unittest.TestCase):
     def test_options(self) -> None:
         self.assertEqual(read(), Manner())
-        self.assertEqual(find_unused(read()), [])
         given = read("-j", "4", "--tee", "--retries=2", "--halt=now,fail=10%", "--idle-gpus")
         self.assertEqual(given, Manner(4, True, 2, Halt(True, None, 10.0), True))
-        self.assertEqual(find_unused(given), ["--jobs", "--tee", "--retries", "--halt", "--idle-gpus"])
 
     def test_all_faults_at_once(self) -> None:
         with self.assertRaises(Failure) as caught:

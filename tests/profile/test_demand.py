@@ -8,7 +8,7 @@ import unittest
 
 from neuromanager.profile.demand import Demand, describe_demand, find_excess, make_demand
 from neuromanager.profile.profile import Profile
-from neuromanager.slurm.client import parse_estimate
+from neuromanager.slurm.sbatch import parse_estimate
 from tests.beds.slurm import cluster
 from tests.command import ROOT, Folder
 

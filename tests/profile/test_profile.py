@@ -5,7 +5,7 @@ from __future__ import annotations
 import unittest
 from typing import Any
 
-from neuromanager.profile.profile import OWN_OPTIONS, Profile, resolve_profile
+from neuromanager.profile.profile import OWN_OPTIONS, Profile, check_own_options, resolve_profile
 from neuromanager.system.document import parse_json
 from neuromanager.system.faults import WRONG_INPUT, Failure
 
@@ -99,17 +99,18 @@ class ResolveTest(unittest.TestCase):
             "mem=a\nb",
             config={"slurm": {"gpu": {"resources": {"a": False, "b": "", "c": "x\ty", "wrap": "x"}}}},
         )
-        self.assertEqual(len(faults), 10, faults)
+        self.assertEqual(len(faults), 9, faults)
         for fault, part in zip(faults, (".a: false says", ".b: an empty text", ".c: a character that does not print")):
             self.assertIn(f"config.json: slurm.gpu.resources{part}", fault)
         for fault in faults[3:8]:
-            self.assertIn("write KEY=VALUE, KEY a long option of sbatch without its dashes", fault)
+            self.assertIn("write KEY=VALUE, KEY a long option", fault)
 
     def test_what_neurun_needs_for_itself(self) -> None:
         for name, mend in OWN_OPTIONS.items():
-            self.assertEqual(
-                self.faults("slurm", "gpu", f"{name}=1"), (f"config.json: slurm.gpu.resources.{name}: {mend}",)
-            )
+            profile = resolve_profile({"slurm": {"gpu": {}}}, "slurm", "gpu", [f"{name}=1"], "config.json")
+            with self.assertRaises(Failure) as caught:
+                check_own_options(profile, OWN_OPTIONS, "config.json")
+            self.assertEqual(caught.exception.faults, (f"config.json: slurm.gpu.resources.{name}: {mend}",))
 
 
 if __name__ == "__main__":

@@ -192,7 +192,7 @@ class DecidedTest(AfterCase, FakeSlurmCase):
             self.assertIn(f"error: {option}: the profile has a dependency of its own", self.said)
         self.assertEqual(self.after("second", "--after=first", "-r", "dependency="), [f"--dependency=afterok:{job}"])
         done = self.neu("neurun", "--after-each=first", "local", "cpu", "true")
-        self.assertEqual((done.code, "only where Slurm runs them" in done.stderr), (100, True))
+        self.assertEqual((done.code, "--after-each: not supported" in done.stderr), (100, True))
 
     def test_what_runs_on_this_machine(self) -> None:
         done = self.neu("neurun", "--name=here", "local", "cpu", "true")

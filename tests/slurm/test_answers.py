@@ -9,9 +9,8 @@ import unittest
 from typing import NamedTuple
 
 from neuromanager.experiment.states import Status
-from neuromanager.experiment.submission import Limits
-from neuromanager.slurm import cancel, client, queue
-from neuromanager.slurm.client import Refusal, Submission
+from neuromanager.experiment.submission import Limits, Lost, Refused, SchedulersAnswer, Taken
+from neuromanager.slurm import cancel, queue, sbatch
 from neuromanager.slurm.limits import ask_limits, parse_config
 from neuromanager.slurm.queue import Row, Rows
 from neuromanager.slurm.states import Verdict, read_meaning, show_end
@@ -43,7 +42,7 @@ ELEMENTS: dict[str, list[int]] = {
     "long": [number * number for number in range(1, 31)],
 }
 SCRIPT = "/data/run.sh"
-SUBMITTED = client.Submitted(SCRIPT, "neu:0", array="0-1")
+SUBMITTED = sbatch.Submitted(SCRIPT, "neu:0", array="0-1")
 UNKNOWN = "999999"
 
 
@@ -92,9 +91,9 @@ class AnswersTest(unittest.TestCase):
                 "squeue-of-user": queue.squeue_words([], [os.geteuid()]),
                 "squeue-some-unknown": queue.squeue_words([jobs["held"], UNKNOWN]),
                 "sacct": queue.sacct_words(every),
-                "find": client.find_words(),
-                "sbatch-taken": client.submit_words(SUBMITTED),
-                "sbatch-unknown-dependency": client.submit_words(SUBMITTED._replace(dependency=f"afterok:{UNKNOWN}")),
+                "find": sbatch.find_words(),
+                "sbatch-taken": sbatch.submit_words(SUBMITTED),
+                "sbatch-unknown-dependency": sbatch.submit_words(SUBMITTED._replace(dependency=f"afterok:{UNKNOWN}")),
                 "scancel": cancel.cancel_words({jobs["part"]: None, jobs["scattered"]: [3, 5, 6]})[0],
                 "scancel-signal-unknown": cancel.cancel_words({UNKNOWN: None}, signal.SIGUSR1)[0],
                 "config": ["scontrol", "show", "config"],
@@ -166,7 +165,7 @@ class AnswersTest(unittest.TestCase):
         for version in VERSIONS:
             known = read_known(version)
             names = [*ENDED, *WAITING, *ELEMENTS]
-            found = client.parse_found(read_answer(version, "find")[1], [*map(token_of, names), "abc"])
+            found = sbatch.parse_found(read_answer(version, "find")[1], [*map(token_of, names), "abc"])
             self.assertEqual(found, {token_of(name): known.rows(name)[0].job for name in names}, version)
 
     def test_whose_jobs(self) -> None:
@@ -217,9 +216,9 @@ class AnswersTest(unittest.TestCase):
     def test_submissions(self) -> None:
         for version in VERSIONS:
             for name in ("sbatch-taken", "sbatch-taken-again"):
-                self.assertIsInstance(self.submission(version, name), Submission, version)
+                self.assertIsInstance(self.submission(version, name), Taken, version)
             unknown = self.submission(version, "sbatch-unknown-dependency")  # elsewhere such a job starts at once
-            self.assertIsInstance(unknown, Refusal if version == "24.11" else Submission, version)
+            self.assertIsInstance(unknown, Refused if version == "24.11" else Taken, version)
 
     def test_refusals(self) -> None:
         for version in VERSIONS:
@@ -234,30 +233,24 @@ class AnswersTest(unittest.TestCase):
                 "down": "Unable to contact slurm controller",
             }.items():
                 with self.subTest(version=version, name=name):
-                    refusal = self.refusal(version, f"sbatch-{name}")
-                    self.assertTrue(refusal.sure)
+                    refusal = self.submission(version, f"sbatch-{name}")
+                    assert isinstance(refusal, Refused), refusal
                     self.assertIn(words, "\n".join(refusal.faults))
-                    self.assertEqual(refusal.too_large, name == "array-too-large")
+                    self.assertEqual(refusal.why == "too large", name == "array-too-large")
                     self.assertEqual(refusal.limit is not None, name == "limit", refusal.limit)
-            lost = self.refusal(version, "sbatch-frozen")
-            self.assertFalse(lost.sure, lost)
+            self.assertIsInstance(self.submission(version, "sbatch-frozen"), Lost)
 
-    def submission(self, version: str, name: str) -> Submission | Refusal:
-        return client.parse_submission(read_answer(version, name)[1], 1)
-
-    def refusal(self, version: str, name: str) -> Refusal:
-        found = self.submission(version, name)
-        assert isinstance(found, Refusal), found
-        return found
+    def submission(self, version: str, name: str) -> SchedulersAnswer:
+        return sbatch.parse_submission(read_answer(version, name)[1], 1)
 
     def test_estimates(self) -> None:
         for version in VERSIONS:
-            start = client.parse_estimate(read_answer(version, "test-only")[1].stderr) or ""
+            start = sbatch.parse_estimate(read_answer(version, "test-only")[1].stderr) or ""
             moment = r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d"
             self.assertRegex(
                 start, rf"\ASlurm would start it at {moment} using 1 processors on nodes n\d in partition", version
             )
-            refused = client.parse_estimate(read_answer(version, "test-only-refused")[1].stderr)
+            refused = sbatch.parse_estimate(read_answer(version, "test-only-refused")[1].stderr)
             self.assertEqual(refused, "Slurm would refuse it: Invalid partition name specified", version)
 
     def test_cancellations(self) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import signal
 import unittest
 
+from neuromanager.experiment.submission import Refused
 from neuromanager.slurm.cancel import parse_cancellation
-from neuromanager.slurm.client import Refusal, parse_submission
 from neuromanager.slurm.queue import parse_squeue
+from neuromanager.slurm.sbatch import parse_submission
 from neuromanager.status.pace import Pace
 from neuromanager.system.process import Answer
 from tests.command import finish, wait_until
@@ -77,8 +78,7 @@ class AnswerTest(unittest.TestCase):
     def test_a_limited_sbatch_has_surely_no_job(self) -> None:
         said = f"sbatch: error: Batch job submission failed: {TOO_OFTEN}"
         answer = parse_submission(Answer(1, "", said), 180)
-        assert isinstance(answer, Refusal)
-        self.assertTrue(answer.sure)
+        assert isinstance(answer, Refused)
         self.assertIn("try again in a minute", answer.faults[-1])
 
     def test_a_limited_scancel_did_nothing(self) -> None:

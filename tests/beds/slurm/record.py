@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from neuromanager.slurm import cancel, client, queue
+from neuromanager.slurm import cancel, queue, sbatch
 from neuromanager.system.process import Answer
 from tests.beds.slurm.answers import render_answer, token_of
 from tests.beds.slurm.cluster import Cluster
@@ -194,7 +194,7 @@ def record_queue(bed: Recorder) -> None:
     bed.record("squeue-of-user", queue.squeue_words([], [os.geteuid()]))
     bed.record("squeue-unknown", queue.squeue_words([UNKNOWN]))
     bed.record("squeue-some-unknown", queue.squeue_words([bed.jobs["held"], UNKNOWN]))
-    bed.record("find", client.find_words())
+    bed.record("find", sbatch.find_words())
     words = queue.sacct_words(jobs)
 
     def is_told() -> bool:
@@ -209,21 +209,21 @@ def record_queue(bed: Recorder) -> None:
 def record_submission(bed: Recorder) -> None:
     script = f"{bed.work}/run.sh"
     Path(script).write_text("#!/bin/bash\ntrue\n", encoding="ascii")
-    submitted = client.Submitted(script, "neu:0", array="0-1")
+    submitted = sbatch.Submitted(script, "neu:0", array="0-1")
     for name, words in {
-        "taken": client.submit_words(submitted),
-        "taken-again": client.submit_words(submitted._replace(dependency=f"afterany:{bed.jobs['running']}")),
+        "taken": sbatch.submit_words(submitted),
+        "taken-again": sbatch.submit_words(submitted._replace(dependency=f"afterany:{bed.jobs['running']}")),
         "partition": ["sbatch", "--parsable", "--partition=nowhere", script],
         "account": ["sbatch", "--parsable", "--account=stranger", script],
         "time": ["sbatch", "--parsable", "--time=30-0", script],
         "gres": ["sbatch", "--parsable", "--gres=gpu:p100:5", script],
-        "array-too-large": client.submit_words(submitted._replace(array="0-1001")),
-        "unknown-dependency": client.submit_words(submitted._replace(dependency=f"afterok:{UNKNOWN}")),
+        "array-too-large": sbatch.submit_words(submitted._replace(array="0-1001")),
+        "unknown-dependency": sbatch.submit_words(submitted._replace(dependency=f"afterok:{UNKNOWN}")),
         "option": ["sbatch", "--parsable", "--nonsense", script],
     }.items():
         bed.record(f"sbatch-{name}", words)
     bed.must("sacctmgr", "-i", "-Q", "modify", "account", "myproject", "set", "GrpSubmitJobs=1")
-    bed.record("sbatch-limit", client.submit_words(submitted))
+    bed.record("sbatch-limit", sbatch.submit_words(submitted))
     for kind in ("assoc", "qos"):
         bed.record(f"limits-{kind}", ["scontrol", "show", "assoc_mgr", "users=root", f"flags={kind}"])
     bed.must("sacctmgr", "-i", "-Q", "modify", "account", "myproject", "set", "GrpSubmitJobs=-1")
@@ -257,7 +257,7 @@ def record_troubles(bed: Recorder) -> None:
     bed.record("sacct-down", queue.sacct_words([job]))
     bed.cluster.start_accounting()
     questions = {
-        "sbatch": client.submit_words(client.Submitted(script, "neu:1")),
+        "sbatch": sbatch.submit_words(sbatch.Submitted(script, "neu:1")),
         "scancel": ["scancel", job],
         "squeue": queue.squeue_words([job]),
         "scontrol": ["scontrol", "show", "config"],

@@ -1,0 +1,72 @@
+"""neuattach: runs one command on a node, with this terminal; no experiment is made."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from neuromanager import __version__
+from neuromanager.profile.config import CONFIG_MEND, check_env, find_config
+from neuromanager.profile.profile import check_own_options, resolve_profile
+from neuromanager.schedulers import find_scheduler
+from neuromanager.system.document import read_document
+from neuromanager.system.faults import WRONG_INPUT, Failure
+from neuromanager.system.site import HERE
+from neuromanager.terminal.options import Parser, parse_options, split_words
+
+NAME = "neuattach"
+
+
+def make_parser() -> Parser:
+    parser = Parser(
+        NAME,
+        "neuattach [OPTION ...] SUPPORT DEVICE COMMAND [WORD ...]",
+        "Runs COMMAND on a node of a cluster, as config.json says for SUPPORT and DEVICE, with this terminal.",
+        "Options come before SUPPORT; what follows DEVICE belongs to COMMAND. No experiment is made.\n"
+        "Exit: the command's own code, 100 wrong input, 111 scheduler failed, 126 and 127 no such program.\n"
+        "See neuattach(1).",
+    )
+    add = parser.add_argument
+    add(
+        "-r",
+        "--resource",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="set one resource of the profile; KEY alone is an option without a value, KEY= leaves it out",
+    )
+    add("-n", "--dry-run", action="store_true", help="print the command line that would be executed")
+    add(
+        "-c",
+        "--config",
+        metavar="FILE",
+        help="the profiles (default: $NEU_CONFIG, ./config.json, ~/.config/neuromanager/config.json)",
+    )
+    add("-h", "--help", action="help", help="print this and exit")
+    add("--version", action="version", version=f"neuattach {__version__}", help="print the version and exit")
+    return parser
+
+
+def main(words: Sequence[str]) -> int:
+    parser = make_parser()
+    own, rest = split_words(parser, words)
+    options = parse_options(parser, own)
+    if len(rest) < 3:
+        missing = ("SUPPORT", "DEVICE", "COMMAND")[len(rest)]
+        raise Failure(WRONG_INPUT, f"{missing} is missing; write neuattach SUPPORT DEVICE COMMAND")
+    support, device, *command = rest
+    source = find_config(options.config)
+    profile = resolve_profile(read_document(source, "config", CONFIG_MEND), support, device, options.resource, source)
+    check_env(profile, source)
+    scheduler = find_scheduler(profile.scheduler)
+    check_own_options(profile, scheduler.OWN_OPTIONS, source)
+    faults = []
+    if "attach" not in scheduler.DOES:
+        faults.append(f"{support}.{device}: {scheduler.TITLE} attaches no command; neuattach is for a cluster")
+    if command == ["-"]:
+        faults.append("-: neuattach runs one command, and reads no command lines")
+    if os.environ.get("NEU_POINTS"):
+        faults.append("neuattach runs one command, and no sweep; neusweep --each starts it once for each point")
+    if faults:
+        raise Failure(WRONG_INPUT, *faults)
+    return scheduler.attach(profile, tuple(command), options.resource, HERE, options.dry_run)

@@ -1,0 +1,36 @@
+"""neuthrottle: how many jobs of an experiment's arrays in the queue may run at a time, from now on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from neuromanager import __version__
+from neuromanager.launch.throttle import change_throttle
+from neuromanager.system.faults import WRONG_INPUT, Failure
+from neuromanager.system.site import HERE
+from neuromanager.terminal.options import Parser, parse_options, split_operands
+
+NAME = "neuthrottle"
+
+
+def make_parser() -> Parser:
+    parser = Parser(
+        NAME,
+        "neuthrottle [OPTION ...] N EXPERIMENT",
+        "Lets N jobs of EXPERIMENT run at a time from now on; 0 is no limit.",
+        "EXPERIMENT is train-3 or a path. What runs already goes on.\n"
+        "Exit: 0 done, 100 wrong words, 111 scheduler failed. See neuthrottle(1).",
+    )
+    parser.add_argument("-h", "--help", action="help", help="print this and exit")
+    version = f"neuthrottle {__version__}"
+    parser.add_argument("--version", action="version", version=version, help="print the version and exit")
+    return parser
+
+
+def main(words: Sequence[str]) -> int:
+    parser = make_parser()
+    own, operands = split_operands(parser, words)
+    parse_options(parser, own)
+    if len(operands) != 2:
+        raise Failure(WRONG_INPUT, "write neuthrottle N EXPERIMENT: two words (see neuthrottle --help)")
+    return change_throttle(operands[1], operands[0], HERE)

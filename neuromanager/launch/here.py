@@ -1,0 +1,64 @@
+"""Runs executed on this machine, to their end; the intent is on the disk before the first begins."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from neuromanager.experiment.catalog import read_lines, read_record, read_runs
+from neuromanager.experiment.directory import Experiment
+from neuromanager.experiment.launches import make_token
+from neuromanager.launch.after import hold_back
+from neuromanager.launch.protocol import refusing, write_launch
+from neuromanager.launch.request import Launch
+from neuromanager.local import run
+from neuromanager.local.resources import check_resources
+from neuromanager.local.status import read_trail
+from neuromanager.system.faults import INCOMPLETE, TROUBLE
+from neuromanager.system.signals import may_read_stdin
+from neuromanager.terminal.console import die_by
+
+TakeLeave = Callable[[Experiment], None]  # of who called; then nobody looks at what the runs print
+
+
+def execute_here(launch: Launch, take_leave: TakeLeave | None = None) -> int:
+    """The exit code of neurun. With our own stdin where it is a run's to read; a signal that ended it ends us.
+
+    Raises NothingLaunched, Failure.
+    """
+    shut = not launch.may_read_stdin or not may_read_stdin()
+    stdin = os.open(os.devnull, os.O_RDONLY) if shut else None
+    try:
+        return _execute(launch, stdin, take_leave)
+    except run.Stopped as stopped:
+        die_by(stopped.args[0])
+
+
+def _execute(launch: Launch, stdin: int | None, take_leave: TakeLeave | None) -> int:
+    """The code of the command itself where the experiment has no other run."""
+    experiment, numbers = launch.experiment, launch.numbers
+    runs = read_runs(experiment, read_record(experiment), numbers)
+    needs = check_resources(launch.profile, "config", launch.site.environ, launch.manner.idle_gpus)
+    with refusing(experiment):
+        attempts = {number: read_trail(experiment, number).attempts for number in numbers}
+        token = make_token()
+        write_launch(launch, token, numbers, experiment.name, None, launch.dependencies.directories())
+        if take_leave:
+            take_leave(experiment)
+    if launch.dependencies.awaited:
+        hold_back(experiment, token, numbers, launch.dependencies, launch.site)
+    code = run.run_all(
+        experiment,
+        launch.profile,
+        runs,
+        attempts,
+        launch.site.environ,
+        launch.cwd,
+        needs,
+        stdin,
+        launch.lock,
+        launch.manner,
+        shows=launch.shows,
+    )
+    alone = len(runs) > 1 or len(read_lines(experiment, "commands.txt")) == 1
+    return code if alone or code in (0, TROUBLE) else INCOMPLETE
