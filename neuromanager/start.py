@@ -46,6 +46,10 @@ def neulog() -> None:
     _run("neulog")
 
 
+def neuplot() -> None:
+    _run("neuplot")
+
+
 def neurerun() -> None:
     _run("neurerun")
 
@@ -60,6 +64,10 @@ def neustat() -> None:
 
 def neusweep() -> None:
     _run("neusweep")
+
+
+def neutable() -> None:
+    _run("neutable")
 
 
 def neuthrottle() -> None:

@@ -19,6 +19,7 @@ FLOORS = (
     "local slurm",
     "schedulers",
     "status",
+    "results",
     "launch",
     "commands",
     "start",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 
 from neuromanager import __version__
@@ -32,6 +33,7 @@ def make_parser() -> Parser:
     add = parser.add_argument
     add("--any", action="store_true", help="end with the first experiment that has ended, and print its path")
     add("--timeout", metavar="TIME", help="wait no longer than that: minutes, MM:SS, HH:MM:SS or D-HH:MM:SS")
+    add("--report", action="store_true", help="print how it ended: counts, each failed run and why, and what to do")
     add("-h", "--help", action="help", help="print this and exit")
     add("--version", action="version", version=f"neuwait {__version__}", help="print the version and exit")
     return parser
@@ -60,7 +62,15 @@ def main(words: Sequence[str]) -> int:
         print(os.path.relpath(reports[0].experiment.directory), flush=True)
     for report in reports:
         _tell_of(report)
+    if options.report:
+        _print_reports(reports)
     return DONE if all(map(is_complete, reports)) else INCOMPLETE
+
+
+def _print_reports(reports: Sequence[Report]) -> None:
+    from neuromanager.results.report import render_report
+
+    sys.stdout.write("".join(f"{line}\n" for report in reports for line in render_report(report)))
 
 
 def _parse_timeout(text: str | None) -> float | None:

@@ -37,7 +37,11 @@ class Ending(NamedTuple):
 
 
 def ask(
-    words: Sequence[str], timeout_seconds: float, env: Mapping[str, str] | None = None, pass_fds: Sequence[int] = ()
+    words: Sequence[str],
+    timeout_seconds: float,
+    env: Mapping[str, str] | None = None,
+    pass_fds: Sequence[int] = (),
+    cwd: str | None = None,
 ) -> Answer:
     """Runs a program to its end and keeps what it says. Raises FileNotFoundError when there is none.
 
@@ -54,6 +58,7 @@ def ask(
         errors="surrogateescape",
         start_new_session=True,
         pass_fds=pass_fds,
+        cwd=cwd,
     )
     try:
         stdout, stderr = process.communicate(timeout=timeout_seconds)

@@ -1,0 +1,1 @@
+"""What runs measured: from their files and logs to tables and pictures."""

@@ -1,0 +1,158 @@
+"""Files of results -> rows: JSON, JSON Lines, CSV and TSV, TensorBoard's event files, and logs."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+from neuromanager.results.eventfile import read_scalars
+from neuromanager.results.lines import parse_number, read_line
+from neuromanager.results.series import Row, Value, flatten
+
+_BLOCK = 4096  # lines that are decoded as one array: json costs more for each call than for each line
+Pattern = "re.Pattern[bytes]"
+
+
+class Unreadable(ValueError):
+    """A file that is not what its name says."""
+
+
+def parse_file(name: str, data: bytes) -> list[Row]:
+    """The rows of a file by the ending of its name; a log for any other. Raises Unreadable."""
+    for ending, parse in _PARSERS.items():
+        if name.endswith(ending) or f".{ending.strip('.')}." in name:
+            return list(parse(data))
+    return list(parse_log(data))
+
+
+def parse_json(data: bytes) -> Iterator[Row]:
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise Unreadable(f"not valid JSON: {error}") from None
+    if not isinstance(value, (dict, list)):
+        raise Unreadable("not a JSON object")
+    for each in value if isinstance(value, list) else [value]:
+        if isinstance(each, dict):
+            yield flatten(each)
+
+
+def parse_jsonl(data: bytes) -> Iterator[Row]:
+    """A line that is no object, as the last one while it is being written, is left out."""
+    lines = data.split(b"\n")
+    for first in range(0, len(lines), _BLOCK):
+        block = [line for line in lines[first : first + _BLOCK] if line.strip()]
+        for value in _decode_block(block):
+            if isinstance(value, dict):
+                yield flatten(value) if any(isinstance(each, (dict, list)) for each in value.values()) else value
+
+
+def _decode_block(block: Sequence[bytes]) -> list[object]:
+    try:
+        values: list[object] = json.loads(b"[" + b",".join(block) + b"]")
+        if len(values) == len(block):
+            return values
+    except (ValueError, RecursionError):
+        pass
+    return [value for line in block for value in _decode_line(line)]
+
+
+def _decode_line(line: bytes) -> list[object]:
+    try:
+        return [json.loads(line)]
+    except (ValueError, RecursionError):
+        return []
+
+
+def parse_csv(data: bytes, separator: str = ",") -> Iterator[Row]:
+    """The first line has the names; an empty cell is no value. A last line without its end is left out."""
+    text = data.decode("utf-8-sig", "replace")
+    if not text.endswith("\n"):
+        text = _without_torn_line(text, separator)
+    try:
+        reader = csv.reader(text.splitlines(), delimiter=separator)
+        names = next(reader, [])
+        for cells in reader:
+            row = {name: _parse_cell(cell) for name, cell in zip(names, cells) if name and cell}
+            if row:
+                yield row
+    except csv.Error as error:
+        raise Unreadable(f"not CSV: {error}") from None
+
+
+def _without_torn_line(text: str, separator: str) -> str:
+    """Whether the last line is whole shows in its number of cells alone."""
+    lines = text.split("\n")
+    whole = len(lines) < 2 or lines[-1].count(separator) == lines[0].count(separator)
+    return text if whole else "\n".join(lines[:-1])
+
+
+def _parse_cell(cell: str) -> Value:
+    for kind in (int, float):
+        try:
+            return kind(cell)
+        except ValueError:
+            pass
+    return {"true": True, "false": False}.get(cell.lower(), cell)
+
+
+def parse_events(data: bytes) -> Iterator[Row]:
+    for step, tag, value in read_scalars(data):
+        yield {"step": step, tag: value}
+
+
+def parse_log(data: bytes) -> Iterator[Row]:
+    for line in data.decode("utf-8", "replace").split("\n"):
+        reading = read_line(line) if line else None
+        if reading:
+            yield {**_whole(reading.steps), **_whole(reading.values)}
+
+
+def _whole(values: Mapping[str, float]) -> dict[str, Value]:
+    return {
+        name: int(value) if value == value and value.is_integer() and abs(value) < 2**53 else value
+        for name, value in values.items()
+    }
+
+
+def make_matcher(pattern: str) -> Callable[[bytes], Iterator[Row]]:
+    """For a regular expression with named groups: a row for each match; a number where the text is one."""
+    compiled = re.compile(pattern, re.MULTILINE)
+
+    def parse(data: bytes) -> Iterator[Row]:
+        for match in compiled.finditer(data.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n")):
+            row = {name: _parse_text(text) for name, text in match.groupdict().items() if text is not None}
+            if row:
+                yield row
+
+    return parse
+
+
+def _parse_text(text: str) -> Value:
+    try:
+        return _parse_cell(
+            repr(parse_number(text.strip())) if re.search(r"\d[dD][-+]?\d|\d,\d", text) else text.strip()
+        )
+    except ValueError:
+        return text
+
+
+def template_pattern(template: str) -> str:
+    """``done in {load}s`` as a regular expression: ``{name}`` is a number, or a word where none stands there."""
+    pieces = re.split(r"\{([A-Za-z_]\w*)\}", template)
+    number = r"[-+]?(?:\d[\d,]*\.?\d*|\.\d+)(?:[eEdD][-+]?\d+)?|[-+]?(?:nan|inf)|[^\s,;]+?"
+    return "".join(
+        rf"(?P<{piece}>{number})" if place % 2 else r"\s+".join(map(re.escape, re.split(r"\s+", piece)))
+        for place, piece in enumerate(pieces)
+    )
+
+
+_PARSERS: dict[str, Callable[[bytes], Iterable[Row]]] = {
+    ".jsonl": parse_jsonl,
+    ".json": parse_json,
+    ".csv": parse_csv,
+    ".tsv": lambda data: parse_csv(data, "\t"),
+    ".tfevents": parse_events,
+}

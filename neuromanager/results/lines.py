@@ -1,0 +1,182 @@
+"""Lines of a log -> names and numbers: ``key=1``, ``key: 1``, ``'key': 1``, ``a 1 b 2``, tqdm, Keras, tables of cells.
+
+A line of a program is prose that nobody specified. Only what reads as a measurement counts: a name that begins with a
+letter, and a whole number behind it. Times, addresses, versions and sizes are none.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import NamedTuple
+
+STEPS = (
+    "global_step",
+    "step",
+    "steps",
+    "iteration",
+    "iter",
+    "it",
+    "update",
+    "timestep",
+    "total_timesteps",
+    "batch",
+    "episode",
+    "round",
+    "trial",
+    "generation",
+    "epoch",
+)
+"""Names that say where in the run a line was printed, the finest first. In any case of letters."""
+
+_LONGEST = 1000  # characters of a line; the patterns below take a time that grows with its square
+_SPLITS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+    "eval": "eval",
+    "evaluation": "eval",
+    "dev": "dev",
+}
+_SPLIT_IN_NAME = re.compile(rf"(?i)(?:^|[_/.-])(?:{'|'.join(_SPLITS)})(?:$|[_/.-])")
+# Words that stand before numbers in sentences.
+_PROSE = frozenset(
+    "a after and are at by done for from has have in is of on or than that the to took was with within over "
+    "nan inf debug info warning warn error version v gpu cuda device rank port pid line".split()
+)
+
+_COUNT = r"\d{1,3}(?:,\d{3})+(?![\d,])|\d+"
+_NUMBER = rf"[-+]?(?:(?:{_COUNT})(?:\.\d*)?|\.\d+)(?:[eEdD][-+]?\d+)?|[-+]?(?:nan|inf(?:inity)?)\b"
+# Behind a number: a unit of some letters, and then no more of a word, a date, an address or a time.
+_END = r"(?=%|[a-zA-Zµ]{0,4}(?:/[a-zA-Z]{1,6})?(?![\w.:@-]*\d)(?![\w@]))"
+_KEY = r"[A-Za-z_][\w@/%-]*(?:\.[\w@/%-]+)*"
+_QUOTED = re.compile(rf"""(?i)["']([A-Za-z_][\w@/%. -]*)["']\s*:\s*["']?({_NUMBER})(?=["']?\s*[,}}\]])""")
+_ASSIGNED = re.compile(rf"(?i)({_KEY})(\s*=\s*|\s*:\s+|:)({_NUMBER})(?:\s*/\s*({_COUNT})\b)?{_END}")
+_SPACED = re.compile(rf"(?i)(?<![\w@/.:-])({_KEY})\s+\[?\s*({_NUMBER})(?:\s*/\s*(?:{_COUNT})\b)?{_END}")
+_STEP = re.compile(
+    rf"(?i)(?<![\w@/.-])({'|'.join(sorted(STEPS, key=len, reverse=True))})\s*[:=#]?\s*\[?\s*"
+    rf"({_COUNT})(?:\.0*)?(?=[\]\s/,:;)|>-]|$)"
+)
+_CELLS = re.compile(rf"(?i)^\|\s+([A-Za-z_][\w/ -]*?)\s+\|\s+({_NUMBER})\s+\|$")
+_WORDS_BEFORE = re.compile(r"(?:^|[,;|\t\[(]|\s-|\s\s|\d\s|[:=]\s|\)\s)\s*((?:[A-Za-z]+ ){1,3})$")
+
+_ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-_])")
+_HEAD = re.compile(  # what a logger puts before the text
+    r"(?i)^(?:[\s\[(|*>#-]*(?:\d{4}[-/.]\d\d[-/.]\d\d(?:[T ]\d\d:\d\d(?::\d\d)?(?:[.,]\d+)?)?(?:Z|[+-]\d\d:?\d\d)?"
+    r"|\d\d:\d\d:\d\d(?:[.,]\d+)?|DEBUG|INFO|WARNING|WARN|ERROR|rank ?\d+)(?![\w])[\s\])|:,-]*)*[\s\[(|*>#-]*"
+)
+_FIRST_WORD = re.compile(r"([A-Za-z]+)(?:\s+set)?\b(?![\w/.@=])")
+
+
+class Reading(NamedTuple):
+    """What one line says: where in the run it was printed, in the line's own words for that, and what it measured."""
+
+    steps: dict[str, float]
+    values: dict[str, float]
+
+
+def parse_number(text: str) -> float:
+    """Of a text that is one of ours: thousands may have commas, and Fortran writes ``1.23D-05``."""
+    return float(text.replace(",", "").lower().replace("d", "e") if "n" not in text.lower() else text)
+
+
+def is_step(name: str) -> bool:
+    return name.lower() in STEPS
+
+
+def read_line(line: str) -> Reading | None:
+    """None for a line that measures nothing. Of a line that was drawn over and over, what is seen at last counts."""
+    if "\r" in line:
+        line = line.rstrip("\r").rpartition("\r")[2]
+    if "\x1b" in line:
+        line = _ESCAPE.sub("", line)
+    if not line or len(line) > _LONGEST:
+        return _read_object(line)
+    text = line[_HEAD.match(line).end() :].rstrip()  # type: ignore[union-attr]
+    if not text:
+        return None
+    cell = _CELLS.match(line.strip())
+    if cell:
+        return _collect([(cell[1].strip().replace(" ", "_"), cell[2])], {}, "")
+    split = _find_split(text)
+    quoted = _QUOTED.findall(text) if "'" in text or '"' in text else []
+    if quoted:
+        return _collect(quoted, {}, split)
+    steps = {name.lower(): parse_number(number) for name, number in _STEP.findall(text)}
+    return _collect(_find_assigned(text) or [], steps, split, _find_spaced(text, bool(steps or split)))
+
+
+def _read_object(line: str) -> Reading | None:
+    """A line too long to be prose may be JSON."""
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(value, dict):
+        return None
+    return _collect([(name, repr(each)) for name, each in value.items() if isinstance(each, float)], {}, "")
+
+
+def _find_split(text: str) -> str:
+    first = _FIRST_WORD.match(text)
+    return _SPLITS.get(first[1].lower(), "") if first else ""
+
+
+def _find_assigned(text: str) -> list[tuple[str, str]]:
+    found = []
+    for match in _ASSIGNED.finditer(text):
+        key, between, number, whole = match.groups()
+        if key.lower() in _SPLITS:
+            continue  # tqdm's "train: 100%|"
+        if between == ":" and not is_step(key) and (key[-1].isdigit() or not re.search(r"[.eEn]", number)):
+            continue  # host:8080, mAP@0.5:0.95
+        if whole:  # 9915/10000 of a test set
+            number = repr(parse_number(number) / parse_number(whole)) if parse_number(whole) else number
+        found.append((_extend(text, match.start(), key), number))
+    return found
+
+
+def _extend(text: str, start: int, key: str) -> str:
+    """The words of a name in front of its last one: ``Final test accuracy: 91.3``."""
+    before = _WORDS_BEFORE.search(text[:start])
+    words = [word for word in (before[1].split() if before else []) if word.lower() not in _PROSE]
+    if is_step(key):
+        return key
+    splits = [_SPLITS[word.lower()] for word in words if word.lower() in _SPLITS]
+    name = "_".join([word for word in words if word.lower() not in _SPLITS] + [key])
+    return f"{splits[-1]}/{name}" if splits else name
+
+
+def _find_spaced(text: str, begins: bool) -> list[tuple[str, str]]:
+    """``loss 0.3  accuracy 0.9``: of a line that begins with a step or a split, or has two of them."""
+    found = []
+    for match in _SPACED.finditer(text):
+        key, number = match[1], match[2]
+        if key.lower() in _PROSE or is_step(key) or key.lower() in _SPLITS:
+            continue
+        found.append((_prefix(text, match.start(), key), number))
+    return found if begins or len(found) > 1 else []
+
+
+def _prefix(text: str, start: int, key: str) -> str:
+    """``train loss 2.0, val loss 2.1`` are two names."""
+    word = re.search(r"([A-Za-z]+) $", text[:start])
+    split = _SPLITS.get(word[1].lower()) if word else None
+    return f"{split}/{key}" if split else key
+
+
+def _collect(
+    pairs: list[tuple[str, str]], steps: dict[str, float], split: str, spaced: list[tuple[str, str]] | None = None
+) -> Reading | None:
+    values: dict[str, float] = {}
+    for name, number in [*pairs, *(spaced or [])]:
+        if is_step(name):
+            steps.setdefault(name.lower(), parse_number(number))
+        else:
+            whole = name if not split or _SPLIT_IN_NAME.search(name) else f"{split}/{name}"
+            values.setdefault(whole, parse_number(number))
+    return Reading(steps, values) if values else None

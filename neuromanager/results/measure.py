@@ -1,0 +1,146 @@
+"""What the runs of experiments measured, read from the first place where any of them has it."""
+
+from __future__ import annotations
+
+import contextlib
+import fnmatch
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from neuromanager.experiment.directory import Experiment
+from neuromanager.experiment.logs import find_bounds, find_parts, opened_log, read_pieces
+from neuromanager.experiment.states import Status
+from neuromanager.results.formats import Unreadable, make_matcher, parse_file, parse_log
+from neuromanager.results.records import Measured, read_params
+from neuromanager.results.series import Row, Series, make_series
+from neuromanager.status.survey import Report
+from neuromanager.terminal.console import tell
+
+FILES = ("result.json", "results.json", "metrics.json", "metrics.jsonl", "metrics.csv", "results.csv", "progress.csv")
+EVENTS = "TensorBoard event files"
+LOGS = "stdout and stderr"
+_READERS = 16  # a network disk answers many questions at once
+_DEEPEST = 3  # folders below a run's, where event files are looked for
+_LARGEST_BYTES = 1 << 31
+
+
+class Taken(NamedTuple):
+    """A run, and the folder in which its program wrote."""
+
+    experiment: Experiment
+    status: Status
+
+    @property
+    def folder(self) -> str:
+        return self.experiment.run_directory(self.status.number)
+
+
+class Wanted(NamedTuple):
+    """Where results are, when it was said: files by a pattern, or what a pattern finds in the logs."""
+
+    files: str | None = None
+    pattern: str | None = None
+
+
+def measure(reports: Iterable[Report], wanted: Wanted) -> tuple[list[Measured], str]:
+    """Every run with its parameters and what it measured; and where that comes from, in words."""
+    taken, runs, params = [], [], []
+    for report in reports:
+        points = read_params(report.experiment)
+        for status in report.statuses:
+            taken.append(Taken(report.experiment, status))
+            runs.append(f"{report.experiment.name}:{status.number}")
+            params.append(points[status.number] if status.number < len(points) else {})
+    source, series = _read_measures(taken, wanted)
+    made = zip(runs, taken, params, series)
+    return [Measured(run, each.status, point, found) for run, each, point, found in made], source
+
+
+def _read_measures(taken: Sequence[Taken], wanted: Wanted) -> tuple[str, list[Series]]:
+    """Where they come from, in words, and one series for each run; what cannot be read is reported, and left out."""
+    if wanted.pattern is not None:
+        return LOGS, _read_all(taken, lambda each: _read_logs(each, make_matcher(wanted.pattern or "")))
+    if wanted.files is not None:
+        pattern = wanted.files
+        return pattern, _read_all(taken, lambda each: _read_files(each.folder, _match_files(each.folder, pattern)))
+    names = [set(each) for each in _map(taken, lambda each: _list_folder(each.folder))]
+    first = next((name for name in FILES if any(name in each for each in names)), None)
+    if first is not None:
+        return first, _read_all(taken, lambda each: _read_files(each.folder, [first]))
+    events = _map(taken, lambda each: list(_find_events(each.folder, _DEEPEST)))
+    if any(events):
+        found = {id(each): paths for each, paths in zip(taken, events)}
+        return EVENTS, _read_all(taken, lambda each: _read_files(each.folder, found[id(each)]))
+    return LOGS, _read_all(taken, lambda each: _read_logs(each, parse_log))
+
+
+def _read_all(taken: Sequence[Taken], read: Callable[[Taken], Iterable[Row]]) -> list[Series]:
+    return _map(taken, lambda each: make_series(read(each)))
+
+
+def _map(taken: Sequence[Taken], work: Callable[[Taken], object]) -> list:  # type: ignore[type-arg]
+    if len(taken) < 2 * _READERS:
+        return [work(each) for each in taken]
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(_READERS) as pool:
+        return list(pool.map(work, taken, chunksize=1))
+
+
+def _list_folder(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []  # it has not begun
+
+
+def _find_events(folder: str, depth: int) -> Iterator[str]:
+    try:
+        with os.scandir(folder) as entries:
+            found = sorted(entries, key=lambda entry: entry.name)
+    except OSError:
+        return
+    for entry in found:
+        if ".tfevents." in entry.name:
+            yield entry.path
+        elif depth and entry.is_dir(follow_symlinks=False):
+            yield from _find_events(entry.path, depth - 1)
+
+
+def _match_files(folder: str, pattern: str) -> list[str]:
+    found = []
+    for place, folders, names in os.walk(folder):
+        folders.sort()
+        below = os.path.relpath(place, folder)
+        for name in sorted(names):
+            path = name if below == "." else os.path.join(below, name)
+            if fnmatch.fnmatchcase(path, pattern) or fnmatch.fnmatchcase(name, pattern):
+                found.append(path)
+    return found
+
+
+def _read_files(folder: str, names: Iterable[str]) -> Iterator[Row]:
+    for name in names:
+        path = os.path.join(folder, name)
+        try:
+            yield from parse_file(name, _read_regular(path))
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            tell(f"warning: {path}: {error.strerror}; left out")
+        except Unreadable as error:
+            tell(f"warning: {path}: {error}; left out")
+
+
+def _read_regular(path: str) -> bytes:
+    with opened_log(path) as descriptor:
+        return b"".join(read_pieces(descriptor, 0, min(os.fstat(descriptor).st_size, _LARGEST_BYTES)))
+
+
+def _read_logs(taken: Taken, parse: Callable[[bytes], Iterable[Row]]) -> Iterator[Row]:
+    """What the last attempt printed; what an earlier one did belongs to another try."""
+    with contextlib.suppress(OSError):
+        for part in find_parts(taken.experiment, taken.status.number, ("stdout", "stderr")):
+            with contextlib.suppress(OSError), opened_log(part.path) as descriptor:
+                yield from parse(b"".join(read_pieces(descriptor, *find_bounds(descriptor, part, None))))

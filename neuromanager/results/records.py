@@ -1,0 +1,105 @@
+"""From runs and their series to the records of a table: parameters, one value for each column, facts of the run."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from neuromanager.experiment.catalog import read_lines
+from neuromanager.experiment.directory import Experiment
+from neuromanager.experiment.states import Status
+from neuromanager.results.series import Series, Value, find_point, flatten, pick, thin
+from neuromanager.results.table import Column, Record
+from neuromanager.system.quoting import split_line
+from neuromanager.system.times import parse_moment
+
+FACTS = ("elapsed", "node", "exit_code", "signal", "attempt", "job", "reason", "submitted", "started", "finished")
+
+
+class Measured(NamedTuple):
+    run: str  # train-3:4
+    status: Status
+    params: Mapping[str, Value]
+    series: Series
+
+
+def read_params(experiment: Experiment) -> Sequence[Mapping[str, Value]]:
+    """Of each run: its point; of one without a point its words ``--name=value`` and ``name=value``."""
+    commands, points = read_lines(experiment, "commands.txt"), read_lines(experiment, "params.txt")
+    found: list[Mapping[str, Value]] = []
+    for number, command in enumerate(commands):
+        point = _parse_object(points[number]) if number < len(points) else None
+        found.append(dict(_read_words(command)) if point is None else flatten(point))
+    return found
+
+
+def _parse_object(line: str) -> dict[str, Any] | None:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _read_words(command: str) -> Iterator[tuple[str, Value]]:
+    if "=" not in command:
+        return
+    try:
+        words = split_line(command)
+    except ValueError:
+        return
+    for word in words[1:]:
+        match = re.fullmatch(r"(?:--)?([A-Za-z_][\w.-]*)=(.*)", word, re.DOTALL)
+        if match:
+            yield match[1], parse_value(match[2])
+
+
+def parse_value(text: str) -> Value:
+    """A number where the text is one."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            pass
+    return text
+
+
+def list_facts(status: Status) -> dict[str, Value]:
+    """``run.elapsed`` (seconds), ``run.node`` ...; those that are known."""
+    facts: dict[str, Value] = {
+        name: getattr(status, name) for name in FACTS if name != "elapsed" and getattr(status, name) is not None
+    }
+    if status.started and status.finished:
+        facts["elapsed"] = parse_moment(status.finished) - parse_moment(status.started)
+    return {f"run.{name}": value for name, value in facts.items()}
+
+
+def list_names(measured: Iterable[Measured]) -> list[str]:
+    """Everything that any run measured, in the order of appearance."""
+    return list(dict.fromkeys(name for each in measured for name in each.series.names()))
+
+
+def make_record(measured: Measured, columns: Sequence[Column], at: str | None) -> Record:
+    """One row for a run; with ``at`` all of it from one point."""
+    if at is None:
+        results = {str(column): pick(measured.series, column.how, column.name) for column in columns}
+    else:
+        point = find_point(measured.series, at)
+        results = {str(column): point.get(column.name) for column in columns}
+    return Record(measured.run, measured.status.state, measured.params, results, list_facts(measured.status))
+
+
+def make_steps(measured: Measured, columns: Sequence[Column], most: int | None) -> tuple[list[Record], int]:
+    """A row for each point of a run that has one of the columns, and how many points were left out to have ``most``."""
+    series = measured.series
+    whole = [point for point in series.points if any(point.get(column.name) is not None for column in columns)]
+    points = whole if most is None else thin(whole, most)
+    facts = list_facts(measured.status)
+    records = []
+    for place, point in enumerate(points):
+        results: dict[str, Value] = {series.step or "point": point.get(series.step) if series.step else place}
+        results.update((column.name, point.get(column.name)) for column in columns if column.name != series.step)
+        records.append(Record(measured.run, measured.status.state, measured.params, results, facts))
+    return records, len(whole) - len(points)

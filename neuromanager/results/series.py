@@ -1,0 +1,140 @@
+"""What one run measured: points in the order of its steps, and the one value of a name that a table shows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, Union
+
+from neuromanager.results.lines import STEPS, is_step
+
+Value = Union[int, float, str, bool, None]
+Row = Mapping[str, Value]
+HOWS = ("last", "first", "min", "max", "mean", "count")
+
+
+class Series(NamedTuple):
+    """``step``: the name that orders the points; None where they have none, and stand as they were written."""
+
+    step: str | None
+    points: list[dict[str, Value]]
+
+    def names(self) -> list[str]:
+        """In the order of their first appearance."""
+        return list(dict.fromkeys(name for point in self.points for name in point))
+
+    def values(self, name: str) -> list[Value]:
+        return [point[name] for point in self.points if point.get(name) is not None]
+
+
+def make_series(rows: Iterable[Row]) -> Series:
+    """Rows as they were written. Of two with the same step the later one's values replace the earlier one's."""
+    points = [dict(row) for row in rows]
+    step = _find_step(points)
+    if step is None:
+        return Series(None, points)
+    merged: dict[Any, dict[str, Value]] = {}
+    for point in points:
+        place = point.get(step)
+        known = merged.get(place)
+        if known is None:
+            merged[place] = point
+        else:
+            known.update((name, value) for name, value in point.items() if value is not None)
+    placed = sorted((place for place in merged if _is_finite(place)), key=float)
+    rest = [merged[place] for place in merged if not _is_finite(place)]  # as a summary at the end
+    return Series(step, [*(merged[place] for place in placed), *rest])
+
+
+def _find_step(points: Sequence[Row]) -> str | None:
+    """The finest name of STEPS that most points have, and that does not begin anew in each epoch."""
+    present: dict[str, str] = {}
+    counts: dict[str, int] = {}
+    for point in points:
+        for name in point:
+            if is_step(name):
+                present.setdefault(name.lower(), name)
+                counts[name] = counts.get(name, 0) + 1
+    for known in STEPS:
+        found = present.get(known)
+        if found and 2 * counts[found] >= len(points) and not _begins_anew(points, found, present.get("epoch")):
+            return found
+    return None
+
+
+def _begins_anew(points: Sequence[Row], name: str, epoch: str | None) -> bool:
+    if epoch is None or name == epoch:
+        return False
+    falls, before = 0, None
+    for point in points:
+        here = (point.get(epoch), point.get(name))
+        if not (_is_finite(here[0]) and _is_finite(here[1])):
+            continue
+        if before is not None and here[0] > before[0] and here[1] < before[1]:  # type: ignore[operator]
+            falls += 1
+        before = here
+    return falls > 1
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)
+
+
+def pick(series: Series, how: str, name: str) -> Value:
+    """``last``, ``first``, ``min``, ``max``, ``mean`` or ``count`` of a name; None where it has no value.
+
+    NaN is never least or greatest, and the mean of values with a NaN is NaN.
+    """
+    values = series.values(name)
+    if how == "count":
+        return len(values)
+    if not values:
+        return None
+    if how in ("last", "first"):
+        return values[-1 if how == "last" else 0]
+    numbers = [float(value) for value in values if isinstance(value, (int, float))]
+    if not numbers:
+        return None
+    if how == "mean":
+        return math.fsum(numbers) / len(numbers) if all(map(math.isfinite, numbers)) else sum(numbers) / len(numbers)
+    ordered = [number for number in numbers if not math.isnan(number)]
+    return (min(ordered) if how == "min" else max(ordered)) if ordered else math.nan
+
+
+def find_point(series: Series, at: str) -> dict[str, Value]:
+    """The whole point ``last``, of step ``N``, or where a name is least or greatest (``max:val/acc``); {} for none."""
+    how, colon, name = at.partition(":")
+    if not colon:
+        if at == "last":
+            return series.points[-1] if series.points else {}
+        return next((point for point in series.points if series.step and point.get(series.step) == float(at)), {})
+    best: dict[str, Value] = {}
+    for point in series.points:
+        value = point.get(name)
+        if not isinstance(value, (int, float)) or math.isnan(value):
+            continue
+        known = best.get(name)
+        if known is None or (value > known if how == "max" else value < known):  # type: ignore[operator]
+            best = point
+    return best
+
+
+def thin(points: Sequence[dict[str, Value]], most: int) -> list[dict[str, Value]]:
+    """At most so many of them, at equal distances, the first and the last among them."""
+    if len(points) <= most:
+        return list(points)
+    if most == 1:
+        return [points[-1]]
+    return [points[round(place * (len(points) - 1) / (most - 1))] for place in range(most)]
+
+
+def flatten(value: Any, prefix: str = "") -> dict[str, Value]:
+    """An object's values by their dotted names; lists, which are no value of a cell, are left out."""
+    found: dict[str, Value] = {}
+    for key, each in value.items():
+        name = f"{prefix}{key}"
+        if isinstance(each, dict):
+            found.update(flatten(each, f"{name}."))
+        elif not isinstance(each, list):
+            found[name] = each
+    return found
