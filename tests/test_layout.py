@@ -74,6 +74,21 @@ class LayoutTest(unittest.TestCase):
     def test_every_folder_has_a_floor(self) -> None:
         self.assertEqual({room_of(module) for module in find_modules()} - set(FLOOR_OF), set())
 
+    def test_contributing_shows_the_house(self) -> None:
+        """Its picture has the floors from above, its table all that `ls neuromanager` has."""
+        text = (
+            (ROOT / "CONTRIBUTING.md")
+            .read_text(encoding="utf-8")
+            .partition("\n## The house\n")[2]
+            .partition("\n## ")[0]
+        )
+        lines = [line[:55].split() for line in text.partition("```text\n")[2].partition("```")[0].splitlines()]
+        drawn = [set(line) for line in lines if line and FLOOR_OF.keys() >= set(line)]
+        self.assertEqual(drawn, [set(rooms.split()) for rooms in reversed(FLOORS)])
+        listed = re.findall(r"(?m)^\| `([\w.]+)` \|", text)
+        there = {path.name for path in PACKAGE.iterdir() if not path.name.startswith("__")}
+        self.assertEqual((sorted(listed), len(listed)), (sorted(there), len(there)))
+
     def test_imports_point_one_way(self) -> None:
         wrong = [
             f"{module} imports {room}"
