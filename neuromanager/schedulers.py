@@ -9,11 +9,12 @@ This machine is no batch system: of it only ``NAME``, ``DOES`` and ``OWN_OPTIONS
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol, cast
 
 from neuromanager.experiment.layout import Arrangement
-from neuromanager.experiment.submission import Job, Limits, Part, SchedulersAnswer, Wait
+from neuromanager.experiment.states import Status
+from neuromanager.experiment.submission import Job, Limits, Part, SchedulersAnswer, Unsettled, Wait
 from neuromanager.profile.profile import Profile, Resources
 from neuromanager.system.quoting import Command
 from neuromanager.system.site import Site
@@ -81,6 +82,18 @@ class Scheduler(Protocol):
 
     def exclude(self, profile: Profile, nodes: Sequence[str], place: str) -> Profile:
         """The profile whose runs go to no such node; only where exclude-nodes is in DOES."""
+
+    def look(
+        self, unsettled: Sequence[Unsettled], site: Site, ask: bool, unanswered: Callable[[str], None]
+    ) -> list[tuple[Unsettled, Status]]:
+        """What became of all those runs, in one question; ``unanswered`` gets a line when there is no answer to it.
+
+        An end needs a witness, the run's own record or a row of the scheduler's; what nobody vouches for is open.
+        ``ask`` False: by the records alone.
+        """
+
+    def find_put_back(self, unsettled: Sequence[Unsettled], site: Site) -> list[Status]:
+        """Those runs with an end on record that the scheduler executes again. Raises Failure without an answer."""
 
     def throttle(self, job: str, most: int, site: Site) -> tuple[str, ...]:
         """Lets so many elements of an array run at a time from now on (0: no limit); its faults."""

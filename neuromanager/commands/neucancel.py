@@ -145,9 +145,7 @@ def _find_unknown(report: Report, wish: Wish) -> list[str]:
 
 def _find_meant(report: Report, wish: Wish, local: bool) -> list[Status]:
     return [
-        status
-        for status in report.statuses
-        if status.state in LIVE and wish.means(status) and (status.scheduler == "local") == local
+        status for status in report.statuses if status.state in LIVE and wish.means(status) and status.asked != local
     ]
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from neuromanager.experiment.directory import Experiment, append_line, format_time
+from neuromanager.experiment.states import Trail, make_trail
 from neuromanager.system.quoting import parse_line, quote_word
 
 
@@ -49,3 +50,8 @@ def _parse_event(line: str) -> Event | None:
     except ValueError:
         return None
     return Event(word, moment, dict(detail.split("=", 1) for detail in details if "=" in detail))
+
+
+def read_trail(experiment: Experiment, number: int) -> Trail:
+    """Raises OSError."""
+    return make_trail(read_events(experiment, number))

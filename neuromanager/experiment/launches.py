@@ -90,8 +90,10 @@ def write_intent(
 
 
 def write_job(experiment: Experiment, token: str, job: str) -> None:
-    """The scheduler has it. Raises OSError."""
-    line = {"token": token, "job": job, "submitted": format_time(time.time())}
+    """The scheduler has it, as ``9``, or as ``9;mp2`` on another cluster than its usual one. Raises OSError."""
+    number, _, cluster = job.partition(";")
+    line = {"token": token, "job": number, **({"cluster": cluster} if cluster else {})}
+    line["submitted"] = format_time(time.time())
     append_line(experiment.path("jobs.jsonl"), json.dumps(line))
 
 
@@ -132,6 +134,7 @@ def parse_launches(lines: list[str]) -> list[Launch]:
                 found[token] = found[token]._replace(after=())
             elif token in found:
                 job, submitted, refused = (value.get(name) for name in ("job", "submitted", "refused"))
+                job = f"{job};{value['cluster']}" if job and value.get("cluster") else job
                 full = value.get("full") is True
                 found[token] = found[token]._replace(job=job, submitted=submitted, refused=refused, full=full)
         except (ValueError, KeyError, TypeError, AttributeError):

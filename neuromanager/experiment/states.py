@@ -46,6 +46,11 @@ class Status(NamedTuple):
     token: str | None = None
     """Of the launch that last covered the run."""
 
+    @property
+    def asked(self) -> bool:
+        """Whether a batch system has to be asked about it: what this machine runs is seen from here."""
+        return self.scheduler != "local"
+
 
 class Trail(NamedTuple):
     """What events.txt says of a run's last attempt."""

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, Union
 
+from neuromanager.experiment.directory import Experiment
+from neuromanager.experiment.launches import Launch
+from neuromanager.experiment.states import Trail
 from neuromanager.system.quoting import Command
 
 
@@ -82,3 +85,14 @@ class Target(NamedTuple):
 
     job: str
     elements: Sequence[int] | None  # None: all of it
+
+
+class Unsettled(NamedTuple):
+    """A run that a scheduler is asked about, and what the run's own record says of it."""
+
+    experiment: Experiment
+    launch: Launch  # the last that covers it
+    number: int
+    trail: Trail  # whichever job wrote it
+    jobs: frozenset[str] = frozenset()  # of all launches of the experiment
+    submitting: bool = False  # the process that launches it is at work

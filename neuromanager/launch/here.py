@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 from neuromanager.experiment.catalog import read_lines, read_record, read_runs
 from neuromanager.experiment.directory import Experiment
+from neuromanager.experiment.events import read_trail
 from neuromanager.experiment.launches import make_token
 from neuromanager.launch.after import hold_back
 from neuromanager.launch.protocol import refusing, write_launch
 from neuromanager.launch.request import Launch
 from neuromanager.local import run
 from neuromanager.local.resources import check_resources
-from neuromanager.local.status import read_trail
 from neuromanager.system.faults import INCOMPLETE, TROUBLE
 from neuromanager.system.signals import may_read_stdin
 from neuromanager.terminal.console import die_by

@@ -16,7 +16,6 @@ from neuromanager.experiment.match import match_runs
 from neuromanager.experiment.runs import NO_POINT, Run, fill_number, find_repeat, make_asked
 from neuromanager.experiment.states import COMPLETED, UNKNOWN, Status
 from neuromanager.launch.request import Request
-from neuromanager.schedulers import is_batch_system
 from neuromanager.status.survey import read_reports
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.procfs import lives
@@ -134,7 +133,7 @@ def wait_for_late(experiment: Experiment, statuses: list[Status], site: Site) ->
         late = [
             number
             for number, status in known.items()
-            if status.state == UNKNOWN and not status.open and status.attempt > 0 and is_batch_system(status.scheduler)
+            if status.state == UNKNOWN and not status.open and status.attempt > 0 and status.asked
         ]
         if not late or time.monotonic() >= deadline:
             return [known[number] for number in sorted(known)]

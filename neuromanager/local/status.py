@@ -8,15 +8,10 @@ from collections.abc import Mapping
 
 from neuromanager.experiment.cancelled import read_cancelled
 from neuromanager.experiment.directory import Experiment
-from neuromanager.experiment.events import read_events
+from neuromanager.experiment.events import read_trail
 from neuromanager.experiment.launches import Launch
-from neuromanager.experiment.states import Status, Surroundings, Trail, belongs_here, make_trail, resolve_local
+from neuromanager.experiment.states import Status, Surroundings, Trail, belongs_here, resolve_local
 from neuromanager.system.procfs import lives, read_identity
-
-
-def read_trail(experiment: Experiment, number: int) -> Trail:
-    """Raises OSError."""
-    return make_trail(read_events(experiment, number))
 
 
 def is_locked(path: str) -> bool:

@@ -21,6 +21,7 @@ _SQUEUE_SECONDS = 60.0
 _SACCT_SECONDS = 30.0  # it would wait for ever
 _MOST_ELEMENTS = 4_000_001  # of a job: slurm.conf(5), MaxArraySize
 _UNKNOWN_JOB = "Invalid job id"
+_ERROR = re.compile(r"^\w+:? error: (?!Invalid user)", re.MULTILINE)
 _NO_ACCOUNTING = re.compile(r"accounting storage is disabled", re.IGNORECASE)
 
 
@@ -57,6 +58,8 @@ class Rows(NamedTuple):
     silent: bool = False
     unclear: frozenset[str] = frozenset()
     """Jobs of which not every element could be read: nothing follows from one that is missing."""
+    denied: frozenset[str] = frozenset()
+    """Jobs that the controller, asked for each alone, says it does not know. Silence is no such word."""
 
 
 def squeue_words(jobs: Iterable[str], users: Iterable[int] = ()) -> list[str]:
@@ -178,24 +181,34 @@ def _number(text: str) -> int | None:
 
 
 def _failure_of(program: str, answer: Answer) -> str | None:
-    if answer.exit_code == 0:
-        return None
     if answer.exit_code is None:
         return f"{program} did not answer"
+    if answer.exit_code == 0 and not (_ERROR.search(answer.stderr) and not answer.stdout.strip()):
+        return None
     said = "; ".join(line.strip() for line in answer.stderr.split("\n") if line.strip())
     return f"{program} failed ({answer.exit_code})" + (f": {visible(said)}" if said else "")
 
 
-def ask_squeue(jobs: Iterable[str], users: Iterable[int], site: Site) -> Rows:
+def ask_squeue(jobs: Sequence[str], users: Sequence[int], site: Site, clusters: str = "") -> Rows:
+    """``clusters``: other ones than the usual, as --clusters takes them."""
+    words = with_clusters(squeue_words(jobs, users), clusters)
     try:
-        return parse_squeue(site.ask(squeue_words(jobs, users), _SQUEUE_SECONDS, _environment(site.environ)))
+        answer = site.ask(words, _SQUEUE_SECONDS, _environment(site.environ))
     except OSError as error:
         return Rows(failure=f"squeue: {_explain(error)}")
+    if len(jobs) == 1 and not users and answer.exit_code and _UNKNOWN_JOB in answer.stderr:
+        return parse_squeue(answer)._replace(denied=frozenset(jobs))
+    return parse_squeue(answer)
 
 
-def ask_sacct(jobs: Iterable[str], site: Site) -> Rows:
+def with_clusters(words: Sequence[str], clusters: str) -> list[str]:
+    return [words[0], f"--clusters={clusters}", *words[1:]] if clusters else list(words)
+
+
+def ask_sacct(jobs: Sequence[str], site: Site, clusters: str = "") -> Rows:
+    words = with_clusters(sacct_words(jobs), clusters)
     try:
-        return parse_sacct(site.ask(sacct_words(jobs), _SACCT_SECONDS, _environment(site.environ)))
+        return parse_sacct(site.ask(words, _SACCT_SECONDS, _environment(site.environ)))
     except OSError as error:
         return Rows(failure=f"sacct: {_explain(error)}", silent=isinstance(error, FileNotFoundError))
 
@@ -205,6 +218,6 @@ def _explain(error: OSError) -> str:
 
 
 def _environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Times in UTC and in full, elements never cut off (squeue(1), sacct(1): ENVIRONMENT VARIABLES)."""
-    ours = {"TZ": "UTC", "SLURM_TIME_FORMAT": "standard", "SLURM_BITSTR_LEN": "0", "LC_ALL": "C.UTF-8"}
-    return {**client_environment(environ), **ours}
+    """Times in UTC and in full, elements never cut off, no partition hidden (ENVIRONMENT VARIABLES of squeue(1))."""
+    ours = {"TZ": "UTC", "SLURM_TIME_FORMAT": "standard", "SLURM_BITSTR_LEN": "0", "SQUEUE_ALL": "1"}
+    return {**client_environment(environ), **ours, "LC_ALL": "C.UTF-8"}

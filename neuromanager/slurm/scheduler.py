@@ -13,6 +13,7 @@ from neuromanager.slurm.sbatch import part_words as words
 from neuromanager.slurm.sbatch import plan, submit
 from neuromanager.slurm.script import render_script as render
 from neuromanager.slurm.srun import attach
+from neuromanager.slurm.status import find_put_back, look
 
 __all__ = [
     "DOES",
@@ -25,7 +26,9 @@ __all__ = [
     "estimate",
     "exclude",
     "find",
+    "find_put_back",
     "limits",
+    "look",
     "plan",
     "render",
     "room",

@@ -2,37 +2,49 @@
 
 from __future__ import annotations
 
-import calendar
 import functools
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from neuromanager.experiment.cancelled import read_cancelled
 from neuromanager.experiment.catalog import read_lines
 from neuromanager.experiment.directory import Experiment, format_time
+from neuromanager.experiment.events import read_trail
 from neuromanager.experiment.launches import COMMENT_MARK, Launch
 from neuromanager.experiment.layout import parse_elements
 from neuromanager.experiment.logs import read_tail
-from neuromanager.experiment.states import CANCELLED, FAILED, NODE_FAIL, PREEMPTED, UNKNOWN, Status, Trail
-from neuromanager.local.status import is_locked, read_trail
+from neuromanager.experiment.states import (
+    CANCELLED,
+    FAILED,
+    NODE_FAIL,
+    OUT_OF_MEMORY,
+    PENDING,
+    PREEMPTED,
+    UNKNOWN,
+    Status,
+    Trail,
+)
+from neuromanager.experiment.submission import Unsettled
 from neuromanager.slurm.evidence import find_end
 from neuromanager.slurm.packed import name_last_end, settle_shared, show_shared_end, show_shared_live
 from neuromanager.slurm.queue import Row, Rows, ask_sacct, ask_squeue
 from neuromanager.slurm.reasons import describe_reason
 from neuromanager.slurm.states import Meaning, Verdict, read_meaning, settle_by_events, show_end, show_live, show_trace
-from neuromanager.system.procfs import lives
+from neuromanager.system.faults import TROUBLE, Failure
 from neuromanager.system.site import Site
+from neuromanager.system.times import parse_moment
 
 _SKEW_SECONDS = 60  # between the clocks of two machines of a cluster
+_TAKING_SECONDS = 300  # from the answer of sbatch to the time that Slurm notes, clocks included
 _HERE_SECONDS, _ELSEWHERE_SECONDS = 60, 300  # what an sbatch without an answer gets; elsewhere nobody sees its end
 _TOKEN = re.compile(rf"(?:^|\s){re.escape(COMMENT_MARK)}(\w+)")
 
 
 class Case(NamedTuple):
-    """A run whose last launch went to Slurm."""
+    """An unsettled run, and where Slurm has it."""
 
     experiment: Experiment
     launch: Launch
@@ -41,6 +53,8 @@ class Case(NamedTuple):
     job: str | None  # None: of a launch whose answer was lost, and no run of it has told
     element: int
     by_hand: bool  # somebody called sbatch run.sh
+    submitting: bool = False
+    cluster: str = ""  # as --clusters takes it; "": the usual one
 
     @property
     def ours(self) -> Trail | None:
@@ -83,38 +97,47 @@ def _element_of(trail: Trail, number: int) -> int:
     return int(element) if element.isdecimal() else number
 
 
-def make_cases(
-    experiment: Experiment, trails: Mapping[int, Trail], current: Mapping[int, Launch], launches: Iterable[Launch]
-) -> list[Case]:
+def _make_cases(unsettled: Sequence[Unsettled]) -> list[Case]:
     """Raises Failure when the elements of a launch cannot be read."""
-    known = {launch.job for launch in launches if launch.job}
     found: dict[str, str] = {}  # token of an unsure launch -> its job, as a run of it has told
     elements: dict[str, dict[int, int]] = {}
-    for number, trail in trails.items():
-        launch, job = current[number], _job_of(trail)
-        if launch.is_unsure and job and job not in known and (trail.started or "") >= _earlier(launch.asked):
+    for each in unsettled:
+        launch, job = each.launch, _job_of(each.trail)
+        if (
+            launch.is_unsure
+            and job
+            and not _is_known(job, each)
+            and (each.trail.started or "") >= _earlier(launch.asked)
+        ):
             found[launch.token] = job
-    cases = []
-    for number, trail in trails.items():
-        launch, job = current[number], _job_of(trail)
         if launch.elements and launch.token not in elements:
-            lines = read_lines(experiment, launch.elements)
-            elements[launch.token] = parse_elements(lines)
-        by_hand = bool(launch.job and job and job not in known and (trail.started or "") >= launch.asked)
-        element = _element_of(trail, number) if by_hand else elements.get(launch.token, {}).get(number, number)
-        current_job = job if by_hand else launch.job or found.get(launch.token)
-        cases.append(Case(experiment, launch, number, trail, current_job, element, by_hand))
+            elements[launch.token] = parse_elements(read_lines(each.experiment, launch.elements))
+    cases = []
+    for each in unsettled:
+        launch, trail, job = each.launch, each.trail, _job_of(each.trail)
+        by_hand = bool(launch.job and job and not _is_known(job, each) and (trail.started or "") >= launch.asked)
+        own, _, cluster = (launch.job or "").partition(";")
+        if not launch.job:
+            cluster = str((launch.profile.get("resources") or {}).get("clusters") or "")
+        element = elements.get(launch.token, {}).get(each.number, each.number)
+        element = _element_of(trail, each.number) if by_hand else element
+        current = job if by_hand else own or found.get(launch.token)
+        place = (current, element, by_hand, each.submitting, cluster)
+        cases.append(Case(each.experiment, launch, each.number, trail, *place))
     return cases
 
 
+def _is_known(job: str, each: Unsettled) -> bool:
+    return any(known.partition(";")[0] == job for known in (each.launch.job or "", *each.jobs))
+
+
 @functools.lru_cache(maxsize=64)
-def _earlier(moment: str) -> str:
-    """A minute before a time; for a time that is none the beginning of all."""
+def _earlier(moment: str, seconds: int = _SKEW_SECONDS) -> str:
+    """So long before a time; for a time that is none the beginning of all."""
     try:
-        parsed = time.strptime(moment, "%Y-%m-%dT%H:%M:%SZ")
+        return format_time(parse_moment(moment) - seconds)
     except ValueError:
         return ""
-    return format_time(calendar.timegm(parsed) - _SKEW_SECONDS)
 
 
 class _Queue:
@@ -123,6 +146,7 @@ class _Queue:
     def __init__(self, queue: Rows) -> None:
         self.failure = queue.failure
         self.unclear = queue.unclear
+        self.denied = queue.denied
         self.rows = {(row.job, row.element): row for row in queue.rows}
         self.samples = {row.job: row for row in queue.rows}
         self.tokens: dict[str, str] = {}
@@ -133,10 +157,10 @@ class _Queue:
         row = _pick(self.rows, case)
         return row if row and _is_ours(row, case) else None
 
-    def has_others(self, case: Case) -> bool:
-        """Whether it shows other elements of the case's job, and so has not forgotten that job."""
+    def denies(self, case: Case) -> bool:
+        """Whether the controller itself says that there is no such job: it knows none of its number, or another."""
         sample = self.samples.get(case.job or "")
-        return sample is not None and _is_ours(sample, case)
+        return case.job in self.denied or (sample is not None and not _is_ours(sample, case))
 
 
 def _pick(rows: Mapping[tuple[str, int | None], Row], case: Case) -> Row | None:
@@ -158,45 +182,93 @@ def _is_ours(row: Row, case: Case) -> bool:
 
 
 def _is_accounted(row: Row, case: Case) -> bool:
-    """For some seconds after its end sacct shows an element as ``allocation``, or not at all (seen: 20.11, 22.05)."""
+    """Whether a row of sacct fits by name and time; of a number that is used again it shows the last job.
+
+    For some seconds after its end sacct shows an element as ``allocation``, or not at all (seen: 20.11, 22.05). A job
+    that is put back into the queue is submitted anew, and then started when the run's own record says so.
+    """
     if case.by_hand:
         return row.name != "allocation"
-    return row.name == case.launch.name and (row.submitted or "") >= _earlier(case.launch.asked)
+    asked = case.launch.submitted or case.launch.asked
+    submitted = row.submitted or ""
+    if row.name != case.launch.name or submitted < _earlier(case.launch.asked):
+        return False
+    if submitted <= _earlier(asked, -_TAKING_SECONDS) or read_meaning(row.state).open:
+        return True
+    begun = case.trail.started if case.ours else None
+    return bool(begun and row.started and _earlier(begun) <= row.started <= _earlier(begun, -_SKEW_SECONDS))
 
 
-def find_on_slurm(
+def look(
+    unsettled: Sequence[Unsettled], site: Site, ask: bool, unanswered: Callable[[str], None]
+) -> list[tuple[Unsettled, Status]]:
+    """One squeue for all of them, and one sacct; with several clusters, for each of those."""
+    clusters: dict[str, list[tuple[Unsettled, Case]]] = {}
+    for each, case in zip(unsettled, _make_cases(unsettled)):
+        clusters.setdefault(case.cluster, []).append((each, case))
+    found = []
+    for pairs in clusters.values():
+        statuses = {
+            (case.experiment, case.number): status
+            for case, status in _look_at([case for _, case in pairs], site, ask, unanswered)
+        }
+        found += [(each, statuses[each.experiment, each.number]) for each, _ in pairs]
+    return found
+
+
+def find_put_back(unsettled: Sequence[Unsettled], site: Site) -> list[Status]:
+    """Those whose record has an end, and that Slurm will execute or executes again (scontrol requeue, RequeueExit).
+
+    Raises Failure when squeue does not answer.
+    """
+    found = []
+    cases = [case for case in _make_cases(unsettled) if case.job and case.ours and case.ours.finished]
+    for cluster in dict.fromkeys(case.cluster for case in cases):
+        here = [case for case in cases if case.cluster == cluster]
+        queue = _ask_queue(here, site)
+        if queue.failure:
+            raise Failure(TROUBLE, queue.failure)
+        found += [status for case in here if (status := _show_put_back(case, queue))]
+    return found
+
+
+def _show_put_back(case: Case, queue: _Queue) -> Status | None:
+    row = queue.find(case)
+    if row is None or not read_meaning(row.state).open or not (case.ours and case.ours.finished):
+        return None
+    again = row.state == PENDING or (row.started or "") > case.ours.finished
+    return _show_queued(case, row) if again and not case.packed else None
+
+
+def _look_at(
     cases: Sequence[Case], site: Site, ask: bool, unanswered: Callable[[str], None]
 ) -> list[tuple[Case, Status]]:
-    found: list[tuple[Case, Status]] = []
-    left: list[Case] = []
-    for case in cases:
-        status = _settle(case)
-        found.append((case, status)) if status else left.append(case)
+    """Runs of one cluster."""
+    ended = [(case, status) for case in cases if (status := _settle(case))]
+    done = {(case.experiment, case.number) for case, _ in ended}
+    left = [case for case in cases if (case.experiment, case.number) not in done]
     if not left:
-        return found
+        return ended
     if not ask:
-        return [*found, *((case, case.base._replace(reason="the scheduler was not asked")) for case in left)]
+        return [*ended, *((case, case.base._replace(reason="the scheduler was not asked")) for case in left)]
     queue = _ask_queue(left, site)
     if queue.failure:
         unanswered(queue.failure)
-    left = [
-        case._replace(job=queue.tokens[case.launch.token])
-        if case.job is None and case.launch.token in queue.tokens
-        else case
-        for case in left
-    ]
+    found = [(case, _show_put_back(case, queue) or status) for case, status in ended]
     gone: list[Case] = []
     for case in left:
+        if case.job is None and case.launch.token in queue.tokens:
+            case = case._replace(job=queue.tokens[case.launch.token])
         status = _show_queued(case, queue.find(case))
         found.append((case, status)) if status else gone.append(case)
     return found + _find_gone(gone, queue, site, unanswered)
 
 
-def _ask_queue(cases: Iterable[Case], site: Site) -> _Queue:
+def _ask_queue(cases: Sequence[Case], site: Site) -> _Queue:
     """By number; but of jobs without one, all that their users have."""
     jobs = sorted({case.job for case in cases if case.job}, key=lambda job: (len(job), job))
     users = {_owner(case.experiment) for case in cases} if any(case.job is None for case in cases) else set()
-    return _Queue(ask_squeue(jobs, sorted(users), site))
+    return _Queue(ask_squeue(jobs, sorted(users), site, cases[0].cluster))
 
 
 def _owner(experiment: Experiment) -> int:
@@ -231,20 +303,13 @@ def _find_gone(
     accounted = Rows(silent=True)
     jobs = {case.job for case in left if case.job and _wants_sacct(case, queue.find(case))}
     if jobs:
-        accounted = ask_sacct(sorted(jobs), site)
+        accounted = ask_sacct(sorted(jobs), site, left[0].cluster)
         if accounted.failure and not accounted.silent:
             unanswered(accounted.failure)
     rows = {(row.job, row.element): row for row in accounted.rows}
-    names = {(row.job, row.name) for row in accounted.rows}
-    submitting = {case.launch.token: case for case in left if case.job is None}
-    busy = {token for token, case in submitting.items() if _is_being_submitted(case)}
     for case in left:
-        if case.launch.token in busy:
-            found.append((case, case.base._replace(reason="is being submitted")))
-            continue
         row = _pick(rows, case)
-        known = (case.job, case.launch.name) in names
-        found.append((case, _judge(case, queue, row if row and _is_accounted(row, case) else None, known)))
+        found.append((case, _judge(case, queue, row if row and _is_accounted(row, case) else None)))
     return found
 
 
@@ -262,7 +327,12 @@ def _read_again(case: Case) -> tuple[Case, Status | None]:
 
 
 def _settle(case: Case) -> Status | None:
-    return (settle_shared if case.packed else settle_by_events)(case.base, case.ours)
+    """The end that the run recorded; a worker of it that Slurm killed for memory is in its log alone."""
+    status = (settle_shared if case.packed else settle_by_events)(case.base, case.ours)
+    if status and not case.packed and _read_evidence(case) == OUT_OF_MEMORY:
+        resources = dict(case.launch.profile.get("resources") or {})
+        return show_end(case.base, case.ours, Verdict(Meaning(OUT_OF_MEMORY)), OUT_OF_MEMORY, resources)
+    return status
 
 
 def _wants_sacct(case: Case, row: Row | None) -> bool:
@@ -270,13 +340,13 @@ def _wants_sacct(case: Case, row: Row | None) -> bool:
     return row is None or (row.state == FAILED and not (case.ours and case.ours.finished))
 
 
-def _judge(case: Case, queue: _Queue, accounted: Row | None, siblings: bool) -> Status:
-    resources = dict(case.launch.profile.get("resources") or {})
-    queued = queue.find(case)
+def _judge(case: Case, queue: _Queue, accounted: Row | None) -> Status:
+    """Of a run that the queue does not show as open. An end needs a witness: silence is none."""
     if case.job is None:
         return _judge_unsure(case, queue)
+    resources = dict(case.launch.profile.get("resources") or {})
     base = case.base
-    row = queued or accounted
+    row = queue.find(case) or accounted
     if row:
         base = base._replace(job=row.number, submitted=row.submitted or base.submitted)
     meaning = read_meaning(row.state) if row else None
@@ -292,10 +362,11 @@ def _judge(case: Case, queue: _Queue, accounted: Row | None, siblings: bool) -> 
     if _owner(case.experiment) != os.geteuid() and os.geteuid() != 0:
         return base._replace(reason="it is another user's, whose jobs Slurm may not show you")
     seen = _read_evidence(case)
-    if seen:
+    if seen and not (meaning and meaning.open):
         return _conclude(case, base, Verdict(Meaning(seen)), seen, resources)
-    status = show_trace(base, case.ours, None, resources)
-    return status or _judge_lost(case, queue, siblings)
+    if meaning and meaning.open and (status := _show_queued(case, row)):
+        return status
+    return show_trace(base, case.ours, None, resources) or _judge_lost(case, queue)
 
 
 def _conclude(case: Case, base: Status, verdict: Verdict, seen: str | None, resources: Mapping[str, Any]) -> Status:
@@ -304,16 +375,16 @@ def _conclude(case: Case, base: Status, verdict: Verdict, seen: str | None, reso
     return name_last_end(status, case.ours, requeue.signal if requeue else None)
 
 
-def _judge_lost(case: Case, queue: _Queue, siblings: bool) -> Status:
-    """Neither the run nor Slurm tells of an end."""
-    if case.ours:
-        return case.base._replace(open=False, reason="it started, has left the queue, and recorded no end")
+def _judge_lost(case: Case, queue: _Queue) -> Status:
+    """Neither the run nor Slurm tells of an end. That squeue does not show it is none: its answer may be old or cut."""
     if case.number in _read_cancelled(case.experiment).get(case.launch.token, ()):
         return case.base._replace(state=CANCELLED, open=False, reason="cancelled by neucancel")
-    if siblings or queue.has_others(case):  # of an element that is cancelled while it pends no record stays (22.05)
-        reason = "was cancelled before it started: Slurm has other runs of its job, and not this one"
-        return case.base._replace(state=CANCELLED, open=False, reason=reason)
-    return case.base._replace(open=False, reason="it never started, and Slurm no longer knows it")
+    gone = queue.denies(case)
+    what = "it started and recorded no end" if case.ours else "it never started"
+    if gone:
+        return case.base._replace(open=False, reason=f"{what}, and Slurm no longer knows its job")
+    name = f"{case.experiment.name}:{case.number}"
+    return case.base._replace(reason=f"{what}, and Slurm does not show it; if it is gone: neucancel {name}")
 
 
 def _read_cancelled(experiment: Experiment) -> dict[str, set[int]]:
@@ -330,15 +401,11 @@ def _parse_cancelled(experiment: Experiment, changed: int) -> dict[str, set[int]
     return read_cancelled(experiment)
 
 
-def _is_being_submitted(case: Case) -> bool:
-    launch = case.launch
-    here = launch.host == os.uname().nodename
-    return here and (is_locked(case.experiment.path("lock")) or lives(launch.pid, launch.process))
-
-
 def _judge_unsure(case: Case, queue: _Queue) -> Status:
     """Of a launch whose answer was lost, and of which the queue shows no job."""
     launch = case.launch
+    if case.submitting:
+        return case.base._replace(reason="is being submitted")
     if queue.failure:
         return case.base._replace(reason=queue.failure)
     patience = _HERE_SECONDS if launch.host == os.uname().nodename else _ELSEWHERE_SECONDS
@@ -346,7 +413,7 @@ def _judge_unsure(case: Case, queue: _Queue) -> Status:
         return case.base._replace(reason="sbatch gave no answer; ask again in some minutes")
     if _owner(case.experiment) != os.geteuid() and os.geteuid() != 0:
         return case.base._replace(reason="it is another user's, whose jobs Slurm may not show you")
-    return case.base._replace(state=CANCELLED, open=False, reason="Slurm has no job of this launch")
+    return case.base._replace(open=False, reason="Slurm has no job of this launch")
 
 
 def _read_evidence(case: Case) -> str | None:

@@ -152,7 +152,7 @@ def _ask(watch: _Watch, write: Write, site: Site, first: bool) -> tuple[bool, li
     watch.look(write)  # before what is told below: the last words of those that were killed
     watch.forget([Followed(experiment, status.number) for experiment, status in ended])
     tell_states([(one, status) for one, status in ended if status.state != COMPLETED])
-    return all(status.scheduler == "local" for _, status in statuses), failures
+    return all(not status.asked for _, status in statuses), failures
 
 
 def tell_states(statuses: Sequence[tuple[Experiment, Status]]) -> None:

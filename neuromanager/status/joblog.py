@@ -26,7 +26,7 @@ def render_joblog(statuses: Sequence[Status], commands: Sequence[str]) -> list[s
 def _render(status: Status, command: str) -> str:
     started = _read_seconds(status.started)
     runtime = max(0, _read_seconds(status.finished) - started) if status.finished else 0
-    host = status.node if status.node and status.scheduler != "local" else _HERE
+    host = status.node if status.node and status.asked else _HERE
     fields = (
         status.number + 1,
         host,

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 
 from neuromanager.experiment.catalog import read_lines
 from neuromanager.experiment.directory import Experiment
+from neuromanager.experiment.events import read_trail
 from neuromanager.experiment.logs import read_tail
 from neuromanager.experiment.states import RUNNING, Status
-from neuromanager.local.status import read_trail
 from neuromanager.status.joblog import render_joblog
 from neuromanager.status.progress import Progress, parse_progress
 from neuromanager.status.survey import Report

@@ -9,11 +9,15 @@ from typing import Any, NamedTuple
 from neuromanager.experiment.cancelled import read_cancelled
 from neuromanager.experiment.catalog import Selected, count_runs, read_record
 from neuromanager.experiment.directory import Experiment
+from neuromanager.experiment.events import read_trail
 from neuromanager.experiment.launches import Feeding, Launch, find_current, read_feeding, read_launches
 from neuromanager.experiment.states import CANCELLED, PENDING, UNKNOWN, Status, Trail
-from neuromanager.local.status import find_local, holds_lock, is_locked, read_trail
+from neuromanager.experiment.submission import Unsettled
+from neuromanager.local.status import find_local, holds_lock, is_locked
+from neuromanager.schedulers import LOCAL, find_scheduler
 from neuromanager.status.cache import is_settled, read_settled, write_settled
 from neuromanager.system.faults import TROUBLE, Failure
+from neuromanager.system.procfs import lives
 from neuromanager.system.site import Site
 from neuromanager.terminal.console import tell
 
@@ -98,22 +102,32 @@ def _read_trails(survey: _Survey) -> dict[int, Trail]:
 def _find_all(
     found: Sequence[tuple[_Survey, dict[int, Trail]]], site: Site, ask: bool, unanswered: Callable[[str], None]
 ) -> None:
-    cases, owners = [], {}
+    owners: dict[Experiment, _Survey] = {}
+    unsettled: dict[str, list[Unsettled]] = {}
     for survey, trails in found:
-        owners[survey.experiment.directory] = survey
-        local = {number: trail for number, trail in trails.items() if survey.current[number].scheduler == "local"}
+        owners[survey.experiment] = survey
+        jobs = frozenset(launch.job for launch in survey.launches if launch.job)
+        local = {number: trail for number, trail in trails.items() if survey.current[number].scheduler == LOCAL}
         if local:
             survey.statuses.update((each.number, each) for each in find_local(survey.experiment, local, survey.current))
-        rest = {number: trail for number, trail in trails.items() if number not in local}
-        if rest:
-            from neuromanager.slurm.status import make_cases
+        submitting: dict[str, bool] = {}
+        for number in trails.keys() - local.keys():
+            launch = survey.current[number]
+            if launch.is_unsure and launch.token not in submitting:
+                submitting[launch.token] = _is_at_work(survey.experiment, launch)
+            rest = unsettled.setdefault(launch.scheduler, [])
+            rest.append(
+                Unsettled(survey.experiment, launch, number, trails[number], jobs, submitting.get(launch.token, False))
+            )
+    for scheduler, runs in unsettled.items():
+        for run, status in find_scheduler(scheduler).look(runs, site, ask, unanswered):
+            owners[run.experiment].statuses[run.number] = status
 
-            cases += make_cases(survey.experiment, rest, survey.current, survey.launches)
-    if cases:
-        from neuromanager.slurm.status import find_on_slurm
 
-        for case, status in find_on_slurm(cases, site, ask, unanswered):
-            owners[case.experiment.directory].statuses[case.number] = status
+def _is_at_work(experiment: Experiment, launch: Launch) -> bool:
+    """Whether the process of a launch without an answer is still there, or what it started holds the lock."""
+    here = launch.host == os.uname().nodename
+    return here and (is_locked(experiment.path("lock")) or lives(launch.pid, launch.process))
 
 
 def _find_never_launched(survey: _Survey, numbers: Sequence[int]) -> list[Status]:
@@ -121,9 +135,9 @@ def _find_never_launched(survey: _Survey, numbers: Sequence[int]) -> list[Status
     experiment, feeding = survey.experiment, read_feeding(survey.experiment)
     kept = set() if feeding is None or feeding.is_over else set(feeding.runs)
     elsewhere = bool(kept) and feeding is not None and feeding.host != os.uname().nodename
-    held = not elsewhere and (bool(kept) or _is_of_slurm(survey)) and _is_held(experiment.path("lock"))
+    held = not elsewhere and (bool(kept) or _may_be_submitting(survey)) and _is_held(experiment.path("lock"))
     cancelled = read_cancelled(experiment).get(feeding.token, set()) if feeding else set()
-    base = Status(0, "", scheduler=survey.record.get("profile", {}).get("scheduler", "local"))
+    base = Status(0, "", scheduler=survey.record.get("profile", {}).get("scheduler", LOCAL))
     reasons, statuses = _explain_never_launched(survey.launches, feeding), []
     for number in numbers:
         status = base._replace(number=number)
@@ -162,7 +176,7 @@ def _is_held(lock: str) -> bool:
     return not holds_lock(lock) and is_locked(lock)
 
 
-def _is_of_slurm(survey: _Survey) -> bool:
+def _may_be_submitting(survey: _Survey) -> bool:
     """Whether who holds the lock may be submitting; of this machine's runs it is held to their end."""
     last = survey.launches[-1].scheduler if survey.launches else survey.record.get("profile", {}).get("scheduler")
-    return last == "slurm"
+    return last not in (None, LOCAL)

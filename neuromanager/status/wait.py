@@ -165,7 +165,7 @@ class _Watch:
         for (place, _), report in zip(wanted, reports):
             for status in report.statuses:
                 settled = not status.open and status.state != UNKNOWN
-                if status.scheduler == "local" or settled:
+                if not status.asked or settled:
                     self._note(place, status, time.monotonic())
                 else:  # what a scheduler said of it before is more than silence
                     self._known[place].setdefault(status.number, status)
@@ -180,11 +180,7 @@ class _Watch:
         return sum(1 for place, known in enumerate(self._known) for _ in self._waits_for(place, known))
 
     def asks_scheduler(self) -> bool:
-        return any(
-            status.scheduler != "local"
-            for place, known in enumerate(self._known)
-            for status in self._waits_for(place, known)
-        )
+        return any(status.asked for place, known in enumerate(self._known) for status in self._waits_for(place, known))
 
     def find_ends_to_confirm(self, first: bool) -> frozenset[object]:
         """The runs whose events tell an end that needs the scheduler's word, where nothing else is waited for."""
@@ -212,7 +208,7 @@ class _Watch:
 
     def _find_told_end(self, place: int, status: Status) -> object | None:
         """Of a run on a scheduler, where its events tell one."""
-        if status.scheduler == "local" or not status.open:
+        if not status.asked or not status.open:
             return None
         events = read_events(self._selected[place].experiment, status.number)
         return (place, status.number, len(events)) if events and events[-1].word == "finished" else None
@@ -246,16 +242,12 @@ class _Watch:
         experiment, names = self._selected[place].experiment, set()
         with contextlib.suppress(OSError):
             names = set(os.listdir(experiment.directory))  # a network disk then looks anew for what was not there
-        return [
-            status.number
-            for status in waited
-            if status.scheduler == "local" or f"{experiment.name}_{status.number}" in names
-        ]
+        return [status.number for status in waited if not status.asked or f"{experiment.name}_{status.number}" in names]
 
     def _tell_unseen(self) -> None:
         """A run of this suite's local support on another machine is followed by its events alone."""
         for selected, known in zip(self._selected, self._known):
             for status in known.values():
-                if status.open and status.state == UNKNOWN and status.scheduler == "local" and status.reason:
+                if status.open and status.state == UNKNOWN and not status.asked and status.reason:
                     tell(f"{selected.experiment.name}: {status.reason}")
                     break

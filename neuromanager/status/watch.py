@@ -38,7 +38,7 @@ Draw = Callable[[int, bool], Drawn]
 
 def keep_known(fresh: Status, known: Status | None) -> Status:
     """What is shown of a run when the scheduler was not asked this time: its answer of before, unless the run ended."""
-    if known is None or fresh.scheduler == "local" or fresh.token != known.token:
+    if known is None or not fresh.asked or fresh.token != known.token:
         return fresh
     ended = fresh.state not in LIVE and fresh.state != UNKNOWN
     return fresh if ended else known

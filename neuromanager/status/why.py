@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from neuromanager.experiment.directory import Experiment
+from neuromanager.experiment.events import read_trail
 from neuromanager.experiment.logs import read_tail
 from neuromanager.experiment.states import COMPLETED, FAILED, LIVE, UNKNOWN, Status, Trail
-from neuromanager.local.status import read_trail
 from neuromanager.slurm.evidence import find_last_words
 from neuromanager.status.cache import is_settled, read_words, write_words
 from neuromanager.system.signals import name_signal

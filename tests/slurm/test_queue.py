@@ -10,7 +10,7 @@ from pathlib import Path
 from neuromanager.experiment import launches
 from neuromanager.experiment.catalog import Selected
 from neuromanager.experiment.directory import Experiment
-from neuromanager.experiment.events import append_event
+from neuromanager.experiment.events import append_event, read_trail
 from neuromanager.experiment.states import (
     CANCELLED,
     COMPLETED,
@@ -21,6 +21,8 @@ from neuromanager.experiment.states import (
     UNKNOWN,
     Status,
 )
+from neuromanager.experiment.submission import Unsettled
+from neuromanager.schedulers import find_scheduler
 from neuromanager.slurm.queue import SEPARATOR
 from neuromanager.status import survey
 from neuromanager.status.why import explain_all
@@ -112,7 +114,7 @@ class QueueTest(QueueCase):
         self.answer("sacct", "11|COMPLETED|0:0|2026-01-01T00:00:00|2026-01-01T00:00:00|2026-01-01T00:00:01|n1|other")
         running, gone, done = self.read(first, second)
         self.assert_state(running, RUNNING, True)
-        self.assert_state(gone, CANCELLED, False, "and not this one")
+        self.assert_state(gone, UNKNOWN, True, "does not show it")
         self.assert_state(done, COMPLETED, False)
         self.assertEqual((done.job, done.exit_code, done.finished), ("11", 0, "2026-01-01T00:00:01Z"))
         squeue, sacct = self.calls()
@@ -135,8 +137,7 @@ class QueueTest(QueueCase):
             f"10_1|COMPLETED|0:0|2026-01-03T00:00:00|{older}|{older}|n1|stranger",
         )
         for found in self.read(experiment):
-            self.assertNotEqual(found.state, COMPLETED, found)
-            self.assertFalse(found.open)
+            self.assert_state(found, UNKNOWN, True)
 
     def test_a_number_used_again_in_the_queue_is_not_ours(self) -> None:
         experiment = self.make(1)
@@ -212,7 +213,7 @@ class QueueTest(QueueCase):
         self.assert_state(found[5], PENDING, True, "licence")
         self.assert_state(found[8], OUT_OF_MEMORY, False, "needed more memory")
         self.assertEqual((found[5].job, found[8].job), ("10_0", "10_1"))
-        self.assert_state(found[1], UNKNOWN, False, "never started")
+        self.assert_state(found[1], UNKNOWN, True, "never started")
 
     def test_sbatch_by_hand_is_the_last_word(self) -> None:
         experiment = self.make(2)
@@ -250,9 +251,10 @@ class QueueTest(QueueCase):
         self.assertIn("--me", self.calls()[0])
         self.assert_state(running, RUNNING, True)
         self.assertEqual((running.job, gone.job), ("31_1", "31_0"))
-        self.assert_state(gone, CANCELLED, False, "and not this one")
+        self.assert_state(gone, UNKNOWN, True, "does not show it")
         self.answer("squeue")
-        self.assert_state(self.read(experiment)[1], CANCELLED, False, "Slurm has no job of this launch")
+        self.assert_state(self.read(experiment)[1], UNKNOWN, False, "Slurm has no job of this launch")
+        self.assertFalse(os.path.exists(experiment.path("settled.json")))
 
     def test_a_run_tells_the_job_of_a_lost_answer(self) -> None:
         experiment = self.make(2)
@@ -261,7 +263,7 @@ class QueueTest(QueueCase):
         append_event(experiment, 0, "finished", {"attempt": 1, "exit_code": 0})
         done, lost = self.read(experiment)
         self.assert_state(done, COMPLETED, False)
-        self.assert_state(lost, UNKNOWN, False, "never started")
+        self.assert_state(lost, UNKNOWN, True, "never started")
 
     def test_the_end_is_read_again_after_the_question(self) -> None:
         experiment = self.make(1)
@@ -289,6 +291,126 @@ class QueueTest(QueueCase):
         self.assertEqual([call.split()[0] for call in self.calls()], ["squeue", "sacct"])
         self.assertEqual({found.state for found in self.read(experiment)}, {"TIMEOUT"})
         self.assertEqual(self.calls(), [])
+
+
+MOMENT = "2026-01-01T00:00:00"
+
+
+def accounted(job: str, state: str, submitted: str = MOMENT, name: str = "q", started: str = MOMENT) -> str:
+    return f"{job}|{state}|0:0|{submitted}|{started}|{started}|n1|{name}"
+
+
+class WitnessTest(QueueCase):
+    """An end needs a witness, and silence of squeue is none."""
+
+    def one(self, **changes: object) -> Experiment:
+        experiment = self.make(1)
+        self.launch(experiment, "a" * 12, range(1), "10", **{"asked": "2026-01-01T00:00:00Z", **changes})
+        jobs = Path(experiment.path("jobs.jsonl"))
+        lines = [json.loads(line) for line in jobs.read_text().splitlines()]
+        lines[-1]["submitted"] = "2026-01-01T00:00:01Z"
+        jobs.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        return experiment
+
+    def test_a_row_of_accounting_that_is_open_is_believed(self) -> None:
+        experiment = self.one()
+        for state in (RUNNING, PENDING):
+            self.answer("sacct", accounted("10", state))
+            self.assert_state(self.read(experiment)[0], state, True)
+        self.assertFalse(os.path.exists(experiment.path("settled.json")))
+
+    def test_the_controller_s_own_word_that_there_is_no_such_job(self) -> None:
+        experiment = self.one()
+        self.assert_state(self.read(experiment)[0], UNKNOWN, True, "neucancel q:0")
+        denying = "#!/bin/sh\necho 'slurm_load_jobs error: Invalid job id specified' >&2\nexit 1\n"
+        self.files.program("slurm/squeue", denying)
+        self.assert_state(self.read(experiment)[0], UNKNOWN, False, "no longer knows its job")
+        self.answer("sacct", accounted("10", RUNNING))
+        self.assert_state(self.read(experiment)[0], RUNNING, True)
+
+    def test_an_error_with_exit_code_0_is_no_answer(self) -> None:
+        experiment = self.one()
+        self.files.program("slurm/squeue", "#!/bin/sh\necho 'slurm_load_jobs error: Unable to contact' >&2\n")
+        self.answer("sacct", accounted("10", "NODE_FAIL"))
+        self.assert_state(self.read(experiment)[0], UNKNOWN, True, "Unable to contact")
+
+    def test_a_job_of_the_same_number_and_name_some_weeks_later(self) -> None:
+        experiment = self.one()
+        later = "2026-01-21T10:00:00"
+        self.answer("sacct", accounted("10", COMPLETED, later, started=later))
+        self.assert_state(self.read(experiment)[0], UNKNOWN, True)
+        self.start(experiment, 0, "10")
+        self.assert_state(self.read(experiment)[0], UNKNOWN, True)
+
+    def test_one_that_was_put_back_was_submitted_anew_and_says_itself_when_it_started(self) -> None:
+        experiment = self.one()
+        self.start(experiment, 0, "10")
+        began = Path(experiment.events(0)).read_text().split()[1].rstrip("Z")
+        self.answer("sacct", accounted("10", "TIMEOUT", began, started=began))
+        self.assert_state(self.read(experiment)[0], "TIMEOUT", False)
+
+    def test_a_worker_that_was_killed_for_memory(self) -> None:
+        for code in (0, 1):
+            with self.subTest(code=code):
+                name = f"memory{code}"
+                experiment = self.make(1, name)
+                self.launch(experiment, "a" * 12, range(1), "10")
+                self.start(experiment, 0, "10")
+                append_event(experiment, 0, "finished", {"attempt": 1, "exit_code": code})
+                Path(experiment.log(0, "stderr")).write_text(
+                    "half of it\nslurmstepd: error: Detected 1 oom-kill event(s) in StepId=10.batch. Some of your\n"
+                )
+                found = self.read(experiment)[0]
+                self.assert_state(found, OUT_OF_MEMORY, False, "needed more memory")
+                self.assertEqual(found.exit_code, code)
+
+    def test_an_end_that_slurm_has_put_back_is_open(self) -> None:
+        experiment = self.make(2)
+        self.launch(experiment, "a" * 12, range(2), "10")
+        for number in range(2):
+            self.start(experiment, number, f"10_{number}")
+        append_event(experiment, 0, "finished", {"attempt": 1, "exit_code": 0})
+        self.answer("squeue", queued("10_0", "PENDING", "a" * 12), queued("10_1", "RUNNING", "a" * 12))
+        self.assert_state(self.read(experiment)[0], PENDING, True)
+        self.assertFalse(os.path.exists(experiment.path("settled.json")))
+        self.answer("squeue", queued("10_0", "RUNNING", "a" * 12), queued("10_1", "RUNNING", "a" * 12))
+        self.assert_state(self.read(experiment)[0], COMPLETED, False)  # it is ending, and began before its end
+
+    def test_before_it_is_launched_again_it_is_asked_for(self) -> None:
+        experiment = self.make(2)
+        self.launch(experiment, "a" * 12, range(2), "10")
+        for number in range(2):
+            self.start(experiment, number, f"10_{number}")
+            append_event(experiment, number, "finished", {"attempt": 1, "exit_code": 0})
+        launch = launches.read_launches(experiment)[0]
+        ended = [Unsettled(experiment, launch, number, read_trail(experiment, number)) for number in range(2)]
+        self.answer("squeue", queued("10_0", "COMPLETED", "a" * 12), queued("10_1", "PENDING", "a" * 12))
+        environ = {**self.files.environment, "PATH": f"{self.files.path}/slurm:{os.environ['PATH']}"}
+        found = find_scheduler("slurm").find_put_back(ended, Site(None, environ))
+        self.assertEqual([(each.number, each.state, each.open) for each in found], [(1, PENDING, True)])
+        self.assertEqual(len(self.calls()), 1)
+
+    def test_a_cluster_is_asked_for_its_own_jobs(self) -> None:
+        first, second = self.make(1), self.make(1, "far")
+        self.launch(first, "a" * 12, range(1), "10")
+        self.launch(second, "b" * 12, range(1), "10;mp2")
+        self.assertEqual(launches.read_launches(second)[0].job, "10;mp2")
+        self.assertEqual(json.loads(Path(second.path("jobs.jsonl")).read_text().splitlines()[1])["cluster"], "mp2")
+        self.answer("squeue", queued("10", "RUNNING", "a" * 12), queued("10", "PENDING", "b" * 12))
+        self.answer("squeue", queued("10", "RUNNING", "b" * 12))
+        found = self.read(first, second)
+        self.assert_state(found[1], RUNNING, True)
+        self.assertEqual(found[1].job, "10")
+        calls = [call for call in self.calls() if call.startswith("squeue")]
+        self.assertEqual(
+            [("--clusters=mp2" in call, "--jobs=10" in call) for call in calls], [(False, True), (True, True)]
+        )
+
+    def test_no_partition_is_hidden(self) -> None:
+        experiment = self.one()
+        self.files.program("slurm/squeue", ANSWER + 'echo "$SQUEUE_ALL" > "$here/all"\n')
+        self.read(experiment)
+        self.assertEqual((self.files.path / "slurm/all").read_text(), "1\n")
 
 
 class ExplainTest(QueueCase):
