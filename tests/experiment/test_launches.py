@@ -102,7 +102,7 @@ class LaunchesTest(unittest.TestCase):
     def test_a_launch_has_the_keys_it_is_read_by(self) -> None:
         self.intend("aa", [0])
         line = json.loads(self.folder.read("jobs.jsonl"))
-        self.assertEqual(set(line) | {"job", "submitted", "refused"}, {*Launch._fields, "git"})
+        self.assertEqual(set(line) | {"job", "submitted", "refused", "full"}, {*Launch._fields, "git"})
 
 
 class LockTest(unittest.TestCase):

@@ -285,7 +285,7 @@ class EverythingTest(unittest.TestCase):
         self.assertEqual(self.asked(), [])
         self.assertEqual([each._replace(pid=None, process=None) for each in first.values()], list(again.values()))
         self.look()
-        self.assertEqual(self.asked(), ["squeue"])
+        self.assertEqual(self.asked(), ["squeue", "sacct"])
 
     def test_without_accounting(self) -> None:
         self.replace("sacct", NO_SACCT)
