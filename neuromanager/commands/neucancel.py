@@ -166,7 +166,7 @@ def _cancel_here(reports: Sequence[Report], wish: Wish) -> tuple[dict[str, list[
             meant = _look_again(report, meant, wish)
         for status in meant:
             shown = f"{word_for(report.experiment)}:{status.number}"
-            group = find_group(status) if status.state == RUNNING else None
+            group = find_group(report.experiment, status) if status.state == RUNNING else None
             if group is not None:
                 groups[group] = shown
             elif status.state == RUNNING:
@@ -186,7 +186,9 @@ def _cancel_here(reports: Sequence[Report], wish: Wish) -> tuple[dict[str, list[
 
 def _look_again(report: Report, meant: Sequence[Status], wish: Wish) -> list[Status]:
     """Those that are to be ended, after cancelled.txt was written: meanwhile some may have started, others ended."""
-    doubtful = {status.number for status in meant if status.state == PENDING or find_group(status) is None}
+    doubtful = {
+        status.number for status in meant if status.state == PENDING or find_group(report.experiment, status) is None
+    }
     if not doubtful:
         return list(meant)
     time.sleep(_START_SECONDS)

@@ -11,20 +11,12 @@ from typing import NamedTuple
 from neuromanager import __version__
 from neuromanager.experiment.catalog import Selected, count_runs, resolve_selections
 from neuromanager.experiment.directory import Experiment
-from neuromanager.experiment.logs import (
-    ALL,
-    LATEST,
-    LogPart,
-    NoAttempt,
-    find_bounds,
-    find_parts,
-    opened_log,
-    read_pieces,
-)
+from neuromanager.experiment.logs import ALL, LATEST, LogPart, NoAttempt, find_bounds, find_parts, read_pieces
 from neuromanager.experiment.states import COMPLETED, FAILED, Status
 from neuromanager.status.follow import Followed, follow, tell_states
 from neuromanager.status.survey import read_reports
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
+from neuromanager.system.files import opened
 from neuromanager.system.quoting import visible
 from neuromanager.system.site import HERE
 from neuromanager.terminal.console import tell
@@ -169,7 +161,7 @@ class _Listing:
         """The bytes of an excerpt; a log that cannot be read is a fault that is told in the end."""
         path = excerpt.part.path
         try:
-            with opened_log(path) as descriptor:
+            with opened(path) as descriptor:
                 start, end = find_bounds(descriptor, excerpt.part, excerpt.lines)
                 yield from read_pieces(descriptor, start, end)
         except OSError as error:

@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 from neuromanager import __version__
 from neuromanager.experiment.catalog import resolve_selections
-from neuromanager.experiment.directory import write_file
 from neuromanager.experiment.states import COMPLETED
 from neuromanager.results import plot, render
 from neuromanager.results.choose import parse_count
@@ -24,6 +23,7 @@ from neuromanager.results.statistics import ERRORS
 from neuromanager.results.table import Column, parse_column, resolve_name
 from neuromanager.status.survey import read_reports
 from neuromanager.system.faults import NOT_FOUND, TROUBLE, WRONG_INPUT, Failure
+from neuromanager.system.files import write_file
 from neuromanager.system.process import ask
 from neuromanager.system.site import HERE
 from neuromanager.terminal.console import tell

@@ -10,10 +10,11 @@ import time
 from collections.abc import Iterable, Sequence
 
 from neuromanager.experiment.catalog import read_lines
-from neuromanager.experiment.directory import Experiment, append_line, format_time
+from neuromanager.experiment.directory import Experiment, format_time
 from neuromanager.experiment.launches import read_launches
 from neuromanager.experiment.numbers import format_indices, parse_indices
 from neuromanager.experiment.states import Status
+from neuromanager.system.files import append_line, read_bytes
 
 
 def write_cancelled(experiment: Experiment, statuses: Iterable[Status]) -> None:
@@ -67,9 +68,7 @@ class Cancellations:
     def _read(self) -> None:
         """Whole lines only; the rest is read when it is whole."""
         try:
-            with open(self._path, "rb") as file:
-                file.seek(self._read_bytes)
-                whole, end, _ = file.read().rpartition(b"\n")
+            whole, end, _ = read_bytes(self._path)[self._read_bytes :].rpartition(b"\n")
         except OSError:
             return
         self._read_bytes += len(whole) + len(end)

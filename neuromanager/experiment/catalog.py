@@ -9,11 +9,12 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from neuromanager.experiment.directory import RUNS, Experiment, append_line
+from neuromanager.experiment.directory import RUNS, Experiment
 from neuromanager.experiment.launches import read_launches
 from neuromanager.experiment.numbers import parse_indices
 from neuromanager.experiment.runs import NO_POINT, Run, find_repeat
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure, offer_nearest
+from neuromanager.system.files import append_line, read_bytes, read_text
 from neuromanager.system.quoting import split_line
 
 
@@ -43,14 +44,13 @@ def read_record(experiment: Experiment) -> dict[str, Any]:
     """experiment.json. Raises Failure for one that is damaged or cannot be read."""
     path = experiment.path("experiment.json")
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            record = json.load(file)
+        record = json.loads(read_text(path))
         if not isinstance(record, dict):
             raise ValueError("not an object")
         return record
     except OSError as error:
         raise Failure(TROUBLE, f"{path}: {error.strerror}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Failure(WRONG_INPUT, f"{path}: damaged ({error}); delete the experiment or mend the file") from None
 
 
@@ -58,8 +58,7 @@ def read_lines(experiment: Experiment, name: str) -> list[str]:
     """The lines of commands.txt, params.txt or repeats.txt; none without the file. Raises Failure."""
     path = experiment.path(name)
     try:
-        with open(path, "rb") as file:
-            return file.read().decode("utf-8", "surrogateescape").split("\n")[:-1]
+        return read_text(path).split("\n")[:-1]
     except FileNotFoundError:
         return []
     except OSError as error:
@@ -89,8 +88,7 @@ def count_runs(experiment: Experiment) -> int:
     """The lines of commands.txt. Raises Failure."""
     path = experiment.path("commands.txt")
     try:
-        with open(path, "rb") as file:
-            return sum(piece.count(b"\n") for piece in iter(lambda: file.read(1 << 20), b""))
+        return read_bytes(path).count(b"\n")
     except OSError as error:
         raise Failure(TROUBLE, f"{path}: {error.strerror}") from None
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from neuromanager.experiment.catalog import index_experiment, is_whole
-from neuromanager.experiment.directory import RUNS, Experiment, find_free_name, write_file, write_record
+from neuromanager.experiment.directory import RUNS, Experiment, find_free_name, write_record
 from neuromanager.experiment.launches import Locked, held_lock
 from neuromanager.experiment.runs import NO_POINT, Run
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
+from neuromanager.system.files import write_file
 from neuromanager.system.quoting import Command, render_commands
 
 _NAMES_LOCK = ".lock"  # in runs/: held while a name is taken, and while a half made experiment is judged
@@ -165,8 +167,8 @@ def _remove_half_made(experiment: Experiment) -> None:
     ours = {"lock", "logs", "commands.txt", "params.txt", "repeats.txt", "run.sh", "launches"}
     shown = experiment.shown
     for entry in os.listdir(experiment.directory):
-        stem, _, number = entry.rpartition(".")
-        if entry not in ours and not (number.isdigit() and stem in ours | {"experiment.json"}):
+        beside = re.fullmatch(r"\.(.+)\.[0-9a-f]{12}", entry)  # system.files.make_beside
+        if entry not in ours and not (beside and beside[1] in ours | {"experiment.json"}):
             raise Failure(
                 WRONG_INPUT,
                 f"{shown}: has {entry} and no experiment.json, so it is no experiment of ours; "

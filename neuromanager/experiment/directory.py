@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import re
@@ -12,11 +11,11 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from neuromanager.system.faults import WRONG_INPUT, Failure
+from neuromanager.system.files import write_file
 from neuromanager.system.jsonvalues import is_text
 
 RUNS = "runs"
 LONGEST_NAME = 200  # bytes; logs are named NAME_1234567.stdout, and a file name has 255
-_PAGES_SECONDS = 0.02
 _INTERPRETERS = re.compile(r"(python|pypy|bash|sh|dash|zsh|perl|ruby|node|julia|Rscript|java|octave)[0-9.]*")
 
 
@@ -83,47 +82,6 @@ def find_free_name(stem: str) -> str:
         taken = [re.fullmatch(re.escape(stem) + r"-([0-9]{1,9})", entry) for entry in os.listdir(RUNS)]
         return f"{stem}-{max((int(match.group(1)) for match in taken if match), default=0) + 1}"
     return f"{stem}-1"
-
-
-def write_file(path: str, text: str) -> None:
-    """Whole or not at all: written beside, then renamed. Words that are no UTF-8 keep their bytes."""
-    beside = f"{path}.{os.getpid()}"
-    try:
-        with open(beside, "w", encoding="utf-8", errors="surrogateescape", newline="\n") as file:
-            file.write(text)
-        os.replace(beside, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            os.unlink(beside)
-        raise OSError(error.errno or errno.EIO, error.strerror, path) from None
-
-
-def append_line(path: str, text: str, durable: bool = False) -> None:
-    """One line in one write: appended whole, also beside other writers of a local disk.
-
-    What a full disk or a kill left of an earlier line gets an end of its own first. ``durable``: on the disk itself
-    before this returns, and not only in the system's cache.
-    """
-    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
-    try:
-        torn = _is_torn(descriptor)
-        if torn:  # or another writer's line of several pages is on its way just now
-            time.sleep(_PAGES_SECONDS)
-            torn = _is_torn(descriptor)
-        data = (b"\n" if torn else b"") + (text + "\n").encode("utf-8", "surrogateescape")
-        if os.write(descriptor, data) < len(data):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        if durable:
-            os.fsync(descriptor)
-    except OSError as error:
-        raise OSError(error.errno or errno.EIO, error.strerror, path) from None
-    finally:
-        os.close(descriptor)
-
-
-def _is_torn(descriptor: int) -> bool:
-    size = os.fstat(descriptor).st_size
-    return size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
 
 
 def write_record(experiment: Experiment, record: Mapping[str, Any]) -> None:

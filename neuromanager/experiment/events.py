@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from neuromanager.experiment.directory import Experiment, append_line, format_time
+from neuromanager.experiment.directory import Experiment, format_time
 from neuromanager.experiment.states import Trail, make_trail
+from neuromanager.system.files import append_line, read_text
 from neuromanager.system.quoting import parse_line, quote_word
 
 
@@ -30,16 +30,9 @@ def read_events(experiment: Experiment, index: int) -> list[Event]:
     Raises OSError when the file is there and cannot be read: its run must not be taken for one that never started.
     """
     try:
-        descriptor = os.open(experiment.events(index), os.O_RDONLY)
+        lines = read_text(experiment.events(index), "replace").split("\n")[:-1]
     except (FileNotFoundError, NotADirectoryError):
         return []
-    try:
-        pieces = []
-        while piece := os.read(descriptor, 65536):
-            pieces.append(piece)
-    finally:
-        os.close(descriptor)
-    lines = b"".join(pieces).decode("utf-8", "replace").split("\n")[:-1]
     return [event for line in lines if (event := _parse_event(line))]
 
 

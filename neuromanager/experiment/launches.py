@@ -16,9 +16,10 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from neuromanager.experiment.directory import Experiment, append_line, format_time
+from neuromanager.experiment.directory import Experiment, format_time
 from neuromanager.experiment.layout import PLAIN, Arrangement, arrangement_of
 from neuromanager.experiment.numbers import format_indices, parse_indices
+from neuromanager.system.files import append_line, read_bytes, read_text
 from neuromanager.system.procfs import read_identity
 
 COMMENT_MARK = "neu:"  # in a job's comment, before the token
@@ -115,11 +116,9 @@ def write_refusal(experiment: Experiment, token: str, text: str, full: bool = Fa
 def read_launches(experiment: Experiment) -> list[Launch]:
     """In the order of asking; a line that is not whole is passed over. Raises OSError when the file cannot be read."""
     try:
-        with open(experiment.path("jobs.jsonl"), encoding="utf-8", errors="replace") as file:
-            lines = file.read().split("\n")
+        return parse_launches(read_text(experiment.path("jobs.jsonl"), "replace").split("\n"))
     except FileNotFoundError:
         return []
-    return parse_launches(lines)
 
 
 def parse_launches(lines: list[str]) -> list[Launch]:
@@ -193,8 +192,8 @@ def write_fed(experiment: Experiment, token: str) -> None:
 def read_feeding(experiment: Experiment) -> Feeding | None:
     """The last one; a line that is not whole is passed over. Raises OSError."""
     found: Feeding | None = None
-    with contextlib.suppress(FileNotFoundError), open(experiment.path("jobs.jsonl"), "rb") as file:
-        for line in file:
+    with contextlib.suppress(FileNotFoundError):
+        for line in read_bytes(experiment.path("jobs.jsonl")).split(b"\n"):
             if b'"feeds"' not in line and b'"fed"' not in line:
                 continue
             with contextlib.suppress(ValueError, KeyError, TypeError):
@@ -238,7 +237,7 @@ def held_lock(path: str, wait_seconds: float | None = 0.0) -> Iterator[int]:
 
 def _open_locked(path: str, wait_seconds: float | None) -> int:
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
         try:
             _take(descriptor, wait_seconds)
             if os.fstat(descriptor).st_ino == os.stat(path).st_ino:

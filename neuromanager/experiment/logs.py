@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import re
 import stat
@@ -12,6 +11,7 @@ from typing import NamedTuple
 
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.events import Event, read_events
+from neuromanager.system.files import is_ours, opened
 
 PIECE = 1 << 16
 LATEST, ALL = -1, 0  # in the place of an attempt's number
@@ -46,7 +46,7 @@ def find_parts(experiment: Experiment, index: int, streams: Sequence[str], attem
     wanted = max(begun) if attempt == LATEST else attempt
     parts = []
     for stream in streams:
-        paths = {number: _path_of(experiment, index, stream, details) for number, details in begun.items()}
+        paths = {number: find_log(experiment, index, stream, details) for number, details in begun.items()}
         if wanted == ALL:
             parts += [LogPart(f"{name} {stream}", path) for path in dict.fromkeys(paths.values())]
         else:
@@ -68,9 +68,16 @@ def _find_attempts(events: Sequence[Event]) -> dict[int, Mapping[str, str]]:
     }
 
 
-def _path_of(experiment: Experiment, index: int, stream: str, details: Mapping[str, str]) -> str:
-    told = details.get(stream, "")
-    return told if told.startswith("/") else experiment.log(index, stream)
+def find_log(experiment: Experiment, index: int, stream: str, details: Mapping[str, str]) -> str:
+    """Where an attempt's ``started`` says that its log is, if the profile set that; else in the experiment.
+
+    A path that leads out of the experiment is believed only of a record of our own: who writes it would choose which of
+    our files we read.
+    """
+    place = os.path.normpath(details.get(stream, ""))
+    if place.startswith(f"{experiment.directory}/") or (place.startswith("/") and is_ours(experiment.events(index))):
+        return place
+    return experiment.log(index, stream)
 
 
 def _cut(
@@ -93,18 +100,6 @@ def _has_bytes(path: str) -> bool:
         found = os.stat(path)
         return stat.S_ISREG(found.st_mode) and found.st_size > 0
     return False
-
-
-@contextlib.contextmanager
-def opened_log(path: str) -> Iterator[int]:
-    """Raises OSError for what is not there, and for what is no file that can be read twice (a pipe, /dev/null)."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, "no regular file: what was written there is not kept", path)
-        yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 def find_bounds(descriptor: int, part: LogPart, lines: int | None) -> tuple[int, int]:
@@ -145,16 +140,11 @@ def read_pieces(descriptor: int, start: int, end: int) -> Iterator[bytes]:
 
 def read_tail(path: str, since: int = 0) -> str:
     """The last 4 KB of a log, of what was written after its first ``since`` bytes; empty when it cannot be read."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-        try:
-            size = os.fstat(descriptor).st_size
-            start = max(since, size - _TAIL_BYTES)
-            return os.pread(descriptor, _TAIL_BYTES, start).decode("utf-8", "replace") if start < size else ""
-        finally:
-            os.close(descriptor)
-    except OSError:
-        return ""
+    with contextlib.suppress(OSError), opened(path) as descriptor:
+        size = os.fstat(descriptor).st_size
+        start = max(since, size - _TAIL_BYTES)
+        return os.pread(descriptor, _TAIL_BYTES, start).decode("utf-8", "replace") if start < size else ""
+    return ""
 
 
 _TAIL_BYTES = 4096

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from neuromanager.experiment.catalog import read_lines, read_record
 from neuromanager.experiment.code import read_commit
-from neuromanager.experiment.directory import Experiment, write_file
+from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.events import read_events
 from neuromanager.experiment.launches import (
     make_token,
@@ -32,6 +32,7 @@ from neuromanager.launch.request import Launch
 from neuromanager.profile.profile import describe_profile
 from neuromanager.schedulers import Scheduler, find_scheduler, is_batch_system
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
+from neuromanager.system.files import write_file
 from neuromanager.system.quoting import split_line
 from neuromanager.system.signals import Interrupted
 from neuromanager.system.site import Site

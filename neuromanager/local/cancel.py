@@ -8,19 +8,26 @@ import signal
 import time
 from collections.abc import Iterable, Sequence
 
+from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.states import Status
-from neuromanager.system.procfs import group_lives, lives
+from neuromanager.system.files import find_owner
+from neuromanager.system.procfs import group_lives, is_marked, lives
 
 PATIENCE_SECONDS = 10.0  # between TERM and KILL
 _KILLED_SECONDS = 5.0  # for the kernel to take away what was killed
 
 
-def find_group(status: Status) -> int | None:
+def find_group(experiment: Experiment, status: Status) -> int | None:
     """The process group of a run; None unless that very process leads it still, on this machine.
 
-    A process number is used again, and leads to somebody else's then: the start time of the one recorded must fit.
+    A process number is used again, and leads to somebody else's then: the start time of the one recorded must fit. Both
+    are public, and whoever writes a record could name any process of ours: a record that is not our own is believed
+    only of a process that carries this run's mark, and belongs to the record's owner.
     """
     if status.node != os.uname().nodename or not status.pid or not lives(status.pid, status.process):
+        return None
+    owner = find_owner(experiment.events(status.number))
+    if owner != os.geteuid() and not is_marked(status.pid, experiment.marker(status.number), owner):
         return None
     with contextlib.suppress(OSError):
         if os.getpgid(status.pid) == status.pid:

@@ -171,7 +171,7 @@ def _prepare(
 
 
 def _open_logs(experiment: Experiment, index: int) -> tuple[int, int]:
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
     out = os.open(experiment.log(index, "stdout"), flags, 0o666)
     try:
         return out, os.open(experiment.log(index, "stderr"), flags, 0o666)

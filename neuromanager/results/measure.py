@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from neuromanager.experiment.directory import Experiment
-from neuromanager.experiment.logs import find_bounds, find_parts, opened_log, read_pieces
+from neuromanager.experiment.logs import find_bounds, find_parts, read_pieces
 from neuromanager.experiment.states import Status
 from neuromanager.results.formats import Unreadable, make_matcher, parse_file, parse_log
 from neuromanager.results.records import Measured, read_params
 from neuromanager.results.series import Row, Series, make_series
 from neuromanager.status.survey import Report
+from neuromanager.system.files import opened
 from neuromanager.terminal.console import tell
 
 FILES = ("result.json", "results.json", "metrics.json", "metrics.jsonl", "metrics.csv", "results.csv", "progress.csv")
@@ -134,7 +135,7 @@ def _read_files(folder: str, names: Iterable[str]) -> Iterator[Row]:
 
 
 def _read_regular(path: str) -> bytes:
-    with opened_log(path) as descriptor:
+    with opened(path) as descriptor:
         return b"".join(read_pieces(descriptor, 0, min(os.fstat(descriptor).st_size, _LARGEST_BYTES)))
 
 
@@ -142,5 +143,5 @@ def _read_logs(taken: Taken, parse: Callable[[bytes], Iterable[Row]]) -> Iterato
     """What the last attempt printed; what an earlier one did belongs to another try."""
     with contextlib.suppress(OSError):
         for part in find_parts(taken.experiment, taken.status.number, ("stdout", "stderr")):
-            with contextlib.suppress(OSError), opened_log(part.path) as descriptor:
+            with contextlib.suppress(OSError), opened(part.path) as descriptor:
                 yield from parse(b"".join(read_pieces(descriptor, *find_bounds(descriptor, part, None))))

@@ -15,7 +15,7 @@ from neuromanager.experiment.directory import Experiment, format_time
 from neuromanager.experiment.events import read_trail
 from neuromanager.experiment.launches import COMMENT_MARK, Launch
 from neuromanager.experiment.layout import parse_elements
-from neuromanager.experiment.logs import read_tail
+from neuromanager.experiment.logs import find_log, read_tail
 from neuromanager.experiment.states import (
     CANCELLED,
     FAILED,
@@ -420,7 +420,7 @@ def _read_evidence(case: Case) -> str | None:
     begun = case.ours.begun if case.ours else {}
     first = begun.get("stderr_bytes", "0")
     since = int(first) if first.isdecimal() else 0
-    own = begun.get("stderr") or case.experiment.log(case.number, "stderr")
+    own = find_log(case.experiment, case.number, "stderr", begun)
     if not case.ours and case.trail.attempts:
         since = _size_of(own)  # what it has is of an earlier launch
     found = find_end(read_tail(own, since))

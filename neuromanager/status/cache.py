@@ -10,8 +10,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from neuromanager.experiment.directory import Experiment, write_file
+from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.states import UNKNOWN, Status
+from neuromanager.system.files import is_ours, read_text, write_file
 
 _FILE = "settled.json"
 _FORMAT = 1
@@ -21,14 +22,16 @@ _HEAD = ("token", "scheduler", "submitted")
 
 
 def _read(experiment: Experiment) -> dict[str, Any]:
-    with contextlib.suppress(OSError, ValueError), open(experiment.path(_FILE), encoding="utf-8") as file:
-        content = json.load(file)
+    with contextlib.suppress(OSError, ValueError, RecursionError):
+        content = json.loads(read_text(experiment.path(_FILE)))
         if isinstance(content, dict) and content.get("format") == _FORMAT:
             return content
     return {}
 
 
 def _write(experiment: Experiment, content: Mapping[str, object]) -> None:
+    if not (is_ours(experiment.directory) and is_ours(experiment.path(_FILE))):
+        return  # who only looks leaves nothing in another user's folder
     with contextlib.suppress(OSError):
         text = json.dumps({"format": _FORMAT, **content}, separators=(",", ":"))
         write_file(experiment.path(_FILE), text + "\n")

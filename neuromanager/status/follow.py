@@ -12,11 +12,12 @@ from typing import NamedTuple
 from neuromanager.experiment.catalog import Selected
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.events import read_events
-from neuromanager.experiment.logs import LogPart, find_bounds, find_parts, opened_log, read_pieces
+from neuromanager.experiment.logs import LogPart, find_bounds, find_parts, read_pieces
 from neuromanager.experiment.numbers import shorten_indices
 from neuromanager.experiment.states import COMPLETED, Status
 from neuromanager.status.pace import Pace
 from neuromanager.status.survey import read_reports
+from neuromanager.system.files import opened
 from neuromanager.system.site import Site
 from neuromanager.terminal.console import tell
 
@@ -80,7 +81,7 @@ class _Watch:
         news = False
         with contextlib.suppress(OSError):  # not there yet, or not for the moment: a network disk
             for part in find_parts(run.experiment, run.number, self._streams):
-                with contextlib.suppress(FileNotFoundError), opened_log(part.path) as descriptor:
+                with contextlib.suppress(FileNotFoundError), opened(part.path) as descriptor:
                     news = self._show(run, part, descriptor, write) or news
         return news
 

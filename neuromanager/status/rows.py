@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from neuromanager.experiment.catalog import read_lines
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.events import read_trail
-from neuromanager.experiment.logs import read_tail
+from neuromanager.experiment.logs import find_log, read_tail
 from neuromanager.experiment.states import RUNNING, Status
 from neuromanager.status.joblog import render_joblog
 from neuromanager.status.progress import Progress, parse_progress
@@ -133,7 +133,7 @@ def read_progress(experiment: Experiment, status: Status) -> Progress | None:
     except OSError:
         return None
     for stream in ("stderr", "stdout"):  # tqdm draws on stderr
-        path = details.get(stream) or experiment.log(status.number, stream)
+        path = find_log(experiment, status.number, stream, details)
         before = details.get(f"{stream}_bytes", "")
         if progress := parse_progress(read_tail(path, int(before) if before.isdecimal() else 0)):
             return progress

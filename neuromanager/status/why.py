@@ -7,7 +7,7 @@ from typing import Any
 
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.events import read_trail
-from neuromanager.experiment.logs import read_tail
+from neuromanager.experiment.logs import find_log, read_tail
 from neuromanager.experiment.states import COMPLETED, FAILED, LIVE, UNKNOWN, Status, Trail
 from neuromanager.slurm.evidence import find_last_words
 from neuromanager.status.cache import is_settled, read_words, write_words
@@ -46,9 +46,7 @@ def _explain_failure(experiment: Experiment, status: Status) -> str:
         return status.reason
     begun = _read_begun(experiment, status)
     first = begun.get("stderr_bytes", "0")
-    tail = read_tail(
-        begun.get("stderr") or experiment.log(status.number, "stderr"), int(first) if first.isdecimal() else 0
-    )
+    tail = read_tail(find_log(experiment, status.number, "stderr", begun), int(first) if first.isdecimal() else 0)
     words = find_last_words(tail)
     if status.signal:
         name = name_signal(status.signal)

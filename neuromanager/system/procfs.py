@@ -45,6 +45,14 @@ def _is_member(entry: str, group: int) -> bool:
     return int(member_of) == group and state not in "ZX"
 
 
+def is_marked(pid: int, marker: str, owner: int | None) -> bool:
+    """Whether a process of that user has ``NAME=VALUE`` in its environment."""
+    try:
+        return os.stat(f"/proc/{pid}").st_uid == owner and _is_marked(str(pid), marker)
+    except OSError:
+        return False
+
+
 def _is_marked(entry: str, marker: str) -> bool:
     with open(f"/proc/{entry}/environ", "rb") as file:
         return os.fsencode(marker) in file.read().split(b"\0")

@@ -16,7 +16,8 @@ from collections.abc import Mapping
 from neuromanager.experiment import launches
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.events import append_event
-from neuromanager.experiment.logs import LogPart, find_bounds, opened_log
+from neuromanager.experiment.logs import LogPart, find_bounds
+from neuromanager.system.files import opened
 from neuromanager.system.procfs import read_identity
 from tests.beds.slurm import cluster
 from tests.command import ROOT, Folder, finish, wait_until
@@ -202,7 +203,7 @@ class ShowTest(unittest.TestCase):
         made.begin(0, stdout="/dev/zero")
         outcome = folder.run("neulog")
         self.assertEqual((outcome.code, outcome.out), (111, b""))
-        self.assertIn("/dev/zero: no regular file", outcome.stderr)
+        self.assertIn("/dev/zero: not a regular file", outcome.stderr)
 
     def test_failed(self) -> None:
         folder = Folder(self)
@@ -243,7 +244,7 @@ class ShowTest(unittest.TestCase):
 
 class TailTest(unittest.TestCase):
     def tail(self, path: str, lines: int | None, start: int = 0, end: int | None = None) -> bytes:
-        with opened_log(path) as descriptor:
+        with opened(path) as descriptor:
             first, last = find_bounds(descriptor, LogPart("", path, start, end), lines)
             return os.pread(descriptor, last - first, first)
 

@@ -10,16 +10,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from neuromanager.experiment.create import making_experiment
-from neuromanager.experiment.directory import (
-    Experiment,
-    append_line,
-    check_name,
-    find_free_name,
-    stem_of,
-    write_file,
-    write_record,
-)
+from neuromanager.experiment.directory import Experiment, check_name, find_free_name, stem_of, write_record
 from neuromanager.system.faults import WRONG_INPUT, Failure
+from neuromanager.system.files import append_line, write_file
 from tests.command import Folder
 from tests.hardwords import HARD_WORDS, random_words
 

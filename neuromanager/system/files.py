@@ -1,0 +1,130 @@
+"""Files in folders that may be somebody else's: nothing there is waited for, or written through.
+
+A link, a FIFO or a device in the place of a file is refused. What is written goes beside, under a name that nobody can
+guess and that must be new (open(2), O_EXCL), and is renamed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+import time
+from collections.abc import Iterator
+
+LARGEST_BYTES = 1 << 30  # of a file that is read whole
+_PIECE_BYTES = 1 << 16
+_PAGES_SECONDS = 0.02  # for a line of several pages that another writer is writing
+_APPENDING = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+@contextlib.contextmanager
+def opened(path: str) -> Iterator[int]:
+    """To read. Raises OSError for what is not there, and for what is not a regular file."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        _check_regular(descriptor, path)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _check_regular(descriptor: int, path: str) -> os.stat_result:
+    found = os.fstat(descriptor)
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "not a regular file", path)
+    return found
+
+
+def read_bytes(path: str, most: int = LARGEST_BYTES) -> bytes:
+    """All of a regular file. Raises OSError, also for one that is larger than ``most``."""
+    with opened(path) as descriptor:
+        pieces, left = [], most + 1
+        while left > 0 and (piece := os.read(descriptor, min(_PIECE_BYTES, left))):
+            pieces.append(piece)
+            left -= len(piece)
+    if left <= 0:
+        raise OSError(errno.EFBIG, f"larger than {most} bytes", path)
+    return b"".join(pieces)
+
+
+def read_text(path: str, errors: str = "surrogateescape") -> str:
+    return read_bytes(path).decode("utf-8", errors)
+
+
+def write_file(path: str, text: str) -> None:
+    """Whole or not at all. Words that are not UTF-8 keep their bytes. Raises OSError."""
+    place, name = os.path.split(path)
+    beside = make_beside(name)
+    try:
+        folder = os.open(place or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, path) from None
+    try:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with open(os.open(beside, flags, 0o666, dir_fd=folder), "wb") as file:
+            file.write(text.encode("utf-8", "surrogateescape"))
+        os.replace(beside, name, src_dir_fd=folder, dst_dir_fd=folder)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            os.unlink(beside, dir_fd=folder)
+        raise OSError(error.errno or errno.EIO, error.strerror, path) from None
+    finally:
+        os.close(folder)
+
+
+def make_beside(name: str) -> str:
+    """A name for what becomes ``name``."""
+    return f".{name}.{os.urandom(6).hex()}"
+
+
+def append_line(path: str, text: str, durable: bool = False) -> None:
+    """One line in one write: appended whole, also beside other writers of a local disk.
+
+    What a full disk or a kill left of an earlier line gets an end of its own first. ``durable``: on the disk itself
+    before this returns, and not only in the system's cache. Raises OSError, also for a link.
+    """
+    try:
+        descriptor = os.open(path, _APPENDING, 0o666)
+    except OSError as error:
+        raise OSError(error.errno or errno.EIO, error.strerror, path) from None
+    try:
+        _check_regular(descriptor, path)
+        torn = _is_torn(descriptor)
+        if torn:  # or another writer's line of several pages is on its way just now
+            time.sleep(_PAGES_SECONDS)
+            torn = _is_torn(descriptor)
+        data = (b"\n" if torn else b"") + (text + "\n").encode("utf-8", "surrogateescape")
+        if os.write(descriptor, data) < len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if durable:
+            os.fsync(descriptor)
+    except OSError as error:
+        raise OSError(error.errno or errno.EIO, error.strerror, path) from None
+    finally:
+        os.close(descriptor)
+
+
+def _is_torn(descriptor: int) -> bool:
+    size = os.fstat(descriptor).st_size
+    return size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
+
+
+def is_ours(path: str) -> bool:
+    """Whether it belongs to us, itself and not what a link names; a file that is not there yet, if its folder does."""
+    try:
+        return os.lstat(path).st_uid == os.geteuid()
+    except FileNotFoundError:
+        return find_owner(os.path.dirname(path) or ".") == os.geteuid()
+    except OSError:
+        return False
+
+
+def find_owner(path: str) -> int | None:
+    try:
+        return os.lstat(path).st_uid
+    except OSError:
+        return None
