@@ -302,7 +302,7 @@ class RealSlurm(Contract):
         waiting.send_signal(signal.SIGINT)
         ended = finish(waiting)
         self.assertEqual(ended.code, -signal.SIGINT)
-        self.assertIn("waits no longer; runs/on goes on", ended.stderr)
+        self.assertIn("stopped waiting; runs/on continues", ended.stderr)
         (self.folder / "runs/on/on_0/go").touch()
         wait_until(lambda: len(self.events("on")) == 2, "the end of the run", PATIENCE_SECONDS)
         self.assertIn("exit_code=0", self.events("on")[-1])
