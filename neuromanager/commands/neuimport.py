@@ -26,8 +26,8 @@ def make_parser() -> Parser:
     parser = Parser(
         "neuimport",
         "neuimport [OPTION ...] TOOL FILE",
-        "Prints the params.json that has the points of another tool's sweep file.",
-        "TOOL is clutils or alphaex. What to type with it is told on standard error.\n"
+        "Prints a params.json with the points of another tool's sweep file.",
+        "TOOL is clutils or alphaex. The command to type is printed on standard error.\n"
         "Exit: 0 done, 100 wrong input. See neuimport(1).",
     )
     add = parser.add_argument
@@ -65,8 +65,7 @@ def _print_imported(tool: str, path: str, document: object, config: bool) -> Non
     faults = imported.faults
     bare = find_bare_names(imported.document) if tool == "clutils" and not config else []
     faults += [
-        f"{name}: clutils writes {name} and its value without dashes, and not every point has it; "
-        "no option can say that"
+        f"{name}: clutils writes {name} and its value without dashes, and some points have none; no option can say that"
         for name in dict.fromkeys(bare)
     ]
     if faults:
@@ -74,7 +73,7 @@ def _print_imported(tool: str, path: str, document: object, config: bool) -> Non
     text = render_document(imported.document) + "\n"
     source = f"{path}, as {'config' if config else 'params'}.json"
     made = check_document(text, "config" if config else "params", source)
-    if not config:  # what neusweep would refuse is told now
+    if not config:  # what neusweep would refuse is reported now
         parse_sweep(made, source, contents=read_sources(made, source))
     for note in imported.notes:
         say("neuimport", note)

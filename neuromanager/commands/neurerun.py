@@ -146,7 +146,7 @@ def _make_plans(selected: Sequence[Selected], changes: Changes) -> list[Plan]:
         for fault in find_faults(group.profile, len(group.numbers), group.layout.pack, changes.yes)
     ]
     if excess:
-        faults += [*excess, "--yes launches them all the same"]
+        faults += [*excess, "add --yes to launch anyway"]
     if faults:
         raise Failure(code, *faults, *(["nothing was launched"] if excess or len(selected) > 1 else []))
     return plans

@@ -41,8 +41,8 @@ def make_parser() -> Parser:
     parser = Parser(
         "neusweep",
         "neusweep [OPTION ...] COMMAND [WORD ...]",
-        "Runs COMMAND once for every point of params.json, the point's parameters added as options.",
-        "COMMAND may be neurun, which is then given all points at once. {NAME} in a word of COMMAND is replaced by\n"
+        "Runs COMMAND once for every point of params.json, with the point's parameters added as options.",
+        "COMMAND may be neurun, which then gets all points at once. {NAME} in a word of COMMAND is replaced by\n"
         "that parameter's value. Options come before COMMAND; what follows it is never looked at.\n"
         "Exit: 0 all done, 100 wrong input, 123 some points failed, 126 and 127 no such program. See neusweep(1).",
     )
@@ -59,9 +59,9 @@ def make_parser() -> Parser:
         help="which parameter varies fastest: the last of the file (the default) or the first",
     )
     add("--at", metavar="PLACES", help="only these points, counted from 0: 17, or 3,5-9")
-    add("--sample", metavar="N", type=_whole_number, help="N points by chance, none of them twice")
-    add("--shuffle", action="store_true", help="all points, in an order of chance")
-    add("--seed", metavar="S", type=_whole_number, help="the chance of --sample and --shuffle (default: 0)")
+    add("--sample", metavar="N", type=_whole_number, help="N random points, none of them twice")
+    add("--shuffle", action="store_true", help="all points, in random order")
+    add("--seed", metavar="S", type=_whole_number, help="the seed of --sample and --shuffle (default: 0)")
     add(
         "--style",
         choices=STYLES,
@@ -79,7 +79,7 @@ def make_parser() -> Parser:
 
 def _whole_number(text: str) -> int:
     if not text.lstrip("-").isdecimal() or not text.isascii() or len(text) > 1000:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
     return int(text)
 
 
@@ -111,7 +111,7 @@ def main(words: Sequence[str]) -> int:
     check_program(command, ".", search=True)
     if options.batch or (not options.each and os.path.basename(command[0]) in READERS):
         if options.fail_fast:
-            raise Failure(WRONG_INPUT, "--fail-fast: a batch is a single execution; use it with --each")
+            raise Failure(WRONG_INPUT, "--fail-fast: a batch is a single execution; add --each")
         return run_batch(selection, command, placed, options.style)
     return run_each(selection, command, placed, options.style, options.fail_fast)
 
@@ -133,8 +133,8 @@ def _check_placed(placed: Iterable[str], sweep: Sweep) -> None:
         listed = ", ".join(f"{{{name}}}" for name in missing)
         raise Failure(
             WRONG_INPUT,
-            f"{listed}: not every point of the sweep has a value to put there; "
-            "take it out of the command, and it is added where there is one",
+            f"{listed}: some points of the sweep have no value for this; "
+            "remove it from the command, and it is added to the points that have one",
         )
 
 

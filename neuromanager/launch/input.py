@@ -49,7 +49,7 @@ def _read_lines() -> list[Command]:
         try:
             command = parse_line(line)
             if "\0" in line:
-                raise ValueError("a NUL character, which no program can be given")
+                raise ValueError("a NUL character, which cannot be passed to a program")
             commands.append(command)
         except ValueError as error:
             faults.append(f"standard input, line {number}: {error}")

@@ -146,7 +146,9 @@ def _parse_memory(value: str | None) -> int:
     """Bytes; the forms are those of sbatch(1): a number of MiB, or one with K, M, G or T."""
     match = re.fullmatch(r"([0-9]{1,15})([KMGT]?)B?", value or "", re.IGNORECASE)
     if not match:
-        raise ValueError(f"{value!r} is no size; write it as 8000 (MiB), 8000M or 8G" if value else "write a size: 8G")
+        raise ValueError(
+            f"{value!r} is not a size; write it as 8000 (MiB), 8000M or 8G" if value else "write a size: 8G"
+        )
     size = int(match[1]) * _SCALE[match[2].upper() or "M"]
     if size == 0:
         raise ValueError("0 is all that there is; leave mem out for no limit")

@@ -1,4 +1,4 @@
-"""config.json: where it is, and what can be told to be wrong with a profile's env and programs."""
+"""config.json: where it is, and what can be checked of a profile's env and programs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def check_env(profile: Profile, source: str) -> None:
         if answer.exit_code:
             said = answer.stderr.strip().split("\n")[0].partition(": ")[2]
             faults.append(
-                f"{source}: {profile.support}.{profile.device}.env: {line!r} is no complete shell command: {said}"
+                f"{source}: {profile.support}.{profile.device}.env: {line!r} is not a complete shell command:  {said}"
             )
     if faults:
         raise Failure(WRONG_INPUT, *faults)

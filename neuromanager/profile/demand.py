@@ -59,17 +59,17 @@ def render_hours(hours: float) -> str:
 
 
 def find_excess(profile: Profile, demand: Demand) -> list[str]:
-    """A fault for each limit of the profile that is exceeded, or of which that cannot be told."""
+    """A fault for each limit of the profile that is exceeded, or may be."""
     place = f"{profile.support}.{profile.device}"
     faults = []
     if profile.max_runs is not None and demand.runs > profile.max_runs:
-        faults.append(f"{place}.max_runs: {demand.runs} runs, and {profile.max_runs} are allowed")
+        faults.append(f"{place}.max_runs: {demand.runs} runs exceed the limit of {profile.max_runs}")
     limit = profile.max_gpu_hours
     if limit is not None and demand.gpu_hours is None:
-        faults.append(f"{place}.max_gpu_hours: how many GPU-hours these are is not known; say time and gpus in numbers")
+        faults.append(f"{place}.max_gpu_hours: the GPU-hours are unknown; give time and gpus in numbers")
     elif limit is not None and demand.gpu_hours is not None and demand.gpu_hours > limit:
         hours = render_hours(demand.gpu_hours)
-        faults.append(f"{place}.max_gpu_hours: up to {hours} GPU-hours, and {limit:g} are allowed")
+        faults.append(f"{place}.max_gpu_hours: up to {hours} GPU-hours exceed the limit of {limit:g}")
     return faults
 
 
@@ -109,7 +109,7 @@ def _sum_gpus(text: str, prefix: str) -> int | None:
 def check_excess(profile: Profile, runs: int, pack: int, yes: bool) -> None:
     """Raises Failure for more than the profile allows to be launched at once, unless ``yes``."""
     if faults := find_faults(profile, runs, pack, yes):
-        raise Failure(WRONG_INPUT, *faults, "nothing was launched; --yes launches it all the same")
+        raise Failure(WRONG_INPUT, *faults, "nothing was launched; add --yes to launch anyway")
 
 
 def find_faults(profile: Profile, runs: int, pack: int, yes: bool) -> list[str]:

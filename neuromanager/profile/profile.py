@@ -55,7 +55,7 @@ def resolve_profile(
     scheduler = own.get("scheduler", shared.get("scheduler", support))
     if scheduler not in (known := find_schedulers()):
         faults.append(
-            f"{path}: {scheduler!r} is the name of no scheduler; "
+            f"{path}: {scheduler!r} is not the name of a scheduler; "
             f'add "scheduler": one of {", ".join(known)}, to this profile or to {support}."*"'
         )
     resources = _merge_resources(shared.get("resources", ""), own.get("resources", ""), f"{path}.resources", faults)
@@ -97,11 +97,11 @@ def _merge_resources(shared: Any, own: Any, path: str, faults: list[str]) -> dic
         if value is None:
             continue
         if value is False:
-            faults.append(f"{path}.{name}: false says nothing to the scheduler; write null to leave the option out")
+            faults.append(f"{path}.{name}: false means nothing to the scheduler; write null to leave the option out")
         elif value == "":
             faults.append(f"{path}.{name}: an empty text; write true for an option without a value, null for none")
         elif isinstance(value, str) and not value.isprintable():
-            faults.append(f"{path}.{name}: a character that does not print; no option has one")
+            faults.append(f"{path}.{name}: a character that does not print; remove it")
         else:
             resources[name] = None if value is True else text_of(value)
     return resources
@@ -123,7 +123,7 @@ def _override_resource(resources: dict[str, str | None], override: str, faults: 
             f"--resource: {override!r}: write KEY=VALUE, KEY a long option of the scheduler without its dashes"
         )
     elif not value.isprintable():
-        faults.append(f"--resource: {override!r}: a character that does not print; no option has one")
+        faults.append(f"--resource: {override!r}: a character that does not print; remove it")
     elif equals and not value:
         resources.pop(name, None)
     else:

@@ -64,7 +64,7 @@ def change_resources(profile: Profile, overrides: Iterable[str], place: str) -> 
 def scale_value(name: str, asked: dict[str, str | None], factor: Fraction) -> str:
     """The text for ``--NAME=`` that is ``factor`` times what was asked, rounded up. Raises ValueError with the mend."""
     if factor == 0:
-        raise ValueError("x0 leaves nothing; write a factor above 0, as x2 or x1.5")
+        raise ValueError("the factor must be above 0; write x2 or x1.5")
     if name in _LISTS:
         raise ValueError(f"a list cannot be multiplied; write it out, as -r {name}={asked.get(name) or 'gpu:2'}")
     value = asked.get(name)
@@ -80,12 +80,12 @@ _EXAMPLES = {"mem": "8G", "mem-per-cpu": "2G", "mem-per-gpu": "16G", "tmp": "10G
 
 
 def scale_size(value: str, factor: Fraction) -> str:
-    """``8G`` times 1.5 is ``12G``, times 1.3 ``10650M``: what is no whole number goes into the next smaller unit."""
+    """``8G`` times 1.5 is ``12G``, times 1.3 ``10650M``: what is not a whole number goes into the next smaller unit."""
     match = re.fullmatch(r"([0-9]{1,15})([KMGT]?)B?", value, re.IGNORECASE)
     if not match:
-        raise ValueError(f"the last attempt asked for {value!r}, which is no size; write it out, as 8000M or 8G")
+        raise ValueError(f"the last attempt asked for {value!r}, which is not a size; write it out, as 8000M or 8G")
     if int(match.group(1)) == 0:
-        raise ValueError("the last attempt asked for 0, which is all that a node has; there is no more")
+        raise ValueError("the last attempt asked for 0, which is all the memory of a node; there is no more")
     size, unit = int(match.group(1)) * factor, match.group(2).upper()
     if size.denominator != 1 and unit in ("M", "G", "T"):
         size, unit = size * 1024, _UNITS[_UNITS.index(unit) - 1]
@@ -98,7 +98,7 @@ def scale_time(value: str, factor: Fraction) -> str:
         seconds = math.ceil(parse_duration(value) * factor)
     except ValueError:
         raise ValueError(
-            f"the last attempt asked for {value!r}, which is no time with an end; write it out, as 2:00:00"
+            f"the last attempt asked for {value!r}, which is not a finite time; write it out, as 2:00:00"
         ) from None
     if value.isdigit() and seconds % 60 == 0:
         return str(seconds // 60)
@@ -108,7 +108,7 @@ def scale_time(value: str, factor: Fraction) -> str:
 
 def scale_count(value: str, factor: Fraction) -> str:
     if not re.fullmatch(r"[0-9]{1,9}", value) or int(value) == 0:
-        raise ValueError(f"the last attempt asked for {value!r}, which is no number to multiply; write it out")
+        raise ValueError(f"the last attempt asked for {value!r}, which is not a number; write it out")
     return str(math.ceil(int(value) * factor))
 
 

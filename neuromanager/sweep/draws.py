@@ -40,7 +40,7 @@ def _bytes_of(number: int) -> bytes:
 
 
 class Permutation(NamedTuple):
-    """0 .. size - 1 in an order of chance, each place computed by itself: a keyed Feistel network.
+    """0 .. size - 1in random order, each place computed by itself: a keyed Feistel network.
 
     Over residues of two numbers instead of halves of bits, so that it reaches hardly beyond the size; what does is
     sent through again (Black and Rogaway, Ciphers with Arbitrary Finite Domains, 2002: methods 2 and 3).
@@ -116,7 +116,7 @@ def parse_distribution(kind: str, numbers: list[Value]) -> Distribution:
         raise ValueError("write two whole numbers; the drawn ones lie between them, or are one of them")
     (first, last), _ = scale_numbers(numbers)
     if first > last or (first == last and kind != "$randint"):
-        raise ValueError("LOW is not below HIGH; exchange them, or write the one number")
+        raise ValueError("LOW is not below HIGH; swap them, or write the one number")
     if kind == "$loguniform" and first <= 0:
-        raise ValueError("a logarithm wants numbers above zero; give others, or use $uniform")
+        raise ValueError("a logarithm needs numbers above zero; give others, or use $uniform")
     return Distribution(kind, low, high)

@@ -29,8 +29,8 @@ def import_clutils(document: Any) -> Imported:
     """The points of a clutils sweep: its key ``params``, or ``args`` as its documents call it."""
     keys = [key for key in ("params", "args") if key in document] if isinstance(document, dict) else []
     if len(keys) != 1 or not isinstance(document[keys[0]], dict):
-        told = "both params and args" if len(keys) == 2 else "no object params (or args)"
-        return Imported({}, [], [f"{told}: this is no sweep of clutils"])
+        told = "it has both params and args" if len(keys) == 2 else "it has no object params (or args)"
+        return Imported({}, [], [f"{told}: not a sweep of clutils"])
     faults: list[str] = []
     drawn: list[str] = []
     converted = _convert_clutils(document[keys[0]], keys[0], faults, drawn)
@@ -43,11 +43,11 @@ def _convert_clutils(params: dict[str, Any], path: str, faults: list[str], drawn
         here = join_path(path, name)
         if isinstance(value, dict):
             if not value:
-                faults.append(f"{here}: no choice, so clutils makes no job")
+                faults.append(f"{here}: no choice, so clutils would make no job")
             choices = {}
             for choice, sub in value.items():
                 if not isinstance(sub, dict):
-                    faults.append(f"{join_path(here, choice)}: {render_json(sub)} where clutils wants an object")
+                    faults.append(f"{join_path(here, choice)}: {render_json(sub)} where clutils expects an object")
                 else:
                     choices[choice] = _convert_clutils(sub, join_path(here, choice), faults, drawn)
             if "__true__" in choices or "__false__" in choices:
@@ -57,7 +57,7 @@ def _convert_clutils(params: dict[str, Any], path: str, faults: list[str], drawn
         else:
             listed = value if isinstance(value, list) else [value]
             if not listed:
-                faults.append(f"{here}: an empty list, so clutils makes no job")
+                faults.append(f"{here}: an empty list, so clutils would make no job")
             _convert_list(name, listed, isinstance(value, list), here, converted, faults, drawn)
     return converted
 
@@ -93,7 +93,7 @@ def _convert_value(value: Any, path: str, faults: list[str], drawn: list[str]) -
             low, high = match.groups() if match else (str(-(2**63)), str(2**63 - 1))
             return {"$randint": [parse_integer(low), parse_integer(high)]}
         if _SAMPLE.search(value) or _SEED in value:
-            faults.append(f"{path}: a number drawn inside a text; make it a parameter, and place it as {{NAME}}")
+            faults.append(f"{path}: a random number inside a text; make it a parameter, and place it as {{NAME}}")
         return value
     if value is None or isinstance(value, bool):
         return str(value)
@@ -125,10 +125,10 @@ def _tell_command(document: dict[str, Any], converted: dict[str, Any], drawn: bo
         words += [f"--{dest} {{run_dir}}" for dest in (names if isinstance(names, list) else [names])]
     notes = [" ".join(words)]
     if drawn:
-        notes.append("N: the number that clutils count tells; S: any number, and the same one draws the same again")
+        notes.append("N: the number that clutils count prints; S: any number; the same S draws the same points")
     dropped = [key for key in ("git", "commit", "pwd", "cat") if key in document]
     if dropped:
-        notes.append(f"left out, for params.json says nothing of it: {', '.join(dropped)}")
+        notes.append(f"left out, since params.json has no place for it: {', '.join(dropped)}")
     return notes
 
 
@@ -146,14 +146,14 @@ def find_bare_names(document: dict[str, Any]) -> list[str]:
 def import_clutils_profile(document: Any) -> Imported:
     """The profile for config.json, of a sweep's ``machine``, ``preload`` and ``precmd``."""
     if not isinstance(document, dict) or not isinstance(document.get("machine", {}), dict):
-        return Imported({}, [], ["no object machine: this is no sweep of clutils"])
+        return Imported({}, [], ["no object machine: not a sweep of clutils"])
     notes, faults = [], []
     resources: dict[str, Value] = {}
     for name, value in document.get("machine", {}).items():
         if name in OWN_OPTIONS or name in _HANDLED:
-            notes.append(f"machine.{name}: left out, for neurun does its work")
+            notes.append(f"machine.{name}: left out, since neurun does this")
         elif isinstance(value, (list, dict)):
-            faults.append(f"machine.{name}: {render_json(value)} is no value of an option of sbatch")
+            faults.append(f"machine.{name}: {render_json(value)} is not a value of an option of sbatch")
         else:
             resources[name] = True if value == "" else value
     profile: dict[str, Any] = {"env": document.get("precmd", []), "resources": resources}
@@ -180,7 +180,7 @@ def import_alphaex(document: Any) -> Imported:
     """The points of AlphaEx's Sweeper: lists and objects by turns; an object in a list is an alternative."""
     faults: list[str] = []
     if not isinstance(document, dict):
-        return Imported({}, [], ["not an object: this is no sweep of AlphaEx"])
+        return Imported({}, [], ["not an object: not a sweep of AlphaEx"])
     converted = _convert_alphaex(document, "", faults)
     return Imported(converted, ["neusweep --order=first neurun --runs=N SUPPORT DEVICE COMMAND"], faults)
 
@@ -192,7 +192,7 @@ def _convert_alphaex(document: dict[str, Any], path: str, faults: list[str]) -> 
         if isinstance(items, str):
             items = list(items)  # AlphaEx goes through a text letter by letter
         if not isinstance(items, list) or not items:
-            faults.append(f"{here}: {render_json(items)} where AlphaEx wants a list of values")
+            faults.append(f"{here}: {render_json(items)} where AlphaEx expects a list of values")
             continue
         if not any(isinstance(item, dict) for item in items):
             converted[name] = [_exact(item) for item in items]

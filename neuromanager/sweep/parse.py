@@ -89,7 +89,7 @@ def _parse_grid(document: dict[str, Any], path: str, reading: Reading) -> Grid:
     exclusion = Exclusion(tree, _partials_of(excluded)) if excluded else None
     kept = (exclusion or tree).length()
     if exclusion and not kept and not included:
-        reading.faults.append(f"{here}: takes out every point; leave one")
+        reading.faults.append(f"{here}: excludes every point; leave at least one")
     extending = tuple(entry for entry in included if _fits_some_point(entry, tree, excluded))
     return Grid(tree, exclusion, extending, tuple(entry for entry in included if entry not in extending), kept)
 
@@ -119,12 +119,12 @@ def _check_excluded(entries: list[Point], part: Part, path: str, faults: list[st
     for place, entry in enumerate(entries):
         unknown = [name for name, _ in entry if name not in part.places]
         for name in unknown:
-            fault = f"{join_path(f'{path}[{place}]', name)}: no parameter has this name"
+            fault = f"{join_path(f'{path}[{place}]', name)}: no parameter with this name"
             faults.append(f"{fault}; {offer_nearest(name, part.places)}")
         if unknown:
             continue
         if prune(part.node, _partials_of([entry])[0]) is None or not _fits_whole(entry, part.node):
-            faults.append(f"{path}[{place}]: no point is like this, so none is taken out; take the entry away")
+            faults.append(f"{path}[{place}]: no point matches, so none is excluded; remove the entry")
 
 
 def _fits_whole(entry: Point, tree: Node) -> bool:
@@ -148,7 +148,7 @@ def _multiply(parts: list[tuple[Part, str]], reading: Reading) -> Part:
         for name, place in part.places.items():
             if name in places:
                 reading.faults.append(
-                    f"{place}: {name!r} would be given twice in one point, for it is at {places[name]} as well; "
+                    f"{place}: {name!r} would be given twice in one point: it is also at {places[name]} as well; "
                     "rename one, or put both in branches that never meet"
                 )
             places.setdefault(name, place)
@@ -221,7 +221,7 @@ def _refuse_repeated(keys: list[Any], items: list[Any], path: str, faults: list[
     for place, key in enumerate(keys):
         if key in seen:
             text = render_json(items[place])
-            faults.append(f"{path}[{place}]: {text} stands at [{seen[key]}] already; take one of them away")
+            faults.append(f"{path}[{place}]: {text} is at [{seen[key]}] already; remove one of them")
         seen.setdefault(key, place)
 
 
@@ -234,14 +234,14 @@ def _refuse_met(pieces: list[Node], path: str, faults: list[str]) -> None:
             for index in range(min(shorter.length(), 100_000)) if len(leaves) > 1 else ():
                 value = shorter.values.at(index)[0]
                 if longer.values.find(0, equality_key(value)):
-                    faults.append(f"{path}: {render_json(value)} is given twice; take one of them away")
+                    faults.append(f"{path}: {render_json(value)} is given twice; remove one of them")
                     return
 
 
 def _parse_zip(names: tuple[str, ...], table: Any, path: str, reading: Reading) -> Part:
     rows: list[Row] = []
     if len(set(names)) < len(names) or "" in names:
-        reading.faults.append(f"{path}: a zip of names that are empty or the same; give each parameter its own name")
+        reading.faults.append(f"{path}: zipped names that are empty or equal; give each parameter its own name")
     if not isinstance(table, list):
         reading.faults.append(f"{path}: zipped parameters take a list of lists; write [[V1, V2], [V1, V2]]")
         table = []

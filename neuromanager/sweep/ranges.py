@@ -48,7 +48,7 @@ def scale_numbers(numbers: Iterable[Value]) -> tuple[list[int], int]:
     pairs = [split_number(text_of(number)) for number in numbers]
     for mantissa, exponent in pairs:
         if abs(exponent) > LARGEST_EXPONENT or abs(mantissa) >= 10**LARGEST_EXPONENT:
-            raise ValueError("a number too large, too small or too long to count with")
+            raise ValueError("a number too large, too small or too long to compute with")
     lowest = min(exponent for _, exponent in pairs)
     return [mantissa * 10 ** (exponent - lowest) for mantissa, exponent in pairs], lowest
 
@@ -173,9 +173,9 @@ def parse_range(numbers: list[Value]) -> Range:
         raise ValueError("write [START, STOP] or [START, STOP, STEP]")
     (start, stop, step), exponent = scale_numbers([*numbers, *([1] if len(numbers) == 2 else [])])
     if step == 0:
-        raise ValueError("a step of 0 never arrives; give another")
+        raise ValueError("the step must not be 0; give another")
     if start == stop:
-        raise ValueError("no number at all, for STOP is left out; give another STOP")
+        raise ValueError("empty range: START equals STOP, which is exclusive; give another STOP")
     if (stop > start) != (step > 0):
         raise ValueError("the step leads away from STOP; change its sign")
     return Range(start, step, -((start - stop) // step), exponent)
@@ -191,7 +191,7 @@ def parse_geometric(numbers: list[Value]) -> Geometric:
     size = _parse_size(numbers)
     (first, last), _ = scale_numbers(numbers[:2])
     if first == 0 or last == 0 or (first > 0) != (last > 0):
-        raise ValueError("no factor leads from, to or over zero; give two numbers of the same sign, or use $linspace")
+        raise ValueError("a factor cannot cross or reach zero; give two numbers of the same sign, or use $linspace")
     return _refuse_equal(Geometric(numbers[0], numbers[1], size))
 
 

@@ -20,7 +20,7 @@ def read_sources(document: Any, source: str) -> dict[tuple[str, str], tuple[str,
             faults.append(f"{source}: {path}: {text}: {error.strerror}")
             continue
         if not values:
-            told = "no file is called so" if word == "$files" else "no line in it that is not empty"
+            told = "no file matches" if word == "$files" else "every line is empty"
             faults.append(f"{source}: {path}: {text}: {told}, so no point could be made")
         contents[word, text] = tuple(values)
     if faults:
@@ -32,5 +32,5 @@ def _read_lines(path: str) -> list[str]:
     with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         lines = file.read().replace("\r\n", "\n").split("\n")
     if any("\0" in line for line in lines):
-        raise OSError(0, "a NUL character, which no program can be given")
+        raise OSError(0, "a NUL character, which cannot be passed to a program")
     return [line for line in lines if line.strip()]

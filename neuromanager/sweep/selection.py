@@ -1,4 +1,4 @@
-"""Which lines of a sweep: all of them, ``--at`` some places, ``--sample`` or ``--shuffle`` in an order of chance."""
+"""Which lines of a sweep: all of them, ``--at`` some places, ``--sample`` or ``--shuffle`` in random order."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Selection(NamedTuple):
     lines: int  # of which `places` are a part
     places: tuple[range, ...] | None  # None for all of them
     seed: int
-    mixed: bool  # in an order of chance
+    mixed: bool  # in random order
     drawn: bool  # some values are drawn
 
     def length(self) -> int:
@@ -59,13 +59,15 @@ def select(
     """Raises ValueError with what is wrong and the mend."""
     size, drawn = sweep.length(), sweep.draws(any)
     if drawn and sample is None:
-        raise ValueError("the sweep draws values ($uniform and the like); say how many points with --sample=N")
+        raise ValueError(
+            "the sweep draws random values ($uniform and the like); add --sample=N for the number of points"
+        )
     if sample is not None and sample < 1:
-        raise ValueError(f"--sample: {sample} points are none; give a number from 1")
+        raise ValueError(f"--sample: {sample} is not a number of points; give 1 or more")
     if sample is not None and sample > size and not sweep.draws(all):
         raise ValueError(f"--sample: {sample} points of {size}; a sample has no point twice")
     if seed is not None and sample is None and not shuffle:
-        raise ValueError("--seed: nothing is left to chance; add --sample=N or --shuffle")
+        raise ValueError("--seed has no effect without --sample or --shuffle; add one of them")
     lines = size if sample is None else sample
     places = None if at is None else parse_places(at, lines)
     return Selection(sweep, lines, places, seed or 0, sample is not None or shuffle, drawn)
@@ -77,7 +79,7 @@ def parse_places(text: str, lines: int) -> tuple[range, ...]:
     for piece in text.split(","):
         match = re.fullmatch(r"\s*([0-9]+)(?:-([0-9]+))?\s*", piece)
         if not match:
-            raise ValueError(f"--at: {piece!r} is no place; write 17, or 3,5-9")
+            raise ValueError(f"--at: {piece!r} is not a position; write 17, or 3,5-9")
         first, last = int(match.group(1)), int(match.group(2) or match.group(1))
         if last < first:
             raise ValueError(f"--at: {piece.strip()} runs backwards; write {last}-{first}")
@@ -88,5 +90,5 @@ def parse_places(text: str, lines: int) -> tuple[range, ...]:
     ordered = sorted(places, key=lambda place: place.start)
     for one, other in zip(ordered, ordered[1:]):
         if other.start < one.stop:
-            raise ValueError(f"--at: point {other.start} is asked for twice; name it once")
+            raise ValueError(f"--at: point {other.start} is named twice; name it once")
     return tuple(places)

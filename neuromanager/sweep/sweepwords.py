@@ -33,7 +33,9 @@ def _write_values(name: str, text: str) -> str:
         try:
             json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise Failure(WRONG_INPUT, f"--sweep: {name}: {text!r} begins like JSON and is none: {error}") from None
+            raise Failure(
+                WRONG_INPUT, f"--sweep: {name}: {text!r} begins like JSON, but is invalid:  {error}"
+            ) from None
         return text
     return "[" + ", ".join(map(_write_value, text.split(","))) + "]"
 

@@ -83,7 +83,7 @@ def parse_json(text: str, source: str) -> tuple[Any, list[str]]:
     except json.JSONDecodeError as error:
         raise Failure(WRONG_INPUT, f"{source}:{error.lineno}:{error.colno}: {_explain(text, error)}") from None
     except RecursionError:
-        raise Failure(WRONG_INPUT, f"{source}: nested too deeply; no sweep or profile needs that") from None
+        raise Failure(WRONG_INPUT, f"{source}: nested too deeply") from None
     return value, [f"{source}: {fault}" for fault in _find_faults(value, "", repeated)]
 
 
@@ -97,13 +97,13 @@ class _NotANumber:
 def _explain(text: str, error: json.JSONDecodeError) -> str:
     before, after = text[: error.pos].rstrip(), text[error.pos :].lstrip()
     if after[:1] == "," and after[1:].lstrip()[:1] in ("}", "]"):  # where Python 3.13 points
-        return "a trailing comma, which JSON has not; take the comma away"
+        return "trailing comma: not allowed in JSON; remove it"
     if before.endswith(",") and after[:1] in ("}", "]"):
-        return "a trailing comma before this bracket, which JSON has not; take the comma away"
+        return "trailing comma before this bracket: not allowed in JSON; remove it"
     if after[:1] == "'":
-        return "a text in single quotes; JSON wants double quotes"
+        return "a text in single quotes; JSON requires double quotes"
     if after[:2] == "//" or after[:1] == "#":
-        return "a comment, which JSON has not; take it away"
+        return "a comment: not allowed in JSON; remove it"
     message = error.msg[:1].lower() + error.msg[1:].removesuffix(" at")
     if not after:
         return f"the file ends too early ({message}); is a bracket or a quote missing?"
@@ -122,11 +122,11 @@ def _find_faults(value: Any, path: str, repeated: list[tuple[dict[str, Any], str
         for place, item in enumerate(value):
             yield from _find_faults(item, f"{path}[{place}]", repeated)
     elif isinstance(value, _NotANumber):
-        yield f"{path or 'the file'}: {value.text} is no JSON number; quote it if the program is to be given that word"
+        yield f"{path or 'the file'}: {value.text} is not a JSON number; quote it to pass the word to the program"
     elif isinstance(value, str) and "\0" in value:
-        yield f"{path or 'the file'}: a text with a NUL character, which no program can be given; take it out"
+        yield f"{path or 'the file'}: a text with a NUL character, which cannot be passed to a program; take it out"
     elif isinstance(value, str) and not is_text(value):
-        yield f"{path or 'the file'}: half of a \\u surrogate pair, which is no character; write both halves or none"
+        yield f"{path or 'the file'}: half of a \\u surrogate pair, which is not a character; write both halves or none"
 
 
 def _check_shape(value: Any, schema: dict[str, Any], source: str) -> list[str]:
@@ -170,7 +170,7 @@ def _say_error(error: Any) -> list[str]:
         kinds = error.validator_value if isinstance(error.validator_value, list) else [error.validator_value]
         names = [name for kind in kinds if kind != "null" for name in _NAMES[kind].split(" or ")]
         expected = " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))
-        return [f"{here}{_describe(error.instance)} where {expected} is wanted{tail}"]
+        return [f"{here}{_describe(error.instance)} where {expected} is expected{tail}"]
     if error.validator in ("minItems", "minProperties") and not error.instance:
         return [f"{here}an empty {'list' if error.validator == 'minItems' else 'object'}{tail}"]
     if error.validator == "enum":
@@ -180,7 +180,7 @@ def _say_error(error: Any) -> list[str]:
         known = error.schema["x-words"]
         return [f"{join_path(path, error.instance)}: no such word here; {offer_nearest(error.instance, known)}"]
     if error.validator == "pattern" and "propertyNames" in error.absolute_schema_path:
-        return [f"{join_path(path, error.instance)}: this cannot be a name{tail}"]
+        return [f"{join_path(path, error.instance)}: not a valid name{tail}"]
     return [f"{here}{_describe(error.instance)} does not fit{tail}"]
 
 

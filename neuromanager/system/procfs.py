@@ -10,7 +10,7 @@ CLOCK_TICKS = os.sysconf("SC_CLK_TCK")  # per second, in which proc(5) tells tim
 
 
 class Child(NamedTuple):
-    """A child of somebody, dead ones that nobody has waited for among them."""
+    """A child of some process, zombies included."""
 
     pid: int
     lives: bool

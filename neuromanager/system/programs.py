@@ -34,11 +34,9 @@ def check_program(command: Sequence[str], directory: str, search: bool) -> None:
     """
     word = command[0]
     if word.startswith("-"):
-        raise Failure(
-            WRONG_INPUT, f"{word!r} stands where a program is wanted; options come before the first word that is none"
-        )
+        raise Failure(WRONG_INPUT, f"expected a program, got {word!r}; options go before the command")
     if not word:
-        raise Failure(NOT_FOUND, "an empty word stands where a program is wanted")
+        raise Failure(NOT_FOUND, "expected a program, got an empty word")
     script = command[1] if word == "python" and len(command) > 1 and command[1].endswith(".py") else None
     for name in (word, script):
         if name is None or ("/" not in name and name != script and not search):

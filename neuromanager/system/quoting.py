@@ -99,7 +99,7 @@ def _parse_word(line: str, position: int) -> tuple[str, int]:
             pieces.append(line[position + 1])
             position += 2
         elif (letter in _ACTIVE and (letter != "~" or position == start)) or (letter == "#" and position == start):
-            raise ValueError(f"{letter!r} stands unquoted, and no shell reads this line; write '{letter}' to mean it")
+            raise ValueError(f"{letter!r} is unquoted, and no shell reads this line; write '{letter}' to mean it")
         else:
             pieces.append(letter)
             position += 1
@@ -109,7 +109,7 @@ def _parse_word(line: str, position: int) -> tuple[str, int]:
 def _find_close(line: str, position: int, mark: str) -> int:
     close = line.find(mark, position)
     if close < 0:
-        raise ValueError(f"a {mark} is opened and never closed")
+        raise ValueError(f"a {mark} is not closed")
     return close
 
 
@@ -118,14 +118,14 @@ def _parse_double(line: str, position: int) -> tuple[str, int]:
     while position < len(line) and line[position] != '"':
         letter = line[position]
         if letter in "$`":
-            raise ValueError(f"{letter!r} stands in double quotes, and no shell reads this line; use single quotes")
+            raise ValueError(f"{letter!r} is in double quotes, and no shell reads this line; use single quotes")
         if letter == "\\" and line[position + 1 : position + 2] in ("$", "`", '"', "\\"):
             position += 1
             letter = line[position]
         pieces.append(letter)
         position += 1
     if position >= len(line):
-        raise ValueError('a " is opened and never closed')
+        raise ValueError('a " is not closed')
     return "".join(pieces), position + 1
 
 
@@ -135,7 +135,7 @@ def _parse_ansi(line: str, position: int) -> tuple[str, int]:
     while close < len(line) and line[close] != "'":
         close += 2 if line[close] == "\\" else 1
     if close >= len(line):
-        raise ValueError("a $' is opened and never closed")
+        raise ValueError("a $' is not closed")
     raw = line[position:close].encode("utf-8", "surrogateescape")
     return _CODES.sub(_decode_escape, raw).decode("utf-8", "surrogateescape"), close + 1
 

@@ -14,12 +14,12 @@ def parse_duration(text: str) -> int:
     """Seconds of ``minutes``, ``MM:SS``, ``HH:MM:SS``, ``D-HH``, ``D-HH:MM``, ``D-HH:MM:SS``; raises ValueError."""
     match = _FORMS.fullmatch(text)
     if not match:
-        raise ValueError(f"{text!r} is no time; write minutes, MM:SS, HH:MM:SS, D-HH, D-HH:MM or D-HH:MM:SS")
+        raise ValueError(f"{text!r} is not a time; write minutes, MM:SS, HH:MM:SS, D-HH, D-HH:MM or D-HH:MM:SS")
     part = {name: int(digits or 0) for name, digits in match.groupdict().items()}
     hours, minutes = part["dh"] + part["h"], part["dm"] + part["hm"] + part["m"]
     seconds = ((part["days"] * 24 + hours) * 60 + minutes) * 60 + part["ds"] + part["hs"] + part["s"]
     if seconds == 0:
-        raise ValueError(f"{text!r} leaves no time at all")
+        raise ValueError(f"{text!r}: the time must be more than zero")
     return seconds
 
 
@@ -32,9 +32,9 @@ def parse_moment(text: str) -> int:
         year, month, day = int(text[0:4]), int(text[5:7]), int(text[8:10])
         hours, minutes, seconds = int(text[11:13]), int(text[14:16]), int(text[17:19])
     except ValueError:
-        raise ValueError(f"{text!r} is no time of a record") from None
+        raise ValueError(f"{text!r} is not a time as in records") from None
     if not 1 <= month <= 12:
-        raise ValueError(f"{text!r} is no time of a record")
+        raise ValueError(f"{text!r} is not a time as in records")
     shifted = year if month > 2 else year - 1  # years that begin in March have the odd day at their end
     months = (month + 9) % 12
     days = 365 * shifted + shifted // 4 - shifted // 100 + shifted // 400 + (153 * months + 2) // 5 + day - 719469

@@ -70,7 +70,7 @@ def _find_pager(environ: Mapping[str, str]) -> str | None:
             command = environ[name].strip()
             program = command.split()[0] if command else ""
             if program and "=" not in program and shutil.which(program, path=environ.get("PATH")) is None:
-                tell(f"warning: {name}: {program}: no such program; shown without")
+                tell(f"warning: {name}: {program}: no such program; shown without a pager")
                 return None
             return command if command not in ("", "cat") else None
     return _DEFAULT if shutil.which(_DEFAULT, path=environ.get("PATH")) else None

@@ -37,9 +37,9 @@ DOCUMENTS: list[tuple[str, bytes | None, list[str]]] = [
     ("blank", b" \n", ["the file is empty"]),
     ("not JSON", b"lr = 0.1", [":1:1: not JSON"]),
     ("cut off", b'{"lr": [1', ["the file ends too early"]),
-    ("trailing comma", b'{"lr": [1, 2],}', ["a trailing comma"]),
+    ("trailing comma", b'{"lr": [1, 2],}', ["trailing comma"]),
     ("duplicate key", b'{"lr": 1, "lr": 1}', [": lr: given twice in the same object; keep one of them"]),
-    ("NaN", b'{"lr": NaN}', [": lr: NaN is no JSON number"]),
+    ("NaN", b'{"lr": NaN}', [": lr: NaN is not a JSON number"]),
     ("number", b"3", [": the number 3 where an object "]),
     ("not UTF-8", b'{"lr": "\xff"}', ["not UTF-8 at byte 8"]),
     ("surrogate", b'{"lr": "\\ud800"}', [": lr: half of a \\u surrogate pair"]),
@@ -141,7 +141,7 @@ class DocumentsTest(BadInputTest):
         for device, lines in (("half", 2), ("quote", 1), ("dots", 1), ("here", 1), ("brace", 1)):
             for line in self.refused("neurun", "local", device, "./show", lines=lines):
                 self.assertIn(f"config.json: local.{device}.env: ", line)
-                self.assertIn("is no complete shell command", line)
+                self.assertIn("is not a complete shell command", line)
 
     def test_points_that_are_none(self) -> None:
         self.folder.write("points", "rubbish\n")
@@ -255,7 +255,7 @@ class ProgramsTest(BadInputTest):
             ("/nope/x", "/nope/x: no such file"),
             ("nope.py", "nope.py: no such file"),
             ("show", "show: no such program on PATH; to run the file here write ./show"),
-            ("", "an empty word stands"),
+            ("", "got an empty word"),
         ):
             for words in (("neusweep", "--"), ("neurun", "local", "cpu")):
                 with self.subTest(word=word, command=words[0]):
@@ -263,7 +263,7 @@ class ProgramsTest(BadInputTest):
                     line = self.refused(*words, word, code=127)[0]
                     self.assertTrue(part in line or word.endswith(".py"), line)
         for words in (("neusweep", "--"), ("neurun", "local", "cpu")):
-            self.assertIn("'-x' stands where a program is wanted", self.refused(*words, "-x")[0])
+            self.assertIn("expected a program, got '-x'", self.refused(*words, "-x")[0])
         self.assertIn(
             "no-such-wrapper: no such program", self.refused("neurun", "local", "wrap", "./show", code=127)[0]
         )

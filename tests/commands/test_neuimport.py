@@ -168,8 +168,8 @@ class ClutilsTest(unittest.TestCase):
             ([], "no object params"),
             ({"params": {"a": []}}, "params.a: an empty list"),
             ({"params": {"a": {"x": 1}}}, "params.a.x: 1 where"),
-            ({"params": {"a": "x__SEED__()"}}, "params.a[0]: a number drawn inside"),
-            ({"params": {"a": [1, 1]}}, "a[1]: 1 stands"),
+            ({"params": {"a": "x__SEED__()"}}, "params.a[0]: a random number inside"),
+            ({"params": {"a": [1, 1]}}, "a[1]: 1 is at [0]"),
             ({"params": {"m": {"r": {"LR": 1}}}}, "LR: clutils writes LR and its value without dashes"),
             ({"params": {"lr": 1, "m": {"r": {"lr": 1}}}}, "m.r.lr: 'lr' would be given twice"),
             ("{", "ends too early"),
@@ -217,7 +217,7 @@ class AlphaExTest(unittest.TestCase):
         folder.write("params.json", text)
         self.assertEqual(folder.run("neusweep", "--count").stdout, "33\n")
         for document, told in (
-            ({"a": 1}, "a: 1 where AlphaEx wants a list"),
+            ({"a": 1}, "a: 1 where AlphaEx expects a list"),
             ({"a": []}, "a: []"),
             ([], "not an object"),
         ):

@@ -68,14 +68,14 @@ class SelectionTest(unittest.TestCase):
             (("--at=6", "-n", "p"), "no point 6; there are 0 to 5"),
             (("--sample=7", "--json"), "7 points of 6"),
             (("--seed=1", "--json"), "--seed"),
-            (("--sample=x", "--json"), "no whole number"),
+            (("--sample=x", "--json"), "not a whole number"),
             (("-s", "a=1", "-p", "x.json", "--json"), "exclude each other"),
             (("--json", "--count"), "exclude each other"),
             (("-s", "a", "--json"), "write NAME=V1,V2"),
             (("-s", "a=1", "-s", "a=2", "--json"), "given twice"),
-            (("-s", "a b=1", "--json"), "cannot be a name"),
+            (("-s", "a b=1", "--json"), "not a valid name"),
             (("-s", "a=[1", "--json"), "begins like JSON"),
-            (("-s", "a=1,1", "--json"), "stands at [0]"),
+            (("-s", "a=1,1", "--json"), "is at [0]"),
             (("--style=x", "-n", "p"), "style"),
         ):
             with self.subTest(words=words):
@@ -84,7 +84,7 @@ class SelectionTest(unittest.TestCase):
     def test_draws_want_a_sample(self) -> None:
         self.folder.write("params.json", {"x": {"$uniform": [0, 1]}})
         for words in (("--count",), ("--json",), ("-n", "p"), ("p",)):
-            self.assertIn("say how many points with --sample=N", self.refused(*words))
+            self.assertIn("add --sample=N", self.refused(*words))
         self.assertEqual(self.lines("--sample=5", "--count"), ["5"])
         self.assertEqual(self.lines("--sample=5", "--json")[3], self.lines("--sample=5", "--json", "--at=3")[0])
 
@@ -106,7 +106,7 @@ class SelectionTest(unittest.TestCase):
 
     def test_placeholders_want_a_value_in_every_point(self) -> None:
         self.folder.write("params.json", {"opt": {"sgd": {"m": [1, 2]}, "adam": {}}})
-        self.assertIn("{m}: not every point", self.refused("-n", "p", "{m}"))
+        self.assertIn("{m}: some points", self.refused("-n", "p", "{m}"))
         self.assertEqual(self.lines("-n", "p", "{opt}"), ["p sgd -m 1", "p sgd -m 2", "p adam"])
 
 

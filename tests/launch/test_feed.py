@@ -493,7 +493,7 @@ class FakeTest(FeedingCase):
         self.assertEqual(self.neu(*self.words(5, "--yes", "--wait")).code, 123)
         refused = self.neu("neurerun", "x")
         self.assertEqual(refused.code, 100, refused.stderr)
-        self.assertIn("x: slurm.gpu.max_runs: 5 runs, and 2 are allowed", refused.stderr)
+        self.assertIn("x: slurm.gpu.max_runs: 5 runs exceed the limit of 2", refused.stderr)
         for number in range(5):
             (self.folder / f"bad-{number}").unlink()
         self.assertEqual(self.neu("neurerun", "--wait", "x:0-1").code, 0)

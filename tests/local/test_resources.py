@@ -62,9 +62,9 @@ class CheckTest(unittest.TestCase):
             (
                 f"{place}partition: this machine has nobody to keep it; {known}",
                 f"{place}nicer: this machine has nobody to keep it; did you mean 'nice'? ({known})",
-                f"{place}time: 'soon' is no time; write minutes, MM:SS, HH:MM:SS, D-HH, D-HH:MM or D-HH:MM:SS",
+                f"{place}time: 'soon' is not a time; write minutes, MM:SS, HH:MM:SS, D-HH, D-HH:MM or D-HH:MM:SS",
                 f"{place}cpus-per-task: 100000 asked for each run, and this machine has {there}; ask for what is here",
-                f"{place}mem: 'much' is no size; write it as 8000 (MiB), 8000M or 8G",
+                f"{place}mem: 'much' is not a size; write it as 8000 (MiB), 8000M or 8G",
                 f"{place}nice: '20' is no step of priority; write 1 to 19, or true for 10",
                 f"{place}gres: 'tpu:1' is nothing that this machine can give; write gpu:1, gpu:TYPE:1 or gpu:0.5",
             ),

@@ -55,12 +55,12 @@ class DemandTest(unittest.TestCase):
         self.assertEqual(
             find_excess(profile, Demand(11, None, 20.5)),
             [
-                "slurm.gpu.max_runs: 11 runs, and 10 are allowed",
-                "slurm.gpu.max_gpu_hours: up to 20.5 GPU-hours, and 20 are allowed",
+                "slurm.gpu.max_runs: 11 runs exceed the limit of 10",
+                "slurm.gpu.max_gpu_hours: up to 20.5 GPU-hours exceed the limit of 20",
             ],
         )
         (unknown,) = find_excess(profile, Demand(1, None, None))
-        self.assertIn("how many GPU-hours these are is not known", unknown)
+        self.assertIn("the GPU-hours are unknown", unknown)
         self.assertEqual(find_excess(profile._replace(max_runs=None, max_gpu_hours=None), Demand(99, None, None)), [])
 
 
@@ -120,9 +120,9 @@ class LimitTest(unittest.TestCase):
             (
                 100,
                 [
-                    "neurun: error: slurm.gpu.max_runs: 6 runs, and 5 are allowed",
-                    "neurun: error: slurm.gpu.max_gpu_hours: up to 12 GPU-hours, and 8 are allowed",
-                    "neurun: error: nothing was launched; --yes launches it all the same",
+                    "neurun: error: slurm.gpu.max_runs: 6 runs exceed the limit of 5",
+                    "neurun: error: slurm.gpu.max_gpu_hours: up to 12 GPU-hours exceed the limit of 8",
+                    "neurun: error: nothing was launched; add --yes to launch anyway",
                 ],
             ),
         )
@@ -141,7 +141,7 @@ class LimitTest(unittest.TestCase):
 
     def test_here(self) -> None:
         code, said = self.neurun("--runs=3", "local", "cpu")
-        self.assertEqual((code, said[0]), (100, "neurun: error: local.cpu.max_runs: 3 runs, and 2 are allowed"))
+        self.assertEqual((code, said[0]), (100, "neurun: error: local.cpu.max_runs: 3 runs exceed the limit of 2"))
         self.assertEqual(self.neurun("--runs=3", "-y", "local", "cpu")[0], 0)
 
 

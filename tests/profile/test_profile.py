@@ -56,7 +56,7 @@ class ResolveTest(unittest.TestCase):
         self.assertEqual(
             self.faults("toy", "gpu"),
             (
-                "config.json: toy.gpu: 'toy' is the name of no scheduler; "
+                "config.json: toy.gpu: 'toy' is not the name of a scheduler; "
                 'add "scheduler": one of local, slurm, to this profile or to toy."*"',
             ),
         )
@@ -100,7 +100,7 @@ class ResolveTest(unittest.TestCase):
             config={"slurm": {"gpu": {"resources": {"a": False, "b": "", "c": "x\ty", "wrap": "x"}}}},
         )
         self.assertEqual(len(faults), 9, faults)
-        for fault, part in zip(faults, (".a: false says", ".b: an empty text", ".c: a character that does not print")):
+        for fault, part in zip(faults, (".a: false", ".b: an empty text", ".c: a character that does not print")):
             self.assertIn(f"config.json: slurm.gpu.resources{part}", fault)
         for fault in faults[3:8]:
             self.assertIn("write KEY=VALUE, KEY a long option", fault)

@@ -99,7 +99,7 @@ class ScalingTest(unittest.TestCase):
             "nodes=x2: the last attempt asked for '1-2'",
             "ntasks=x2: the last attempt asked for no such",
             "mem-per-cpu=x2: the last attempt asked for no such size; write one, as -r mem-per-cpu=2G",
-            "cpus-per-task=x0: x0 leaves nothing",
+            "cpus-per-task=x0: the factor",
             "time-min=x2: the last attempt asked for no time",
             "--resource: array: neurun makes",
             "--resource: 'Mem=x2': write KEY=VALUE",

@@ -69,10 +69,10 @@ class RangesTest(unittest.TestCase):
 
     def test_faults(self) -> None:
         for parse, given, told in (
-            (parse_range, "[0, 1, 0]", "step of 0"),
+            (parse_range, "[0, 1, 0]", "step must not be 0"),
             (parse_range, "[0, 1, -1]", "change its sign"),
             (parse_range, "[1, 0]", "change its sign"),
-            (parse_range, "[1, 1]", "no number at all"),
+            (parse_range, "[1, 1]", "empty range"),
             (parse_range, "[0, 1e999]", "too large"),
             (parse_geometric, "[0, 1, 3]", "zero"),
             (parse_geometric, "[-1, 1, 3]", "zero"),

@@ -21,9 +21,9 @@ CASES: list[tuple[str, str, list[str]]] = [
     ("params", '{"a": 1', ["1:8: the file ends too early (expecting ',' delimiter); is a bracket or a quote missing?"]),
     ("params", '{"a": [1, 2,]}', ["trailing comma"]),
     ("params", '{"a": 1,\n}', ["trailing comma"]),
-    ("params", "{'a': 1}", ["1:2: a text in single quotes; JSON wants double quotes"]),
-    ("params", '{"a": 1, // x\n"b": 2}', ["1:10: a comment, which JSON has not; take it away"]),
-    ("params", '# x\n{"a": 1}', ["1:1: a comment, which JSON has not; take it away"]),
+    ("params", "{'a': 1}", ["1:2: a text in single quotes; JSON requires double quotes"]),
+    ("params", '{"a": 1, // x\n"b": 2}', ["1:10: a comment: not allowed in JSON; remove it"]),
+    ("params", '# x\n{"a": 1}', ["1:1: a comment: not allowed in JSON; remove it"]),
     ("params", "hello", ["1:1: not JSON: expecting value"]),
     ("params", '{"a": 1} {"b": 2}', ["1:10: not JSON: extra data"]),
     ("params", '{"a": 1, "a": 2}', [" a: given twice in the same object; keep one of them"]),
@@ -31,8 +31,8 @@ CASES: list[tuple[str, str, list[str]]] = [
         "params",
         '{"a": NaN, "b": [1, -Infinity]}',
         [
-            " a: NaN is no JSON number; quote it if the program is to be given that word",
-            " b[1]: -Infinity is no JSON number; quote it if the program is to be given that word",
+            " a: NaN is not a JSON number; quote it to pass the word to the program",
+            " b[1]: -Infinity is not a JSON number; quote it to pass the word to the program",
         ],
     ),
     ("params", '{"a": []}', [" a: an empty list; no point could be made; give a value, or take the parameter out"]),
@@ -40,7 +40,7 @@ CASES: list[tuple[str, str, list[str]]] = [
         "params",
         '{"a": {"b": 1}}',
         [
-            " a.b: the number 1 where an object is wanted; "
+            " a.b: the number 1 where an object is expected; "
             "write the parameters that only this choice has, or {} for none"
         ],
     ),
@@ -48,20 +48,20 @@ CASES: list[tuple[str, str, list[str]]] = [
         "params",
         '{"a": [1, [2]]}',
         [
-            " a[1]: a list where a text, a number, true or false is wanted; "
+            " a[1]: a list where a text, a number, true or false is expected; "
             "a value is a text, a number, true, false or null"
         ],
     ),
-    ("params", "[1]", [' [0]: the number 1 where an object is wanted; write {"lr": [0.1, 0.01], "steps": 100}']),
+    ("params", "[1]", [' [0]: the number 1 where an object is expected; write {"lr": [0.1, 0.01], "steps": 100}']),
     ("params", "[]", [' an empty list; no point could be made; write {"lr": [0.1, 0.01]}']),
-    ("params", "null", [' null where an object or a list is wanted; write {"lr": [0.1, 0.01], "steps": 100}']),
-    ("config", "[]", [" a list where an object is wanted"]),
-    ("params", '{"a b": 1}', [' ["a b"]: this cannot be a name; a name has no space']),
-    ("params", '{"": 1}', [' [""]: this cannot be a name']),
+    ("params", "null", [' null where an object or a list is expected; write {"lr": [0.1, 0.01], "steps": 100}']),
+    ("config", "[]", [" a list where an object is expected"]),
+    ("params", '{"a b": 1}', [' ["a b"]: not a valid name; a name has no space']),
+    ("params", '{"": 1}', [' [""]: not a valid name']),
     (
         "params",
         '{"a=b": 1, "c d": 1, "$x": 1}',
-        [" a=b: this cannot", ' ["c d"]: this cannot', " $x: no such word here; known: $schema"],
+        [" a=b: not a valid name", ' ["c d"]: not a valid name', " $x: no such word here; known: $schema"],
     ),
     ("params", '{"a": "x\\u0000y"}', [" a: a text with a NUL character"]),
     ("params", '{"a": "\\ud800"}', [" a: half of a \\u surrogate pair"]),
@@ -78,11 +78,11 @@ CASES: list[tuple[str, str, list[str]]] = [
         "config",
         '{"local": {"cpu": {"env": 3, "resources": [], "wrap": "x", "variables": {"1a": "b", "NEU_X": "1"}}}}',
         [
-            " local.cpu.env: the number 3 where a text or a list is wanted; write a shell line or a list of them",
-            " local.cpu.resources: a list where an object or a text is wanted",
-            " local.cpu.variables.1a: this cannot be a name; a variable's name has letters",
-            " local.cpu.variables.NEU_X: this cannot be a name",
-            ' local.cpu.wrap: the text "x" where a list is wanted; write a list of words',
+            " local.cpu.env: the number 3 where a text or a list is expected; write a shell line or a list of them",
+            " local.cpu.resources: a list where an object or a text is expected",
+            " local.cpu.variables.1a: not a valid name; a variable's name has letters",
+            " local.cpu.variables.NEU_X: not a valid name",
+            ' local.cpu.wrap: the text "x" where a list is expected; write a list of words',
         ],
     ),
     (
@@ -95,19 +95,15 @@ CASES: list[tuple[str, str, list[str]]] = [
         "config",
         '{"local": {"cpu": {"resources": {"Time": 1, "a b": 1, "x": {}}}}}',
         [
-            " local.cpu.resources.Time: this cannot be a name",
-            ' local.cpu.resources["a b"]: this cannot be a name',
+            " local.cpu.resources.Time: not a valid name",
+            ' local.cpu.resources["a b"]: not a valid name',
             " local.cpu.resources.x: an object where",
         ],
     ),
-    ("config", '{"local": 3}', [" local: the number 3 where an object is wanted; write device -> profile"]),
-    (
-        "config",
-        '{"-x": {}, "a b": {}}',
-        [" -x: this cannot be a name", ' ["a b"]: this cannot be a name; a support is one word'],
-    ),
+    ("config", '{"local": 3}', [" local: the number 3 where an object is expected; write device -> profile"]),
+    ("config", '{"-x": {}, "a b": {}}', [" -x: not a valid name", ' ["a b"]: not a valid name; a support is one word']),
     ("config", '{"local": {"cpu": {"env": "a", "env": "b"}}}', [" local.cpu.env: given twice"]),
-    ("config", '{"local": {"cpu": {"env": ["a", 1]}}}', [" local.cpu.env[1]: the number 1 where a text is wanted"]),
+    ("config", '{"local": {"cpu": {"env": ["a", 1]}}}', [" local.cpu.env[1]: the number 1 where a text is expected"]),
 ]
 
 GOOD = [

@@ -153,7 +153,7 @@ class ParseTest(unittest.TestCase):
 
     def test_what_is_not_closed_is_refused(self) -> None:
         for line in ("'a", '"a', "$'a", "it's", "$'a\\'", '"a\\"'):
-            with self.subTest(line=line), self.assertRaisesRegex(ValueError, "opened and never closed"):
+            with self.subTest(line=line), self.assertRaisesRegex(ValueError, "is not closed"):
                 parse_line(line)
         with self.assertRaisesRegex(ValueError, "ends in a backslash"):
             parse_line("a \\")
