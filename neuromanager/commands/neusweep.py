@@ -26,7 +26,7 @@ from neuromanager.sweep.words import (
 )
 from neuromanager.system.document import check_document, read_document
 from neuromanager.system.faults import INCOMPLETE, TROUBLE, WRONG_INPUT, Failure
-from neuromanager.system.jsonvalues import LONGEST_VARIABLE, render_json, text_of
+from neuromanager.system.jsonvalues import LONGEST_VARIABLE, escape_unseen, render_json, text_of
 from neuromanager.system.process import run_through
 from neuromanager.system.programs import check_program, find_program, is_program
 from neuromanager.system.quoting import Command, quote_line
@@ -99,9 +99,9 @@ def main(words: Sequence[str]) -> int:
         print(selection.length())
         return 0
     if options.json and selection.is_whole():
-        return write_lines(list_objects(sweep), at_once=1)
+        return write_lines(map(escape_unseen, list_objects(sweep)), at_once=1)
     if options.json:
-        return write_lines(render_point(point) + "\n" for point in selection.points())
+        return write_lines(escape_unseen(render_point(point)) + "\n" for point in selection.points())
     command = add_python(command, is_program)
     placed = find_placeholders(command, sweep.names())
     _check_placed(placed, sweep)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 
 from neuromanager.experiment.catalog import count_runs, is_whole, read_record, read_runs
@@ -19,7 +18,7 @@ from neuromanager.profile.demand import describe_demand, make_demand
 from neuromanager.schedulers import find_scheduler, is_batch_system
 from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.quoting import quote_command
-from neuromanager.terminal.console import tell
+from neuromanager.terminal.console import print_text, tell
 
 
 def print_plan(request: Request) -> int:
@@ -73,7 +72,7 @@ def print_commands(launch: Launch, runs: Sequence[Run]) -> str:
 def print_script(launch: Launch, job: Job, what: str, led_by: str = "", estimates: bool = False) -> None:
     scheduler = find_scheduler(launch.profile.scheduler)
     script = scheduler.render(launch.profile, job, launch.layout)
-    sys.stdout.write(script)
+    print_text(script)
     calls, part = preview(launch, job)
     tell(f"{led_by}{what}: {calls[0]}")
     for call in calls[1:]:

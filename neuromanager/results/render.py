@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from neuromanager.results.series import Value
 from neuromanager.results.table import Record
+from neuromanager.system.jsonvalues import escape_unseen
 
 DIGITS = 4  # significant ones, where a person reads them
 
@@ -152,7 +153,7 @@ def render_json(records: Sequence[Record], shown: Mapping[str, Sequence[str]]) -
             entry["facts"] = _finite({name: record.facts.get(name) for name in shown["facts"]}, "facts", nonfinite)
         if nonfinite:
             entry["nonfinite"] = nonfinite
-        yield json.dumps(entry, ensure_ascii=False, allow_nan=False)
+        yield escape_unseen(json.dumps(entry, ensure_ascii=False, allow_nan=False))
 
 
 def _finite(values: Mapping[str, Value], place: str, nonfinite: dict[str, str]) -> dict[str, Value]:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from neuromanager.experiment.states import COMPLETED, LIVE, PENDING, RUNNING, UNKNOWN, Status
 from neuromanager.status.progress import Progress
-from neuromanager.system.jsonvalues import is_text
+from neuromanager.system.jsonvalues import escape_unseen, is_text
 from neuromanager.system.quoting import visible
 from neuromanager.system.times import parse_moment, render_age, render_duration
 
@@ -244,4 +244,4 @@ def render_run(facts: Facts, status: Status, now: float) -> str:
     text = json.dumps(value, ensure_ascii=False)
     if not text.isascii() and not is_text(text):
         text = json.dumps(value)
-    return f'{text[:-1]}, "point": {facts.point or "null"}}}'
+    return escape_unseen(f'{text[:-1]}, "point": {facts.point or "null"}}}')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Hashable
 from typing import Any, Union
 
@@ -56,6 +57,15 @@ def render_json(value: Value) -> str:
     if isinstance(value, dict):
         return "{" + ", ".join(f"{render_json(key)}: {render_json(item)}" for key, item in value.items()) + "}"
     return json.dumps(value)
+
+
+# What json leaves as it is, and a terminal may obey: C1 controls, marks of direction, characters without a width.
+_UNSEEN = re.compile("[\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e0fff]")
+
+
+def escape_unseen(text: str) -> str:
+    """A JSON text that says the same, and of which a terminal obeys nothing."""
+    return _UNSEEN.sub(lambda match: json.dumps(match[0])[1:-1], text)
 
 
 def is_text(word: str) -> bool:

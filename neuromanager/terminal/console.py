@@ -42,6 +42,13 @@ def clear_before_telling(clear: Callable[[], None] | None) -> None:
     _clear = clear
 
 
+def print_text(text: str) -> None:
+    """Text that others wrote, on stdout: as it is for a file or a program, and made visible for a terminal."""
+    if sys.stdout.isatty():
+        text = "".join(f"{visible(line)}\n" for line in text.removesuffix("\n").split("\n"))
+    sys.stdout.write(text)
+
+
 def run_command(who: str, main: Callable[[Sequence[str]], int]) -> NoReturn:
     """Runs a command's ``main`` on the words given, and leaves the process with the suite's exit codes."""
     speak_as(who)

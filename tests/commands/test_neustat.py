@@ -8,6 +8,7 @@ import os
 import pty
 import re
 import select
+import shlex
 import shutil
 import signal
 import struct
@@ -257,7 +258,7 @@ class RunsTest(unittest.TestCase):
         made.log(0, "stderr", BAR)
         made.start(0, f" stderr_bytes={len(BAR)} stdout_bytes=0")
         made.log(0, "stdout", "step 7/10 [")
-        made.start(1, " stderr=elsewhere.txt")
+        made.start(1, f" stderr={shlex.quote(str(folder.path / 'elsewhere.txt'))}")
         folder.write("elsewhere.txt", "x" * 9000 + BAR)
         made.start(2)
         (folder.path / "runs/t/logs").mkdir(exist_ok=True)
