@@ -46,9 +46,10 @@ def _end_with_last_time(times: int) -> list[str]:
     return [f'if [ "${{SLURM_RESTART_COUNT:-0}}" -ge {times} ]; then {update}; fi']
 
 
-# In both forms of run.sh: it is an array, and $1 is a file whose line i+1 is for element i.
+# In both forms of run.sh: it is an array, and launches/$1.txt, where there is one, has for element i its line i+1.
 NEEDS_ARRAY = ': "${SLURM_ARRAY_TASK_ID:?this script is an array of runs; start it with sbatch}"'
-READ_ELEMENT = '  mapfile -t -s "$SLURM_ARRAY_TASK_ID" -n 1 neu_lines < "$NEU_EXPERIMENT/$1"'
+READ_ELEMENT = '  mapfile -t -s "$SLURM_ARRAY_TASK_ID" -n 1 neu_lines < "$NEU_EXPERIMENT/launches/$1.txt"'
+IS_MAPPED = 'if [ -n "${1-}" ] && [ -e "$NEU_EXPERIMENT/launches/$1.txt" ]; then'
 
 
 def _which_runs(arrangement: Arrangement, run_count: int) -> list[str]:
@@ -58,7 +59,7 @@ def _which_runs(arrangement: Arrangement, run_count: int) -> list[str]:
     lines = [
         NEEDS_ARRAY,
         "neu_job=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID",
-        'if [ -n "${1-}" ]; then  # line i+1 of this file has the runs of element i',
+        IS_MAPPED + "  # its line i+1 has the runs of element i",
         READ_ELEMENT,
         '  read -ra neu_runs <<< "${neu_lines[0]:?"$1 has no line for element $SLURM_ARRAY_TASK_ID"}"',
         "else",

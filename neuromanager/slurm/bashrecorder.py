@@ -2,6 +2,36 @@
 
 from __future__ import annotations
 
+# The last gate before a run: a job may come long after its launch was given up, or be put back into the queue by hand.
+GATE = r"""neu_gate() {  # $1: this launch's token; jobs.jsonl tells whether this run is still its to execute
+  local line='' token rest part parts why=''
+  local -A later=()  # tokens of later launches of this run that hold
+  if [ ! -r "$NEU_EXPERIMENT/jobs.jsonl" ]; then
+    printf 'neurun: error: %s/jobs.jsonl: cannot be read; run %s is not started\n' "$NEU_EXPERIMENT" "$NEU_INDEX" >&2
+    exit 111
+  fi
+  while IFS= read -r line || [ -n "$line" ]; do
+    token=${line#'{"token": "'} token=${token%%\"*}
+    rest=${line#'{"token": "'"$token"'", '}
+    case $rest in
+      '"scheduler": '*)
+        if [ "$token" = "$1" ]; then later=(); continue; fi
+        rest=${rest#*'"runs": "'}
+        IFS=, read -ra parts <<< "${rest%%\"*}"
+        for part in "${parts[@]}"; do
+          if [ "${part%-*}" -le "$NEU_INDEX" ] && [ "${part#*-}" -ge "$NEU_INDEX" ]; then later[$token]=yes; fi
+        done ;;
+      '"refused": '*) if [ "$token" = "$1" ]; then why='was written off'; else unset "later[$token]"; fi ;;
+      '"job": '*) if [ "$token" = "$1" ]; then why=''; fi ;;
+    esac
+  done < "$NEU_EXPERIMENT/jobs.jsonl"
+  if [ -z "$why" ] && [ "${#later[@]}" != 0 ]; then why='is older than another launch of this run'; fi
+  if [ -n "$why" ]; then
+    printf 'neurun: run %s is not started: launch %s %s\n' "$NEU_INDEX" "$1" "$why" >&2
+    exit 0
+  fi
+}""".split("\n")
+
 RECORDER = r"""# The recorder: events.txt tells how this run began and ended. One writer, no process per line.
 neu_event() {  # neu_event WORD DETAILS
   local now

@@ -112,7 +112,7 @@ def part_words(profile: Profile, job: Job, part: Part, waits: Sequence[Wait]) ->
         f"{given['comment']} {mark}" if given.get("comment") else mark,
         _array_of(part),
         tuple((name, log) for name in ours),
-        f"launches/{part.token}.txt" if part.mapped else None,
+        part.token,
         render_dependency(waits) if waits else None,
     )
     return submit_words(asked)

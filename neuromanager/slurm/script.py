@@ -7,8 +7,15 @@ from collections.abc import Sequence
 from neuromanager.experiment.layout import PLAIN, Arrangement, whole_array
 from neuromanager.experiment.submission import Job
 from neuromanager.profile.profile import Profile
-from neuromanager.slurm.bashelement import NEEDS_ARRAY, READ_ELEMENT, element_options, needs_element, render_element
-from neuromanager.slurm.bashrecorder import RECORDER
+from neuromanager.slurm.bashelement import (
+    IS_MAPPED,
+    NEEDS_ARRAY,
+    READ_ELEMENT,
+    element_options,
+    needs_element,
+    render_element,
+)
+from neuromanager.slurm.bashrecorder import GATE, RECORDER
 from neuromanager.system.jsonvalues import LONGEST_VARIABLE
 from neuromanager.system.quoting import quote_command, quote_sbatch, quote_word
 
@@ -22,8 +29,7 @@ def render_script(profile: Profile, job: Job, arrangement: Arrangement = PLAIN) 
     lines += ["", *_run_variables(profile, job, arrangement), "", *_recorder(profile)]
     lines += [*(_READ_COMMAND if job.run_count > 1 else ()), ""]
     lines += [f"export {name}={quote_word(value)}" for name, value in profile.variables]
-    hidden = job.run_count > 1 or needs_element(arrangement)
-    lines += ["set --  # what env sources is to see no words of ours"] if hidden else []
+    lines += ["set --  # what env sources is to see no words of ours"]
     if arrangement.requeue:
         lines += _heed(arrangement.requeue.signal)
     lines += ["# Below: env, then on the last line the command. A line of env that fails ends the run."]
@@ -75,7 +81,7 @@ def _element_lines(profile: Profile) -> list[str]:
     return [
         NEEDS_ARRAY,
         "export NEU_INDEX=$SLURM_ARRAY_TASK_ID",
-        'if [ -n "${1-}" ]; then  # scattered runs: line i+1 of this file is the run of element i',
+        IS_MAPPED + "  # scattered runs: its line i+1 is the run of element i",
         READ_ELEMENT,
         '  NEU_INDEX=${neu_lines[0]:?"$1 has no line for element $SLURM_ARRAY_TASK_ID"}',
         *(redirect if _own_logs(profile) else ()),
@@ -99,7 +105,7 @@ def _run_lines(profile: Profile, job: Job, arrangement: Arrangement) -> list[str
         return lines
     if arrangement.pack > 1:
         return lines + [line.strip() for line in redirect]
-    return [*lines, 'if [ -n "${3-}" ]; then', *redirect, "fi"]
+    return [*lines, IS_MAPPED.replace("$1", "$3").replace("1-", "3-"), *redirect, "fi"]
 
 
 def _repeat_lines(job: Job) -> list[str]:
@@ -121,6 +127,8 @@ def _run_variables(profile: Profile, job: Job, arrangement: Arrangement) -> list
         lines += _element_lines(profile) + _repeat_lines(job)
     else:
         lines.append("export NEU_INDEX=0 NEU_REPEAT=0")
+    token = "3" if needs_element(arrangement) else "1"
+    lines += [*GATE, f'if [ -n "${{{token}-}}" ]; then neu_gate "${token}"; fi  # not where it was submitted by hand']
     lines += ['export NEU_RUN_DIR="$NEU_EXPERIMENT/${NEU_NAME}_$NEU_INDEX" NEU_ATTEMPT=1', "unset NEU_POINT"]
     if job.point:
         lines.append(f"neu_point={quote_word(job.point)}")

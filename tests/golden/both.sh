@@ -32,8 +32,8 @@ if [ "${1-}" != --run ]; then  # the job: it starts its runs, each as this scrip
   trap : HUP USR2 ALRM XCPU CONT
   : "${SLURM_ARRAY_TASK_ID:?this script is an array of runs; start it with sbatch}"
   neu_job=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
-  if [ -n "${1-}" ]; then  # line i+1 of this file has the runs of element i
-    mapfile -t -s "$SLURM_ARRAY_TASK_ID" -n 1 neu_lines < "$NEU_EXPERIMENT/$1"
+  if [ -n "${1-}" ] && [ -e "$NEU_EXPERIMENT/launches/$1.txt" ]; then  # its line i+1 has the runs of element i
+    mapfile -t -s "$SLURM_ARRAY_TASK_ID" -n 1 neu_lines < "$NEU_EXPERIMENT/launches/$1.txt"
     read -ra neu_runs <<< "${neu_lines[0]:?"$1 has no line for element $SLURM_ARRAY_TASK_ID"}"
   else
     neu_runs=()
@@ -138,6 +138,35 @@ if [ -f /dev/stdin ]; then exec < /dev/stdin; fi  # of each run from its beginni
 export NEU_INDEX=$2
 exec >> "$NEU_EXPERIMENT/logs/${NEU_NAME}_$NEU_INDEX.stdout" 2>> "$NEU_EXPERIMENT/logs/${NEU_NAME}_$NEU_INDEX.stderr" || exit 111
 export NEU_REPEAT=$((NEU_INDEX % 1))
+neu_gate() {  # $1: this launch's token; jobs.jsonl tells whether this run is still its to execute
+  local line='' token rest part parts why=''
+  local -A later=()  # tokens of later launches of this run that hold
+  if [ ! -r "$NEU_EXPERIMENT/jobs.jsonl" ]; then
+    printf 'neurun: error: %s/jobs.jsonl: cannot be read; run %s is not started\n' "$NEU_EXPERIMENT" "$NEU_INDEX" >&2
+    exit 111
+  fi
+  while IFS= read -r line || [ -n "$line" ]; do
+    token=${line#'{"token": "'} token=${token%%\"*}
+    rest=${line#'{"token": "'"$token"'", '}
+    case $rest in
+      '"scheduler": '*)
+        if [ "$token" = "$1" ]; then later=(); continue; fi
+        rest=${rest#*'"runs": "'}
+        IFS=, read -ra parts <<< "${rest%%\"*}"
+        for part in "${parts[@]}"; do
+          if [ "${part%-*}" -le "$NEU_INDEX" ] && [ "${part#*-}" -ge "$NEU_INDEX" ]; then later[$token]=yes; fi
+        done ;;
+      '"refused": '*) if [ "$token" = "$1" ]; then why='was written off'; else unset "later[$token]"; fi ;;
+      '"job": '*) if [ "$token" = "$1" ]; then why=''; fi ;;
+    esac
+  done < "$NEU_EXPERIMENT/jobs.jsonl"
+  if [ -z "$why" ] && [ "${#later[@]}" != 0 ]; then why='is older than another launch of this run'; fi
+  if [ -n "$why" ]; then
+    printf 'neurun: run %s is not started: launch %s %s\n' "$NEU_INDEX" "$1" "$why" >&2
+    exit 0
+  fi
+}
+if [ -n "${3-}" ]; then neu_gate "$3"; fi  # not where it was submitted by hand
 export NEU_RUN_DIR="$NEU_EXPERIMENT/${NEU_NAME}_$NEU_INDEX" NEU_ATTEMPT=1
 unset NEU_POINT
 export PYTHONUNBUFFERED="${PYTHONUNBUFFERED-1}"  # logs grow as the program prints

@@ -53,6 +53,7 @@ class ElementTest(unittest.TestCase):
         job = Job(str(self.directory), "t-1", str(self.folder), len(commands), 1, commands[0], None)
         self.files.write("runs/t-1/run.sh", render_script(profile, job, arrangement))
         (self.directory / "commands.txt").write_bytes(os.fsencode(render_commands(commands)))
+        (self.directory / "jobs.jsonl").touch()
 
     def start(
         self, *words: str, element: int | None = None, restarts: int = 0, job: int = 100
@@ -95,7 +96,7 @@ class ElementTest(unittest.TestCase):
     def test_the_runs_of_an_element(self) -> None:
         self.make(Arrangement(pack=3), [("bash", "-c", f"exit {code}") for code in (0, 4, 5, 0, 0, 0, 7)])
         self.files.write("runs/t-1/launches/abc.txt", "6 1\n3\n")
-        mapped = "launches/abc.txt"
+        mapped = "abc"
         for job, words, element, code, numbers in (
             (100, (), 0, 4, (0, 1, 2)),
             (100, (), 2, 7, (6,)),
@@ -227,12 +228,12 @@ class ElementTest(unittest.TestCase):
         job = self.start(element=0)
         self.wait_for(1)
         self.go(0)
-        self.assertEqual(self.execute("launches/abc.txt", job=200).code, 0)
+        self.assertEqual(self.execute("abc", job=200).code, 0)
         self.assertEqual(self.ends(0), ["attempt=1 exit_code=3", "attempt=2 exit_code=0"])
         job.send_signal(signal.SIGUSR1)
         self.assertEqual(finish(job).code, 3)
         self.go(1, 2)
-        self.assertEqual(self.execute("launches/abc.txt", job=200, element=1).code, 0)
+        self.assertEqual(self.execute("abc", job=200, element=1).code, 0)
         self.execute(restarts=1)
         self.assertEqual([len(self.ends(number)) for number in range(3)], [2, 2, 1])
         self.execute(job=300)  # by hand

@@ -141,6 +141,36 @@ class ExecutedTest(unittest.TestCase):
         self.assertRegex(lines[0], r"^started 20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ attempt=1 host=\S+ pid=[0-9]+ job=$")
         self.assertRegex(lines[1], r"^finished 20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ attempt=1 exit_code=0$")
 
+    def test_the_last_gate(self) -> None:
+        """A job that comes after its launch was written off, or its run was launched again, starts nothing."""
+        own, other = (
+            '{"token": "aa", "scheduler": "x", "runs": "0-1"}',
+            '{"token": "bb", "scheduler": "x", "runs": "0"}',
+        )
+        far = '{"token": "cc", "scheduler": "x", "runs": "1-9,12"}'
+        off, taken = '{"token": "%s", "refused": "no \\"job\\": 1", "at": "t"}', '{"token": "%s", "job": "7"}'
+        for lines, runs in (
+            ([own], True),
+            ([own, taken % "aa"], True),
+            ([own, off % "aa"], False),
+            ([own, off % "aa", taken % "aa"], True),
+            ([own, off % "bb"], True),
+            ([other, taken % "bb", own], True),
+            ([own, other], False),
+            ([own, taken % "aa", other, taken % "bb"], False),
+            ([own, other, off % "bb"], True),
+            ([own, far], True),
+            ([own, '{"token": "aa", "feeds": "0-9"}', '{"tok'], True),
+        ):
+            with self.subTest(lines=lines):
+                self.make(command=("echo", "ran"))
+                self.folder.write("runs/t-1/jobs.jsonl", "\n".join(lines))
+                done = self.folder.run("bash", "runs/t-1/run.sh", "aa")
+                self.assertEqual((done.code, done.stdout), (0, "ran\n" if runs else ""), done.stderr)
+                self.assertEqual(bool(done.stderr), not runs)
+        (self.directory / "jobs.jsonl").unlink()
+        self.assertEqual(self.folder.run("bash", "runs/t-1/run.sh", "aa").code, 111)
+
     def test_time_is_utc(self) -> None:
         self.execute(TZ="America/New_York")
         self.execute(TZ="Asia/Tokyo")
