@@ -35,7 +35,7 @@ def make_parser() -> Parser:
     parser = Parser(
         NAME,
         "neucancel [OPTION ...] [EXPERIMENT|RUN|JOB ...]",
-        "Ends what waits or runs, and prints what that was; without words it only tells what could be cancelled.",
+        "Cancels pending and running runs, and prints which; without arguments it only lists what could be cancelled.",
         "Write train-3, train-3:0-9,12, a path, or a job's number.\n"
         "Exit: 0 done, or nothing to do, 100 wrong input, 111 something could not be cancelled. See neucancel(1).",
     )
@@ -67,7 +67,7 @@ def main(words: Sequence[str]) -> int:
     wish = Wish(options.state, _parse_signal(options.signal))
     if wish.signal is not None:
         if wish.state == PENDING:
-            raise Failure(WRONG_INPUT, "--signal and --state PENDING exclude each other: what waits gets no signal")
+            raise Failure(WRONG_INPUT, "--signal and --state PENDING exclude each other: a pending run gets no signal")
         wish = wish._replace(state=RUNNING)
     if not operands:
         return _tell_choices()
@@ -116,7 +116,7 @@ def _tell_choices() -> int:
             + f"; to cancel: neucancel {name}"
         )
     if not opened:
-        tell("no run of an experiment here waits or runs")
+        tell("no run in this folder is pending or running")
     return DONE
 
 
@@ -138,7 +138,7 @@ def _find_unknown(report: Report, wish: Wish) -> list[str]:
     causes: dict[str, list[int]] = {}
     for status in report.statuses:
         if wish.means(status) and status.state not in LIVE:
-            causes.setdefault(status.reason or "nothing is known of it", []).append(status.number)
+            causes.setdefault(status.reason or "its state is unknown", []).append(status.number)
     name = word_for(report.experiment)
     return [f"{name}:{format_indices(numbers)}: not cancelled: {cause}" for cause, numbers in causes.items()]
 
@@ -170,7 +170,9 @@ def _cancel_here(reports: Sequence[Report], wish: Wish) -> tuple[dict[str, list[
             if group is not None:
                 groups[group] = shown
             elif status.state == RUNNING:
-                faults.append(f"{shown}: not cancelled: its process {status.pid} is not there, or is another's now")
+                faults.append(
+                    f"{shown}: not cancelled: process {status.pid} is gone, or its number is another process's now"
+                )
                 continue
             done.setdefault(report.experiment.directory, []).append(status.number)
     try:
@@ -178,7 +180,7 @@ def _cancel_here(reports: Sequence[Report], wish: Wish) -> tuple[dict[str, list[
             send_signal(groups, wish.signal)
             return done, faults
         for group in end_groups(list(groups)):
-            tell(f"{groups[group]}: was there still {PATIENCE_SECONDS:g} seconds after TERM; killed")
+            tell(f"{groups[group]}: still running {PATIENCE_SECONDS:g} seconds after SIGTERM; killed")
     except PermissionError as error:
         raise Failure(TROUBLE, f"{', '.join(groups.values())}: {error.strerror}; they belong to another user") from None
     return done, faults
@@ -231,7 +233,7 @@ def _cancel_on_slurm(reports: Sequence[Report], wish: Wish) -> tuple[dict[str, l
             _keep_record(reports, done)
         return done, []
     what = "cancelled" if wish.signal is None else "signalled"
-    return {}, [*faults, f"it is not known what of it Slurm has {what}; look with neustat, and try again"]
+    return {}, [*faults, f"Slurm may have {what} some of these; check with neustat, and try again"]
 
 
 def _cancel_kept(report: Report, kept: Sequence[Status]) -> list[str]:
@@ -258,7 +260,7 @@ def _keep_record(reports: Sequence[Report], done: Mapping[str, Sequence[int]]) -
             try:
                 write_cancelled(report.experiment, ours)
             except OSError as error:
-                tell(f"warning: {error.filename}: {error.strerror}; what was cancelled could not be kept")
+                tell(f"warning: {error.filename}: {error.strerror}; what was cancelled could not be recorded")
 
 
 def _find_targets(report: Report, meant: Sequence[Status]) -> Mapping[str, Sequence[int] | None]:
@@ -302,7 +304,7 @@ def _refuse_torn(report: Report, meant: Sequence[Status]) -> None:
                 name = word_for(experiment)
                 faults.append(
                     f"{name}:{format_indices(sorted(together & chosen))}: in one job with "
-                    f"{format_indices(left)} (--pack); name them, too, or wait for their end"
+                    f"{format_indices(left)} (--pack); name them too, or wait for their end"
                 )
     if faults:
         raise Failure(WRONG_INPUT, *faults, "nothing was cancelled")
@@ -322,7 +324,7 @@ def _find_element(report: Report, status: Status, launch: Launch | None) -> tupl
     job = match.group(1) if match else launch.job if launch else None
     if job is None:
         raise Failure(
-            TROUBLE, f"{word_for(report.experiment)}:{status.number}: nobody knows its job; look with neustat"
+            TROUBLE, f"{word_for(report.experiment)}:{status.number}: its job ID is unknown; check with neustat"
         )
     if launch is None or (launch.elements is None and len(launch.runs) == 1):
         return job, None

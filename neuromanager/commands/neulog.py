@@ -32,7 +32,7 @@ def make_parser() -> Parser:
     parser = Parser(
         NAME,
         "neulog [OPTION ...] [RUN|EXPERIMENT ...]",
-        "Shows what runs have printed: the latest attempt, of all runs of the latest experiment here unless named.",
+        "Shows the output of runs: their latest attempt; by default, of all runs of the latest experiment here.",
         "RUN is train-3:4, train-3:0-9,12, a run's directory or a job's number; EXPERIMENT is train-3 or a path.\n"
         "Exit: 0 done, 100 wrong words, 111 a log cannot be read. See neulog(1).",
     )
@@ -63,9 +63,11 @@ def main(words: Sequence[str]) -> int:
     options = parse_options(parser, own)
     for name in ("attempt", "failed"):
         if options.follow and getattr(options, name):
-            raise Failure(WRONG_INPUT, f"--{name} and --follow exclude each other: what goes on is the latest attempt")
+            raise Failure(WRONG_INPUT, f"--{name} and --follow exclude each other: only the latest attempt grows")
     if options.failed and options.attempt:
-        raise Failure(WRONG_INPUT, "--failed and --attempt exclude each other: whether a run failed, its latest says")
+        raise Failure(
+            WRONG_INPUT, "--failed and --attempt exclude each other: the latest attempt decides whether a run failed"
+        )
     attempt, lines = _parse_attempt(options.attempt), _parse_lines(options.lines)
     if options.lines is None and (options.follow or options.failed):
         lines = _LINES

@@ -18,7 +18,7 @@ def make_parser() -> Parser:
         NAME,
         "neuthrottle [OPTION ...] N EXPERIMENT",
         "Lets N jobs of EXPERIMENT run at a time from now on; 0 is no limit.",
-        "EXPERIMENT is train-3 or a path. What runs already goes on.\n"
+        "EXPERIMENT is train-3 or a path. Elements that run already continue.\n"
         "Exit: 0 done, 100 wrong words, 111 scheduler failed. See neuthrottle(1).",
     )
     parser.add_argument("-h", "--help", action="help", help="print this and exit")

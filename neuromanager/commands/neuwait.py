@@ -25,7 +25,7 @@ def make_parser() -> Parser:
     parser = Parser(
         NAME,
         "neuwait [OPTION ...] [EXPERIMENT|RUN|JOB ...]",
-        "Waits until every run has ended; without words, those of the latest experiment of this folder.",
+        "Waits until every run has ended; by default, those of the latest experiment of this folder.",
         "Write train-3, train-3:0-9,12, a path, or a job's number.\n"
         "Exit: 0 all completed, 123 some did not, 100 wrong input, 111 --timeout is over, or the system failed.\n"
         "See neuwait(1).",
@@ -48,14 +48,14 @@ def main(words: Sequence[str]) -> int:
     try:
         waited = wait_for(selected, HERE, timeout, first=options.any)
     except KeyboardInterrupt:
-        tell("waits no longer; the runs go on")
+        tell("stopped waiting; the runs continue")
         raise
     if waited.timed_out:
         for report in waited.reports:
             _tell_of(report)
         count = sum(status.open for report in waited.reports for status in report.statuses)
-        still, goes = (f"{count} run is", "goes") if count == 1 else (f"{count} runs are", "go")
-        raise Failure(TROUBLE, f"--timeout: {options.timeout} is over; {still} still open, and {goes} on")
+        still, goes = (f"{count} run is", "continues") if count == 1 else (f"{count} runs are", "continue")
+        raise Failure(TROUBLE, f"--timeout: {options.timeout} is over; {still} still open, and {goes}")
     reports = waited.reports
     if options.any:
         reports = waited.ended[:1]
@@ -86,7 +86,7 @@ def _tell_of(report: Report) -> None:
     causes: dict[str, list[int]] = {}
     for status in report.statuses:
         if status.state == UNKNOWN:
-            causes.setdefault(status.reason or "nothing is known of it", []).append(status.number)
+            causes.setdefault(status.reason or "its state is unknown", []).append(status.number)
     for cause, numbers in causes.items():
         tell(f"{name}:{format_indices(numbers)}: {cause}")
     tell(f"{name}: {summarize(report.statuses)}")

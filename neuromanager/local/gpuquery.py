@@ -96,7 +96,9 @@ def _parse_or_fail(program: str, text: str) -> list[Gpu]:
     try:
         return parse_nvidia(text) if program == _NVIDIA[0] else parse_rocm(text)
     except (ValueError, AttributeError):
-        raise Failure(TROUBLE, f"{program} says what nobody understands: {_shorten(text)}; {_MEND}") from None
+        raise Failure(
+            TROUBLE, f"{program} printed something that cannot be parsed: {_shorten(text)}; {_MEND}"
+        ) from None
 
 
 def _shorten(text: str) -> str:

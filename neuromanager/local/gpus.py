@@ -163,7 +163,7 @@ def match_request(resources: Iterable[tuple[str, str | None]], gpus: Sequence[Gp
     there = ", ".join(f"{gpu.number}: {gpu.name}" for gpu in gpus) or "none that this environment lets a program see"
     wanted = f"{count:g} of type {kind!r}" if kind else f"{count:g}"
     raise ValueError(
-        f"{wanted} asked for each run, and this machine has {len(fitting)} (GPUs here: {there}); ask for what is here"
+        f"{wanted} asked for each run, and this machine has {len(fitting)} (GPUs: {there}); ask for at most that"
     )
 
 
@@ -184,8 +184,8 @@ def _parse_request(resources: Iterable[tuple[str, str | None]]) -> tuple[float |
 def _parse_one(name: str, value: str) -> tuple[float, str | None]:
     match = _FORMS[name].fullmatch(value)
     if not match:
-        raise ValueError(f"{name}: {value!r} is nothing that this machine can give; {_MENDS[name]}")
+        raise ValueError(f"{name}: {value!r} is not a number of GPUs; {_MENDS[name]}")
     count = float(match["count"] or 1)
     if count != int(count) and not 0.01 <= count < 1:
-        raise ValueError(f"{name}: {value!r} can not be given; ask for a part of one GPU (0.01 to 0.99), or whole ones")
+        raise ValueError(f"{name}: {value!r} cannot be given; ask for a part of one GPU (0.01 to 0.99), or whole ones")
     return count, match["type"]

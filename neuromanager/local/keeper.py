@@ -66,7 +66,7 @@ def keep(
         lost = slots.read()
         if lost:
             how = f"was killed (signal {os.WTERMSIG(status)})" if os.WIFSIGNALED(status) else "failed"
-            tell(f"error: the process that executes the runs {how}; what still runs is ended and recorded")
+            tell(f"error: the process that executes the runs {how}; its runs are being stopped and recorded")
             take_over(lost, worker, marker_of, record)
     finally:
         for number, handler in before.items():

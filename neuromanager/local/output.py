@@ -86,7 +86,7 @@ class Copier:
             self._lost.add(target)
             if error.errno != errno.EPIPE:  # a reader that has enough is no fault
                 what = {1: "standard output", 2: "standard error"}.get(target, "a log")
-                warning = f"neurun: warning: {what} cannot be written ({error.strerror}); the run goes on\n"
+                warning = f"neurun: warning: {what} cannot be written ({error.strerror}); the run continues\n"
                 with contextlib.suppress(OSError):
                     os.write(2, warning.encode())
 

@@ -42,7 +42,7 @@ def check_resources(profile: Profile, source: str, environ: Mapping[str, str], i
     place = f"{source}: {profile.support}.{profile.device}.resources"
     asked = dict(profile.resources)
     faults = [
-        f"{place}.{name}: this machine has nobody to keep it; {offer_nearest(name, UNDERSTOOD)}"
+        f"{place}.{name}: not supported on this machine; {offer_nearest(name, UNDERSTOOD)}"
         for name in asked
         if name not in UNDERSTOOD
     ]
@@ -114,10 +114,10 @@ def _parse_time(value: str | None) -> float:
 def _parse_cpus(value: str | None) -> int:
     cpus = int(value) if value and re.fullmatch("[0-9]{1,9}", value) else 0
     if not cpus:
-        raise ValueError(f"{value!r} is no number of CPUs; write 1 or more" if value else "how many? Write a number")
+        raise ValueError(f"{value!r} is not a number of CPUs; write 1 or more" if value else "how many? Write a number")
     there = len(os.sched_getaffinity(0))
     if cpus > there:
-        raise ValueError(f"{cpus} asked for each run, and this machine has {there}; ask for what is here")
+        raise ValueError(f"{cpus} asked for each run, and this machine has {there}; ask for at most that")
     return cpus
 
 
@@ -125,9 +125,9 @@ def _parse_nice(value: str | None) -> int:
     if value is None:
         return USUAL_NICE
     if not re.fullmatch("-?[0-9]{1,3}", value) or not -20 <= int(value) <= 19:
-        raise ValueError(f"{value!r} is no step of priority; write 1 to 19, or true for {USUAL_NICE}")
+        raise ValueError(f"{value!r} is not a step of priority; write 1 to 19, or true for {USUAL_NICE}")
     if int(value) < 0 and not _may_hurry(int(value)):
-        raise ValueError(f"{value}: only root may go before others; write 1 to 19")
+        raise ValueError(f"{value}: only root may raise the priority; write 1 to 19")
     return int(value)
 
 

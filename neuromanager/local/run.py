@@ -69,7 +69,7 @@ def run_all(
     meanwhile. Raises Stopped after a signal, Failure when ``cwd`` is gone.
     """
     if not os.access(cwd, os.X_OK) or not os.path.isdir(cwd):
-        raise Failure(TROUBLE, f"{cwd}: the folder in which the runs are executed is gone or closed; nothing was run")
+        raise Failure(TROUBLE, f"{cwd}: the working folder of the runs is gone or closed; nothing was run")
     os.set_inheritable(lock, False)
     places = count_places(needs, len(runs), manner.jobs)
     slots, alone = Slots(places), (manner.jobs or places) == 1

@@ -149,7 +149,7 @@ def _find_never_launched(survey: _Survey, numbers: Sequence[int]) -> list[Status
                 state=PENDING, open=True, token=feeding.token, reason=f"not submitted yet: neurun waits {room}"
             )
         elif feeding and number in kept and elsewhere:
-            reason = f"not submitted yet: neurun on {feeding.host} was to do that; ask there"
+            reason = f"not submitted yet: deferred by neurun on {feeding.host}; ask there"
             status = status._replace(state=UNKNOWN, open=True, reason=reason)
         elif held:
             status = status._replace(state=UNKNOWN, open=True, reason="is being submitted")
@@ -162,7 +162,7 @@ def _find_never_launched(survey: _Survey, numbers: Sequence[int]) -> list[Status
 def _explain_never_launched(launches: Sequence[Launch], feeding: Feeding | None) -> dict[int, str]:
     """Run -> why, as far as there is a record of it. That a limit was met says only when it was to be kept back."""
     refusals = {number: launch for launch in launches if launch.refused for number in launch.runs}
-    reasons = dict.fromkeys(feeding.runs if feeding else (), "was not submitted; the neurun that kept it back is gone")
+    reasons = dict.fromkeys(feeding.runs if feeding else (), "was not submitted; the neurun that deferred it is gone")
     reasons.update(
         (number, launch.refused or "")
         for number, launch in refusals.items()

@@ -106,7 +106,7 @@ class Patience:
         who = line.partition(" ")[0]
         if who not in self._heard:
             self._heard.add(who)
-            tell(f"{line}; waiting on")
+            tell(f"{line}; still waiting")
 
 
 class _Watch:

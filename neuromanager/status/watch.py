@@ -47,7 +47,7 @@ def keep_known(fresh: Status, known: Status | None) -> Status:
 def watch(draw: Draw, title: str, environ: Mapping[str, str]) -> None:
     """Until q is pressed. Raises Failure where there is no terminal that can be drawn on."""
     if not (os.isatty(0) and os.isatty(1)):
-        raise Failure(WRONG_INPUT, "--watch: draws on a terminal, and here is none; leave it out")
+        raise Failure(WRONG_INPUT, "--watch: standard output is not a terminal; leave it out")
     try:
         import curses
     except ImportError:

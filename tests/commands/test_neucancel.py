@@ -97,7 +97,7 @@ class LocalTest(LaunchedCase):
         outcome = self.neu("neucancel", "try")
         self.assertEqual(process.wait(10), -signal.SIGKILL)
         self.assertEqual((outcome.code, outcome.stdout), (0, "try:0\n"))
-        self.assertEqual(outcome.stderr, "neucancel: try:0: was there still 10 seconds after TERM; killed\n")
+        self.assertEqual(outcome.stderr, "neucancel: try:0: still running 10 seconds after SIGTERM; killed\n")
 
     def test_a_stopped_one_goes_too(self) -> None:
         experiment = self.make(1)
@@ -139,7 +139,8 @@ class LocalTest(LaunchedCase):
             self.assertIsNone(innocent.poll(), words)
             self.assertEqual((outcome.code, outcome.stdout), (111, ""), outcome.stderr)
             self.assertIn(
-                f"try:0: not cancelled: its process {innocent.pid} is not there, or is another's now", outcome.stderr
+                f"try:0: not cancelled: process {innocent.pid} is gone, or its number is another process's now",
+                outcome.stderr,
             )
         self.assertTrue(lives(innocent.pid, read_identity(innocent.pid)))
 
@@ -171,7 +172,7 @@ class LocalTest(LaunchedCase):
         self.assertEqual(self.cancelled(), [])
 
     def test_without_words_nothing_is_cancelled(self) -> None:
-        self.assertEqual(self.neu("neucancel").stderr, "neucancel: no run of an experiment here waits or runs\n")
+        self.assertEqual(self.neu("neucancel").stderr, "neucancel: no run in this folder is pending or running\n")
         done, busy = self.make(1, "done"), self.make(3, "busy")
         self.launch(done, 0)
         self.start(done, 0, os.getpid())

@@ -122,7 +122,7 @@ class HereTest(unittest.TestCase):
             (["--state=COMPLETED"], "COMPLETED: what completed, pends or runs is left alone"),
             (["--state=TIMOUT"], "did you mean 'TIMEOUT'?"),
             (["-r", "mem=x2", "try"], "try:1-2: mem=x2: the last attempt asked for no such size"),
-            (["-r", "partition=x", "try"], "partition: this machine has nobody to keep it"),
+            (["-r", "partition=x", "try"], "partition: not supported"),
             (["--exclude-nodes"], "--exclude-nodes: not supported by this machine"),
             (["-n", "--wait"], "exclude each other"),
             (["no-such"], "no such experiment"),

@@ -169,10 +169,10 @@ class RunTest(unittest.TestCase):
             (
                 100,
                 [
-                    "neurun: error: config.json: local.gpu.resources.tme: this machine has nobody to keep it; "
+                    "neurun: error: config.json: local.gpu.resources.tme: not supported on this machine; "
                     "did you mean 'time'? (known: time, gres, gpus, cpus-per-task, mem, nice)",
                     "neurun: error: config.json: local.gpu.resources.gres: 1 asked for each run, and this machine has "
-                    "0 (GPUs here: none that this environment lets a program see); ask for what is here",
+                    "0 (GPUs: none that this environment lets a program see); ask for at most that",
                 ],
             ),
         )

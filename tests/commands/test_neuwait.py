@@ -160,7 +160,7 @@ class NeuwaitTest(LaunchedCase):
             outcome.errors(),
             [
                 "neuwait: try: 3 runs: 1 completed, 1 PENDING, 1 RUNNING",
-                "neuwait: error: --timeout: 0:01 is over; 2 runs are still open, and go on",
+                "neuwait: error: --timeout: 0:01 is over; 2 runs are still open, and continue",
             ],
         )
         done = self.neu("neuwait", "--timeout=0:01", "try:0")
@@ -171,10 +171,12 @@ class NeuwaitTest(LaunchedCase):
         self.launch(experiment, 0, host="login9")
         process = self.process()
         waiting = self.begin("neuwait")
-        assert waiting.stderr and b"waiting on" in waiting.stderr.readline()
+        assert waiting.stderr and b"still waiting" in waiting.stderr.readline()
         waiting.send_signal(signal.SIGINT)
         outcome = finish(waiting)
-        self.assertEqual((outcome.code, outcome.stderr), (-signal.SIGINT, "neuwait: waits no longer; the runs go on\n"))
+        self.assertEqual(
+            (outcome.code, outcome.stderr), (-signal.SIGINT, "neuwait: stopped waiting; the runs continue\n")
+        )
         self.assertIsNone(process.poll())
 
     def test_wrong_words(self) -> None:
@@ -195,7 +197,9 @@ class NeuwaitTest(LaunchedCase):
         self.launch(experiment, 0, host="login9")
         waiting = self.begin("neuwait")
         assert waiting.stderr
-        self.assertEqual(waiting.stderr.readline(), b"neuwait: try: it was launched on login9; ask there; waiting on\n")
+        self.assertEqual(
+            waiting.stderr.readline(), b"neuwait: try: it was launched on login9; ask there; still waiting\n"
+        )
         self.start(experiment, 0, os.getpid())
         self.finish(experiment, 0, exit_code=0)
         self.assertEqual(finish(waiting).errors(), ["neuwait: try: 1 run: 1 completed"])

@@ -45,7 +45,7 @@ CONFIG = {
 }
 
 
-LEFT = "was not submitted; the neurun that kept it back is gone"
+LEFT = "was not submitted; the neurun that deferred it is gone"
 
 
 class PlanTest(unittest.TestCase):
@@ -167,7 +167,7 @@ class KeptBackTest(StatusCase):
         path.write_text(json.dumps({**json.loads(path.read_text()), "host": "elsewhere"}) + "\n")
         first, _, third, _ = self.read(self.experiment)
         self.assert_state(first, CANCELLED, False, "was never launched")
-        self.assert_state(third, UNKNOWN, True, "not submitted yet: neurun on elsewhere was to do that; ask there")
+        self.assert_state(third, UNKNOWN, True, "not submitted yet: deferred by neurun on elsewhere; ask there")
         settle(self.experiment, HERE)  # under the lock, on any machine
         self.assert_left()
 

@@ -133,9 +133,9 @@ class OneNeurunTest(GpuTest):
     def test_what_can_not_be_had_is_refused_before_anything_is_made(self) -> None:
         place = "neurun: error: config.json: local.gpu.resources.gres: "
         cases = {
-            ("-r", "gres=gpu:5"): f"{place}5 asked for each run, and this machine has 4 (GPUs here: 0: NVIDIA H100",
+            ("-r", "gres=gpu:5"): f"{place}5 asked for each run, and this machine has 4 (GPUs: 0: NVIDIA H100",
             ("-r", "gres=gpu:a100:1"): f"{place}1 of type 'a100' asked for each run, and this machine has 0",
-            ("-r", "gres=tpu:1"): f"{place}'tpu:1' is nothing that this machine can give; write gpu:1",
+            ("-r", "gres=tpu:1"): f"{place}'tpu:1' is not a number of GPUs; write gpu:1",
         }
         for options, text in cases.items():
             with self.subTest(options=options):
@@ -144,7 +144,7 @@ class OneNeurunTest(GpuTest):
         self.set_gpus(count=0)
         done = self.print("true", CUDA_VISIBLE_DEVICES="")
         self.assertEqual(done.code, 100, done.stderr)
-        self.assertIn("this machine has 0 (GPUs here: none that this environment lets a program see)", done.stderr)
+        self.assertIn("this machine has 0 (GPUs: none that this environment lets a program see)", done.stderr)
         self.assertFalse((self.folder.path / "runs").exists())
 
     def test_idle_gpus_is_refused_where_it_says_nothing(self) -> None:

@@ -68,7 +68,7 @@ class GpusTest(unittest.TestCase):
     def test_a_program_that_says_something_else(self) -> None:
         with self.assertRaises(Failure) as caught:
             self.find("gpu one\x1b[31m\n")
-        self.assertIn(r"nobody understands: one\x1b[31m", caught.exception.faults[0])
+        self.assertIn(r"cannot be parsed: one\x1b[31m", caught.exception.faults[0])
 
     def test_rocm(self) -> None:
         card = '{"card0": {"Unique ID": "0x719d230578348e8c", "Card Series": "AMD Instinct MI300X"}}'

@@ -137,7 +137,7 @@ class KeeperTest(unittest.TestCase):
             done.errors(),
             [
                 "neurun: error: the process that executes the runs was killed (signal 9); "
-                "what still runs is ended and recorded"
+                "its runs are being stopped and recorded"
             ],
         )
         self.assertFalse(is_alive(pid))

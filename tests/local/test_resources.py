@@ -60,24 +60,24 @@ class CheckTest(unittest.TestCase):
         self.assertEqual(
             faults,
             (
-                f"{place}partition: this machine has nobody to keep it; {known}",
-                f"{place}nicer: this machine has nobody to keep it; did you mean 'nice'? ({known})",
+                f"{place}partition: not supported on this machine; {known}",
+                f"{place}nicer: not supported on this machine; did you mean 'nice'? ({known})",
                 f"{place}time: 'soon' is not a time; write minutes, MM:SS, HH:MM:SS, D-HH, D-HH:MM or D-HH:MM:SS",
-                f"{place}cpus-per-task: 100000 asked for each run, and this machine has {there}; ask for what is here",
+                f"{place}cpus-per-task: 100000 asked for each run, and this machine has {there}; ask for at most that",
                 f"{place}mem: 'much' is not a size; write it as 8000 (MiB), 8000M or 8G",
-                f"{place}nice: '20' is no step of priority; write 1 to 19, or true for 10",
-                f"{place}gres: 'tpu:1' is nothing that this machine can give; write gpu:1, gpu:TYPE:1 or gpu:0.5",
+                f"{place}nice: '20' is not a step of priority; write 1 to 19, or true for 10",
+                f"{place}gres: 'tpu:1' is not a number of GPUs; write gpu:1, gpu:TYPE:1 or gpu:0.5",
             ),
         )
 
     def test_values_that_say_nothing(self) -> None:
         for name, value, said in (
-            ("cpus-per-task", "0", "'0' is no number of CPUs; write 1 or more"),
+            ("cpus-per-task", "0", "'0' is not a number of CPUs; write 1 or more"),
             ("cpus-per-task", None, "how many? Write a number"),
             ("mem", "0", "0 is all that there is; leave mem out for no limit"),
             ("mem", "100K", "'100K' is too little to execute a program; write 1M or more"),
             ("mem", None, "write a size: 8G"),
-            ("nice", "1.5", "'1.5' is no step of priority; write 1 to 19, or true for 10"),
+            ("nice", "1.5", "'1.5' is not a step of priority; write 1 to 19, or true for 10"),
         ):
             with self.subTest(name=name, value=value):
                 self.assertEqual(self.refuse((name, value)), (f"config.json: local.cpu.resources.{name}: {said}",))
@@ -177,7 +177,7 @@ class RunTest(FolderTest):
                 100,
                 [
                     "neurun: error: config.json: local.cpu.resources.nice: -5: "
-                    "only root may go before others; write 1 to 19"
+                    "only root may raise the priority; write 1 to 19"
                 ],
             ),
         )

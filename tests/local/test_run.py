@@ -74,7 +74,7 @@ class OutputTest(LocalTest):
         self.assertEqual((done.stdout, self.log("stdout").count(b"\n")), ("5\n", 100000))
 
     def test_a_log_that_is_full(self) -> None:
-        warning = "neurun: warning: a log cannot be written (No space left on device); the run goes on"
+        warning = "neurun: warning: a log cannot be written (No space left on device); the run continues"
         for jobs, warnings in ((1, [warning]), (2, [])):
             logs = self.folder.path / "runs/t/logs"
             self.folder.run("rm", "-rf", "runs")
@@ -223,7 +223,7 @@ class PoolTest(LocalTest):
         other = str(self.folder.path / "other")
         self.assertEqual(self.run_bash("printenv PWD; readlink /proc/$$/cwd", CWD=other).lines(), [other, other])
         done = self.run_bash("touch started", CWD=str(self.folder.path / "gone"))
-        self.assertIn("gone: the folder in which the runs are executed is gone or closed; nothing was run", done.stderr)
+        self.assertIn("gone: the working folder of the runs is gone or closed; nothing was run", done.stderr)
         self.assertFalse((self.folder.path / "started").exists())
 
     def test_no_program_gets_the_lock(self) -> None:

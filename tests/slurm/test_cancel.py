@@ -119,7 +119,7 @@ class Held(SlurmCase):
             [
                 "neucancel: error: scancel failed (1)",
                 "neucancel: error: scancel said: scancel: error: Unable to contact slurm controller",
-                "neucancel: error: it is not known what of it Slurm has cancelled; look with neustat, and try again",
+                "neucancel: error: Slurm may have cancelled some of these; check with neustat, and try again",
             ],
         )
         self.assertFalse(Path(experiment.path("cancelled.txt")).exists())
@@ -262,7 +262,7 @@ class WaitTest(SlurmCase):
             line = waiter.stderr.readline().decode()
         finally:
             self.bed.thaw()
-        self.assertRegex(line, r"\Aneuwait: squeue .*; waiting on\n\Z")
+        self.assertRegex(line, r"\Aneuwait: squeue .*; still waiting\n\Z")
         self.assertIsNone(waiter.poll())
         self.end(experiment, 0)
         outcome = finish(waiter)
@@ -311,7 +311,7 @@ class WaitTest(SlurmCase):
             outcome.errors(),
             [
                 "neuwait: held: 2 runs: 0 completed, 2 PENDING",
-                "neuwait: error: --timeout: 0:04 is over; 2 runs are still open, and go on",
+                "neuwait: error: --timeout: 0:04 is over; 2 runs are still open, and continue",
             ],
         )
 

@@ -172,7 +172,7 @@ class OutageTest(unittest.TestCase):
         self.assertEqual([(row["state"], row["open"]) for row in shown], [("UNKNOWN", True)] * 4)
         self.assertFalse((self.folder / "runs/new").exists())
         self.assertFalse(self.cancelled("cancelled") or self.cancelled("spared"))
-        self.assertRegex(told, r"\Aneuwait: squeue .*; waiting on\n\Z")
+        self.assertRegex(told, r"\Aneuwait: squeue .*; still waiting\n\Z")
         after = finish(waiter)
         self.assertEqual((after.code, after.stderr), (123, "neuwait: waited: 4 runs: 2 completed, 2 FAILED\n"))
         self.assertEqual((self.states("cancelled"), self.states("spared")), (["RUNNING"] * 4,) * 2)
@@ -210,7 +210,7 @@ class OutageTest(unittest.TestCase):
         finally:
             self.bed.thaw()
         self.assertEqual((cancelled.code, cancelled.stdout), (111, ""), cancelled.stderr)
-        self.assertIn("it is not known what of it Slurm has cancelled; look with neustat", cancelled.stderr)
+        self.assertIn("Slurm may have cancelled some of these; check with neustat", cancelled.stderr)
         outcome = finish(found)
         self.assertEqual(outcome.code, 0, outcome.stderr)
         self.assertIn("its answer was lost, and Slurm has it as job", outcome.stderr)

@@ -104,7 +104,7 @@ class RealTest(PackCase):
             (
                 100,
                 [
-                    "neucancel: error: x:0: in one job with 1 (--pack); name them, too, or wait for their end",
+                    "neucancel: error: x:0: in one job with 1 (--pack); name them too, or wait for their end",
                     "neucancel: error: nothing was cancelled",
                 ],
             ),

@@ -144,7 +144,7 @@ class PoliteTest(FakeSlurmCase):
             self.assertGreater(second - first, 3.9)  # else 3, at most
         self.assertIsNone(waiter.poll())
         waiter.send_signal(signal.SIGINT)
-        self.assertEqual(finish(waiter).errors()[0], f"neuwait: {LIMITED}; waiting on")
+        self.assertEqual(finish(waiter).errors()[0], f"neuwait: {LIMITED}; still waiting")
         screen.type("q")
         self.assertIn(LIMITED[:60], screen.read_to_end())
 
