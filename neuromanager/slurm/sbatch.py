@@ -131,7 +131,7 @@ def parse_submission(answer: Answer, patience_seconds: float) -> SchedulersAnswe
     if answer.exit_code == 0:
         return Lost(("sbatch answered with no job number", *(f"sbatch said: {line}" for line in said)))
     faults = describe_failure("sbatch", answer, patience_seconds)
-    if answer.exit_code is None or answer.exit_code < 0 or any(_UNSURE.search(line) for line in said):
+    if job or answer.exit_code is None or answer.exit_code < 0 or any(_UNSURE.search(line) for line in said):
         return Lost(faults)
     if any("Invalid job array specification" in line for line in said):
         return Refused(faults, "too large")
