@@ -14,7 +14,16 @@ from typing import Protocol, cast
 
 from neuromanager.experiment.layout import Arrangement
 from neuromanager.experiment.states import Status
-from neuromanager.experiment.submission import Job, Limits, Part, SchedulersAnswer, Unsettled, Wait
+from neuromanager.experiment.submission import (
+    Cancelled,
+    CancelRequest,
+    Job,
+    Limits,
+    Part,
+    SchedulersAnswer,
+    Unsettled,
+    Wait,
+)
 from neuromanager.profile.profile import Profile, Resources
 from neuromanager.system.quoting import Command
 from neuromanager.system.site import Site
@@ -91,6 +100,10 @@ class Scheduler(Protocol):
         An end needs a witness, the run's own record or a row of the scheduler's; what nobody vouches for is open.
         ``ask`` False: by the records alone.
         """
+
+    def cancel(self, requests: Sequence[CancelRequest], signal: int | None, site: Site) -> Cancelled:
+        """Ends those runs, or sends them a signal, in as few calls as can be. What fails has changed nothing, and
+        cancelled.txt has what was done. Raises Failure before anything is done."""
 
     def find_put_back(self, unsettled: Sequence[Unsettled], site: Site) -> list[Status]:
         """Those runs with an end on record that the scheduler executes again. Raises Failure without an answer."""

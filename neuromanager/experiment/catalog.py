@@ -102,7 +102,7 @@ def resolve_selections(words: Sequence[str], environ: Mapping[str, str]) -> list
         here = find_experiments()
         if not here:
             raise Failure(WRONG_INPUT, f"no experiment in ./{RUNS}; go to the folder where one was launched")
-        return [Selected(here[-1], None)]
+        return [Selected(max(reversed(here), key=_read_launch_time), None)]
     chosen: dict[str, Selected] = {}
     faults = []
     for word in words:
@@ -120,6 +120,14 @@ def resolve_selections(words: Sequence[str], environ: Mapping[str, str]) -> list
     if faults:
         raise Failure(WRONG_INPUT, *faults)
     return list(chosen.values())
+
+
+def _read_launch_time(experiment: Experiment) -> int:
+    """When something of it was last launched, a resumed one included."""
+    for name in ("jobs.jsonl", "experiment.json"):
+        with contextlib.suppress(OSError):
+            return os.stat(experiment.path(name)).st_mtime_ns
+    return 0
 
 
 def _resolve(word: str, environ: Mapping[str, str]) -> Selected:
@@ -162,21 +170,20 @@ def _resolve_run_directory(word: str) -> Selected | None:
 
 
 def _resolve_job(word: str, environ: Mapping[str, str]) -> Selected:
+    """A job's number, or that of an element: all runs that it has, for an element may be a pack of them."""
     job, _, element = word.partition("_")
     for experiment in reversed([*find_indexed(environ), *find_experiments()]):
         for launch in read_launches(experiment):
-            if launch.job != job:
+            if (launch.job or "").partition(";")[0] != job:
                 continue
             if not element:
                 return Selected(experiment, launch.runs)
-            run = int(element)
+            runs: Sequence[int] = [int(element)]
             if launch.elements:
                 lines = read_lines(experiment, launch.elements)
-                if run >= len(lines):
-                    continue
-                run = int(lines[run])
-            if run in launch.runs:
-                return Selected(experiment, (run,))
+                runs = [int(run) for run in lines[runs[0]].split() if run.isdecimal()] if runs[0] < len(lines) else []
+            if runs and set(runs) <= set(launch.runs):
+                return Selected(experiment, tuple(runs))
     raise ValueError(f"{word!r}: no experiment here has this job; see neustat --all")
 
 

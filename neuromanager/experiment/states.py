@@ -18,6 +18,7 @@ UNKNOWN = "UNKNOWN"
 
 STATES = (PENDING, RUNNING, COMPLETED, FAILED, TIMEOUT, OUT_OF_MEMORY, NODE_FAIL, PREEMPTED, CANCELLED, UNKNOWN)
 LIVE = frozenset((PENDING, RUNNING))
+NOT_SHOWN = "its scheduler does not show it"  # in the reason of a run that nobody vouches for
 
 
 class Status(NamedTuple):
@@ -50,6 +51,11 @@ class Status(NamedTuple):
     def asked(self) -> bool:
         """Whether a batch system has to be asked about it: what this machine runs is seen from here."""
         return self.scheduler != "local"
+
+    @property
+    def may_be_gone(self) -> bool:
+        """Whether its scheduler answered, and neither it nor the run's own record vouches for an end."""
+        return self.open and self.state == UNKNOWN and NOT_SHOWN in (self.reason or "")
 
 
 class Trail(NamedTuple):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple, Union
 
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.launches import Launch
-from neuromanager.experiment.states import Trail
+from neuromanager.experiment.states import Status, Trail
 from neuromanager.system.quoting import Command
 
 
@@ -80,13 +80,6 @@ class Lost(NamedTuple):
 SchedulersAnswer = Union[Taken, Refused, Lost]
 
 
-class Target(NamedTuple):
-    """A job, or elements of it, that are to be cancelled."""
-
-    job: str
-    elements: Sequence[int] | None  # None: all of it
-
-
 class Unsettled(NamedTuple):
     """A run that a scheduler is asked about, and what the run's own record says of it."""
 
@@ -96,3 +89,19 @@ class Unsettled(NamedTuple):
     trail: Trail  # whichever job wrote it
     jobs: frozenset[str] = frozenset()  # of all launches of the experiment
     submitting: bool = False  # the process that launches it is at work
+
+
+class CancelRequest(NamedTuple):
+    """Runs of one experiment that are to be ended, or to be sent a signal."""
+
+    experiment: Experiment
+    meant: Sequence[Status]
+    opened: frozenset[int]  # all of its runs that may still be executed
+    pending_only: bool = False  # one that has started meanwhile is left alone
+
+
+class Cancelled(NamedTuple):
+    """What was done, by the experiment's runs, and what was not."""
+
+    done: Mapping[Experiment, Sequence[int]]
+    faults: Sequence[str]

@@ -6,8 +6,11 @@ import os
 from collections.abc import Mapping
 
 from neuromanager.experiment.layout import Arrangement
+from neuromanager.local.cancel import cancel
 from neuromanager.local.resources import check_resources
 from neuromanager.profile.profile import Profile, Resources
+
+__all__ = ["DOES", "NAME", "OWN_OPTIONS", "TITLE", "cancel", "check", "check_programs"]
 
 NAME, TITLE = "local", "this machine"
 DOES = frozenset("jobs tee retries halt idle-gpus".split())

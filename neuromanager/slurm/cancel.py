@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from typing import Optional
 
+from neuromanager.experiment.cancelled import write_cancelled
+from neuromanager.experiment.catalog import read_lines, word_for
+from neuromanager.experiment.directory import Experiment
+from neuromanager.experiment.launches import Launch, read_launches
+from neuromanager.experiment.layout import parse_elements
 from neuromanager.experiment.numbers import format_indices
+from neuromanager.experiment.states import Status
+from neuromanager.experiment.submission import Cancelled, CancelRequest
 from neuromanager.slurm.client import client_environment, describe_failure, describe_missing
+from neuromanager.slurm.queue import with_clusters
+from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.process import Answer
 from neuromanager.system.site import Site
+from neuromanager.terminal.console import tell
+
+Targets = Mapping[str, Optional[Sequence[int]]]  # job -> its elements; None for all of it
 
 _PATIENCE_SECONDS = 120.0  # scancel itself gives up a controller that does not answer after some 10 to 30
 _LONGEST_OPERAND = 4000  # Slurm reads no array expression beyond 4096 bytes (slurmctld/job_mgr.c)
 _LONGEST_CALL = 100_000  # bytes of words for one scancel; Linux takes 128 KiB in one word, and more in all
 
 
-def cancel_words(targets: Mapping[str, Sequence[int] | None], signal: int | None = None) -> list[list[str]]:
+def cancel_words(targets: Targets, signal: int | None = None) -> list[list[str]]:
     """The fewest calls of scancel for jobs and their elements, ascending; None for a whole job, or one without any.
 
     Never ``--state``: with an element behind it, scancel 22.05 ends all pending elements of that job.
@@ -50,10 +64,11 @@ def parse_cancellation(answer: Answer) -> tuple[str, ...]:
     return () if answer.exit_code == 0 else describe_failure("scancel", answer, _PATIENCE_SECONDS)
 
 
-def cancel(targets: Mapping[str, Sequence[int] | None], signal: int | None, site: Site) -> tuple[str, ...]:
+def scancel(targets: Targets, signal: int | None, site: Site, cluster: str = "") -> tuple[str, ...]:
     """Cancels, or sends the signal; returns the faults. After a fault nothing more is asked for."""
     for words in cancel_words(targets, signal):
         try:
+            words = with_clusters(words, cluster)
             faults = parse_cancellation(site.ask(words, _PATIENCE_SECONDS, client_environment(site.environ)))
         except FileNotFoundError:
             faults = (describe_missing("scancel"),)
@@ -62,3 +77,103 @@ def cancel(targets: Mapping[str, Sequence[int] | None], signal: int | None, site
         if faults:
             return faults
     return ()
+
+
+def cancel(requests: Sequence[CancelRequest], signal: int | None, site: Site) -> Cancelled:
+    """One scancel for all, of each cluster. What Slurm accepted is written down: of an element that is cancelled while
+    it waits it keeps no record. Raises Failure, before anything is done, for a part of a job that has no parts.
+    """
+    torn = [fault for request in requests for fault in _find_torn(request)]
+    if torn:
+        raise Failure(WRONG_INPUT, *torn, "nothing was cancelled")
+    clusters: dict[str, dict[str, Sequence[int] | None]] = {}
+    of_cluster: dict[str, list[CancelRequest]] = {}
+    for request in requests:
+        for cluster, part in _split(request).items():
+            clusters.setdefault(cluster, {}).update(_find_targets(part))
+            of_cluster.setdefault(cluster, []).append(part)
+    done: dict[Experiment, list[int]] = {}
+    faults: list[str] = []
+    for cluster, targets in clusters.items():
+        if said := scancel(targets, signal, site, cluster):
+            what = "cancelled" if signal is None else "signalled"
+            faults += [*said, f"Slurm may have {what} some of these; check with neustat, and try again"]
+            continue
+        for part in of_cluster[cluster]:
+            done.setdefault(part.experiment, []).extend(status.number for status in part.meant)
+            if signal is None:
+                _note(part)
+    return Cancelled(done, faults)
+
+
+def _note(part: CancelRequest) -> None:
+    try:
+        write_cancelled(part.experiment, part.meant)
+    except OSError as error:
+        tell(f"warning: {error.filename}: {error.strerror}; what was cancelled could not be written down")
+
+
+def _split(request: CancelRequest) -> dict[str, CancelRequest]:
+    """By cluster."""
+    jobs = {launch.token: launch.job or "" for launch in read_launches(request.experiment)}
+    meant: dict[str, list[Status]] = {}
+    for status in request.meant:
+        meant.setdefault(jobs.get(status.token or "", "").partition(";")[2], []).append(status)
+    return {cluster: request._replace(meant=found) for cluster, found in meant.items()}
+
+
+def _find_targets(request: CancelRequest) -> Targets:
+    """Job -> its elements; None where all that is open of the job is meant."""
+    launches = {launch.token: launch for launch in read_launches(request.experiment)}
+    elements: dict[str, list[int] | None] = {}
+    tokens: dict[str, str | None] = {}
+    for status in request.meant:
+        job, element = _find_element(request.experiment, status, launches.get(status.token or ""))
+        tokens[job] = status.token
+        known = elements.setdefault(job, None if element is None else [])
+        if known is not None and element is not None:
+            known.append(element)
+    left = request.opened - {status.number for status in request.meant}
+    for job, token in tokens.items():
+        launch = launches.get(token or "")
+        if launch and left.isdisjoint(launch.runs) and _number_of(launch) == job:
+            elements[job] = None
+    return {job: None if found is None else sorted(found) for job, found in elements.items()}
+
+
+def _number_of(launch: Launch) -> str | None:
+    return launch.job.partition(";")[0] if launch.job else None
+
+
+def _find_torn(request: CancelRequest) -> list[str]:
+    """Where a job has other open runs than those: Slurm can only end it whole."""
+    experiment, faults = request.experiment, []
+    tokens = {status.token for status in request.meant}
+    chosen = {status.number for status in request.meant}
+    for launch in read_launches(experiment):
+        if launch.token not in tokens or launch.arrangement.pack < 2 or not launch.elements:
+            continue
+        for line in read_lines(experiment, launch.elements):
+            together = set(map(int, line.split()))
+            left = sorted((together & request.opened) - chosen)
+            if left and together & chosen:
+                faults.append(
+                    f"{word_for(experiment)}:{format_indices(sorted(together & chosen))}: in one job with "
+                    f"{format_indices(left)} (--pack); name them, too, or wait for their end"
+                )
+    return faults
+
+
+def _find_element(experiment: Experiment, status: Status, launch: Launch | None) -> tuple[str, int | None]:
+    """The job of a run, and its element of the array; None for a job that is none."""
+    match = re.fullmatch(r"([0-9]+)(?:_([0-9]+))?", status.job or "")
+    if match and match.group(2):
+        return match.group(1), int(match.group(2))
+    job = match.group(1) if match else _number_of(launch) if launch else None
+    if job is None:
+        raise Failure(TROUBLE, f"{word_for(experiment)}:{status.number}: its job ID is unknown; look with neustat")
+    if launch is None or (launch.elements is None and len(launch.runs) == 1):
+        return job, None
+    if launch.elements is None:
+        return job, status.number
+    return job, parse_elements(read_lines(experiment, launch.elements))[status.number]

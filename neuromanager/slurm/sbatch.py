@@ -124,9 +124,9 @@ def _array_of(part: Part) -> str | None:
 
 def parse_submission(answer: Answer, patience_seconds: float) -> SchedulersAnswer:
     """What sbatch's answer means; its own words are kept whole."""
-    job = re.fullmatch(r"(\d+)(;\S+)?", answer.stdout.strip())
+    job = re.fullmatch(r"(\d+)(;[\w.-]+)?;*", answer.stdout.strip())
     if answer.exit_code == 0 and job:
-        return Taken(job.group(1))
+        return Taken(job.group(1) + (job.group(2) or ""))  # 9;mp2: on another cluster than the usual one
     said = [line for line in (answer.stderr + "\n" + answer.stdout).split("\n") if line.strip()]
     if answer.exit_code == 0:
         return Lost(("sbatch answered with no job number", *(f"sbatch said: {line}" for line in said)))

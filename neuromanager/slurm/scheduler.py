@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from neuromanager.profile.profile import OWN_OPTIONS
+from neuromanager.slurm.cancel import cancel
 from neuromanager.slurm.check import check, check_programs, exclude
 from neuromanager.slurm.client import set_throttle as throttle
 from neuromanager.slurm.limits import ask_room as room
@@ -21,6 +22,7 @@ __all__ = [
     "OWN_OPTIONS",
     "TITLE",
     "attach",
+    "cancel",
     "check",
     "check_programs",
     "estimate",

@@ -20,6 +20,7 @@ from neuromanager.experiment.states import (
     CANCELLED,
     FAILED,
     NODE_FAIL,
+    NOT_SHOWN,
     OUT_OF_MEMORY,
     PENDING,
     PREEMPTED,
@@ -384,7 +385,7 @@ def _judge_lost(case: Case, queue: _Queue) -> Status:
     if gone:
         return case.base._replace(open=False, reason=f"{what}, and Slurm no longer knows its job")
     name = f"{case.experiment.name}:{case.number}"
-    return case.base._replace(reason=f"{what}, and Slurm does not show it; if it is gone: neucancel {name}")
+    return case.base._replace(reason=f"{what}, and {NOT_SHOWN}; if it is gone: neucancel {name}")
 
 
 def _read_cancelled(experiment: Experiment) -> dict[str, set[int]]:

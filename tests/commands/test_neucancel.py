@@ -8,11 +8,15 @@ import subprocess
 import unittest
 from pathlib import Path
 
-from neuromanager.slurm.cancel import cancel, cancel_words, parse_cancellation
+from neuromanager.experiment.directory import Experiment
+from neuromanager.experiment.states import RUNNING, Status
+from neuromanager.experiment.submission import CancelRequest
+from neuromanager.local.cancel import cancel as cancel_here
+from neuromanager.slurm.cancel import cancel_words, parse_cancellation, scancel
 from neuromanager.system.process import Answer
 from neuromanager.system.procfs import lives, read_identity
 from neuromanager.system.site import Site
-from tests.command import finish, wait_until
+from tests.command import Folder, finish, wait_until
 from tests.launched import LaunchedCase
 
 
@@ -41,7 +45,7 @@ class WordsTest(unittest.TestCase):
 
     def test_answers(self) -> None:
         self.assertEqual(
-            cancel({"7": None}, None, Site(None, {"PATH": "/nowhere"})),
+            scancel({"7": None}, None, Site(None, {"PATH": "/nowhere"})),
             ("scancel: no such program on PATH; is this a machine of the cluster (module load slurm)?",),
         )
         self.assertEqual(parse_cancellation(Answer(0, "", "scancel: notice\n")), ())
@@ -51,6 +55,39 @@ class WordsTest(unittest.TestCase):
         )
         self.assertEqual(parse_cancellation(Answer(-9, "", "")), ("signal 9 ended scancel",))
         self.assertIn("did not answer", parse_cancellation(Answer(None, "", ""))[0])
+
+
+class HalfTest(unittest.TestCase):
+    """Two runs, of which we may signal one."""
+
+    def test_what_fails_has_changed_nothing_and_the_other_half_is_done(self) -> None:
+        if os.geteuid() != 0:
+            self.skipTest("optional: only root can have processes of two users")
+        folder = Folder(self)
+        experiment = Experiment(str(folder.path / "runs/half"), "half")
+        folder.write("runs/half/commands.txt", "true\n" * 2)
+        meant = []
+        for number, user in enumerate((12345, 65534)):
+            process = subprocess.Popen(["sleep", "60"], user=user, start_new_session=True)
+            self.addCleanup(process.wait)
+            self.addCleanup(process.kill)
+            identity = read_identity(process.pid)
+            folder.write(f"runs/half/half_{number}/events.txt", "")
+            os.chown(experiment.events(number), 65534, -1)
+            host = os.uname().nodename
+            meant.append(Status(number, RUNNING, True, 1, pid=process.pid, process=identity, node=host, token="a" * 12))
+        for path in (folder.path, *folder.path.rglob("*")):
+            os.chmod(path, 0o777)
+        os.seteuid(65534)
+        try:
+            request = CancelRequest(experiment, meant, frozenset((0, 1)))
+            done, faults = cancel_here([request], None, Site(None, os.environ))
+        finally:
+            os.seteuid(0)
+        self.assertEqual(done, {experiment: [1]})
+        self.assertEqual(len(faults), 1)
+        self.assertIn("half:0: not cancelled", faults[0])
+        self.assertEqual(Path(experiment.path("cancelled.txt")).read_text().split()[0], "1")
 
 
 class LocalTest(LaunchedCase):

@@ -58,6 +58,34 @@ class CatalogTest(unittest.TestCase):
         self.make("a", 1)
         self.assertEqual(self.resolve(), [("a", None)])
 
+    def test_the_latest_is_the_one_that_was_launched_last(self) -> None:
+        for name, age in (("resumed", 5), ("new", 0)):
+            experiment = self.make(name, 1, age)
+            write_intent(experiment, name, [0], scheduler="local", name="x", profile={}, cwd="/", git=None)
+            os.utime(experiment.path("jobs.jsonl"), (1e9 - age, 1e9 - age))
+        self.assertEqual(self.resolve(), [("new", None)])
+        os.utime(self.folder.path / "runs/resumed/jobs.jsonl", (1e9 + 1, 1e9 + 1))
+        self.assertEqual(self.resolve(), [("resumed", None)])
+
+    def test_an_element_of_a_pack_is_all_its_runs(self) -> None:
+        experiment = self.make("p", 5)
+        write_intent(
+            experiment,
+            "aa",
+            list(range(5)),
+            scheduler="slurm",
+            name="x",
+            profile={},
+            cwd="/",
+            git=None,
+            elements="launches/aa.txt",
+        )
+        write_job(experiment, "aa", "17;mp2")
+        self.folder.write("runs/p/launches/aa.txt", "0 1\n2 3\n4\n")
+        for word, runs in {"17_1": (2, 3), "17_2": (4,), "17": (0, 1, 2, 3, 4)}.items():
+            self.assertEqual(self.resolve(word), [("p", runs)], word)
+        self.assertIn("no experiment here has this job", self.fault("17_3"))
+
     def test_words(self) -> None:
         self.make("train-3", 20)
         (self.folder.path / "runs/train-3/train-3_4").mkdir()
