@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from itertools import chain, islice
 from typing import NamedTuple
 
 from neuromanager import __version__
@@ -75,15 +76,17 @@ def main(words: Sequence[str]) -> int:
     selected = resolve_selections(operands, os.environ)
     if options.follow:
         return _follow(selected, streams, lines)
-    listing = _Listing(streams, attempt, lines)
-    excerpts = listing.list_failed(selected) if options.failed else listing.list_all(selected)
+    gaps = _Gaps([], [], [], [])
+    found = _find_excerpts(selected, options.failed, streams, attempt, lines, gaps)
+    first = list(islice(found, 1))
+    excerpts = chain(first, found)
     several = options.failed or len(streams) > 1 or attempt == ALL or _count(selected) > 1
     if os.isatty(1):
-        texts = _render_texts(excerpts, several, listing)
+        texts = _render_texts(excerpts, several, gaps)
         write_all(texts) if options.no_pager else page(texts, os.environ)
     else:
-        _write_bytes(excerpts, several, listing)
-    return listing.finish(options.failed)
+        _write_bytes(excerpts, several, gaps)
+    return _finish(gaps, bool(first), options.failed, attempt)
 
 
 def _parse_lines(text: str | None) -> int | None:
@@ -121,95 +124,97 @@ def _describe(status: Status) -> str:
     return f"FAILED, signal {status.signal}" if status.signal else f"FAILED, exit code {status.exit_code}"
 
 
-class _Listing:
-    """Finds what to show, and keeps what is to be said of the runs that have nothing to show."""
+class _Gaps(NamedTuple):
+    """Why runs have nothing to show, noted while the others are shown."""
 
-    def __init__(self, streams: Sequence[str], attempt: int, lines: int | None) -> None:
-        self._streams, self._attempt, self._lines = streams, attempt, lines
-        self._unstarted: list[tuple[Experiment, int]] = []
-        self._without_attempt: list[str] = []
-        self._never: list[tuple[Experiment, Status]] = []
-        self._shown = 0
-        self.faults: list[str] = []
+    unstarted: list[tuple[Experiment, int]]
+    without_attempt: list[str]
+    never: list[tuple[Experiment, Status]]
+    faults: list[str]
 
-    def list_all(self, selected: Sequence[Selected]) -> Iterator[Excerpt]:
-        for experiment, index in ((one.experiment, index) for one in selected for index in _indices(one)):
-            yield from self._list(experiment, index, "")
 
-    def list_failed(self, selected: Sequence[Selected]) -> Iterator[Excerpt]:
-        for report in read_reports(selected, HERE):
-            for status in filter(_is_failed, report.statuses):
-                if not status.attempt:
-                    self._never.append((report.experiment, status))
-                    continue
-                yield from self._list(report.experiment, status.number, f": {_describe(status)}")
-
-    def _list(self, experiment: Experiment, index: int, how: str) -> Iterator[Excerpt]:
+def _find_excerpts(
+    selected: Sequence[Selected], failed: bool, streams: Sequence[str], attempt: int, lines: int | None, gaps: _Gaps
+) -> Iterator[Excerpt]:
+    for experiment, index, how in _find_failed(selected, gaps) if failed else _find_all(selected):
         try:
-            parts = find_parts(experiment, index, self._streams, self._attempt)
+            parts = find_parts(experiment, index, streams, attempt)
         except NoAttempt:
-            self._without_attempt.append(f"{experiment.name}:{index}")
-            return
+            gaps.without_attempt.append(f"{experiment.name}:{index}")
+            continue
         except OSError as error:
-            self.faults.append(f"{experiment.events(index)}: {error.strerror}")
-            return
+            gaps.faults.append(f"{experiment.events(index)}: {error.strerror}")
+            continue
         if not parts:
-            self._unstarted.append((experiment, index))
+            gaps.unstarted.append((experiment, index))
         for part in parts:
-            self._shown += 1
-            yield Excerpt(part, f"==> {visible(part.title + how)} <==", self._lines)
-
-    def read(self, excerpt: Excerpt) -> Iterator[bytes]:
-        """The bytes of an excerpt; a log that cannot be read is a fault that is told in the end."""
-        path = excerpt.part.path
-        try:
-            with opened(path) as descriptor:
-                start, end = find_bounds(descriptor, excerpt.part, excerpt.lines)
-                yield from read_pieces(descriptor, start, end)
-        except OSError as error:
-            self.faults.append(f"{excerpt.part.title}: {path}: {error.strerror}")
-
-    def finish(self, failed: bool) -> int:
-        """Says on stderr why runs are missing above; the exit code. Raises Failure."""
-        if self._unstarted:
-            chosen: dict[Experiment, list[int]] = {}
-            for experiment, index in self._unstarted:
-                chosen.setdefault(experiment, []).append(index)
-            selected = [Selected(experiment, tuple(indices)) for experiment, indices in chosen.items()]
-            reports = read_reports(selected, HERE)
-            tell_states([(report.experiment, status) for report in reports for status in report.statuses])
-        tell_states(self._never)
-        if failed and not self._shown and not self._never:
-            tell("no run has failed")
-        if self._without_attempt:
-            more = f" and {len(self._without_attempt) - 1} more" if len(self._without_attempt) > 1 else ""
-            text = f"{self._without_attempt[0]}{more}: no attempt {self._attempt}"
-            if not self._shown:
-                raise Failure(WRONG_INPUT, f"--attempt: {text}; see neustat for how many there are")
-            tell(text)
-        if self.faults:
-            raise Failure(TROUBLE, *self.faults)
-        return 0
+            yield Excerpt(part, f"==> {visible(part.title + how)} <==", lines)
 
 
-def _write_bytes(excerpts: Iterator[Excerpt], several: bool, listing: _Listing) -> None:
+def _find_all(selected: Sequence[Selected]) -> Iterator[tuple[Experiment, int, str]]:
+    return ((one.experiment, index, "") for one in selected for index in _indices(one))
+
+
+def _find_failed(selected: Sequence[Selected], gaps: _Gaps) -> Iterator[tuple[Experiment, int, str]]:
+    for report in read_reports(selected, HERE):
+        for status in filter(_is_failed, report.statuses):
+            if status.attempt:
+                yield report.experiment, status.number, f": {_describe(status)}"
+            else:
+                gaps.never.append((report.experiment, status))
+
+
+def _read(excerpt: Excerpt, gaps: _Gaps) -> Iterator[bytes]:
+    """The bytes of an excerpt; a log that cannot be read is a fault that is reported in the end."""
+    path = excerpt.part.path
+    try:
+        with opened(path) as descriptor:
+            start, end = find_bounds(descriptor, excerpt.part, excerpt.lines)
+            yield from read_pieces(descriptor, start, end)
+    except OSError as error:
+        gaps.faults.append(f"{excerpt.part.title}: {path}: {error.strerror}")
+
+
+def _finish(gaps: _Gaps, shown: bool, failed: bool, attempt: int) -> int:
+    """Says on stderr why runs are missing above; the exit code. Raises Failure."""
+    chosen: dict[Experiment, list[int]] = {}
+    for experiment, index in gaps.unstarted:
+        chosen.setdefault(experiment, []).append(index)
+    if chosen:
+        reports = read_reports([Selected(each, tuple(indices)) for each, indices in chosen.items()], HERE)
+        tell_states([(report.experiment, status) for report in reports for status in report.statuses])
+    tell_states(gaps.never)
+    if failed and not shown and not gaps.never:
+        tell("no run has failed")
+    if gaps.without_attempt:
+        more = f" and {len(gaps.without_attempt) - 1} more" if len(gaps.without_attempt) > 1 else ""
+        text = f"{gaps.without_attempt[0]}{more}: no attempt {attempt}"
+        if not shown:
+            raise Failure(WRONG_INPUT, f"--attempt: {text}; see neustat for how many there are")
+        tell(text)
+    if gaps.faults:
+        raise Failure(TROUBLE, *gaps.faults)
+    return 0
+
+
+def _write_bytes(excerpts: Iterator[Excerpt], several: bool, gaps: _Gaps) -> None:
     """For a file or a pipe: what the program wrote, byte by byte."""
     out = sys.stdout.buffer
     for place, excerpt in enumerate(excerpts):
         if several:
             out.write(("\n" if place else "").encode() + f"{excerpt.heading}\n".encode())
-        for data in listing.read(excerpt):
+        for data in _read(excerpt, gaps):
             out.write(data)
     out.flush()
 
 
-def _render_texts(excerpts: Iterator[Excerpt], several: bool, listing: _Listing) -> Iterator[str]:
+def _render_texts(excerpts: Iterator[Excerpt], several: bool, gaps: _Gaps) -> Iterator[str]:
     """For a terminal: nothing in it can do harm, and each log ends its line."""
     for place, excerpt in enumerate(excerpts):
         if several:
             yield ("\n" if place else "") + f"{excerpt.heading}\n"
         text, last = TerminalText(), "\n"
-        for data in listing.read(excerpt):
+        for data in _read(excerpt, gaps):
             shown = text.feed(data)
             yield shown
             last = shown[-1:] or last

@@ -20,12 +20,12 @@ from neuromanager.experiment.catalog import (
     word_for,
 )
 from neuromanager.experiment.directory import RUNS, Experiment
-from neuromanager.experiment.states import COMPLETED, STATES, Status
+from neuromanager.experiment.states import COMPLETED, Status, parse_states
 from neuromanager.status.joblog import JOBLOG_HEADER
 from neuromanager.status.rows import read_facts, read_joblog, read_rows, read_tags, read_where
 from neuromanager.status.survey import Report, read_reports
 from neuromanager.status.tables import render_rows, render_run, render_summaries, summarize
-from neuromanager.system.faults import ANSWER_NO, TROUBLE, WRONG_INPUT, Failure, offer_nearest
+from neuromanager.system.faults import ANSWER_NO, TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.site import HERE
 from neuromanager.terminal.console import tell
 from neuromanager.terminal.options import Parser, parse_options, split_operands
@@ -87,7 +87,7 @@ def main(words: Sequence[str]) -> int:
         _check_joblog(options)
         operands = operands or [word_for(resolve_selections((), os.environ)[0].experiment)]
     request = Request(
-        tuple(operands), _parse_states(options.state), tuple(options.tag), options.all, options.json, options.joblog
+        tuple(operands), parse_states(options.state), tuple(options.tag), options.all, options.json, options.joblog
     )
     if options.watch:
         return _watch(request)
@@ -106,18 +106,6 @@ def _check_joblog(options: argparse.Namespace) -> None:
     for name in ("all", "json", "state", "tag", "watch"):
         if getattr(options, name):
             raise Failure(WRONG_INPUT, f"--joblog and --{name} exclude each other; leave one of them out")
-
-
-def _parse_states(text: str | None) -> frozenset[str]:
-    if text is None:
-        return frozenset()
-    words = [word.strip().upper() for word in text.split(",")]
-    faults = [
-        f"--state: {word!r}: no such state; {offer_nearest(word, STATES)}" for word in words if word not in STATES
-    ]
-    if faults:
-        raise Failure(WRONG_INPUT, *faults)
-    return frozenset(words)
 
 
 def _select(request: Request) -> list[Selected]:

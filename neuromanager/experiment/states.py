@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from neuromanager.system.faults import WRONG_INPUT, Failure, offer_nearest
+
 PENDING = "PENDING"
 RUNNING = "RUNNING"
 COMPLETED = "COMPLETED"
@@ -19,6 +21,17 @@ UNKNOWN = "UNKNOWN"
 STATES = (PENDING, RUNNING, COMPLETED, FAILED, TIMEOUT, OUT_OF_MEMORY, NODE_FAIL, PREEMPTED, CANCELLED, UNKNOWN)
 LIVE = frozenset((PENDING, RUNNING))
 NOT_SHOWN = "its scheduler does not show it"  # in the reason of a run that nobody vouches for
+
+
+def parse_states(text: str | None) -> frozenset[str]:
+    """``FAILED,timeout`` of --state; none for None. Raises Failure."""
+    words = [] if text is None else [word.strip().upper() for word in text.split(",")]
+    wrong = [word for word in words if word not in STATES]
+    if wrong:
+        raise Failure(
+            WRONG_INPUT, *(f"--state: {word!r}: no such state; {offer_nearest(word, STATES)}" for word in wrong)
+        )
+    return frozenset(words)
 
 
 class Status(NamedTuple):

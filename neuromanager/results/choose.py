@@ -6,10 +6,10 @@ import argparse
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from neuromanager.experiment.states import STATES
+from neuromanager.experiment.states import parse_states
 from neuromanager.results.records import FACTS
 from neuromanager.results.table import Record, average, meets, parse_condition, resolve_name, sort_records, take_best
-from neuromanager.system.faults import WRONG_INPUT, Failure, offer_nearest
+from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.terminal.options import parse_number
 
 
@@ -45,7 +45,7 @@ def _filter(records: list[Record], options: argparse.Namespace, known: Sequence[
         name = resolve_name("--where", name, known)
         records = [record for record in records if meets(record.get(name), operator, wanted)]
     if options.state:
-        states = _parse_states(options.state)
+        states = parse_states(options.state)
         records = [record for record in records if record.state in states]
     return records
 
@@ -55,16 +55,6 @@ def _find_groups(options: argparse.Namespace, params: Sequence[str]) -> list[str
         return [resolve_name("--by", name, params) for name in options.by.split(",")]
     over = {resolve_name("--over", name, params) for name in options.over.split(",")} if options.over else set()
     return [name for name in params if name not in over]
-
-
-def _parse_states(text: str) -> frozenset[str]:
-    words = [word.strip().upper() for word in text.split(",")]
-    wrong = [word for word in words if word not in STATES]
-    if wrong:
-        raise Failure(
-            WRONG_INPUT, *(f"--state: {word!r}: no such state; {offer_nearest(word, STATES)}" for word in wrong)
-        )
-    return frozenset(words)
 
 
 def parse_count(option: str, text: str | None) -> int | None:

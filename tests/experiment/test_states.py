@@ -214,7 +214,7 @@ class ReasonsTest(unittest.TestCase):
             ("QOSMaxWallDurationPerJobLimit", "more than the QOS allows a job"),
             ("ReqNodeNotAvail, UnavailableNodes:n[1-3]", "is not available"),
             ("MaxCpuPerAccount", "of the account"),
-            ("RaisedSignal:9(Killed)", "a signal ended its last attempt"),
+            ("PartitionDown", "its partition is down"),
             ("Nodes required for job are DOWN, DRAINED or reserved for jobs in higher priority partitions", "drained"),
         ):
             self.assertIn(sentence, describe_reason(word), word)
