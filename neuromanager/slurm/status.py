@@ -163,6 +163,11 @@ class _Queue:
         sample = self.samples.get(case.job or "")
         return case.job in self.denied or (sample is not None and not _is_ours(sample, case))
 
+    def has_others(self, case: Case) -> bool:
+        """Whether it shows other elements of the case's job, and so has not forgotten that job."""
+        sample = self.samples.get(case.job or "")
+        return sample is not None and _is_ours(sample, case)
+
 
 def _pick(rows: Mapping[tuple[str, int | None], Row], case: Case) -> Row | None:
     if case.job is None:
@@ -308,9 +313,11 @@ def _find_gone(
         if accounted.failure and not accounted.silent:
             unanswered(accounted.failure)
     rows = {(row.job, row.element): row for row in accounted.rows}
+    names = {(row.job, row.name) for row in accounted.rows}
     for case in left:
         row = _pick(rows, case)
-        found.append((case, _judge(case, queue, row if row and _is_accounted(row, case) else None)))
+        siblings = queue.has_others(case) and (accounted.silent or (case.job, case.launch.name) in names)
+        found.append((case, _judge(case, queue, row if row and _is_accounted(row, case) else None, siblings)))
     return found
 
 
@@ -341,7 +348,7 @@ def _wants_sacct(case: Case, row: Row | None) -> bool:
     return row is None or (row.state == FAILED and not (case.ours and case.ours.finished))
 
 
-def _judge(case: Case, queue: _Queue, accounted: Row | None) -> Status:
+def _judge(case: Case, queue: _Queue, accounted: Row | None, siblings: bool) -> Status:
     """Of a run that the queue does not show as open. An end needs a witness: silence is none."""
     if case.job is None:
         return _judge_unsure(case, queue)
@@ -367,7 +374,7 @@ def _judge(case: Case, queue: _Queue, accounted: Row | None) -> Status:
         return _conclude(case, base, Verdict(Meaning(seen)), seen, resources)
     if meaning and meaning.open and (status := _show_queued(case, row)):
         return status
-    return show_trace(base, case.ours, None, resources) or _judge_lost(case, queue)
+    return show_trace(base, case.ours, None, resources) or _judge_lost(case, queue, siblings)
 
 
 def _conclude(case: Case, base: Status, verdict: Verdict, seen: str | None, resources: Mapping[str, Any]) -> Status:
@@ -376,14 +383,20 @@ def _conclude(case: Case, base: Status, verdict: Verdict, seen: str | None, reso
     return name_last_end(status, case.ours, requeue.signal if requeue else None)
 
 
-def _judge_lost(case: Case, queue: _Queue) -> Status:
-    """Neither the run nor Slurm tells of an end. That squeue does not show it is none: its answer may be old or cut."""
+def _judge_lost(case: Case, queue: _Queue, siblings: bool) -> Status:
+    """Neither the run nor Slurm tells of an end. That squeue does not show it is none: its answer may be old or cut.
+
+    ``siblings``: squeue and sacct, where there is one, both show other elements of its job. Of one that is cancelled
+    while it waits no record stays (22.05); should it start all the same, it starts nothing once it is launched again.
+    """
     if case.number in _read_cancelled(case.experiment).get(case.launch.token, ()):
         return case.base._replace(state=CANCELLED, open=False, reason="cancelled by neucancel")
     gone = queue.denies(case)
     what = "it started and recorded no end" if case.ours else "it never started"
     if gone:
         return case.base._replace(open=False, reason=f"{what}, and Slurm no longer knows its job")
+    if siblings and not case.ours:
+        return case.base._replace(open=False, reason=f"{what}: Slurm has other runs of its job, and not this one")
     name = f"{case.experiment.name}:{case.number}"
     return case.base._replace(reason=f"{what}, and {NOT_SHOWN}; if it is gone: neucancel {name}")
 

@@ -590,10 +590,10 @@ class SlurmTest(unittest.TestCase):
         self.assertEqual([line["exit_code"] for line in ended], [0, 1, 2])
         self.assertEqual(self.questions(), [], "what is settled is asked of nobody")
         self.folder.run("scancel", "--user", "root", "--state=PENDING")
-        self.wait_for_states(["COMPLETED", "FAILED", "FAILED", "CANCELLED", "CANCELLED"])
+        wait_until(lambda: "PENDING" not in self.states(), "they are cancelled", 60)
+        self.assertLessEqual(set(self.states()[3:]), {"CANCELLED", "UNKNOWN"})  # 22.05 keeps no record of some
         self.questions()
-        self.states()
-        self.assertEqual(self.questions(), [])
+        self.assertEqual(self.folder.run("neucancel", "h").code, 0)
 
     def test_a_queue_that_has_forgotten(self) -> None:
         """Then accounting is asked, once for all experiments as well."""

@@ -115,7 +115,7 @@ class QueueTest(QueueCase):
         self.answer("sacct", "11|COMPLETED|0:0|2026-01-01T00:00:00|2026-01-01T00:00:00|2026-01-01T00:00:01|n1|other")
         running, gone, done = self.read(first, second)
         self.assert_state(running, RUNNING, True)
-        self.assert_state(gone, UNKNOWN, True, NOT_SHOWN)
+        self.assert_state(gone, UNKNOWN, True, NOT_SHOWN)  # sacct does not know its job
         self.assert_state(done, COMPLETED, False)
         self.assertEqual((done.job, done.exit_code, done.finished), ("11", 0, "2026-01-01T00:00:01Z"))
         squeue, sacct = self.calls()
@@ -252,7 +252,7 @@ class QueueTest(QueueCase):
         self.assertIn("--me", self.calls()[0])
         self.assert_state(running, RUNNING, True)
         self.assertEqual((running.job, gone.job), ("31_1", "31_0"))
-        self.assert_state(gone, UNKNOWN, True, NOT_SHOWN)
+        self.assert_state(gone, UNKNOWN, False, "and not this one")
         self.answer("squeue")
         self.assert_state(self.read(experiment)[1], UNKNOWN, False, "Slurm has no job of this launch")
         self.assertFalse(os.path.exists(experiment.path("settled.json")))

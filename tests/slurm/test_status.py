@@ -252,7 +252,7 @@ class EverythingTest(unittest.TestCase):
         found = self.look()
         self.assert_ends(found)
         self.assert_live(found)
-        self.assertEqual((found[FORGOTTEN].state, found[FORGOTTEN].open), (UNKNOWN, True))
+        self.assertEqual((found[FORGOTTEN].state, found[FORGOTTEN].open), (UNKNOWN, False))
         self.assertEqual((self.told, self.asked()), ([], ["squeue", "sacct"]))
         self.assertEqual(found["timeout"].reason, "after 5")
         self.assertEqual(found["node"].reason, "its node failed (n3)")
