@@ -18,8 +18,8 @@ from neuromanager.experiment.launches import make_token, write_fed, write_feedin
 from neuromanager.experiment.runs import describe_count
 from neuromanager.experiment.states import COMPLETED
 from neuromanager.experiment.submission import Refused
-from neuromanager.launch.preview import describe_launch, find_capacity
-from neuromanager.launch.protocol import Batch, Submitted, describe_jobs, make_job, refusing, submit
+from neuromanager.launch.preview import describe_jobs, describe_launch, find_capacity
+from neuromanager.launch.protocol import Batch, Submitted, make_job, refusing, submit
 from neuromanager.launch.request import Launch
 from neuromanager.launch.waits import make_batches
 from neuromanager.schedulers import find_scheduler

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from neuromanager.experiment.runs import describe_count
@@ -74,3 +75,11 @@ def preview(launch: Launch, job: Job) -> Preview:
     rest = len(launch.numbers) - len(first)
     lines += [f"the other {describe_count(rest)} as those end"] if rest else []
     return Preview(lines, calls[0].part)
+
+
+def describe_jobs(jobs: Sequence[str]) -> str:
+    """``job 7``, ``jobs 7, 8 (2 arrays)``, ``jobs 1, 2, 3, ..., 10 (10 arrays)``."""
+    if len(jobs) == 1:
+        return f"job {jobs[0]}"
+    few = jobs if len(jobs) <= 4 else [*jobs[:3], "...", jobs[-1]]
+    return f"jobs {', '.join(few)} ({len(jobs)} arrays)"

@@ -235,8 +235,7 @@ def settle(experiment: Experiment, site: Site) -> None:
     _close_feeding(experiment)
     try:
         _record_jobs(experiment, _find_unsettled(experiment, site, _look_twice))
-        unsettled = {launch.token for launch in read_launches(experiment) if launch.is_unsure}
-        for token in unsettled:
+        for token in (unsettled := {launch.token for launch in read_launches(experiment) if launch.is_unsure}):
             write_refusal(experiment, token, "there was no answer, and no job of this launch")
         if unsettled:
             late = _find_unsettled(
@@ -299,11 +298,3 @@ def _close_feeding(experiment: Experiment) -> None:
     if feeding and not feeding.is_over:
         with contextlib.suppress(OSError):  # where this is not known, it is from other machines only
             write_fed(experiment, feeding.token)
-
-
-def describe_jobs(jobs: Sequence[str]) -> str:
-    """``job 7``, ``jobs 7, 8 (2 arrays)``, ``jobs 1, 2, 3, ..., 10 (10 arrays)``."""
-    if len(jobs) == 1:
-        return f"job {jobs[0]}"
-    few = jobs if len(jobs) <= 4 else [*jobs[:3], "...", jobs[-1]]
-    return f"jobs {', '.join(few)} ({len(jobs)} arrays)"

@@ -6,7 +6,7 @@ from neuromanager.experiment.catalog import resolve_selections, word_for
 from neuromanager.experiment.layout import MOST, share_throttle
 from neuromanager.experiment.runs import describe_count
 from neuromanager.experiment.states import PENDING, UNKNOWN
-from neuromanager.launch.protocol import describe_jobs
+from neuromanager.launch.preview import describe_jobs
 from neuromanager.schedulers import LOCAL, find_scheduler
 from neuromanager.status.survey import Report, read_reports
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure

@@ -18,7 +18,7 @@ from typing import ClassVar
 from neuromanager.experiment.layout import PLAIN
 from neuromanager.experiment.numbers import format_indices, parse_indices
 from neuromanager.experiment.submission import Job, Limits, Refused
-from neuromanager.launch.protocol import describe_jobs
+from neuromanager.launch.preview import describe_jobs
 from neuromanager.profile.profile import Profile
 from neuromanager.slurm.limits import parse_config
 from neuromanager.slurm.sbatch import parse_submission, plan
