@@ -249,5 +249,5 @@ class _Watch:
         for selected, known in zip(self._selected, self._known):
             for status in known.values():
                 if status.open and status.state == UNKNOWN and not status.asked and status.reason:
-                    tell(f"{selected.experiment.name}: {status.reason}")
+                    self._unanswered(f"{selected.experiment.name}: {status.reason}")
                     break

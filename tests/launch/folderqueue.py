@@ -15,9 +15,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Callable
 
+from neuromanager.experiment.cancelled import write_cancelled
 from neuromanager.experiment.layout import Arrangement
 from neuromanager.experiment.states import CANCELLED, PENDING, RUNNING, UNKNOWN, Status, begin, end
 from neuromanager.experiment.submission import (
+    Cancelled,
+    CancelRequest,
     Job,
     Limits,
     Lost,
@@ -103,6 +106,16 @@ def _judge(each: Unsettled, site: Site) -> Status:
         return begin(base, each.trail)._replace(state=RUNNING)
     gone = (queue(site) / f"{job}.done").exists() or (queue(site) / f"{job}.{each.number}.off").exists()
     return base._replace(state=CANCELLED, open=False) if gone else base._replace(state=PENDING)
+
+
+def cancel(requests: Sequence[CancelRequest], signal: int | None, site: Site) -> Cancelled:
+    done = {}
+    for request in requests:
+        for status in request.meant:
+            (queue(site) / f"{(status.job or '').partition('_')[0]}.{status.number}.off").touch()
+        write_cancelled(request.experiment, request.meant)
+        done[request.experiment] = [status.number for status in request.meant]
+    return Cancelled(done, [])
 
 
 def find_put_back(unsettled: Sequence[Unsettled], site: Site) -> list[Status]:

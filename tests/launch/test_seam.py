@@ -85,6 +85,15 @@ class ThirdTest(unittest.TestCase):
             fault = f"{option.partition('=')[0]}: not supported by the folder queue"
             self.assertEqual((done.code, fault in done.stderr), (100, True), done.stderr)
 
+    def test_cancel(self) -> None:
+        self.assertEqual(self.launch("--runs=3").code, 0)
+        wait_until(lambda: bool(self.marks()), "the first run")
+        done = self.neu("neucancel", "x:1-2")
+        self.assertEqual((done.code, done.stdout), (0, "x:1-2\n"), done.stderr)
+        self.go()
+        self.assertEqual(self.neu("neuwait", "x").code, 123)
+        self.assertEqual(self.marks(), {0: 1})
+
     def test_lost_and_refused(self) -> None:
         self.go()
         fault = self.files.write("queue/fault", "refuse")
