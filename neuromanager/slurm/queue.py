@@ -79,32 +79,21 @@ def parse_squeue(answer: Answer) -> Rows:
     failure = _failure_of("squeue", answer)
     if failure and _UNKNOWN_JOB not in answer.stderr:
         return Rows(failure=failure)
-    rows, unclear = [], set()
+    rows: list[Row] = []
+    unclear = set()
     for line in answer.stdout.split("\n"):
         fields = line.split(SEPARATOR, len(_SQUEUE_FIELDS) - 1)
         if len(fields) < len(_SQUEUE_FIELDS):
             continue
         job, state, reason, submitted, started, finished, node, name, directory, comment = map(str.strip, fields)
-        is_pending = state == "PENDING"  # its times, if any, are the scheduler's plan
         elements = expand_elements(job)
         if not elements:
             unclear.add(job.partition("_")[0])
-        for element in elements:
-            rows.append(
-                Row(
-                    job.partition("_")[0],
-                    element,
-                    _first_word(state),
-                    _text(reason),
-                    _time(submitted),
-                    None if is_pending else _time(started),
-                    None if is_pending else _time(finished),
-                    _text(node),
-                    name,
-                    _text(directory),
-                    comment,
-                )
-            )
+        row = Row(job.partition("_")[0], None, _first_word(state), _text(reason), _time(submitted), name=name)
+        row = row._replace(node=_text(node), directory=_text(directory), comment=comment)
+        if state != "PENDING":  # its times, if any, are the scheduler's plan
+            row = row._replace(started=_time(started), finished=_time(finished))
+        rows += [row._replace(element=element) for element in elements]
     return Rows(rows, unclear=frozenset(unclear))
 
 
@@ -117,31 +106,17 @@ def parse_sacct(answer: Answer) -> Rows:
     failure = _failure_of("sacct", answer)
     if failure:
         return Rows(failure=failure, silent=bool(_NO_ACCOUNTING.search(answer.stderr)))
-    rows = []
+    rows: list[Row] = []
     for line in answer.stdout.split("\n"):
         fields = line.split(SEPARATOR, len(_SACCT_FIELDS) - 1)
         if len(fields) < len(_SACCT_FIELDS):
             continue
         job, state, code, submitted, started, finished, node, name = fields
         exit_code, _, signal = code.partition(":")
-        for element in expand_elements(job):
-            rows.append(
-                Row(
-                    job.partition("_")[0],
-                    element,
-                    _first_word(state),
-                    None,
-                    _time(submitted),
-                    _time(started),
-                    _time(finished),
-                    _text(node),
-                    name,
-                    None,
-                    "",
-                    _number(exit_code),
-                    _number(signal) or None,
-                )
-            )
+        row = Row(job.partition("_")[0], None, _first_word(state), None, _time(submitted), _time(started))
+        row = row._replace(finished=_time(finished), node=_text(node), name=name)
+        row = row._replace(exit_code=_number(exit_code), signal=_number(signal) or None)
+        rows += [row._replace(element=element) for element in expand_elements(job)]
     return Rows(rows)
 
 

@@ -39,6 +39,7 @@ from neuromanager.system.site import Site
 from neuromanager.system.times import parse_moment
 
 _SKEW_SECONDS = 60  # between the clocks of two machines of a cluster
+_MOST_ALONE = 16  # questions for single jobs in one look
 _TAKING_SECONDS = 300  # from the answer of sbatch to the time that Slurm notes, clocks included
 _HERE_SECONDS, _ELSEWHERE_SECONDS = 60, 300  # what an sbatch without an answer gets; elsewhere nobody sees its end
 _TOKEN = re.compile(rf"(?:^|\s){re.escape(COMMENT_MARK)}(\w+)")
@@ -144,7 +145,8 @@ def _earlier(moment: str, seconds: int = _SKEW_SECONDS) -> str:
 class _Queue:
     """What squeue and sacct said, by job and by token."""
 
-    def __init__(self, queue: Rows) -> None:
+    def __init__(self, queue: Rows, asked: int) -> None:
+        self.asked = asked  # how many jobs it was asked for
         self.failure = queue.failure
         self.unclear = queue.unclear
         self.denied = queue.denied
@@ -274,7 +276,7 @@ def _ask_queue(cases: Sequence[Case], site: Site) -> _Queue:
     """By number; but of jobs without one, all that their users have."""
     jobs = sorted({case.job for case in cases if case.job}, key=lambda job: (len(job), job))
     users = {_owner(case.experiment) for case in cases} if any(case.job is None for case in cases) else set()
-    return _Queue(ask_squeue(jobs, sorted(users), site, cases[0].cluster))
+    return _Queue(ask_squeue(jobs, sorted(users), site, cases[0].cluster), len(jobs) + len(users))
 
 
 def _owner(experiment: Experiment) -> int:
@@ -314,11 +316,23 @@ def _find_gone(
             unanswered(accounted.failure)
     rows = {(row.job, row.element): row for row in accounted.rows}
     names = {(row.job, row.name) for row in accounted.rows}
+    if not queue.failure:
+        queue.denied |= _ask_alone(left, queue, {row.job for row in accounted.rows}, site)
     for case in left:
         row = _pick(rows, case)
         siblings = queue.has_others(case) and (accounted.silent or (case.job, case.launch.name) in names)
         found.append((case, _judge(case, queue, row if row and _is_accounted(row, case) else None, siblings)))
     return found
+
+
+def _ask_alone(left: Sequence[Case], queue: _Queue, accounted: set[str], site: Site) -> frozenset[str]:
+    """Which jobs that no answer shows the controller does not know: asked for several, it is silent on that."""
+    missing = dict.fromkeys(case.job for case in left if case.job and case.job not in queue.samples)
+    jobs = [job for job in missing if job not in queue.denied and job not in accounted]
+    if queue.asked < 2 or not jobs:
+        return frozenset()
+    answers = [ask_squeue([job], [], site, left[0].cluster) for job in jobs[:_MOST_ALONE]]
+    return frozenset().union(*(answer.denied for answer in answers))
 
 
 def _read_again(case: Case) -> tuple[Case, Status | None]:

@@ -329,6 +329,17 @@ class WitnessTest(QueueCase):
         self.answer("sacct", accounted("10", RUNNING))
         self.assert_state(self.read(experiment)[0], RUNNING, True)
 
+    def test_of_two_jobs_that_nobody_shows_each_is_asked_for_alone(self) -> None:
+        """Asked for several jobs that it does not know, squeue says nothing and exits with 0."""
+        first, second = self.make(1), self.make(1, "other")
+        self.launch(first, "a" * 12, range(1), "10")
+        self.launch(second, "b" * 12, range(1), "11")
+        denying = '[[ "$*" == *,* ]] || { echo "slurm_load_jobs error: Invalid job id specified" >&2; exit 1; }\n'
+        self.files.program("slurm/squeue", ANSWER + denying)
+        for found in self.read(first, second):
+            self.assert_state(found, UNKNOWN, False, "no longer knows its job")
+        self.assertEqual([call.split()[0] for call in self.calls()], ["squeue", "sacct", "squeue", "squeue"])
+
     def test_an_error_with_exit_code_0_is_no_answer(self) -> None:
         experiment = self.one()
         self.files.program("slurm/squeue", "#!/bin/sh\necho 'slurm_load_jobs error: Unable to contact' >&2\n")
