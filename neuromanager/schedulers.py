@@ -32,7 +32,7 @@ LOCAL = "local"
 
 
 class Scheduler(Protocol):
-    """Five functions compute; the others ask, and raise Failure where nobody answers."""
+    """Five functions compute; the others ask, and raise Failure if nothing answers."""
 
     @property
     def NAME(self) -> str: ...
@@ -75,7 +75,7 @@ class Scheduler(Protocol):
         """The command line that submits it."""
 
     def estimate(self, script: str, part: Part, site: Site, what: str) -> str | None:
-        """When that script would start, or why not; None where nobody says. For a dry run."""
+        """When that script would start, or why not; None if that is unknown. For a dry run."""
 
     def limits(self, numbers: Sequence[int], site: Site, anew: bool = False) -> Limits:
         """For runs with those numbers; ``anew``: what is remembered does not hold."""
@@ -97,7 +97,7 @@ class Scheduler(Protocol):
     ) -> list[tuple[Unsettled, Status]]:
         """What became of all those runs, in one question; ``unanswered`` gets a line when there is no answer to it.
 
-        An end needs a witness, the run's own record or a row of the scheduler's; what nobody vouches for is open.
+        An end needs a witness, the run's own record or a row of the scheduler's; a run without a witness is open.
         ``ask`` False: by the records alone.
         """
 

@@ -184,7 +184,7 @@ def _make_rows(measured: Sequence[Measured], options: argparse.Namespace) -> Row
 
 
 def _says_nothing(name: str, records: Sequence[Record]) -> bool:
-    """Nobody has it, or it repeats the parameter of that name."""
+    """No row has it, or it repeats the parameter of that name."""
     values = [(record.results.get(name), record.params.get(name)) for record in records]
     return all(value is None or value == param for value, param in values)
 

@@ -119,7 +119,7 @@ def _keep_out_of_git() -> None:
 
 
 def _take_name(name: str | None, stem: str, anew: bool, locks: contextlib.ExitStack) -> Made:
-    """mkdir, and the lock of what it made, as one step for whoever holds the lock on names."""
+    """mkdir, and the lock of what it made, as one step for the process that holds the lock on names."""
     with _names_locked():
         while True:
             chosen = name or find_free_name(stem)
@@ -146,15 +146,15 @@ def _judge(experiment: Experiment, anew: bool) -> None:
         raise Exists
     try:
         with contextlib.ExitStack() as stack:
-            if os.path.exists(experiment.path("lock")):  # whoever makes one takes it before others may judge
+            if os.path.exists(experiment.path("lock")):  # its maker takes it before others may judge
                 stack.enter_context(held_lock(experiment.path("lock")))
             if is_whole(experiment.directory):
                 raise Exists
             if not anew:
                 raise Failure(
                     WRONG_INPUT,
-                    f"--name: {shown} exists already, half made: who made it was killed; "
-                    "add --resume to make it anew, or choose another name",
+                    f"--name: {shown} exists already, but its launch was killed while preparing it; "
+                    "add --resume to recreate it, or choose another name",
                 )
             _remove_half_made(experiment)
     except Locked:
@@ -163,7 +163,7 @@ def _judge(experiment: Experiment, anew: bool) -> None:
 
 
 def _remove_half_made(experiment: Experiment) -> None:
-    """Only what neurun itself puts there; a folder of somebody else's is no leftover of ours."""
+    """Only what neurun itself puts there; a folder of another origin is not our leftover."""
     ours = {"lock", "logs", "commands.txt", "params.txt", "repeats.txt", "run.sh", "launches"}
     shown = experiment.shown
     for entry in os.listdir(experiment.directory):

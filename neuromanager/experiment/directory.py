@@ -28,7 +28,7 @@ class Experiment(NamedTuple):
     # Without os.path.join, whose time counts where runs are short.
     @property
     def shown(self) -> str:
-        """For people, who are in the folder where it was launched."""
+        """For people, seen from the folder where it was launched."""
         return f"{RUNS}/{self.name}"
 
     def path(self, *parts: str) -> str:

@@ -48,7 +48,7 @@ class Launch(NamedTuple):
 
     @property
     def is_unsure(self) -> bool:
-        """Whether a scheduler may have a job of it that nobody knows the number of."""
+        """Whether a scheduler may have a job of it whose number is unknown."""
         return self.scheduler != "local" and self.job is None and self.refused is None
 
 
@@ -185,7 +185,7 @@ def write_feeding(experiment: Experiment, token: str, runs: Sequence[int], capac
 
 
 def write_fed(experiment: Experiment, token: str) -> None:
-    """Nobody feeds them any more. Raises OSError."""
+    """They are not deferred any more. Raises OSError."""
     append_line(experiment.path("jobs.jsonl"), json.dumps({"token": token, "fed": format_time(time.time())}))
 
 
@@ -217,7 +217,7 @@ def find_current(launches: list[Launch]) -> dict[int, Launch]:
 
 
 class Locked(Exception):
-    """Somebody else holds the lock."""
+    """Another process holds the lock."""
 
 
 @contextlib.contextmanager
@@ -226,7 +226,7 @@ def held_lock(path: str, wait_seconds: float | None = 0.0) -> Iterator[int]:
 
     Raises Locked after ``wait_seconds`` (None: waits for ever). A file system without locks gives one that holds
     nothing: the name of an experiment is taken by mkdir, which is a lock everywhere. Raises FileNotFoundError when the
-    folder is not there, or was taken away by whoever held the lock.
+    folder does not exist, or was removed by the process that held the lock.
     """
     descriptor = _open_locked(path, wait_seconds)
     try:

@@ -44,7 +44,7 @@ def arrangement_of(recorded: Mapping[str, Any] | None) -> Arrangement:
 
 
 def element_count(run_count: int, pack: int) -> int:
-    """Of an array with ``pack`` runs to an element."""
+    """The elements of an array with ``pack`` runs to an element."""
     return -(-run_count // pack)
 
 
@@ -54,7 +54,7 @@ def whole_array(run_count: int, pack: int) -> str:
 
 
 def share_throttle(most: int, arrays: int) -> list[int]:
-    """Of each array, when so many elements of all of them may run at a time; the first ones one more."""
+    """The throttle of each array, if so many elements of all may run at a time; the first ones get one more."""
     return [most // arrays + (place < most % arrays) for place in range(arrays)]
 
 

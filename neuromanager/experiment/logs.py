@@ -71,7 +71,7 @@ def _find_attempts(events: Sequence[Event]) -> dict[int, Mapping[str, str]]:
 def find_log(experiment: Experiment, index: int, stream: str, details: Mapping[str, str]) -> str:
     """Where an attempt's ``started`` says that its log is, if the profile set that; else in the experiment.
 
-    A path that leads out of the experiment is believed only of a record of our own: who writes it would choose which of
+    A path that leads out of the experiment is believed only in a record of our own: its writer would choose which of
     our files we read.
     """
     place = os.path.normpath(details.get(stream, ""))

@@ -106,7 +106,7 @@ def begin(base: Status, trail: Trail) -> Status:
 
 
 def end(base: Status, trail: Trail) -> Status:
-    """What ``finished`` says, taken at its word: right for local runs, and for Slurm's that nobody told to end."""
+    """What ``finished`` says, taken at its word: right for local runs, and for Slurm's without a stop signal."""
     details = trail.ended
     exit_code, signal = _number(details.get("exit_code")), _number(details.get("signal"))
     told, reason = details.get("told"), details.get("reason")

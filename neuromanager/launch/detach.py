@@ -14,12 +14,12 @@ from typing import NamedTuple
 from neuromanager.experiment.directory import Experiment, format_time
 from neuromanager.system.process import ignore
 
-LOG = "neurun.log"  # of the experiment: what neurun says when nobody listens
+LOG = "neurun.log"  # of the experiment: the messages of a detached neurun
 Beginning = Callable[[Experiment], None]
 
 
 class Left(NamedTuple):
-    """How the one who was called leaves: with the name of what goes on, or with the code of what ended."""
+    """How the called process leaves: with the name of what continues, or with the code of what ended."""
 
     name: str | None
     code: int = 0
@@ -30,7 +30,7 @@ def detach(launch: Callable[[Beginning], int]) -> Left:
     """Has ``launch`` done by a child in a session of its own, and returns in both processes.
 
     The child calls what it is given when its launch is on the disk. Until then its stdin, stdout and stderr are ours,
-    and so is its end: faults are told where somebody reads them.
+    and so is its end: faults are reported where they are read.
     """
     reader, writer = os.pipe()
     for stream in (sys.stdout, sys.stderr):
@@ -71,7 +71,7 @@ def _see_off(child: int, reader: int) -> Left:
 
 
 def _take_leave(experiment: Experiment, writer: int) -> None:
-    """From here on nothing ties us to who called: no terminal, no pipe. Raises OSError when the log cannot be made."""
+    """From here on nothing ties us to our caller: no terminal, no pipe. Raises OSError when the log cannot be made."""
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
     log = os.open(experiment.path(LOG), flags, 0o666)
     os.write(log, f"neurun: {format_time(time.time())}: process {os.getpid()} launches\n".encode())
@@ -80,6 +80,6 @@ def _take_leave(experiment: Experiment, writer: int) -> None:
         os.dup2(ours, its)
     os.close(null)
     os.close(log)
-    with contextlib.suppress(OSError):  # who called was killed
+    with contextlib.suppress(OSError):  # the caller was killed
         os.write(writer, os.fsencode(experiment.name))
     os.close(writer)

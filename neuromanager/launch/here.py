@@ -18,7 +18,7 @@ from neuromanager.system.faults import INCOMPLETE, TROUBLE
 from neuromanager.system.signals import may_read_stdin
 from neuromanager.terminal.console import die_by
 
-TakeLeave = Callable[[Experiment], None]  # of who called; then nobody looks at what the runs print
+TakeLeave = Callable[[Experiment], None]  # of the caller; the output of the runs then has no reader
 
 
 def execute_here(launch: Launch, take_leave: TakeLeave | None = None) -> int:

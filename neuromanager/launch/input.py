@@ -88,6 +88,6 @@ def _read_points(environ: Mapping[str, str]) -> list[SweptPoint]:
 
 
 def _say_taken(environ: Mapping[str, str]) -> None:
-    """Tells neusweep that its points were read: it would report a batch that nobody read."""
+    """Tells neusweep that its points were read: it would report a batch that was not read."""
     with contextlib.suppress(OSError, ValueError):
         os.write(int(environ.get("NEU_POINTS_TAKEN", "")), b".")

@@ -293,7 +293,7 @@ def _find_started_jobs(
 
 
 def _close_feeding(experiment: Experiment) -> None:
-    """Under the lock: who held it to submit runs later is gone."""
+    """Under the lock: the process that held it to submit runs later is gone."""
     feeding = read_feeding(experiment)
     if feeding and not feeding.is_over:
         with contextlib.suppress(OSError):  # where this is not known, it is from other machines only

@@ -57,7 +57,7 @@ class Launch(NamedTuple):
     manner: Manner = Manner()
     dependencies: Dependencies = Dependencies()
     flying: tuple[int, ...] = ()  # other runs of the experiment that are with the scheduler
-    shows: bool = True  # somebody looks at our stderr
+    shows: bool = True  # our stderr has a reader
     may_read_stdin: bool = True
 
 

@@ -51,7 +51,7 @@ class Plan(NamedTuple):
     record: Mapping[str, Any]
     groups: list[Group]
     statuses: list[Status]
-    """Of the runs that were named."""
+    """The runs that were named."""
     nodes: tuple[str, ...] | None
     """Those that are left out from now on; None: that was not asked for."""
 

@@ -37,7 +37,7 @@ class Missing(NamedTuple):
 
     @property
     def numbers(self) -> list[int]:
-        """Of the runs to launch, ascending."""
+        """The runs to launch, ascending."""
         return [*self.again, *(run.number for run in self.new)]
 
     def describe(self, launched: bool = True) -> str:

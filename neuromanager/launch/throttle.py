@@ -49,7 +49,7 @@ def _find_scheduler_name(report: Report) -> str:
 
 
 def _find_arrays(report: Report) -> dict[str, int]:
-    """Arrays of which elements wait, and how many. Raises Failure where there can be none, or nobody knows."""
+    """Arrays of which elements wait, and how many. Raises Failure if there can be none, or that is unknown."""
     name, statuses = word_for(report.experiment), report.statuses
     live = [status for status in statuses if status.open]
     for scheduler in map(find_scheduler, sorted({status.scheduler for status in live})):

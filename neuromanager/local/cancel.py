@@ -30,8 +30,8 @@ _KILLED_SECONDS = 5.0  # for the kernel to take away what was killed
 def find_group(experiment: Experiment, status: Status) -> int | None:
     """The process group of a run; None unless that very process leads it still, on this machine.
 
-    A process number is used again, and leads to somebody else's then: the start time of the one recorded must fit. Both
-    are public, and whoever writes a record could name any process of ours: a record that is not our own is believed
+    A process number is reused, and may lead to a foreign process: the start time of the one recorded must fit. Both
+    are public, and the writer of a record could name any process of ours: a record that is not our own is believed
     only of a process that carries this run's mark, and belongs to the record's owner.
     """
     if status.node != os.uname().nodename or not status.pid or not lives(status.pid, status.process):

@@ -1,11 +1,11 @@
-"""Who has which GPU: lock files of this user on this machine. No daemon, and nothing to clean up after kill -9.
+"""Which run has which GPU: lock files of this user on this machine. No daemon, and nothing to clean up after kill -9.
 
 A slot is a lock on a GPU's file (gpus/UUID), 100 bytes of it for the whole GPU and 50 for half of one. It is an open
 file description lock (fcntl(2), F_OFD_SETLK): it belongs to the descriptor, which the run's program inherits, and
 not to a process, and so it lasts as long as any process of the run does.
 
-Who asks gets a ticket (queue/NNNNNNNN), which is a file that it keeps locked; an unlocked one is of somebody dead. It
-holds what its owner waits for at present. Nobody takes a GPU that an earlier ticket waits for.
+A process that asks gets a ticket (queue/NNNNNNNN), a file that it keeps locked; an unlocked one has no owner left. It
+holds what its owner waits for at present. A GPU that an earlier ticket waits for is not taken.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class Queue:
     def take(self, request: float, allowed: Sequence[Gpu], busy: Collection[Gpu] = ()) -> Slot | None:
         """A slot on ``request`` whole GPUs, or on a part of one, if there is one now that is our turn.
 
-        The wish stays in our ticket, after a success as well, so that nobody later comes in between two takes:
+        The wish stays in our ticket, after a success as well, so that no later process comes in between two takes:
         ``forget_wish`` when nothing more is wanted for now. Never waits; a wait's poll costs a few microseconds for
         each GPU. ``busy`` ones are not taken, nor kept from others. Raises ValueError for what can never be had, and
         OSError.
@@ -122,7 +122,7 @@ class Queue:
             os.ftruncate(self._ticket, 0)
 
     def find_used(self, gpus: Sequence[Gpu]) -> list[Gpu]:
-        """Those of which somebody has at least a part, ourselves included."""
+        """Those in use at least in part, by ourselves or others."""
         return [gpu for gpu in gpus if _count_free(self._probe(gpu)) < UNITS]
 
     def _open_directory(self, opened: contextlib.ExitStack) -> None:
@@ -161,7 +161,7 @@ class Queue:
             if not held:
                 raise Failure(
                     TROUBLE,
-                    f"{self._directory}/queue/lock: held by somebody for {_PATIENCE_SECONDS:g} s; "
+                    f"{self._directory}/queue/lock: held by another process for {_PATIENCE_SECONDS:g} s; "
                     "is a neurun stopped (Ctrl-Z)?",
                 )
             self.number = max(self._find_tickets(), default=0) + 1
@@ -272,7 +272,7 @@ def _try_flock(descriptor: int) -> bool:
 
 
 def _find_lock(descriptor: int, start: int, end: int) -> tuple[int, int] | None:
-    """The bytes of any lock of somebody else's between two places; there is no order in which one finds them."""
+    """The bytes of any lock of another process between two places, in no order."""
     asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, start, end - start, 0)
     kind, _, at, length, _ = _FLOCK.unpack(fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, asked))
     return None if kind == fcntl.F_UNLCK else (at, at + length if length else UNITS)
@@ -292,7 +292,7 @@ def _count_free(descriptor: int) -> int:
 
 
 def _lock_units(descriptor: int, units: int) -> bool:
-    """Locks free bytes wherever they are: what shares leave is often in pieces. False when somebody was quicker."""
+    """Locks free bytes wherever they are: what shares leave is often in pieces. False if another was quicker."""
     for start, end in _find_gaps(descriptor):
         length = min(units, end - start)
         if length:

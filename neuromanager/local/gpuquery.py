@@ -1,4 +1,4 @@
-"""The GPUs of this machine, and who is on them: nvidia-smi's and rocm-smi's word."""
+"""The GPUs of this machine, and the processes on them, from nvidia-smi and rocm-smi."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def find_gpus(environ: Mapping[str, str], patience_seconds: float = _PATIENCE_SE
 def find_busy(
     gpus: Sequence[Gpu], environ: Mapping[str, str], patience_seconds: float = _PATIENCE_SECONDS
 ) -> list[Gpu]:
-    """Those with a process of somebody else on them: one that is no run of this user's. Raises Failure."""
+    """Those with a foreign process: one that is not a run of this user. Raises Failure."""
     if any(gpu.uuid.startswith("MIG-") for gpu in gpus):
         raise Failure(
             WRONG_INPUT,
@@ -61,7 +61,7 @@ def find_busy(
 
 
 def _is_run_of_ours(pid: str) -> bool:
-    """A process whose environment may not be read is somebody else's; root may read all, so that is not enough."""
+    """A process whose environment may not be read is another user's; root may read all, so that is not enough."""
     try:
         if os.stat(f"/proc/{int(pid)}").st_uid != os.geteuid():
             return False

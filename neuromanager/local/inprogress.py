@@ -1,4 +1,4 @@
-"""A run of this machine in progress: what it executes, what is known of it, and who is told."""
+"""A run of this machine in progress: what it executes, what is known of it, and its watcher."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Running:
 
 
 class Watcher(Protocol):
-    """Who records. An OSError of ``started`` or ``ended`` ends the pool: what cannot be recorded is not run."""
+    """Records runs. An OSError of ``started`` or ``ended`` ends the pool: what cannot be recorded is not run."""
 
     def started(self, running: Running) -> None: ...
 

@@ -89,7 +89,7 @@ def listen(handlers: Mapping[int, object], link: int) -> None:
 
 
 def _become_subreaper() -> None:
-    """Who lacks it (an old kernel, another system) learns no exit codes after a kill -9 of the worker.
+    """A system without it (an old kernel) tells no exit codes after a kill -9 of the worker.
 
     Past the ctypes module, whose import costs more than all the rest of a keeper.
     """

@@ -51,7 +51,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="give up after failures: soon,fail=3 (start no more), now,fail=10%% (end those in progress, too); "
         "here only",
     )
-    add("--idle-gpus", action="store_true", help="leave GPUs alone that somebody else's process is on; here only")
+    add("--idle-gpus", action="store_true", help="leave GPUs alone that a foreign process uses; local runs only")
 
 
 def read_manner(options: argparse.Namespace) -> Manner:

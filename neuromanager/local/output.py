@@ -78,7 +78,7 @@ class Copier:
             while data:
                 try:
                     data = data[os.write(target, data) :]
-                except BlockingIOError:  # somebody made our terminal non-blocking
+                except BlockingIOError:  # another program made our terminal non-blocking
                     waiting = select.poll()
                     waiting.register(target, select.POLLOUT)
                     waiting.poll()

@@ -29,7 +29,7 @@ _host = os.uname().nodename
 
 
 class Recorder:
-    """Of one launch: the watcher of its pool."""
+    """The watcher of the pool of one launch."""
 
     def __init__(self, experiment: Experiment, here: str, turns: Turns, *, one_of_many: bool, quotes: bool) -> None:
         """``quotes``: a failed run's last lines are shown, since its output is not."""
@@ -120,7 +120,7 @@ class Recorder:
         again = "" if pause is None else f"; started again in {pause:g} s ({self._turns.left(program.number)} left)"
         tell(f"run {program.number}: {_describe(ending, reason)}{again}; see {os.path.relpath(log, self._here)}")
         if self._quotes:
-            # Of a line that was drawn over again and again, as progress bars are, the last state.
+            # The last state of a line that was redrawn again and again, as progress bars are.
             lines = [line.rstrip("\r").rpartition("\r")[2] for line in read_tail(log, program.log_sizes[1]).split("\n")]
             for line in [line for line in lines if line.strip()][-_QUOTED_LINES:]:
                 tell(f"  {line[:_LONGEST_QUOTE]}")

@@ -34,7 +34,7 @@ class Needs(NamedTuple):
     memory_bytes: int | None = None
     nice: int | None = None
     idle_gpus: bool = False
-    """Whether a GPU with somebody else's process is left alone."""
+    """Whether a GPU with a foreign process is left alone."""
 
 
 def check_resources(profile: Profile, source: str, environ: Mapping[str, str], idle_gpus: bool = False) -> Needs:
@@ -132,7 +132,7 @@ def _parse_nice(value: str | None) -> int:
 
 
 def _may_hurry(step: int) -> bool:
-    """Tried on ourselves, for who may is more than root (RLIMIT_NICE, CAP_SYS_NICE); the way back is always open."""
+    """Tried on ourselves, since not only root may (RLIMIT_NICE, CAP_SYS_NICE); the way back is always open."""
     before = os.getpriority(os.PRIO_PROCESS, 0)
     try:
         os.setpriority(os.PRIO_PROCESS, 0, max(-20, before + step))

@@ -65,7 +65,7 @@ def run_all(
 
     One at a time their output comes to our own stdout and stderr too, unless ``shows`` is false. Without
     ``manner.jobs`` as many at a time as there are GPUs for, else one. ``attempts`` has how often a run was started
-    before, where it was. ``lock`` is a descriptor that stays open until the last end is on record, whoever is killed
+    before, where it was. ``lock`` is a descriptor that stays open until the last end is on record, whatever is killed
     meanwhile. Raises Stopped after a signal, Failure when ``cwd`` is gone.
     """
     if not os.access(cwd, os.X_OK) or not os.path.isdir(cwd):
@@ -159,7 +159,7 @@ def _prepare(
             **run_variables(experiment, run, attempt),
         }
         if run.point is not None and len(run.point) > LONGEST_VARIABLE:
-            env.pop("NEU_POINT", None)  # that of who called us
+            env.pop("NEU_POINT", None)  # that of our caller
         words: tuple[str, ...] = (*profile.wrap, *run.command)
         ready = writer = None
         if profile.env:

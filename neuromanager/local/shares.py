@@ -19,11 +19,11 @@ from neuromanager.system.faults import Failure
 from neuromanager.terminal.console import tell
 
 _QUIET_SECONDS = 2.0  # of waiting for a GPU, before it is told
-_LOOK_SECONDS = 10.0  # between two questions who else is on a GPU
+_LOOK_SECONDS = 10.0  # between two looks for other processes on GPUs
 
 
 class Share:
-    """Of one run; from before its start until its process group is gone."""
+    """What one run has, from before its start until its process group is gone."""
 
     def __init__(
         self,
@@ -150,7 +150,7 @@ class Shares:
         if self._needs.idle_gpus and (not self._looked_at or now - self._looked_at >= _LOOK_SECONDS):
             try:
                 self._busy = find_busy(self._needs.allowed, self._environ)
-            except Failure as failure:  # nobody knows who is there: as good as somebody
+            except Failure as failure:  # unknown: as good as busy
                 self._busy = list(self._needs.allowed)
                 for fault in failure.faults:
                     tell(f"warning: {fault}")

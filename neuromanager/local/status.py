@@ -1,4 +1,4 @@
-"""Local runs that are not settled: which of them are there, and who tends them."""
+"""Local runs that are not settled: which of them exist, and which process looks after them."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from neuromanager.system.procfs import lives, read_identity
 
 
 def is_locked(path: str) -> bool:
-    """Whether somebody else on this machine holds a lock on a file, without touching the lock (proc_locks(5)).
+    """Whether another process of this machine holds a lock on a file, without touching the lock (proc_locks(5)).
 
     By the file's number alone: what /proc/locks calls the device is not always what stat does (overlay, btrfs).
     """
-    ours = str(os.getpid())  # who launches again holds the lock while asking what became of the runs
+    ours = str(os.getpid())  # a launching process holds the lock while asking for the state of the runs
     return os.path.exists(path) and (bool(_find_holders(path) - {ours}) or _is_open(path))
 
 
@@ -86,7 +86,7 @@ _NOWHERE = Surroundings(False, "", False, False, False)
 def _resolve_anew(
     experiment: Experiment, base: Status, launch: Launch, around: Surroundings, trail: Trail | None
 ) -> Status:
-    """An end that nobody recorded is believed only when the events, read after the look around, do not have it."""
+    """An unrecorded end is believed only when the events, read after the look around, do not have it."""
     status = resolve_local(base, trail, _lives(trail), around)
     if status.open and status.state != "RUNNING":
         return status

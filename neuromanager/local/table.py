@@ -1,4 +1,4 @@
-"""What is running, in memory that two processes share: who was killed with -9 has told the other what there was."""
+"""What is running, in memory that two processes share: if one is killed with -9, the other knows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Slot(NamedTuple):
     attempt: int
     pid: int
     code: int
-    """Of one that has ENDED: its exit code, or the negative number of the signal that ended it."""
+    """If it has ENDED: its exit code, or the negative number of the signal that ended it."""
     log_sizes: tuple[int, int]
     began: float
     """When it was about to be started, in seconds since the boot (a time that runs on in sleep, as proc(5) has it)."""

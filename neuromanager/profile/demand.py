@@ -12,7 +12,7 @@ from neuromanager.system.times import parse_duration
 
 
 class Demand(NamedTuple):
-    """Of all runs together; None where the resources do not tell: the partition then decides."""
+    """For all runs together; None if the resources do not tell: the partition then decides."""
 
     runs: int
     cpu_hours: float | None

@@ -1,6 +1,6 @@
 """Lines of a log -> names and numbers: ``key=1``, ``key: 1``, ``'key': 1``, ``a 1 b 2``, tqdm, Keras, tables of cells.
 
-A line of a program is prose that nobody specified. Only what reads as a measurement counts: a name that begins with a
+A line of a program is unspecified prose. Only what reads as a measurement counts: a name that begins with a
 letter, and a whole number behind it. Times, addresses, versions and sizes are none.
 """
 
@@ -80,7 +80,7 @@ class Reading(NamedTuple):
 
 
 def parse_number(text: str) -> float:
-    """Of a text that is one of ours: thousands may have commas, and Fortran writes ``1.23D-05``."""
+    """The number in a text: thousands may have commas, and Fortran writes ``1.23D-05``."""
     return float(text.replace(",", "").lower().replace("d", "e") if "n" not in text.lower() else text)
 
 

@@ -26,7 +26,7 @@ class Measured(NamedTuple):
 
 
 def read_params(experiment: Experiment) -> Sequence[Mapping[str, Value]]:
-    """Of each run: its point; of one without a point its words ``--name=value`` and ``name=value``."""
+    """The point of each run; without a point, its words ``--name=value`` and ``name=value``."""
     commands, points = read_lines(experiment, "commands.txt"), read_lines(experiment, "params.txt")
     found: list[Mapping[str, Value]] = []
     for number, command in enumerate(commands):

@@ -1,4 +1,4 @@
-"""A table as a page of one file, which asks nobody for anything: page.html with the rows as JSON inside."""
+"""A table as a page of one file, which loads nothing else: page.html with the rows as JSON inside."""
 
 from __future__ import annotations
 

@@ -189,7 +189,7 @@ neu_listen() {  # where one of the last runs was told to end this shell may be t
     if [ -n "$neu_ours" ] && [ -z "$neu_open" ] && [[ $neu_end = '' || $neu_end = 143 ]]; then sleep 0.5; return; fi
   done
 }""".split("\n")
-# The recorder was killed with its program: nobody else can.
+# The recorder was killed with its program.
 _RECORD_KILL = r"""  if [ -n "$neu_killed" ] && [ -n "$neu_open" ]; then
     TZ=UTC0 printf -v neu_now '%(%Y-%m-%dT%H:%M:%SZ)T' -1
     echo "finished $neu_now attempt=$neu_attempts signal=9 told=SIGNAL" >> "$neu_events"

@@ -32,7 +32,7 @@ class Case(NamedTuple):
     trail: Trail  # as events.txt has it, whichever job wrote it
     job: str | None  # None: of a launch whose answer was lost, and no run of it has told
     element: int
-    by_hand: bool  # somebody called sbatch run.sh
+    by_hand: bool  # a user called sbatch run.sh
     submitting: bool = False
     cluster: str = ""  # as --clusters takes it; "": the usual one
 

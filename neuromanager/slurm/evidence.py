@@ -34,7 +34,7 @@ def find_end(text: str) -> str | None:
 
 
 def find_last_words(text: str) -> str:
-    """Of a program that failed: the last exception, else its last line that is no progress bar; empty for none."""
+    """The last exception of a failed program, else its last line that is not a progress bar; empty for none."""
     lines = []
     for line in text.split("\n"):
         shown = line.rstrip("\r").rpartition("\r")[2].strip()

@@ -85,7 +85,7 @@ def ask_room(limit: str, site: Site) -> int | None:
 
 
 def parse_room(text: str, word: str) -> int | None:
-    """Of ``MaxSubmitJobs=100(97)``: the limit, and what counts against it."""
+    """The limit in ``MaxSubmitJobs=100(97)``, and what counts against it."""
     rooms = [int(most) - int(used) for most, used in re.findall(rf"\b{word}=([0-9]+)\(([0-9]+)\)", text)]
     return max(0, *rooms) if rooms else None
 

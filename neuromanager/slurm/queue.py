@@ -50,7 +50,7 @@ class Row(NamedTuple):
 class Rows(NamedTuple):
     """What a query answered; with ``failure``, the program's own words, there is nothing to be concluded from it.
 
-    ``silent``: there is nobody to ask, as on a cluster without accounting, which is no trouble to tell.
+    ``silent``: there is no database to ask, as on a cluster without accounting, which is not a fault.
     """
 
     rows: Sequence[Row] = ()
@@ -63,7 +63,7 @@ class Rows(NamedTuple):
 
 
 def squeue_words(jobs: Iterable[str], users: Iterable[int] = ()) -> list[str]:
-    """Of some jobs; or, with ``users``, all of theirs: for jobs whose numbers nobody knows.
+    """Rows of some jobs; or, with ``users``, of all of theirs: for jobs whose numbers are unknown.
 
     Without ``--array``: squeue 22.05 expands ``1-999:2``, what waits when every second element is gone, without 999.
     """

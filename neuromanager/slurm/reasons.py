@@ -36,7 +36,7 @@ _OF = re.compile(r"(QOS|Assoc|)(Grp|Max|Min)(.+?)(?:Limit)?")
 
 
 def describe_reason(word: str) -> str:
-    """The sentence, and Slurm's word behind it to search for; a word that nobody knows as it is."""
+    """The sentence, and Slurm's word behind it to search for; an unknown word as it is."""
     plain = re.split("[,:]", word, maxsplit=1)[0]  # ReqNodeNotAvail, UnavailableNodes:n1
     known = _OTHER_SPELLINGS.get(re.sub(r"[\W_]", "", plain).lower())
     if known:

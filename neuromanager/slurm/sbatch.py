@@ -152,7 +152,7 @@ def find_limit(said: str) -> str | None:
 
 
 def parse_estimate(said: str, what: str = "it") -> str | None:
-    """Of the words of ``sbatch --test-only`` those that tell something (src/sbatch/sbatch.c, src/api/allocate.c)."""
+    """The part of the output of ``sbatch --test-only`` that matters (src/sbatch/sbatch.c, src/api/allocate.c)."""
     start = re.search(r"Job \d+ to start at (\S+)(?: (using .*))?", said)
     if start:
         return f"Slurm would start {what} at " + " ".join(part for part in start.groups() if part)

@@ -24,7 +24,7 @@ from neuromanager.experiment.states import (
 
 
 class Meaning(NamedTuple):
-    """Of a word for a state: ours, whether the run may still be executed, and what the word adds to it."""
+    """What Slurm's word for a state means: our state, whether the run may still be executed, and what the word adds."""
 
     state: str
     open: bool = False
@@ -66,7 +66,7 @@ _MEANINGS = {
 
 
 def read_meaning(word: str) -> Meaning:
-    """A word that nobody knows may well be one for a job that runs."""
+    """An unknown word may well be one for a job that runs."""
     return _MEANINGS.get(word) or Meaning(UNKNOWN, True, f"Slurm says {word}" if word else "Slurm names no state")
 
 

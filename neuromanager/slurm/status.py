@@ -139,5 +139,5 @@ def _read_again(case: Case) -> tuple[Case, Status | None]:
 
 
 def _wants_sacct(case: Case, row: Row | None) -> bool:
-    """Of a failure that left no record, squeue does not tell the exit code."""
+    """A failure without a record: squeue does not tell the exit code."""
     return row is None or (row.state == FAILED and not (case.ours and case.ours.finished))

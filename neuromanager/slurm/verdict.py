@@ -19,7 +19,10 @@ from neuromanager.slurm.queue import Row
 from neuromanager.slurm.reasons import describe_reason
 from neuromanager.slurm.states import Meaning, Verdict, read_meaning, settle_by_events, show_end, show_live, show_trace
 
-_HERE_SECONDS, _ELSEWHERE_SECONDS = 60, 300  # what an sbatch without an answer gets; elsewhere nobody sees its end
+_HERE_SECONDS, _ELSEWHERE_SECONDS = (
+    60,
+    300,
+)  # what an sbatch without an answer gets; on another host its end cannot be seen
 
 
 def settle(case: Case) -> Status | None:
@@ -32,7 +35,7 @@ def settle(case: Case) -> Status | None:
 
 
 def judge(case: Case, queue: Queue, accounted: Row | None, siblings: bool) -> Status:
-    """Of a run that the queue does not show as open. An end needs a witness: silence is none."""
+    """The status of a run that the queue does not show as open. An end needs a witness: silence is not one."""
     if case.job is None:
         return _judge_unsure(case, queue)
     resources = dict(case.launch.profile.get("resources") or {})
@@ -99,7 +102,7 @@ def _parse_cancelled(experiment: Experiment, changed: int) -> dict[str, set[int]
 
 
 def _judge_unsure(case: Case, queue: Queue) -> Status:
-    """Of a launch whose answer was lost, and of which the queue shows no job."""
+    """The status for a launch whose answer was lost and of which the queue shows no job."""
     launch = case.launch
     if case.submitting:
         return case.base._replace(reason="is being submitted")

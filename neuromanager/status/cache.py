@@ -1,4 +1,4 @@
-"""settled.json: the runs of an experiment whose end is known, so that nobody reads their events twice.
+"""settled.json: the runs of an experiment whose end is known, so that their events are not read twice.
 
 A cache: deleting it loses nothing, and one that cannot be written or read is done without.
 """
@@ -31,7 +31,7 @@ def _read(experiment: Experiment) -> dict[str, Any]:
 
 def _write(experiment: Experiment, content: Mapping[str, object]) -> None:
     if not (is_ours(experiment.directory) and is_ours(experiment.path(_FILE))):
-        return  # who only looks leaves nothing in another user's folder
+        return  # looking leaves nothing in another user's folder
     with contextlib.suppress(OSError):
         text = json.dumps({"format": _FORMAT, **content}, separators=(",", ":"))
         write_file(experiment.path(_FILE), text + "\n")

@@ -107,7 +107,7 @@ class _Watch:
 def follow(runs: Sequence[Followed], streams: Sequence[str], lines: int | None, write: Write, site: Site) -> None:
     """The last ``lines`` of each log, then all that comes. Returns when all runs have ended.
 
-    Raises BrokenPipeError when nobody reads our output any more, also while nothing is written.
+    Raises BrokenPipeError when our output has no reader any more, also while nothing is written.
     """
     watch, told = _Watch(runs, streams, lines), frozenset[Followed]()
     question_at, pause_seconds, first = time.monotonic(), _PAUSE_SECONDS[0], True

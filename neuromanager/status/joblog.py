@@ -42,7 +42,7 @@ def _render(status: Status, command: str) -> str:
 
 
 def _find_exit_code(status: Status) -> int:
-    """0 and no signal is success for all who read a joblog, so it is kept for runs that completed."""
+    """0 and no signal means success to readers of a joblog, so only completed runs have it."""
     if status.state == COMPLETED or status.signal:
         return status.exit_code or 0
     return status.exit_code or _NO_EXIT_CODE

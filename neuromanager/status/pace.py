@@ -20,7 +20,7 @@ _BUSY = re.compile(r"Rate limit exceeded|did not answer|Socket timed out", re.IG
 
 
 class Pace:
-    """``due`` is when to ask next, by the clock of who asks."""
+    """``due`` is when to ask next, by the caller's clock."""
 
     def __init__(self, first_seconds: float, longest_seconds: float, due: float) -> None:
         self.due = due

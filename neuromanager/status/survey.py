@@ -77,7 +77,7 @@ def _survey(selected: Selected) -> _Survey:
 
 
 def _read_trails(survey: _Survey) -> dict[int, Trail]:
-    """Of the runs that are not settled; what can be said without events is said at once."""
+    """Reads the runs that are not cached; what is known without events is returned at once."""
     trails: dict[int, Trail] = {}
     never: list[int] = []
     for number in survey.numbers:
@@ -172,11 +172,11 @@ def _explain_never_launched(launches: Sequence[Launch], feeding: Feeding | None)
 
 
 def _is_held(lock: str) -> bool:
-    """By somebody who may submit: not while it is ours, though others wait for it."""
+    """Whether another process that may submit holds it: not while it is ours, though others wait for it."""
     return not holds_lock(lock) and is_locked(lock)
 
 
 def _may_be_submitting(survey: _Survey) -> bool:
-    """Whether who holds the lock may be submitting; of this machine's runs it is held to their end."""
+    """Whether the holder of the lock may be submitting; for local runs it is held to their end."""
     last = survey.launches[-1].scheduler if survey.launches else survey.record.get("profile", {}).get("scheduler")
     return last not in (None, LOCAL)

@@ -44,7 +44,7 @@ def wait_for(
     """Returns when no run is open any more, or ``at_most`` so many; with ``first``, when none of any one experiment is.
 
     Also when ``given_up`` says so, which is asked at every look; ``seen`` is told how many are waited for. A
-    ``patience`` of earlier waits goes on where it was: who waits again and again does not ask more often for that.
+    ``patience`` of earlier waits continues where it was: a caller that waits again and again does not ask more often.
 
     A run that left the queue and recorded no end counts as ended when that has been so for LOST_SECONDS. A question
     under way may hold up the end of ``timeout_seconds``, by as long as the scheduler takes to answer.
@@ -121,7 +121,7 @@ class _Watch:
         self._unanswered = unanswered
         self._reports: list[Report] = []
         self._known: list[dict[int, Status]] = [{} for _ in selected]
-        self._lost: dict[tuple[int, int], float] = {}  # (experiment, run) -> since when nobody has it, without an end
+        self._lost: dict[tuple[int, int], float] = {}  # (experiment, run) -> since when no queue has it, without an end
 
     def conclude(self, timed_out: bool) -> Waited:
         reports = [
@@ -149,7 +149,7 @@ class _Watch:
         return failures
 
     def look(self, everything: bool = False) -> None:
-        """At the events; nobody is asked."""
+        """At the events; no scheduler is asked."""
         wanted: list[tuple[int, Selected]] = []
         for place, selected in enumerate(self._selected):
             begun = self._find_begun(place)
@@ -207,7 +207,7 @@ class _Watch:
         return frozenset(found)
 
     def _find_told_end(self, place: int, status: Status) -> object | None:
-        """Of a run on a scheduler, where its events tell one."""
+        """The status of a run on a scheduler, if its events tell it."""
         if not status.asked or not status.open:
             return None
         events = read_events(self._selected[place].experiment, status.number)

@@ -78,7 +78,7 @@ class Exclusion:
         return self._weights(node, weight)[0](state)
 
     def _weights(self, product: Product, weight: Weight) -> list[Weight]:
-        """Of the product as a whole, then after its outermost child, and so on to after its innermost."""
+        """For the whole product, then after its outermost child, and so on to after its innermost."""
         if product is self.tree and id(product) in self._levels:
             return self._levels[id(product)]
         weights = [weight]

@@ -1,7 +1,7 @@
-"""Files in folders that may be somebody else's: nothing there is waited for, or written through.
+"""Files in folders that may be another user's: nothing there is waited for, or written through.
 
-A link, a FIFO or a device in the place of a file is refused. What is written goes beside, under a name that nobody can
-guess and that must be new (open(2), O_EXCL), and is renamed.
+A link, a FIFO or a device in the place of a file is refused. What is written goes beside, under a name that cannot be
+guessed and must be new (open(2), O_EXCL), and is renamed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Who is still there: what /proc tells of processes (proc(5))."""
+"""Which processes exist: what /proc tells of them (proc(5))."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def find_processes(marker: str, group: int = 0) -> list[int]:
         for entry in os.listdir("/proc"):
             if entry.isdigit() and int(entry) != os.getpid():
                 with contextlib.suppress(OSError):
-                    # 0 is no group: the kernel's threads have it, and whoever came from outside a container
+                    # 0 is no group: the kernel's threads have it, and processes from outside a container
                     if (group and _is_member(entry, group)) or (marker and _is_marked(entry, marker)):
                         found.append(int(entry))
     return found
@@ -79,7 +79,7 @@ def read_identity(pid: int, also_dead: bool = False) -> str | None:
     """``TICKS@BOOT``: when a process started, in clock ticks of which boot; None when there is no such process.
 
     A process number alone is used again; with this it names one process for ever (proc(5): stat, field 22).
-    One that has ended counts as gone, unless ``also_dead`` is asked for by who has not waited for it yet.
+    One that has ended counts as gone, unless ``also_dead`` is set, by a parent that has not waited for it yet.
     """
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:

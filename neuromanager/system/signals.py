@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from types import FrameType
 
-_SAME_WISH_SECONDS = 1  # one wish may arrive twice at once: from the terminal, its shell, and who called us
+_SAME_WISH_SECONDS = 1  # one request may arrive twice at once: from the terminal, its shell, and our caller
 
 
 def name_signal(number: int) -> str:
@@ -76,7 +76,7 @@ class Wish:
     def take(self, number: int) -> int | None:
         """The signal to send on: this one, KILL when asked for the second time, None for an echo of the first.
 
-        One wish may arrive twice at once: from the terminal, from its shell and from who called us.
+        One request may arrive twice at once: from the terminal, from its shell and from our caller.
         """
         now = time.monotonic()
         if self.number is None:

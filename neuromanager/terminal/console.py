@@ -1,4 +1,4 @@
-"""What people see: stderr, prefixed by who speaks; and the way from a failure to an exit code."""
+"""What people see: stderr, prefixed by the name of the command; and the way from a failure to an exit code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Words in: a command's own options, and the words that belong to the next program, which nobody looks at."""
+"""Words in: a command's own options, and the words that belong to the next program, which are never looked at."""
 
 from __future__ import annotations
 

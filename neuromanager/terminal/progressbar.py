@@ -18,7 +18,7 @@ _ERASE = b"\r\x1b[K\x1b[C\x1b[J\r"
 
 
 def may_draw() -> bool:
-    """Whether standard error is a terminal that can erase a line, and nobody asked for plain text (no-color.org)."""
+    """Whether standard error is a terminal that can erase a line, and plain text was not asked for (no-color.org)."""
     return os.isatty(2) and os.environ.get("TERM") not in (None, "", "dumb") and not os.environ.get("NO_COLOR")
 
 

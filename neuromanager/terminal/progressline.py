@@ -39,7 +39,7 @@ def render_progress(progress: Progress, columns: int) -> str:
 
 
 def _render_rate(per_second: float) -> str:
-    """Of the largest unit in which it is 1 at least."""
+    """In the largest unit in which it is at least 1."""
     for unit, seconds in (("s", 1), ("min", 60)):
         if per_second * seconds >= 1:
             return f"{per_second * seconds:.1f}/{unit}"

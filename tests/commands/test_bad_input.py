@@ -218,8 +218,8 @@ class WordsTest(BadInputTest):
         line = self.refused("neurun", "--name=mine", "local", "cpu", "./show")[0]
         self.assertEqual(
             line,
-            "neurun: error: --name: runs/mine exists already, half made: who made it was killed; "
-            "add --resume to make it anew, or choose another name",
+            "neurun: error: --name: runs/mine exists already, but its launch was killed while preparing it; "
+            "add --resume to recreate it, or choose another name",
         )
 
     def test_one_name_for_a_sweep_of_experiments(self) -> None:

@@ -140,8 +140,8 @@ class ExperimentTest(unittest.TestCase):
         self.assertEqual(
             caught.exception.faults,
             (
-                "--name: runs/mine exists already, half made: who made it was killed; add --resume to make it anew, "
-                "or choose another name",
+                "--name: runs/mine exists already, but its launch was killed while preparing it; "
+                "add --resume to recreate it, or choose another name",
             ),
         )
         Path("runs/.lock").unlink()

@@ -101,7 +101,7 @@ class Everywhere(Resuming):
         self.files.write("runs/x/commands.txt", "true\n")
         refused = self.files.run("neurun", "--name=x", *self.where, "./work", "1")
         self.assertEqual((refused.code, refused.stdout), (100, ""))
-        self.assertIn("add --resume to make it anew", refused.stderr)
+        self.assertIn("add --resume to recreate it", refused.stderr)
         self.assertEqual(self.sweep(2, *self.wait).code, 0)
         self.files.write("runs/y/precious", "mine")
         refused = self.files.run("neurun", "--resume", "--name=y", *self.where, "./work", "1")
