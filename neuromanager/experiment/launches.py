@@ -20,7 +20,7 @@ from neuromanager.experiment.directory import Experiment, format_time
 from neuromanager.experiment.layout import PLAIN, Arrangement, arrangement_of
 from neuromanager.experiment.numbers import format_indices, parse_indices
 from neuromanager.system.files import append_line, read_bytes, read_text
-from neuromanager.system.procfs import read_identity
+from neuromanager.system.procfs import read_identity, read_pid_namespace
 
 COMMENT_MARK = "neu:"  # in a job's comment, before the token
 
@@ -45,6 +45,19 @@ class Launch(NamedTuple):
     full: bool = False  # refused for a limit that was reached
     after: tuple[str, ...] = ()  # directories of the experiments that it waits for, until it begins
     arrangement: Arrangement = PLAIN
+    pid_namespace: str | None = None
+
+    @property
+    def boot(self) -> str:
+        """Of the machine of that neurun; "" where it is not known."""
+        return (self.process or "").partition("@")[2]
+
+    @property
+    def is_seen(self) -> bool:
+        """Whether we can see its processes: the same host, and the same container if it has that name."""
+        here = self.host == os.uname().nodename
+        restarted = self.boot != (read_identity(os.getpid()) or "").partition("@")[2]
+        return here and (restarted or self.pid_namespace in (None, read_pid_namespace()))
 
     @property
     def is_unsure(self) -> bool:
@@ -83,6 +96,7 @@ def write_intent(
         "host": os.uname().nodename,
         "pid": os.getpid(),
         "process": read_identity(os.getpid()),
+        "pid_namespace": read_pid_namespace(),
         "elements": elements,
         "after": list(after),
         "arrangement": arrangement,
@@ -158,6 +172,7 @@ def _parse_intent(value: Mapping[str, Any]) -> Launch:
         value.get("elements"),
         after=tuple(map(str, value.get("after", ()))),
         arrangement=arrangement_of(value.get("arrangement")),
+        pid_namespace=value.get("pid_namespace"),
     )
 
 

@@ -104,8 +104,9 @@ def _lives(trail: Trail | None) -> bool:
 
 
 def _look_around(experiment: Experiment, launch: Launch) -> Surroundings:
-    same_host = launch.host == os.uname().nodename
-    tended = same_host and (lives(launch.pid, launch.process) or is_locked(experiment.path("lock")))
+    seen = launch.is_seen
+    tended = seen and (lives(launch.pid, launch.process) or is_locked(experiment.path("lock")))
     boot = (read_identity(os.getpid()) or "").partition("@")[2]
-    restarted = bool(launch.process) and (launch.process or "").partition("@")[2] != boot
-    return Surroundings(same_host, launch.host, tended, restarted, False, tuple(map(os.path.basename, launch.after)))
+    where = launch.host if seen or launch.host != os.uname().nodename else f"another container of {launch.host}"
+    restarted = bool(launch.process) and launch.boot != boot
+    return Surroundings(seen, where, tended, restarted, False, tuple(map(os.path.basename, launch.after)))

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from neuromanager.experiment.directory import Experiment
-from neuromanager.experiment.states import UNKNOWN, Status
+from neuromanager.experiment.states import CANCELLED, UNKNOWN, Status
 from neuromanager.system.files import is_ours, read_text, write_file
 
 _FILE = "settled.json"
@@ -50,8 +50,12 @@ def read_settled(experiment: Experiment, current: Mapping[int, str]) -> dict[int
 
 
 def is_settled(status: Status) -> bool:
-    """Whether it will never change, unless the run is launched again."""
-    return not status.open and status.state != UNKNOWN and status.token is not None
+    """Whether somebody saw its end, so that it will never change, unless the run is launched again.
+
+    That a run was not started, as far as can be seen from here, is no end that somebody saw.
+    """
+    seen = status.state != CANCELLED or status.finished is not None or status.reason == "cancelled by neucancel"
+    return not status.open and status.state != UNKNOWN and status.token is not None and seen
 
 
 def write_settled(experiment: Experiment, statuses: Mapping[int, Status]) -> None:

@@ -126,8 +126,7 @@ def _find_all(
 
 def _is_at_work(experiment: Experiment, launch: Launch) -> bool:
     """Whether the process of a launch without an answer is still there, or what it started holds the lock."""
-    here = launch.host == os.uname().nodename
-    return here and (is_locked(experiment.path("lock")) or lives(launch.pid, launch.process))
+    return launch.is_seen and (is_locked(experiment.path("lock")) or lives(launch.pid, launch.process))
 
 
 def _find_never_launched(survey: _Survey, numbers: Sequence[int]) -> list[Status]:

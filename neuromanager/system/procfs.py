@@ -9,6 +9,13 @@ from typing import NamedTuple
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")  # per second, in which proc(5) tells times
 
 
+def read_pid_namespace() -> str | None:
+    """Of us: a container has one of its own, in which other numbers mean other processes; None without /proc."""
+    with contextlib.suppress(OSError):
+        return os.readlink("/proc/self/ns/pid").strip("pid:[]")
+    return None
+
+
 class Child(NamedTuple):
     """A child of some process, zombies included."""
 

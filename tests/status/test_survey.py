@@ -188,6 +188,21 @@ class LocalTest(StatusCase):
         for found in self.read(experiment):
             self.assert_state(found, UNKNOWN, True, "elsewhere; ask there")
 
+    def test_what_another_container_of_this_host_runs_is_not_guessed_and_nothing_of_it_kept(self) -> None:
+        """Seen from there, the numbers of its processes mean nothing, though the host's name may be the same."""
+        experiment = self.make(2)
+        self.launch(experiment, 0, 1, pid_namespace="1", **self.gone())
+        self.start(experiment, 1, NOBODY[0], process=launches.read_launches(experiment)[0].process)
+        for found in self.read(experiment):
+            self.assert_state(found, UNKNOWN, True, "another container of")
+        self.assertFalse(os.path.exists(experiment.path("settled.json")))
+
+    def test_that_none_was_started_is_not_kept(self) -> None:
+        experiment = self.make(1)
+        self.launch(experiment, 0, **self.gone())
+        self.assert_state(self.read(experiment)[0], CANCELLED, False, "was not started")
+        self.assertFalse(os.path.exists(experiment.path("settled.json")))
+
     def test_a_restarted_machine_has_no_runs_of_before(self) -> None:
         experiment = self.make(2)
         self.launch(experiment, 0, 1, process=NOBODY[1])
