@@ -177,9 +177,10 @@ def is_accounted(row: Row, case: Case) -> bool:
         return row.name != "allocation"
     asked = case.launch.submitted or case.launch.asked
     submitted = row.submitted or ""
-    if row.name != case.launch.name or submitted < earlier(case.launch.asked):
+    is_open = read_meaning(row.state).open
+    if row.name not in (case.launch.name, "allocation" if is_open else None) or submitted < earlier(case.launch.asked):
         return False
-    if submitted <= earlier(asked, -_TAKING_SECONDS) or read_meaning(row.state).open:
+    if submitted <= earlier(asked, -_TAKING_SECONDS) or is_open:
         return True
     begun = case.trail.started if case.ours else None
     return bool(begun and row.started and earlier(begun) <= row.started <= earlier(begun, -_SKEW_SECONDS))

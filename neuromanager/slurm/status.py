@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from neuromanager.experiment.events import read_trail
-from neuromanager.experiment.states import FAILED, PENDING, Status
+from neuromanager.experiment.states import FAILED, PENDING, RUNNING, Status
 from neuromanager.experiment.submission import Unsettled
 from neuromanager.slurm.case import Case, Queue, find_owner_id, is_accounted, make_cases, pick
 from neuromanager.slurm.queue import Row, Rows, ask_sacct, ask_squeue
@@ -109,10 +109,18 @@ def _find_gone(
     if not queue.failure:
         queue.denied |= _ask_alone(left, queue, {row.job for row in accounted.rows}, site)
     for case in left:
-        row = pick(rows, case)
+        row = pick(rows, case) or _find_whole(rows, case)
         siblings = queue.has_others(case) and (accounted.silent or (case.job, case.launch.name) in names)
         found.append((case, judge(case, queue, row if row and is_accounted(row, case) else None, siblings)))
     return found
+
+
+def _find_whole(rows: Mapping[tuple[str, int | None], Row], case: Case) -> Row | None:
+    """For some seconds after it was taken an array is one row of sacct, and open."""
+    row = rows.get((case.job or "", None))
+    if row is None or not read_meaning(row.state).open:
+        return None
+    return row._replace(element=case.element, state=RUNNING) if case.ours else row._replace(element=case.element)
 
 
 def _ask_alone(left: Sequence[Case], queue: Queue, accounted: set[str], site: Site) -> frozenset[str]:

@@ -320,6 +320,16 @@ class WitnessTest(QueueCase):
             self.assert_state(self.read(experiment)[0], state, True)
         self.assertFalse(os.path.exists(experiment.path("settled.json")))
 
+    def test_an_array_that_accounting_knows_as_a_whole_is_open(self) -> None:
+        """So it is for some seconds after sbatch, under another name (seen: 22.05)."""
+        experiment = self.make(2)
+        self.launch(experiment, "a" * 12, range(2), "10")
+        self.start(experiment, 1, "10_1")
+        self.answer("sacct", accounted("10", PENDING, name="allocation"))
+        waiting, running = self.read(experiment)
+        self.assert_state(waiting, PENDING, True)
+        self.assert_state(running, RUNNING, True)
+
     def test_the_controller_s_own_word_that_there_is_no_such_job(self) -> None:
         experiment = self.one()
         self.assert_state(self.read(experiment)[0], UNKNOWN, True, "neucancel q:0")

@@ -192,7 +192,7 @@ class LocalTest(StatusCase):
         """Seen from there, the numbers of its processes mean nothing, though the host's name may be the same."""
         experiment = self.make(2)
         self.launch(experiment, 0, 1, pid_namespace="1", **self.gone())
-        self.start(experiment, 1, NOBODY[0], process=launches.read_launches(experiment)[0].process)
+        self.start(experiment, 1, 4194304, process=launches.read_launches(experiment)[0].process)
         for found in self.read(experiment):
             self.assert_state(found, UNKNOWN, True, "another container of")
         self.assertFalse(os.path.exists(experiment.path("settled.json")))
