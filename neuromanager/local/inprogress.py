@@ -31,6 +31,7 @@ class Running:
         "alarm_at",
         "ending",
         "leave_at",
+        "marker",
         "pause",
         "pid",
         "pipes",
@@ -44,6 +45,7 @@ class Running:
 
     def __init__(self, program: Program, slot: int, pid: int, pipes: tuple[int, ...]) -> None:
         self.program = program
+        self.marker = f"NEU_RUN_DIR={program.env.get('NEU_RUN_DIR', '')}"  # in the environment of all its processes
         self.slot = slot
         self.pid = pid
         self.pipes = pipes

@@ -104,6 +104,7 @@ def _work(work: Callable[[int], int], link: int) -> NoReturn:
     code = BUG
     try:
         os.setsid()
+        _become_subreaper()  # what a run leaves behind comes to its worker, which ends it
         keep_descriptors()
         code = work(link)
         for stream in (sys.stdout, sys.stderr):

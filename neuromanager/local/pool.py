@@ -7,11 +7,12 @@ import os
 import select
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 
 from neuromanager.local.inprogress import Program, Running, Watcher, is_executed, peek, send_group
 from neuromanager.local.output import Copier, Target
+from neuromanager.local.strays import put_away_orphans, send_orphans, send_strays
 from neuromanager.local.table import Slots
 from neuromanager.system.process import CannotExecute, Ending, start_program
 from neuromanager.system.procfs import group_lives
@@ -79,8 +80,11 @@ class Pool:
             if not self.running and (self._is_over() or (self._paused_at is None and not self._not_yet)):
                 break
             self._wait()
+            before = len(self.running)
             for running in list(self.running.values()):
                 self._look_after(running)
+            if len(self.running) == before:
+                put_away_orphans(self.running)
 
     def handlers(self) -> dict[int, object]:
         """For signal.signal, which a worker calls before it lets signals in."""
@@ -166,7 +170,7 @@ class Pool:
             self._set_alarm()
         # What came while it was being started.
         if self._paused_at is not None:
-            self._send(running, signal.SIGSTOP)
+            self._send([running], signal.SIGSTOP)
         if self.orphaned:
             self._end_orphan(running)
         elif self.wish.number is not None:
@@ -177,7 +181,7 @@ class Pool:
             self._watcher.started(running)
             running.started = True
         except OSError:
-            self._send(running, signal.SIGKILL)
+            self._send([running], signal.SIGKILL)
             raise
 
     # Waiting.
@@ -218,14 +222,20 @@ class Pool:
         if running.alarm_at is not None:
             running.alarm_at = None
             self._set_alarm()
-        if send_group(running.pid, signal.SIGTERM):  # as a cluster does
+        if self._send_left(running, signal.SIGTERM):  # as a cluster does
             running.leave_at = time.monotonic() + _LEFTOVERS_SECONDS
 
+    def _send_left(self, running: Running, number: int) -> bool:
+        """To what a run has left behind, in its group or in others; whether there is any."""
+        found = send_group(running.pid, number) and group_lives(running.pid)
+        alone = not any(other.ending is None for other in self.running.values())
+        return send_orphans(running.marker, self.running, number, alone) or found
+
     def _lingers(self, running: Running) -> bool:
-        """Whether something of its group is there still; longer than the limit only a dead network disk holds it."""
+        """Whether something of it is there still; longer than the limit only a dead network disk holds it."""
         now = time.monotonic()
         number = signal.SIGKILL if now >= running.leave_at else 0
-        if now < running.leave_at + 1 and send_group(running.pid, number) and group_lives(running.pid):
+        if now < running.leave_at + 1 and self._send_left(running, number):
             running.pause = min(running.pause * 1.5, 0.1)
             return True
         running.leave_at = 0.0
@@ -255,8 +265,7 @@ class Pool:
     def _stop(self, number: int, _: FrameType | None) -> None:
         wanted = self.wish.take(number)
         if wanted is not None:
-            for running in list(self.running.values()):
-                self._tell(running, wanted)
+            self._tell_all(wanted)
 
     def _pass_on(self, number: int, _: FrameType | None) -> None:
         for running in list(self.running.values()):
@@ -268,8 +277,7 @@ class Pool:
         if self._paused_at is None and not self.orphaned:
             self._paused_at = time.monotonic()
             signal.setitimer(signal.ITIMER_REAL, 0)
-            for running in list(self.running.values()):
-                self._send(running, signal.SIGSTOP)
+            self._send(list(self.running.values()), signal.SIGSTOP)
         self._slots.confirm_pause()
 
     def _go_on(self, number: int, _: FrameType | None) -> None:
@@ -279,7 +287,7 @@ class Pool:
         for running in list(self.running.values()):
             if running.alarm_at is not None:
                 running.alarm_at += lost  # its time limit is of time in which it could run
-            self._send(running, signal.SIGCONT)
+        self._send(list(self.running.values()), signal.SIGCONT)
         self._set_alarm()
 
     def _look_at_link(self, number: int, _: FrameType | None) -> None:
@@ -313,20 +321,29 @@ class Pool:
                 continue
             if self.orphaned or self._hurried or running.timed_out:
                 running.alarm_at = None
-                self._send(running, signal.SIGKILL)
+                self._send([running], signal.SIGKILL)
             else:
                 running.alarm_at = now + KILL_AFTER_SECONDS
                 if is_executed(running):
                     running.timed_out = True
-                    self._send(running, signal.SIGTERM)
+                    self._send([running], signal.SIGTERM)
         self._set_alarm()
 
+    def _tell_all(self, number: int) -> None:
+        """Sends what shall end them; a run that has ended already was told nothing."""
+        told = [running for running in self.running.values() if is_executed(running)]
+        for running in told:
+            running.told = running.told or number
+        self._send(told, number)
+
     def _tell(self, running: Running, number: int) -> None:
-        """Sends what shall end it; a run that has ended already was told nothing."""
         if is_executed(running):
             running.told = running.told or number
-            self._send(running, number)
+            self._send([running], number)
 
-    def _send(self, running: Running, number: int) -> None:
-        if running.ending is None or running.leave_at:
+    def _send(self, runnings: Sequence[Running], number: int) -> None:
+        """To their groups, and to what has left those: workers in sessions of their own, what ``timeout`` runs."""
+        there = [running for running in runnings if running.ending is None or running.leave_at]
+        for running in there:
             send_group(running.pid, number)
+        send_strays({running.marker: running.pid for running in there}, number)

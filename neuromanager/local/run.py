@@ -23,6 +23,7 @@ from neuromanager.local.shares import Shares
 from neuromanager.local.table import Slots
 from neuromanager.profile.profile import Profile
 from neuromanager.system.faults import INCOMPLETE, TROUBLE, Failure
+from neuromanager.system.files import is_ours
 from neuromanager.system.jsonvalues import LONGEST_VARIABLE
 from neuromanager.system.process import Ending
 from neuromanager.terminal.console import clear_before_telling, tell
@@ -171,13 +172,18 @@ def _prepare(
 
 
 def _open_logs(experiment: Experiment, index: int) -> tuple[int, int]:
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
-    out = os.open(experiment.log(index, "stdout"), flags, 0o666)
+    out = _open_log(experiment.log(index, "stdout"))
     try:
-        return out, os.open(experiment.log(index, "stderr"), flags, 0o666)
+        return out, _open_log(experiment.log(index, "stderr"))
     except OSError:
         os.close(out)
         raise
+
+
+def _open_log(path: str) -> int:
+    """A link is followed only if it is our own."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+    return os.open(path, flags if is_ours(path) else flags | os.O_NOFOLLOW, 0o666)
 
 
 def _conclude(pool: Pool, recorder: Recorder, slots: Slots, count: int) -> int:

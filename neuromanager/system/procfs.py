@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Collection
 from typing import NamedTuple
 
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")  # per second, in which proc(5) tells times
@@ -63,6 +64,32 @@ def is_marked(pid: int, marker: str, owner: int | None) -> bool:
 def _is_marked(entry: str, marker: str) -> bool:
     with open(f"/proc/{entry}/environ", "rb") as file:
         return os.fsencode(marker) in file.read().split(b"\0")
+
+
+def find_marked(markers: Collection[str]) -> dict[int, str]:
+    """Live processes with one of these ``NAME=VALUE`` in their environment, and which; none without /proc."""
+    wanted = {os.fsencode(marker): marker for marker in markers}
+    found = {}
+    with contextlib.suppress(OSError):
+        for entry in os.listdir("/proc") if wanted else ():
+            if entry.isdigit():
+                with contextlib.suppress(OSError), open(f"/proc/{entry}/environ", "rb") as file:
+                    mark = next((word for word in file.read().split(b"\0") if word in wanted), None)
+                    if mark is not None:
+                        found[int(entry)] = wanted[mark]
+    return found
+
+
+def list_children() -> list[int]:
+    """Ours, dead ones that nobody has waited for among them (proc(5), task/TID/children)."""
+    try:
+        descriptor = os.open(f"/proc/self/task/{os.getpid()}/children", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:  # a kernel without it
+        return [child.pid for child in find_children(os.getpid())]
+    try:
+        return [int(word) for word in os.read(descriptor, 1 << 20).split()]
+    finally:
+        os.close(descriptor)
 
 
 def find_children(parent: int) -> list[Child]:

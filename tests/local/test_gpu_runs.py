@@ -154,9 +154,7 @@ class OneNeurunTest(GpuTest):
             (100, ["neurun: error: --idle-gpus: local.cpu asks for no GPU; add one, as -r gres=gpu:1"]),
         )
         done = self.folder.run("neurun", "--idle-gpus", "slurm", "gpu", "true")
-        self.assertEqual(
-            (done.code, done.errors()), (100, ["neurun: error: --idle-gpus: only where this machine executes the runs"])
-        )
+        self.assertEqual((done.code, done.errors()), (100, ["neurun: error: --idle-gpus: not supported by Slurm"]))
 
     def test_idle_gpus(self) -> None:
         """Somebody else's process: one of root's, or ours that is no run; on three of the four GPUs."""

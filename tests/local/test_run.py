@@ -151,13 +151,38 @@ class EndTest(LocalTest):
         self.assertEqual(self.run_bash(f"mkfifo there; ({child}) & cat there; exit 2").code, 2)
         self.assertFalse(is_alive(int(self.folder.read("runs/t/logs/t_0.stdout"))))
 
-    def test_a_daemon_does_not_hold_us(self) -> None:
-        done = self.run_bash(
-            "setsid bash -c 'echo $$ > new; mv new there; exec sleep 600' & "
-            "until [ -e there ]; do read -t 0.01 <> <(:); done; cat there"
+    def test_what_left_the_group_is_ended_too(self) -> None:
+        """As a cluster ends it with the job: a worker in a session of its own would keep its GPU."""
+        away = "echo $BASHPID > new; mv new there; exec sleep 600"
+        wait = "until [ -e there ]; do read -t 0.01 <> <(:); done; cat there; rm there"
+        for text in (
+            f"setsid bash -c '{away}' & {wait}",
+            f"setsid bash -c \"trap '' TERM; {away}\" & {wait}",
+            f"(setsid env -i PATH=\"$PATH\" bash -c '{away}' &) & {wait}",
+            f"set -m; bash -c '{away}' & {wait}",
+            f"timeout 600 bash -c '{away}' & {wait}",
+        ):
+            done = self.run_bash(text)
+            self.assertEqual(done.code, 0, text)
+            self.assertFalse(is_alive(int(done.stdout.split()[-1])), text)
+
+    def test_the_others_go_on_when_one_ends(self) -> None:
+        """A stray of a run that executes still is not taken for one of those that have ended."""
+        text = (
+            "if [ $NEU_INDEX = 0 ]; then setsid bash -c 'echo $BASHPID > pid; exec sleep 600' & "
+            "until [ -e go ]; do read -t 0.01 <> <(:); done; kill -0 $(cat pid); else until [ -e pid ]; do "
+            "read -t 0.01 <> <(:); done; [ $NEU_INDEX != 3 ] || touch go; fi"
         )
-        os.kill(int(done.stdout), signal.SIGKILL)  # and it was still there
-        self.assertEqual(done.code, 0)
+        done = self.run_bash(text, 4, 2)
+        self.assertEqual(done.code, 0, done.stderr)
+
+    def test_stop_signals_reach_what_left_the_group(self) -> None:
+        worker = 'trap "echo told > told; exit" TERM; touch ready; while :; do read -t 0.01 <> <(:); done'
+        process = self.start(f"setsid bash -c '{worker}' & trap '' TERM; wait; wait")
+        self.there("ready")
+        process.terminate()
+        finish(process)
+        self.assertEqual(self.folder.read("told"), "told\n")
 
     def test_time_limit(self) -> None:
         self.assertEqual(self.end("exec sleep 60", LIMIT="0.2"), ["attempt=1 signal=15 state=TIMEOUT"])
