@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 from collections.abc import Mapping
 from typing import Any
 
-from neuromanager.experiment.directory import Experiment
+from neuromanager.experiment.directory import Experiment, format_time
 from neuromanager.experiment.states import CANCELLED, UNKNOWN, Status
 from neuromanager.system.files import is_ours, read_text, write_file
 
 _FILE = "settled.json"
 _FORMAT = 1
+_LATE_SECONDS = 15  # after the end of a run, for a scheduler's last line in its log: that it was killed for memory
 # Of a Status, in the order of a row; scheduler, token and what does not change with the run stand once per launch.
 _ROW = ("number", "state", "attempt", "exit_code", "signal", "reason", "job", "node", "started", "finished")
 _HEAD = ("token", "scheduler", "submitted")
@@ -54,6 +56,8 @@ def is_settled(status: Status) -> bool:
 
     That a run was not started, as far as can be seen from here, is no end that somebody saw.
     """
+    if status.asked and (status.finished or "") > format_time(time.time() - _LATE_SECONDS):
+        return False
     seen = status.state != CANCELLED or status.finished is not None or status.reason == "cancelled by neucancel"
     return not status.open and status.state != UNKNOWN and status.token is not None and seen
 

@@ -607,7 +607,9 @@ class SlurmTest(unittest.TestCase):
         while self.states() != ["CANCELLED"] * 4:  # sacct may lag up to 5 s behind
             calls += 1
             self.assertLess(calls, 200)
-        self.assertEqual(self.questions(), ["squeue", "sacct"] * (calls + 1))
+        asked = self.questions()
+        self.assertEqual(asked.count("sacct"), calls + 1)
+        self.assertLessEqual(asked.count("squeue"), 3 * (calls + 1))  # for each job alone while nobody shows them
 
     def test_a_controller_that_does_not_answer(self) -> None:
         self.assertEqual(self.folder.run("neurun", "--name=w", "slurm", "gpu", "./wait.sh").code, 0)

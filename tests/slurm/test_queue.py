@@ -386,6 +386,16 @@ class WitnessTest(QueueCase):
                 self.assert_state(found, OUT_OF_MEMORY, False, "needed more memory")
                 self.assertEqual(found.exit_code, code)
 
+    def test_slurm_says_so_a_moment_after_the_end(self) -> None:
+        experiment = self.make(1)
+        self.launch(experiment, "a" * 12, range(1), "10")
+        self.start(experiment, 0, "10")
+        append_event(experiment, 0, "finished", {"attempt": 1, "exit_code": 0})
+        self.assert_state(self.read(experiment)[0], COMPLETED, False)
+        line = "slurmstepd: error: Detected 1 oom-kill event(s) in StepId=10.batch.\n"
+        Path(experiment.log(0, "stderr")).write_text(line)
+        self.assert_state(self.read(experiment)[0], OUT_OF_MEMORY, False)
+
     def test_an_end_that_slurm_has_put_back_is_open(self) -> None:
         experiment = self.make(2)
         self.launch(experiment, "a" * 12, range(2), "10")
@@ -443,6 +453,8 @@ class ExplainTest(QueueCase):
         for number, text in enumerate(logs):
             self.start(experiment, number, f"10_{number}", stderr_bytes=len(logs[0]) if number == 2 else 0)
             append_event(experiment, number, "finished", {"attempt": 1, "exit_code": 1})
+            events = Path(experiment.events(number))
+            events.write_text(events.read_text().replace("finished 20", "finished 19"))
             Path(experiment.log(number, "stderr")).write_text(text or logs[0] + "segmentation\n")
         statuses = self.read(experiment)
         said = {0: "ValueError: first", 1: "last", 2: "segmentation"}
