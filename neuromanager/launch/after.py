@@ -91,7 +91,7 @@ def hold_back(
         with _stopping():
             reports = _wait(experiment, numbers, dependencies, site)
     except Stopped as stopped:
-        _refuse(experiment, token, f"neurun was told to stop ({name_signal(stopped.args[0])}) before it began")
+        _refuse(experiment, token, f"neurun was stopped ({name_signal(stopped.args[0])}) before it started")
         raise
     except Failure as failure:  # what it waited for cannot be read any more
         _refuse(experiment, token, "; ".join(failure.faults))
@@ -105,7 +105,7 @@ def hold_back(
             INCOMPLETE,
             *counts,
             f"nothing of {experiment.shown} was started; the same command with "
-            f"--resume --name {experiment.name} starts it, --after-any whatever became of "
+            f"--resume --name {experiment.name} starts it, --after-any even after a failure of "
             f"{' and '.join(names)}",
         )
     with contextlib.suppress(OSError):  # it tells people what a launch waits for, no more

@@ -92,7 +92,7 @@ class Feed:
         if not self.left:
             return announce()
         if not self.launch.shows:
-            tell(f"goes on as process {os.getpid()}, with {describe_count(len(self.left))} to submit")
+            tell(f"continues as process {os.getpid()}, with {describe_count(len(self.left))} to submit")
         self._is_going_on = True
         try:
             announce()
@@ -172,7 +172,7 @@ class Feed:
         self._is_refused = True
         if not self._is_away_told:
             title = find_scheduler(self.launch.profile.scheduler).TITLE
-            tell(f"{refusal.faults[-1]}; {len(self.left)} runs wait here until {title} answers")
+            tell(f"{refusal.faults[-1]}; {len(self.left)} runs are deferred until {title} answers")
         self._is_away_told = True
 
     def _ask_room(self, limit: str) -> int | None:
@@ -221,21 +221,19 @@ class Feed:
         if self.left:
             self._deferral.close()
             tell(
-                f"stops; {self._describe_done()}, which go on, and {len(self.left)} are not: the same command "
-                f"with --resume --name {self.launch.experiment.name} submits them"
+                f"stopped: {self._describe_done()}, and continue; to submit the other {len(self.left)}, repeat the "
+                f"command with --resume --name {self.launch.experiment.name}"
             )
 
     def _tell_limit(self, limit: str) -> None:
-        here = mend = ""
+        mend = ""
         if self.launch.shows:
-            here = " here"
-            mend = f"; stop it with Ctrl-C, and go on with --resume --name {self.launch.experiment.name}"
-        wait = f"{len(self.left)} {'waits' if len(self.left) == 1 else 'wait'}{here} until there is room"
-        tell(f"a limit is reached: {limit}; {self._describe_done()}, {wait}{mend}")
+            mend = f"; stop with Ctrl-C, and continue with --resume --name {self.launch.experiment.name}"
+        tell(f"reached {limit}: {self._describe_done()}, {len(self.left)} deferred until there is room{mend}")
 
     def _describe_done(self) -> str:
         done, total = len(self.done.numbers), len(self.launch.numbers)
-        return f"{done} of {describe_count(total)} {'is' if 1 in (done, total) else 'are'} submitted"
+        return f"{done} of {describe_count(total)} submitted"
 
     def _conclude(self) -> None:
         self._deferral.close()
@@ -246,7 +244,7 @@ class Feed:
     def _give_up(self, failure: Failure) -> Failure:
         self._deferral.close()
         done, total, name = len(self.done.numbers), len(self.launch.numbers), self.launch.experiment.name
-        rest = f"for the rest run the same command again with --resume --name {name}"
+        rest = f"for the rest repeat the command with --resume --name {name}"
         return Failure(failure.code, *failure.faults, f"submitted {done} of {total} runs{self._name_jobs()}; {rest}")
 
     def _name_jobs(self) -> str:

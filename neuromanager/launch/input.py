@@ -28,7 +28,7 @@ def read_input(words: Command, environ: Mapping[str, str], name: str | None) -> 
     """Reads standard input where ``-`` stands for it, and NEU_POINTS or NEU_POINT; raises Failure."""
     from_stdin = words == ("-",)
     if words[0] == "-" and not from_stdin:
-        raise Failure(WRONG_INPUT, f"{quote_word(words[1])} stands after -, which stands for whole command lines")
+        raise Failure(WRONG_INPUT, f"unexpected {quote_word(words[1])} after -, which reads whole command lines")
     commands = _read_lines() if from_stdin else [words]
     points = _read_points(environ)
     if name and points and find_placeholders([name], points[0].point):
@@ -80,7 +80,7 @@ def _read_points(environ: Mapping[str, str]) -> list[SweptPoint]:
                 words, before = (tuple(map(str, value.get(name, []))) for name in ("words", "before"))
                 points.append(SweptPoint(value["point"], words, before))
     except OSError as error:
-        raise Failure(WRONG_INPUT, f"{source}: {path}: {error.strerror}; unset it where no sweep is meant") from None
+        raise Failure(WRONG_INPUT, f"{source}: {path}: {error.strerror}; unset it if no sweep is meant") from None
     if not points:
         raise Failure(WRONG_INPUT, f"{source}: {path}: no points; nothing is launched")
     _say_taken(environ)

@@ -102,7 +102,7 @@ def submit(launch: Launch, batch: Batch, done: Submitted, withdrawn: Callable[[]
     calls = _intend(launch, scheduler, job, left, limits)
     while calls:
         if withdrawn():
-            _write_off(experiment, calls, "not submitted, for some of these runs were cancelled meanwhile")
+            _write_off(experiment, calls, "not submitted: some of these runs were cancelled meanwhile")
             return None
         answer = _submit_first(launch, scheduler, calls)
         if isinstance(answer, Taken):
@@ -165,10 +165,10 @@ def _submit_first(launch: Launch, scheduler: Scheduler, calls: Sequence[Call]) -
         if isinstance(answer, Lost):
             answer = _find_lost(experiment, scheduler, token, answer, launch.site)
     except Interrupted:
-        _write_off(experiment, calls[1:], "not submitted, for neurun was told to stop")
-        raise _unknown(experiment, scheduler, ["told to stop while the submission had no answer"]) from None
+        _write_off(experiment, calls[1:], "not submitted: neurun was stopped")
+        raise _unknown(experiment, scheduler, ["stopped while the submission had no answer"]) from None
     except Failure:
-        _write_off(experiment, calls[1:], "not submitted, for it is not known whether the part before it was taken")
+        _write_off(experiment, calls[1:], "not submitted: the answer for the previous part was lost")
         raise
     if isinstance(answer, Refused):
         _write_off(experiment, calls, "; ".join(answer.faults), answer.why == "full")
@@ -176,7 +176,7 @@ def _submit_first(launch: Launch, scheduler: Scheduler, calls: Sequence[Call]) -
     try:
         write_job(experiment, token, answer.job)
     except OSError as error:
-        tell(f"warning: {experiment.shown}/jobs.jsonl: {error.strerror}; the number of the job could not be kept")
+        tell(f"warning: {experiment.shown}/jobs.jsonl: {error.strerror}; the job ID could not be recorded")
     return answer
 
 
@@ -212,8 +212,8 @@ def _unknown(experiment: Experiment, scheduler: Scheduler, faults: Sequence[str]
     return Failure(
         TROUBLE,
         *faults,
-        f"it is not known whether {scheduler.TITLE} has the job; {experiment.shown} is kept: run the same command "
-        f"again with --resume --name {experiment.name}, which finds the job or submits it once",
+        f"{scheduler.TITLE} may have the job; {experiment.shown} is kept: repeat the command with "
+        f"--resume --name {experiment.name}, which finds the job or submits it once",
     )
 
 
@@ -274,9 +274,7 @@ def _find_unsettled(
         try:
             found.update(look(scheduler, tokens, site))
         except Failure as failure:
-            mend = (
-                f"it is not known whether {scheduler.TITLE} has a job of {experiment.shown}; try again when it answers"
-            )
+            mend = f"{scheduler.TITLE} may have a job of {experiment.shown}; try again when it answers"
             raise Failure(TROUBLE, *failure.faults, mend) from None
     return found
 

@@ -69,7 +69,7 @@ def take_lock(experiment: Experiment, locks: contextlib.ExitStack) -> int:
         if waited >= _LOCK_SECONDS:
             raise Failure(TROUBLE, f"{shown} is still being launched after {_LOCK_SECONDS:g} seconds; try again later")
         if waited >= _SAY_SECONDS and not said:
-            tell(f"{shown}: waiting for what a neurun that is gone left behind: its submission, or its runs")
+            tell(f"{shown}: waiting for the submission or the runs of a neurun that was killed")
             said = True
 
 
@@ -119,10 +119,10 @@ def _refuse_doubt(experiment: Experiment, statuses: Sequence[Status]) -> None:
     if doubts:
         shown = experiment.shown
         faults = [
-            f"{shown}: of {count} run{'s' if count != 1 else ''} it is not known what became: {reason}"
+            f"{shown}: the state of {count} run{'s' if count != 1 else ''} is unknown: {reason}"
             for reason, count in doubts.items()
         ]
-        raise Failure(TROUBLE, *faults, "nothing was launched, for they may run; run the same command again later")
+        raise Failure(TROUBLE, *faults, "nothing was launched, since they may be running; repeat the command later")
 
 
 def wait_for_late(experiment: Experiment, statuses: list[Status], site: Site) -> list[Status]:

@@ -168,7 +168,7 @@ def _announce(experiment: Experiment, take_leave: TakeLeave | None) -> None:
         if take_leave:
             return take_leave(experiment)
     except OSError as error:
-        tell(f"warning: {error.filename or experiment.shown}: {error.strerror}; goes on without leaving")
+        tell(f"warning: {error.filename or experiment.shown}: {error.strerror}; continues in the foreground")
     print_path(experiment.shown)
 
 

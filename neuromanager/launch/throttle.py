@@ -20,13 +20,13 @@ def change_throttle(word: str, text: str, site: Site) -> int:
     faults: list[str] = []
     most = parse_number("N", text, 0, MOST, faults)
     if most is None:
-        raise Failure(WRONG_INPUT, *(f"{fault}; 0 is no limit" for fault in faults))
+        raise Failure(WRONG_INPUT, *(f"{fault}; 0 means no limit" for fault in faults))
     (selected,) = resolve_selections([word], site.environ)
     (report,) = read_reports([selected], site)
     arrays, scheduler = _find_arrays(report), find_scheduler(_find_scheduler_name(report))
     name = word_for(selected.experiment)
     if not arrays:
-        tell(f"{name}: no array of it has runs that wait in the queue; nothing to change")
+        tell(f"{name}: none of its arrays has pending runs; nothing to change")
         return 0
     if most and most < len(arrays):
         raise Failure(
@@ -38,7 +38,7 @@ def change_throttle(word: str, text: str, site: Site) -> int:
         if said := scheduler.throttle(job, share, site):
             done = [f"changed before that: {describe_jobs(list(arrays)[:place])}"] if place else []
             raise Failure(TROUBLE, *said, f"the throttle of job {job} was not changed", *done)
-    how = f"{most} at a time" if most else "as many at a time as the cluster lets"
+    how = f"{most} at a time" if most else "without a limit"
     waiting = describe_count(sum(arrays.values()))
     tell(f"{name}: {describe_jobs(list(arrays))}: {waiting} in the queue, {how}")
     return 0

@@ -96,13 +96,11 @@ def _refuse(dependencies: Dependencies, known: Known, scheduler: str) -> None:
         statuses = known[directory]
         meant = [statuses[number] for number in sorted(_numbers_of([selected], directory, statuses))]
         doubts += [
-            f"{name}:{status.number}: it is not known what became of it: {status.reason}"
-            for status in meant
-            if _is_in_doubt(status)
+            f"{name}:{status.number}: its state is unknown: {status.reason}" for status in meant if _is_in_doubt(status)
         ]
         if count := sum(map(_is_kept_back, meant)):
             kept.append(
-                f"--after: {describe_count(count)} of {name} {'is' if count == 1 else 'are'} kept back by a "
+                f"--after: {describe_count(count)} of {name} {'is' if count == 1 else 'are'} deferred by a "
                 f"neurun, and {title} cannot wait for those yet; write neuwait {name} && neurun ..."
             )
         for other in sorted({each.scheduler for each in meant if each.open} - {scheduler}):
@@ -118,7 +116,7 @@ def _refuse(dependencies: Dependencies, known: Known, scheduler: str) -> None:
         shown = [*doubts[:3], *([f"and {len(doubts) - 3} more"] if len(doubts) > 3 else [])]
         raise Failure(TROUBLE, *shown, "nothing was submitted; try again later")
     if failed:
-        raise Failure(INCOMPLETE, *failed, "nothing was submitted; --after-any submits it whatever became of them")
+        raise Failure(INCOMPLETE, *failed, "nothing was submitted; --after-any submits even after failures")
     if kept:
         raise Failure(TROUBLE, *kept, "nothing was submitted")
     if foreign:
@@ -171,13 +169,14 @@ def _check_same(numbers: Sequence[int], total: int, each: Selected) -> None:
     name = word_for(each.experiment)
     if total < 2 or len(theirs) < 2:
         raise Failure(
-            WRONG_INPUT, "--after-each: only an array can wait element by element, and one run is none; write --after"
+            WRONG_INPUT,
+            "--after-each: only arrays can wait element by element, and a single run is not one; write --after",
         )
     if list(theirs) != list(range(total)) or not set(numbers) <= set(theirs):
         raise Failure(
             WRONG_INPUT,
-            f"--after-each: here are the runs {format_indices(range(total))}, of {name} "
-            f"{format_indices(theirs)}: element by element needs the same; write --after",
+            f"--after-each: runs {format_indices(range(total))} here, but {format_indices(theirs)} of {name}: "
+            "they must be the same; write --after",
         )
 
 

@@ -97,7 +97,7 @@ class Recorder:
             return "cancelled by neucancel"
         if self.gives_up():
             return "neurun gave up, as --halt says"
-        return f"neurun was told to stop ({name_signal(number)})"
+        return f"neurun was stopped ({name_signal(number)})"
 
     def _conclude(self, program: Program, ending: Ending, reason: str | None) -> None:
         append_event(self._experiment, program.number, "finished", _details_of(program.attempt, ending, reason))

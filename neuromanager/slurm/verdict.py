@@ -19,10 +19,7 @@ from neuromanager.slurm.queue import Row
 from neuromanager.slurm.reasons import describe_reason
 from neuromanager.slurm.states import Meaning, Verdict, read_meaning, settle_by_events, show_end, show_live, show_trace
 
-_HERE_SECONDS, _ELSEWHERE_SECONDS = (
-    60,
-    300,
-)  # what an sbatch without an answer gets; on another host its end cannot be seen
+_HERE_SECONDS, _ELSEWHERE_SECONDS = 60, 300  # for an sbatch without an answer; on another host its end is not seen
 
 
 def settle(case: Case) -> Status | None:

@@ -237,7 +237,7 @@ class WordsTest(BadInputTest):
         self.refused("neurun", "-rx", "-ry=1", "--resource=z", "local", "cpu", "./show", lines=3)
 
     def test_wait_is_for_clusters_and_no_other_words_follow_a_dash(self) -> None:
-        self.assertIn("stands after -", self.refused("neurun", "local", "cpu", "-", "x y")[0])
+        self.assertIn("after -, which reads", self.refused("neurun", "local", "cpu", "-", "x y")[0])
 
     def test_terminal_escapes_are_shown_and_not_obeyed(self) -> None:
         words = [word for word in (*HARD_WORDS, *random_words(20, seed=10)) if not word.isprintable()]

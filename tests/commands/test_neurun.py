@@ -455,7 +455,7 @@ class SignalsTest(unittest.TestCase):
                         self.folder.ends("t"),
                         [
                             f"attempt=1 signal={int(number)} told={told} state=CANCELLED "
-                            f"reason='neurun was told to stop ({told})'"
+                            f"reason='neurun was stopped ({told})'"
                         ],
                     )
                     self.assertFalse((self.folder.path / "runs/t/t_1/events.txt").exists())
@@ -467,7 +467,7 @@ class SignalsTest(unittest.TestCase):
         self.assertEqual(finish(process).code, -signal.SIGTERM)
         self.assertEqual(
             self.folder.ends("t"),
-            ["attempt=1 exit_code=5 told=TERM state=CANCELLED reason='neurun was told to stop (TERM)'"],
+            ["attempt=1 exit_code=5 told=TERM state=CANCELLED reason='neurun was stopped (TERM)'"],
         )
         self.assertTrue((self.folder.path / "saved").exists())
 
@@ -514,8 +514,7 @@ class SignalsTest(unittest.TestCase):
         process.terminate()
         self.assertEqual(finish(process).code, -signal.SIGTERM)
         self.assertEqual(
-            self.folder.ends("t"),
-            ["attempt=1 signal=15 told=TERM state=CANCELLED reason='neurun was told to stop (TERM)'"],
+            self.folder.ends("t"), ["attempt=1 signal=15 told=TERM state=CANCELLED reason='neurun was stopped (TERM)'"]
         )
         wait_until(lambda: not pids_with(f"OUT={self.folder.out}"), "the end of all that was started")
 

@@ -138,7 +138,7 @@ class StoppedTest(DetachedCase):
                 self.assertEqual(finish(process).code, -number)
                 self.assertEqual(self.states(name), ["CANCELLED"])
                 word = signal.Signals(number).name[3:]
-                self.assertEqual(self.reasons(name), [f"neurun was told to stop ({word}) before it began"])
+                self.assertEqual(self.reasons(name), [f"neurun was stopped ({word}) before it started"])
         self.end()
         done = self.neu("neurun", "--name=t2", "--resume", "--after=first", "local", "cpu", "true")
         self.assertEqual(done.code, 0, done.stderr)

@@ -153,8 +153,7 @@ class DetachTest(DetachedCase):
         os.kill(keeper, signal.SIGTERM)
         wait_until(lambda: not self.ours(), "the end of all")
         self.assertEqual(
-            self.folder.ends("t"),
-            ["attempt=1 signal=15 told=TERM state=CANCELLED reason='neurun was told to stop (TERM)'"],
+            self.folder.ends("t"), ["attempt=1 signal=15 told=TERM state=CANCELLED reason='neurun was stopped (TERM)'"]
         )
         self.assertIn("neurun: stopped by signal 15", self.folder.read("runs/t/neurun.log"))
 

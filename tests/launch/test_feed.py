@@ -266,8 +266,8 @@ class RealTest(FeedingCase):
         self.assertEqual((killed.code, killed.stdout), (-9, "runs/x\n"), killed.stderr)
         self.assertRegex(
             killed.stderr,
-            r"(?m)^neurun: a limit is reached: AssocMaxSubmitJobLimit.*; 100 of 1000 runs "
-            r"are submitted, 900 wait here .*--resume --name x$",
+            r"(?m)^neurun: reached AssocMaxSubmitJobLimit.*: 100 of 1000 runs "
+            r"submitted, 900 deferred .*--resume --name x$",
         )
         self.assertLess(len(self.launched()), 1000)
         rest = self.neu(*self.words(1000, "--resume", "--wait"))
@@ -292,7 +292,7 @@ class RealTest(FeedingCase):
             (after.code, after.stderr),
             (
                 111,
-                "neurun: error: --after: 8 runs of x are kept back by a neurun, and Slurm cannot wait for those yet; "
+                "neurun: error: --after: 8 runs of x are deferred by a neurun, and Slurm cannot wait for those yet; "
                 "write neuwait x && neurun ...\nneurun: error: nothing was submitted\n",
             ),
         )
@@ -325,8 +325,8 @@ class RealTest(FeedingCase):
         self.assertEqual(stopped.code, -signal.SIGINT)
         self.assertRegex(
             stopped.stderr,
-            r"neurun: stops; 3 of 9 runs are submitted, which go on, and 6 are not: the "
-            r"same command with --resume --name x submits them\n\Z",
+            r"neurun: stopped: 3 of 9 runs submitted, and continue; to submit the other 6, repeat the "
+            r"command with --resume --name x\n\Z",
         )
         self.assertIn(f"CANCELLED - 0 - - - {LEFT}", self.show(5))
         self.go()
@@ -338,7 +338,7 @@ class RealTest(FeedingCase):
         self.go()
         done = self.neu(*self.words(7, "--capacity=3", "--detach"))
         self.assertEqual((done.code, done.stdout), (0, "runs/x\n"), done.stderr)
-        self.assertRegex(done.stderr, r"\nneurun: goes on as process \d+, with 4 runs to submit\n\Z")
+        self.assertRegex(done.stderr, r"\nneurun: continues as process \d+, with 4 runs to submit\n\Z")
         self.assertEqual(self.neu("neuwait", "x").code, 0)
         self.assertEqual(self.marks(), list(range(7)))
         wait_until(lambda: "submitted 7 runs as jobs" in self.files.read("runs/x/neurun.log"), "its last word")
@@ -373,8 +373,7 @@ class RealTest(FeedingCase):
         wait_until(lambda: running() == 9, "all")
         idle = self.neu("neuthrottle", "3", "x")
         self.assertEqual(
-            (idle.code, idle.stderr),
-            (0, "neuthrottle: x: no array of it has runs that wait in the queue; nothing to change\n"),
+            (idle.code, idle.stderr), (0, "neuthrottle: x: none of its arrays has pending runs; nothing to change\n")
         )
         self.go()
 
@@ -414,7 +413,7 @@ class FakeTest(FeedingCase):
         calls = self.count_calls("sbatch")
         done = self.neu(*self.words(17, "--wait"))
         self.assertEqual(done.code, 0, done.stderr)
-        self.assertRegex(done.stderr, r"(?m)^neurun: a limit is reached: Assoc.*; 4 of 17 runs are submitted, 13 wait")
+        self.assertRegex(done.stderr, r"(?m)^neurun: reached Assoc.*: 4 of 17 runs submitted, 13 deferred")
         self.assertEqual(self.marks(), list(range(17)))
         self.assertLess(len(calls.read_text().splitlines()), 12)
 
@@ -426,8 +425,8 @@ class FakeTest(FeedingCase):
         self.files.write("room", "")
         done = finish(feeder)
         self.assertEqual(done.code, 0, done.stderr)
-        self.assertIn("a limit is reached: QOSMaxSubmitJobPerUserLimit", done.stderr)
-        self.assertIn("0 of 3 runs are submitted, 3 wait here", done.stderr)
+        self.assertIn("reached QOSMaxSubmitJobPerUserLimit", done.stderr)
+        self.assertIn("0 of 3 runs submitted, 3 deferred", done.stderr)
         self.assertEqual(self.neu("neuwait", "x").code, 0)
         self.assertEqual(self.marks(), [0, 1, 2])
 
@@ -437,8 +436,8 @@ class FakeTest(FeedingCase):
         done = self.neu(*self.words(1, "--detach"))
         self.assertRegex(
             done.stderr,
-            r"a limit is reached: .*; 0 of 1 run is submitted, 1 waits until there is room\n"
-            r"neurun: goes on as process \d+, with 1 run to submit\n\Z",
+            r"reached .*: 0 of 1 run submitted, 1 deferred until there is room\n"
+            r"neurun: continues as process \d+, with 1 run to submit\n\Z",
         )
         self.files.write("room", "")
         self.assertEqual(self.neu("neuwait", "x").code, 0)
@@ -460,7 +459,7 @@ class FakeTest(FeedingCase):
         )
         done = self.neu(*self.words(6, "--capacity=2", "--wait"))
         self.assertEqual(done.code, 0, done.stderr)
-        waits = r"(?m)^neurun: sbatch said: .*Unable to contact .*; 4 runs wait here until Slurm answers$"
+        waits = r"(?m)^neurun: sbatch said: .*Unable to contact .*; 4 runs are deferred until Slurm answers$"
         self.assertEqual(len(re.findall(waits, done.stderr)), 1, done.stderr)
         self.assertEqual(self.marks(), list(range(6)))
         self.assertLess(len(calls.read_text().splitlines()), 9)

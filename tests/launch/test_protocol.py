@@ -303,8 +303,8 @@ class FakeSlurm(Contract):
         self.assertIn("neurun: error: sbatch said: sbatch: error: Batch job submission failed: Invalid", stopped.stderr)
         self.assertRegex(
             stopped.stderr,
-            r"submitted 10 of 23 runs as jobs \d+, \d+ \(2 arrays\); for the rest run the "
-            r"same command again with --resume --name x",
+            r"submitted 10 of 23 runs as jobs \d+, \d+ \(2 arrays\); for the rest repeat the "
+            r"command with --resume --name x",
         )
         self.assertEqual(len(self.call_words()), first + 3)
         fault.unlink()
@@ -332,7 +332,7 @@ class FakeSlurm(Contract):
         self.files.write("at-3", "export FAKE_SLURM_FAULT=garbage\n")
         unknown = self.sweep(23)
         self.assertEqual(unknown.code, 111, unknown.stderr)
-        self.assertIn("it is not known whether Slurm has the job", unknown.stderr)
+        self.assertIn("Slurm may have the job", unknown.stderr)
         self.assertRegex(unknown.stderr, r"submitted 5 of 23 runs as job \d+;")
         self.assertEqual(len(self.call_words()), 3)
         rest = self.sweep(23, "--resume", "--wait")

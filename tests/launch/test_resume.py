@@ -167,7 +167,7 @@ class SlurmResume(Everywhere):
             "neusweep", "neurun", "--resume", "--name=x", "--wait", *self.where, "./work", "{v}"
         )
         assert resuming.stderr
-        self.assertIn(b"waiting for what a neurun that is gone left behind", resuming.stderr.readline())
+        self.assertIn(b"waiting for the submission or the runs of a neurun", resuming.stderr.readline())
         (self.files.path / "go").touch()
         done = finish(resuming)
         self.assertEqual(done.code, 0, done.stderr)
@@ -224,7 +224,7 @@ class FakeResume(SlurmResume):
         self.assertEqual(self.sweep(1, "-r", "hold").code, 0)
         done = self.sweep(2, FAKE_SLURM_FAULT="down")
         self.assertEqual((done.code, done.stdout), (111, ""))
-        self.assertIn("nothing was launched, for they may run", done.stderr)
+        self.assertIn("nothing was launched, since they may be running", done.stderr)
         self.assertEqual(len(self.files.read("runs/x/commands.txt").splitlines()), 1)
 
 
@@ -241,7 +241,7 @@ class RealResume(SlurmResume):
         finally:
             self.bed.thaw()
         self.assertEqual((lost.code, lost.stdout), (111, ""), lost.stderr)
-        self.assertIn("run the same command again with --resume --name x", lost.stderr)
+        self.assertIn("repeat the command with --resume --name x", lost.stderr)
         found = self.sweep(2, "-r", "hold")
         self.assertEqual((found.code, found.stdout), (0, "runs/x\n"), found.stderr)
         self.assertIn("a launch whose answer was lost is job ", found.stderr)

@@ -302,7 +302,7 @@ class SignalsTest(LocalTest):
         return finish(process).code
 
     def told(self, name: str) -> str:
-        return f"told={name} state=CANCELLED reason='neurun was told to stop ({name})'"
+        return f"told={name} state=CANCELLED reason='neurun was stopped ({name})'"
 
     def test_they_reach_the_run_and_end_us_as_well(self) -> None:
         self.folder.program("patient", PATIENT)

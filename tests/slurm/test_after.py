@@ -155,7 +155,7 @@ class DecidedTest(AfterCase, FakeSlurmCase):
                 self.said.splitlines(),
                 [
                     "neurun: error: first: 2 runs: 0 completed, 1 RUNNING, 1 FAILED",
-                    "neurun: error: nothing was submitted; --after-any submits it whatever became of them",
+                    "neurun: error: nothing was submitted; --after-any submits even after failures",
                 ],
             )
             self.assertFalse((self.folder / "runs/second").exists())
@@ -170,7 +170,7 @@ class DecidedTest(AfterCase, FakeSlurmCase):
         self.files.program("broken/squeue", "#!/bin/sh\necho down >&2; exit 1\n")
         self.environ["PATH"] = f"{self.folder}/broken:{self.environ['PATH']}"
         self.assertEqual(self.after("second", "--after=first", code=111), [])
-        self.assertIn("error: first:0: it is not known what became of it: squeue", self.said)
+        self.assertIn("error: first:0: its state is unknown: squeue", self.said)
         self.assertIn("nothing was submitted; try again later", self.said)
         self.assertFalse((self.folder / "runs/second").exists())
 
@@ -179,8 +179,8 @@ class DecidedTest(AfterCase, FakeSlurmCase):
         self.submit("lone", 1)
         for text, *options in (
             ("no such experiment", "--after=fisrt"),
-            ("here are the runs 0-1, of first 0-2: element by element", "--after-each=first", "--runs=2"),
-            ("one run is none", "--after-each=lone"),
+            ("runs 0-1 here, but 0-2 of first", "--after-each=first", "--runs=2"),
+            ("a single run is not one", "--after-each=lone"),
             ("first is this experiment itself", "--after-each=first", "--runs=3", "--resume", "--name=first"),
         ):
             with self.subTest(options=options):

@@ -447,7 +447,7 @@ class FakeSlurm(Contract):
         self.assertEqual((answer.stdout, answer.code), ("", 111))
         self.assertIn("neurun: error: sbatch answered with no job number\n", answer.stderr)
         self.assertIn("neurun: error: sbatch said: hello\n", answer.stderr)
-        self.assertIn("it is not known whether Slurm has the job; runs/faulty is kept", answer.stderr)
+        self.assertIn("Slurm may have the job; runs/faulty is kept", answer.stderr)
         self.assertTrue((self.folder / "runs/faulty/experiment.json").exists())
         self.assertNotIn('"job": ', self.files.read("runs/faulty/jobs.jsonl"))
 

@@ -47,7 +47,7 @@ class LateTest(unittest.TestCase):
         words = ("neurun", "--name=x", *options, "slurm", "gpu", "./mark")
         first = self.neu(*words)
         self.assertEqual(first.code, 111, first.stderr)
-        self.assertIn("it is not known whether Slurm has the job", first.stderr)
+        self.assertIn("Slurm may have the job", first.stderr)
         again = self.neu(*words[:2], "--resume", "--wait", *words[2:])
         self.assertEqual(again.code, 0, again.stderr)
         late = self.neu(self.sbatch, *shlex.split((self.folder / "lost").read_text()))

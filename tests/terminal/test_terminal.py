@@ -96,8 +96,7 @@ class TerminalTest(unittest.TestCase):
         self.type("clear; echo back")
         self.appears("back")
         self.assertEqual(
-            self.folder.ends("t1"),
-            ["attempt=1 signal=2 told=INT state=CANCELLED reason='neurun was told to stop (INT)'"],
+            self.folder.ends("t1"), ["attempt=1 signal=2 told=INT state=CANCELLED reason='neurun was stopped (INT)'"]
         )
         self.assertFalse((self.folder.path / "runs/t2").exists())
 
@@ -115,8 +114,7 @@ class TerminalTest(unittest.TestCase):
         self.appears("stopped by signal 2")
         wait_until(lambda: self.folder.ends("t"), "the record")
         self.assertEqual(
-            self.folder.ends("t"),
-            ["attempt=1 signal=9 told=INT state=CANCELLED reason='neurun was told to stop (INT)'"],
+            self.folder.ends("t"), ["attempt=1 signal=9 told=INT state=CANCELLED reason='neurun was stopped (INT)'"]
         )
 
     def lines(self) -> list[str]:
@@ -187,7 +185,7 @@ class TerminalTest(unittest.TestCase):
         for number in (0, 1):
             self.assertEqual(
                 self.folder.ends("t", number),
-                ["attempt=1 signal=2 told=INT state=CANCELLED reason='neurun was told to stop (INT)'"],
+                ["attempt=1 signal=2 told=INT state=CANCELLED reason='neurun was stopped (INT)'"],
             )
         for number in (2, 3, 4):
             self.assertFalse((self.folder.path / f"runs/t/t_{number}").exists())
@@ -199,8 +197,7 @@ class TerminalTest(unittest.TestCase):
         self.tmux("kill-session")
         wait_until(lambda: self.folder.ends("t"), "the record")
         self.assertEqual(
-            self.folder.ends("t"),
-            ["attempt=1 signal=1 told=HUP state=CANCELLED reason='neurun was told to stop (HUP)'"],
+            self.folder.ends("t"), ["attempt=1 signal=1 told=HUP state=CANCELLED reason='neurun was stopped (HUP)'"]
         )
 
 
