@@ -18,7 +18,7 @@ from neuromanager.launch.layout import add_arrangement_options, find_unsupported
 from neuromanager.launch.request import Request, site_for_runs
 from neuromanager.launch.start import start, start_detached
 from neuromanager.local.options import add_options, read_manner
-from neuromanager.profile.config import CONFIG_MEND, check_env, check_programs, find_config
+from neuromanager.profile.config import CONFIG_MEND, check_env, check_programs, find_config, find_unexpanded
 from neuromanager.profile.demand import check_excess
 from neuromanager.profile.profile import Profile, check_own_options, resolve_profile
 from neuromanager.schedulers import find_scheduler
@@ -110,6 +110,8 @@ def main(words: Sequence[str]) -> int:
     source = find_config(options.config)
     profile = resolve_profile(read_document(source, "config", CONFIG_MEND), support, device, options.resource, source)
     check_env(profile, source)
+    for text in find_unexpanded(profile, source):
+        tell(f"warning: {text}")
     cwd = _check_profile(options, profile, source, layout)
     dependencies = read_dependencies(options.after, options.after_any, options.name, HERE, options.after_each)
     given = read_input(tuple(command), os.environ, options.name)

@@ -67,7 +67,7 @@ class Refused(NamedTuple):
     """The scheduler says that it has no job of it."""
 
     faults: tuple[str, ...]
-    why: Literal["wrong", "full", "too large", "away"] = "wrong"  # full, away: later it may take it
+    why: Literal["wrong", "failed", "full", "too large", "away"] = "failed"  # full, away: later it may take it
     limit: str | None = None  # on the jobs that may be in the queue, which is reached
 
 

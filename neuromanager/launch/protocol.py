@@ -115,7 +115,7 @@ def submit(launch: Launch, batch: Batch, done: Submitted, withdrawn: Callable[[]
             return answer
         now = scheduler.limits(left.numbers, launch.site, anew=True) if answer.why == "too large" else limits
         if now.most >= limits.most:
-            raise NothingLaunched(TROUBLE, *answer.faults)
+            raise NothingLaunched(WRONG_INPUT if answer.why == "wrong" else TROUBLE, *answer.faults)
         limits = now  # what was remembered, or taken for granted, no longer holds
         calls = _intend(launch, scheduler, job, left, limits)
     return None

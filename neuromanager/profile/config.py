@@ -38,6 +38,16 @@ def check_env(profile: Profile, source: str) -> None:
         raise Failure(WRONG_INPUT, *faults)
 
 
+def find_unexpanded(profile: Profile, source: str) -> list[str]:
+    """Variables with what a shell would expand: they are taken as they stand."""
+    return [
+        f"{source}: {profile.support}.{profile.device}.variables.{name}: {value!r} is taken as it stands; to have it "
+        f"expanded, write it in env: export {name}=..."
+        for name, value in profile.variables
+        if re.search(r"\$(?:\w|\{)", value) or value.startswith("~/")
+    ]
+
+
 def check_programs(profile: Profile, commands: Iterable[Command], cwd: str) -> None:
     """Raises Failure for a program that is not there. With an env, which may change PATH, only paths are looked at."""
     search = not profile.env and "PATH" not in dict(profile.variables)

@@ -34,6 +34,11 @@ _UNSURE = re.compile(
 # What sbatch says while it tries again, and when it has given up: EAGAIN (src/sbatch/sbatch.c).
 _FULL = re.compile(r"temporarily unable to accept job|job queue full|Resource temporarily unavailable", re.IGNORECASE)
 _NO_CONTACT = "Unable to contact"
+# Refusals of what was asked for, which will be refused again (slurm_strerror(3), src/sbatch/opt.c).
+_WRONG = re.compile(
+    r"(?i)\binvalid (?!.*(?:credential|authenti))|unrecognized option|mutually exclusive|not available|"
+    r"more (?:processors|nodes|memory) .*than|not permitted"
+)
 
 
 def plan(
@@ -137,7 +142,9 @@ def parse_submission(answer: Answer, patience_seconds: float) -> SchedulersAnswe
         return Refused(faults, "too large")
     if limit := find_limit("\n".join(said)):
         return Refused(faults, "full", limit)
-    return Refused(faults, "away" if any(TOO_OFTEN in line or _NO_CONTACT in line for line in said) else "wrong")
+    if any(TOO_OFTEN in line or _NO_CONTACT in line for line in said):
+        return Refused(faults, "away")
+    return Refused(faults, "wrong" if any(map(_WRONG.search, said)) else "failed")
 
 
 def find_limit(said: str) -> str | None:
@@ -151,12 +158,15 @@ def find_limit(said: str) -> str | None:
     return None
 
 
-def parse_estimate(said: str, what: str = "it") -> str | None:
+def parse_estimate(answer: Answer, what: str = "it") -> str | None:
     """The part of the output of ``sbatch --test-only`` that matters (src/sbatch/sbatch.c, src/api/allocate.c)."""
+    said = answer.stderr
     start = re.search(r"Job \d+ to start at (\S+)(?: (using .*))?", said)
     if start:
         return f"Slurm would start {what} at " + " ".join(part for part in start.groups() if part)
     refusal = re.search(r"allocation failure: (.*)", said)
+    if refusal is None and answer.exit_code and not any(mark in said for mark in (TOO_OFTEN, _NO_CONTACT)):
+        refusal = re.search(r"(?m)^sbatch: (?:error: )?(.*)$", said)  # of an option, before Slurm is asked
     return f"Slurm would refuse {what}: {refusal.group(1)}" if refusal else None
 
 
@@ -198,7 +208,7 @@ def estimate_start(script: str, part: Part, site: Site, what: str = "it") -> str
             answer = site.ask(words, _TEST_SECONDS, client_environment(site.environ))
     except OSError:
         return None
-    return parse_estimate(answer.stderr, what)
+    return parse_estimate(answer, what)
 
 
 def submit(words: Sequence[str], site: Site, lock: int) -> SchedulersAnswer:

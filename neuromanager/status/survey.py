@@ -16,7 +16,7 @@ from neuromanager.experiment.submission import Unsettled
 from neuromanager.local.status import find_local, holds_lock, is_locked
 from neuromanager.schedulers import LOCAL, find_scheduler
 from neuromanager.status.cache import is_settled, read_settled, write_settled
-from neuromanager.system.faults import TROUBLE, Failure
+from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.procfs import lives
 from neuromanager.system.site import Site
 from neuromanager.terminal.console import tell
@@ -66,7 +66,7 @@ def read_reports(
 def _survey(selected: Selected) -> _Survey:
     experiment = selected.experiment
     record = read_record(experiment)
-    numbers = range(count_runs(experiment)) if selected.indices is None else selected.indices
+    numbers = range(_count_runs(experiment, record)) if selected.indices is None else selected.indices
     try:
         launches = read_launches(experiment)
     except OSError as error:
@@ -74,6 +74,15 @@ def _survey(selected: Selected) -> _Survey:
     current = find_current(launches)
     known = read_settled(experiment, {number: launch.token for number, launch in current.items()})
     return _Survey(experiment, record, numbers, launches, current, known, len(known))
+
+
+def _count_runs(experiment: Experiment, record: Mapping[str, Any]) -> int:
+    """Raises Failure for a commands.txt that has lost lines: the runs behind them must not seem to be none."""
+    count, recorded = count_runs(experiment), record.get("runs")
+    if isinstance(recorded, int) and count < recorded:
+        path = experiment.path("commands.txt")
+        raise Failure(WRONG_INPUT, f"{path}: has {count} lines, and experiment.json says {recorded} runs; restore it")
+    return count
 
 
 def _read_trails(survey: _Survey) -> dict[int, Trail]:

@@ -152,7 +152,7 @@ def _say_error(error: Any) -> list[str]:
     path = ""
     for part in error.absolute_path:
         path = f"{path}[{part}]" if isinstance(part, int) else join_path(path, part)
-    mend = error.schema.get("x-mend", "")
+    mend = error.schema.get("x-mend", "").replace("{path}", path)
     tail = f"; {mend}" if mend else ""
     here = f"{path}: " if path else ""
     if error.validator == "additionalProperties":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 from collections.abc import Sequence
@@ -37,12 +38,27 @@ def check_program(command: Sequence[str], directory: str, search: bool) -> None:
         raise Failure(WRONG_INPUT, f"expected a program, got {word!r}; options go before the command")
     if not word:
         raise Failure(NOT_FOUND, "expected a program, got an empty word")
+    _check_slips(word, directory)
     script = command[1] if word == "python" and len(command) > 1 and command[1].endswith(".py") else None
     for name in (word, script):
         if name is None or ("/" not in name and name != script and not search):
             continue
         path = os.path.join(directory, name) if "/" in name or name == script else shutil.which(name)
         _check_path(name, path, executable=name != script)
+
+
+def _check_slips(word: str, directory: str) -> None:
+    """Raises Failure for what a shell would not have taken for a program either; an env cannot make it one."""
+    if os.path.exists(os.path.join(directory, word)) or shutil.which(word):
+        return
+    if re.match(r"[A-Za-z_]\w*=", word):
+        raise Failure(
+            NOT_FOUND,
+            f"{word}: no such program; for a variable write env {word} PROGRAM ..., or add it to the "
+            "variables of the profile",
+        )
+    if " " in word:
+        raise Failure(NOT_FOUND, f"{word!r}: no such program; write the words of a command without quotes around them")
 
 
 def _check_path(name: str, path: str | None, executable: bool) -> None:

@@ -99,7 +99,10 @@ def _parse_word(line: str, position: int) -> tuple[str, int]:
             pieces.append(line[position + 1])
             position += 2
         elif (letter in _ACTIVE and (letter != "~" or position == start)) or (letter == "#" and position == start):
-            raise ValueError(f"{letter!r} is unquoted, and no shell reads this line; write '{letter}' to mean it")
+            raise ValueError(
+                f"{letter!r} is unquoted, and no shell reads this line; to have one run it write "
+                f"bash -c {quote_word(line.strip())}, to mean the character '{letter}'"
+            )
         else:
             pieces.append(letter)
             position += 1

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from neuromanager.system.faults import BUG, TROUBLE, Failure
+from neuromanager.system.faults import BUG, TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.quoting import visible
 
 
@@ -19,6 +20,8 @@ def say(who: str, text: str) -> None:
         os.write(2, f"{who}: {visible(text)}\n".encode())
 
 
+# Trying again cannot help until somebody has made room, or given the right.
+_NEEDS_MENDING = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
 _speaker = "neuromanager"
 _clear: Callable[[], None] | None = None
 
@@ -75,7 +78,7 @@ def run_command(who: str, main: Callable[[Sequence[str]], int]) -> NoReturn:
     except OSError as error:
         place = "the current folder" if isinstance(error, FileNotFoundError) else "standard output"
         say(who, f"error: {error.filename or place}: {error.strerror}")
-        code = TROUBLE
+        code = WRONG_INPUT if error.errno in _NEEDS_MENDING else TROUBLE
     except Exception:
         import traceback
 

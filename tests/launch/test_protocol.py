@@ -119,7 +119,7 @@ class AnswerTest(unittest.TestCase):
         ):
             answer = parse_submission(Answer(1, "", said), 180)
             assert isinstance(answer, Refused)
-            self.assertEqual((answer.why, answer.limit), ("wrong", None))
+            self.assertEqual((answer.why, answer.limit), ("failed", None))
 
 
 class Several(unittest.TestCase):
@@ -299,7 +299,7 @@ class FakeSlurm(Contract):
         first = len(self.call_words())
         fault = self.refuse_at(first + 3, REFUSED)
         stopped = self.sweep(30, "--resume")
-        self.assertEqual(stopped.code, 111, stopped.stderr)
+        self.assertEqual(stopped.code, 100, stopped.stderr)
         self.assertIn("neurun: error: sbatch said: sbatch: error: Batch job submission failed: Invalid", stopped.stderr)
         self.assertRegex(
             stopped.stderr,
@@ -315,7 +315,7 @@ class FakeSlurm(Contract):
     def test_a_new_experiment_whose_later_array_is_refused_is_kept(self) -> None:
         self.refuse_at(4, REFUSED)
         stopped = self.sweep(23)
-        self.assertEqual((stopped.code, stopped.stdout), (111, ""), stopped.stderr)
+        self.assertEqual((stopped.code, stopped.stdout), (100, ""), stopped.stderr)
         self.assertNotIn("nothing is left", stopped.stderr)
         rest = self.sweep(23, "--resume", "--wait")
         self.assertEqual(rest.code, 0, rest.stderr)

@@ -9,6 +9,7 @@ import unittest
 from neuromanager.profile.demand import Demand, describe_demand, find_excess, make_demand
 from neuromanager.profile.profile import Profile
 from neuromanager.slurm.sbatch import parse_estimate
+from neuromanager.system.process import Answer
 from tests.beds.slurm import cluster
 from tests.command import ROOT, Folder
 
@@ -74,7 +75,7 @@ class EstimateTest(unittest.TestCase):
             ("allocation failure: Invalid account\n", "Slurm would refuse it: Invalid account"),
             ("sbatch: error: fetch_config: DNS SRV lookup failed\n", None),
         ):
-            self.assertEqual(parse_estimate(said), shown)
+            self.assertEqual(parse_estimate(Answer(0, "", said)), shown)
 
     def test_real(self) -> None:
         bed = cluster.require(self)

@@ -245,12 +245,12 @@ class AnswersTest(unittest.TestCase):
 
     def test_estimates(self) -> None:
         for version in VERSIONS:
-            start = sbatch.parse_estimate(read_answer(version, "test-only")[1].stderr) or ""
+            start = sbatch.parse_estimate(read_answer(version, "test-only")[1]) or ""
             moment = r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d"
             self.assertRegex(
                 start, rf"\ASlurm would start it at {moment} using 1 processors on nodes n\d in partition", version
             )
-            refused = sbatch.parse_estimate(read_answer(version, "test-only-refused")[1].stderr)
+            refused = sbatch.parse_estimate(read_answer(version, "test-only-refused")[1])
             self.assertEqual(refused, "Slurm would refuse it: Invalid partition name specified", version)
 
     def test_cancellations(self) -> None:

@@ -1,0 +1,66 @@
+"""What newcomers type: each slip is refused before anything is made, with the line that mends it."""
+
+from __future__ import annotations
+
+import unittest
+
+from tests.command import Folder
+
+
+class SlipTest(unittest.TestCase):
+    def setUp(self) -> None:
+        self.folder = Folder(self, {"local": {"bare": {}, "env": {"env": "export A=1"}}})
+        self.folder.program("train.py", "#!/usr/bin/env python3\n")
+
+    def refuse(self, *words: str, code: int, stdin: bytes = b"") -> str:
+        done = self.folder.run(*words, stdin=stdin)
+        self.assertEqual((done.code, done.stdout), (code, ""), (words, done.stderr))
+        self.assertFalse((self.folder.path / "runs").exists(), words)
+        return done.stderr
+
+    def test_the_whole_command_in_quotes(self) -> None:
+        for device in ("bare", "env"):
+            self.assertIn("without quotes", self.refuse("neurun", "local", device, "./train.py --lr 0.1", code=127))
+
+    def test_a_program_with_a_blank_in_its_name_is_one(self) -> None:
+        self.folder.program("my program", "#!/bin/sh\n")
+        self.assertEqual(self.folder.run("neurun", "local", "env", "./my program").code, 0)
+
+    def test_an_assignment_before_the_command(self) -> None:
+        for device in ("bare", "env"):
+            said = self.refuse("neurun", "local", device, "OMP_NUM_THREADS=4", "./train.py", code=127)
+            self.assertIn("env OMP_NUM_THREADS=4", said)
+        said = self.refuse("neurun", "local", "bare", "-", code=127, stdin=b"OMP_NUM_THREADS=4 ./train.py\n")
+        self.assertIn("env OMP_NUM_THREADS=4", said)
+
+    def test_a_job_list_that_is_for_a_shell(self) -> None:
+        said = self.refuse("neurun", "local", "bare", "-", code=100, stdin=b"seq 3 | wc -l\n")
+        mended = said.partition("write ")[2].partition(", to mean")[0]
+        done = self.folder.run("neurun", "local", "bare", "-", stdin=f"{mended}\n".encode())
+        self.assertEqual((done.code, done.stdout), (0, "3\n"))
+
+    def test_a_nested_configuration(self) -> None:
+        self.folder.write("params.json", {"model": {"depth": [1, 2]}})
+        self.assertIn('"model.depth"', self.refuse("neusweep", "-n", "true", code=100))
+
+    def test_variables_are_taken_as_they_stand(self) -> None:
+        self.folder.write(
+            "config.json", {"local": {"cpu": {"variables": {"DATA": "~/data", "B": "$HOME/b", "C": "5$"}}}}
+        )
+        done = self.folder.run("neurun", "local", "cpu", "sh", "-c", 'echo "$DATA $B"')
+        self.assertEqual((done.code, done.stdout), (0, "~/data $HOME/b\n"))
+        named = [line for line in done.errors() if "warning" in line]
+        self.assertEqual(
+            ["variables.DATA: '~/data'" in named[0], "variables.B: '$HOME/b'" in named[1], len(named)], [True, True, 2]
+        )
+
+    def test_a_commands_txt_that_lost_its_lines(self) -> None:
+        self.folder.run("neurun", "--name=a", "--runs=2", "local", "bare", "true")
+        (self.folder.path / "runs/a/commands.txt").write_text("true\n")
+        done = self.folder.run("neustat", "--check", "a")
+        self.assertEqual(done.code, 100)
+        self.assertIn("commands.txt: has 1 lines, and experiment.json says 2 runs", done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
