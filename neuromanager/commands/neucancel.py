@@ -37,7 +37,7 @@ def make_parser() -> Parser:
     )
     add = parser.add_argument
     add("--state", type=str.upper, choices=(PENDING, RUNNING), help="only runs of this state")
-    add("--signal", metavar="SIGNAL", help="send the running ones this signal, by name or number, and nothing else")
+    add("--signal", metavar="SIGNAL", help="only send running runs this signal, by name or number")
     add("-h", "--help", action="help", help="print this and exit")
     add("--version", action="version", version=f"neucancel {__version__}", help="print the version and exit")
     return parser

@@ -35,12 +35,12 @@ def make_parser() -> Parser:
         "neulog [OPTION ...] [RUN|EXPERIMENT ...]",
         "Shows the output of runs: their latest attempt; by default, of all runs of the latest experiment here.",
         "RUN is train-3:4, train-3:0-9,12, a run's directory or a job's number; EXPERIMENT is train-3 or a path.\n"
-        "Exit: 0 done, 100 wrong words, 111 a log cannot be read. See neulog(1).",
+        "Exit: 0 done, 100 wrong arguments, 111 a log cannot be read. See neulog(1).",
     )
     add = parser.add_argument
     add("-e", "--stderr", action="store_true", help="show standard error instead of standard output")
     add("-b", "--both", action="store_true", help="show standard output, then standard error, of each run")
-    add("-f", "--follow", action="store_true", help="go on as the logs grow, until all these runs have ended")
+    add("-f", "--follow", action="store_true", help="follow the logs as they grow, until all these runs have ended")
     add("-n", "--lines", metavar="N", help="only the last N lines of each log, or all (default: all; 10 with -f)")
     add("--failed", action="store_true", help="the last lines of standard error of each run that failed (default: 10)")
     add("--attempt", metavar="N", help="show attempt N, or all of them (default: the latest)")

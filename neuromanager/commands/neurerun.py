@@ -38,11 +38,11 @@ def make_parser() -> Parser:
     parser = Parser(
         NAME,
         "neurerun [OPTION ...] [EXPERIMENT|RUN ...]",
-        "Launches again what did not complete, as a further attempt of the same runs, as they were launched last.",
+        "Launches again what did not complete, as a further attempt of the same runs.",
         "EXPERIMENT is train-3 or a path (default: the latest here); RUN is train-3:0-9,12 or a run's directory.\n"
-        "What completed, pends or runs is left alone.\n"
-        "Exit: the command's own code for one run here, 0 accepted or done, 100 wrong words, 111 scheduler failed,\n"
-        "123 some runs did not complete. See neurerun(1).",
+        "Runs that completed, are pending or running are left alone.\n"
+        "Exit: the command's own code for one local run, 0 accepted or done, 100 wrong arguments, 111 scheduler\n"
+        "failed, 123 some runs did not complete. See neurerun(1).",
     )
     add = parser.add_argument
     add(
@@ -50,7 +50,7 @@ def make_parser() -> Parser:
         metavar="STATE[,STATE]",
         action="append",
         default=[],
-        help="only runs that ended so: TIMEOUT,OUT_OF_MEMORY; may be repeated",
+        help="only runs that ended in these states: TIMEOUT,OUT_OF_MEMORY; may be repeated",
     )
     add(
         "-r",
@@ -63,8 +63,8 @@ def make_parser() -> Parser:
     add("--exclude-nodes", action="store_true", help="leave out the nodes on which runs ended with NODE_FAIL")
     add_options(parser)
     add_arrangement_options(parser)
-    add("-n", "--dry-run", action="store_true", help="print run.sh (here: the command lines), and launch nothing")
-    add("--wait", action="store_true", help="end with the runs: 0 when all completed, 123 otherwise")
+    add("-n", "--dry-run", action="store_true", help="print run.sh (locally: the command lines), and launch nothing")
+    add("--wait", action="store_true", help="wait for the runs: 0 if all completed, 123 otherwise")
     add("-y", "--yes", action="store_true", help="launch more than max_runs and max_gpu_hours of the profile allow")
     add("-h", "--help", action="help", help="print this and exit")
     add("--version", action="version", version=f"neurerun {__version__}", help="print the version and exit")
@@ -113,7 +113,9 @@ def _parse_states(texts: Sequence[str]) -> frozenset[str]:
             found.add(word)
         elif word in STATES:
             listed = ", ".join(RESTARTABLE)
-            faults.append(f"--state: {word}: what completed, pends or runs is left alone; one of {listed}")
+            faults.append(
+                f"--state: {word}: runs that completed, are pending or running are left alone; one of {listed}"
+            )
         else:
             faults.append(f"--state: {word!r}: no such state; {offer_nearest(word, RESTARTABLE)}")
     if faults:

@@ -38,10 +38,10 @@ def make_parser() -> Parser:
     parser = Parser(
         NAME,
         "neurun [OPTION ...] SUPPORT DEVICE COMMAND [WORD ...]\n       neurun [OPTION ...] SUPPORT DEVICE - < LINES",
-        "Runs COMMAND as config.json says for SUPPORT and DEVICE: here, or as a batch script on a cluster.",
+        "Runs COMMAND as config.json says for SUPPORT and DEVICE: locally, or as a batch job on a cluster.",
         "With - for COMMAND, command lines are read from standard input. In a word of COMMAND {index}, {repeat},\n"
         "{run_dir} and {name} are replaced. Options come before SUPPORT; what follows DEVICE belongs to COMMAND.\n"
-        "Exit: the command's own code for one run here, 0 accepted or done, 100 wrong input, 111 scheduler failed,\n"
+        "Exit: the command's own code for one local run, 0 accepted or done, 100 wrong input, 111 scheduler failed,\n"
         "123 some runs did not complete, 126 and 127 no such program. See neurun(1).",
     )
     add = parser.add_argument
@@ -60,8 +60,8 @@ def make_parser() -> Parser:
         action="store_true",
         help="add to the experiment NAME: launch what failed, was lost or is new, and nothing else",
     )
-    add("--tag", metavar="TAG", action="append", default=[], help="keep a word with the experiment; may be repeated")
-    add("--note", metavar="TEXT", default="", help="keep a sentence with the experiment")
+    add("--tag", metavar="TAG", action="append", default=[], help="attach a word to the experiment; may be repeated")
+    add("--note", metavar="TEXT", default="", help="attach a sentence to the experiment")
     add_options(parser)
     add_arrangement_options(parser)
     add(
@@ -76,16 +76,16 @@ def make_parser() -> Parser:
         metavar="EXPERIMENT",
         action="append",
         default=[],
-        help="start when these runs have ended, whatever became of them",
+        help="start when these runs have ended, even if some failed",
     )
     add(
         "--after-each",
         metavar="EXPERIMENT",
         help="start each run when the same run of EXPERIMENT has completed; on a cluster only",
     )
-    add("--detach", action="store_true", help="go on after logout: print the experiment's path, and end at once")
-    add("-n", "--dry-run", action="store_true", help="print run.sh (here: the command lines), and launch nothing")
-    add("--wait", action="store_true", help="end with the runs: 0 when all completed, 123 otherwise")
+    add("--detach", action="store_true", help="continue after logout: print the experiment's path, and exit at once")
+    add("-n", "--dry-run", action="store_true", help="print run.sh (locally: the command lines), and launch nothing")
+    add("--wait", action="store_true", help="wait for the runs: 0 if all completed, 123 otherwise")
     add("-y", "--yes", action="store_true", help="launch more than max_runs and max_gpu_hours of the profile allow")
     add(
         "-c",

@@ -38,7 +38,7 @@ def make_parser() -> Parser:
     parser = Parser(
         NAME,
         "neustat [OPTION ...] [EXPERIMENT|RUN|JOB ...]",
-        "Shows what became of the runs: one line per experiment of ./runs, or one per run of those that are named.",
+        "Shows the state of runs: one line per experiment of ./runs, or one per run of those that are named.",
         "A name is train-3, train-3:4, train-3:0-9,12, the path of an experiment or a run, or the number of a job.\n"
         "Exit: 0 done, 1 with --check unless all completed, 100 wrong input, 111 an experiment cannot be read.\n"
         "See neustat(1).",
@@ -49,8 +49,8 @@ def make_parser() -> Parser:
     add("--all", action="store_true", help="the experiments of all folders, not only of ./runs")
     add("--json", action="store_true", help="print one JSON object per run and line")
     add("--joblog", action="store_true", help="print the runs that have ended, as GNU parallel logs its jobs")
-    add("--check", action="store_true", help="end with 1 unless all runs are completed")
-    add("-w", "--watch", action="store_true", help="draw again every 2 seconds, until q is pressed")
+    add("--check", action="store_true", help="exit with 1 unless all runs completed")
+    add("-w", "--watch", action="store_true", help="redraw every 2 seconds, until q is pressed")
     add("-h", "--help", action="help", help="print this and exit")
     add("--version", action="version", version=f"neustat {__version__}", help="print the version and exit")
     return parser

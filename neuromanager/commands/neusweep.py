@@ -69,7 +69,7 @@ def make_parser() -> Parser:
         help="write --name=value (equals, the default), --name value (space), name=value (hydra), "
         "env name=value before COMMAND (env), or nothing (none)",
     )
-    add("--each", action="store_true", help="run COMMAND once for each point, even if it could take all at once")
+    add("--each", action="store_true", help="run COMMAND once for each point, even if it reads batches")
     add("--batch", action="store_true", help="run COMMAND once, with all points in the file that NEU_POINTS names")
     add("--fail-fast", action="store_true", help="stop after the first point that fails")
     add("-h", "--help", action="help", help="print this and exit")

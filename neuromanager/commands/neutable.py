@@ -59,7 +59,7 @@ def make_parser() -> Parser:
     add("--mean", action="store_true", help="one row for each point: the mean of its repeats that completed")
     add("--over", metavar="NAME,...", help="the mean over these parameters, too")
     add("--by", metavar="NAME,...", help="the mean for each combination of these parameters alone")
-    add("--error", metavar="KIND", choices=ERRORS, help="how sure a mean is: se, std, ci95 or minmax")
+    add("--error", metavar="KIND", choices=ERRORS, help="the uncertainty of a mean: se, std, ci95 or minmax")
     add("--min", metavar="NAME", help="the least first")
     add("--max", metavar="NAME", help="the greatest first")
     add("--top", metavar="N", help="only the first N rows")
@@ -72,7 +72,7 @@ def make_parser() -> Parser:
     add("--all", action="store_true", help="show also the parameters that are the same in all rows")
     add("--transpose", action="store_true", help="rows become columns")
     add("--digits", metavar="N", help=f"significant digits where people read them (default: {render.DIGITS})")
-    add("--check", action="store_true", help="end with 1 unless every run completed and has results")
+    add("--check", action="store_true", help="exit with 1 unless every run completed and has results")
     add("-h", "--help", action="help", help="print this and exit")
     add("--version", action="version", version=f"neutable {__version__}", help="print the version and exit")
     return parser

@@ -17,9 +17,9 @@ def make_parser() -> Parser:
     parser = Parser(
         NAME,
         "neuthrottle [OPTION ...] N EXPERIMENT",
-        "Lets N jobs of EXPERIMENT run at a time from now on; 0 is no limit.",
+        "Lets N jobs of EXPERIMENT run at a time; 0 removes the limit.",
         "EXPERIMENT is train-3 or a path. Elements that run already continue.\n"
-        "Exit: 0 done, 100 wrong words, 111 scheduler failed. See neuthrottle(1).",
+        "Exit: 0 done, 100 wrong arguments, 111 scheduler failed. See neuthrottle(1).",
     )
     parser.add_argument("-h", "--help", action="help", help="print this and exit")
     version = f"neuthrottle {__version__}"

@@ -36,7 +36,7 @@ _MENDS = {
 def add_arrangement_options(parser: argparse.ArgumentParser) -> None:
     """The options for a batch system."""
     add = parser.add_argument
-    add("--throttle", metavar="N", help="on a cluster: let N jobs of it run at a time")
+    add("--throttle", metavar="N", help="on a cluster: let N of its jobs run at a time")
     add(
         "--capacity",
         metavar="N",
@@ -47,14 +47,18 @@ def add_arrangement_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--requeue",
         metavar="N",
-        help="on a cluster: near the time limit and on preemption SIGUSR1, then back into the queue, at most N times",
+        help="on a cluster: warn (SIGUSR1) and requeue near the time limit or on preemption, at most N times",
     )
     add(
         "--signal-before",
         metavar="SECONDS",
-        help=f"with --requeue: so long before the time limit (default: {BEFORE_SECONDS})",
+        help=f"with --requeue: how long before the time limit (default: {BEFORE_SECONDS})",
     )
-    add("--signal-with", metavar="SIGNAL", help=f"with --requeue: instead of {SIGNAL}: {', '.join(_SIGNALS[1:])}")
+    add(
+        "--signal-with",
+        metavar="SIGNAL",
+        help=f"with --requeue: the signal instead of {SIGNAL}: {', '.join(_SIGNALS[1:])}",
+    )
 
 
 def read_arrangement(options: argparse.Namespace, before: Arrangement = PLAIN) -> Arrangement:

@@ -41,15 +41,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "-j",
         "--jobs",
         metavar="N",
-        help="run N at a time (default: 1, or as many as GPUs allow where runs ask for some); here only",
+        help="run N at a time (default: 1, or as many as GPUs allow if runs ask for some); local runs only",
     )
-    add("--tee", action="store_true", help="with several at a time: show what they print, each line led by its run")
-    add("--retries", metavar="N", default="0", help="start a run that failed again, up to N times; here only")
+    add("--tee", action="store_true", help="with several at a time: show their output, each line prefixed with its run")
+    add("--retries", metavar="N", default="0", help="start a failed run again, up to N times; local runs only")
     add(
         "--halt",
         metavar="WHEN",
-        help="give up after failures: soon,fail=3 (start no more), now,fail=10%% (end those in progress, too); "
-        "here only",
+        help="give up after failures: soon,fail=3 (start no more), now,fail=10%% (also stop those in progress); "
+        "local runs only",
     )
     add("--idle-gpus", action="store_true", help="leave GPUs alone that a foreign process uses; local runs only")
 

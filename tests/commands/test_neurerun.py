@@ -119,7 +119,7 @@ class HereTest(unittest.TestCase):
         self.launch(folder, "other", 2)
         before = files(folder)
         for words, part in (
-            (["--state=COMPLETED"], "COMPLETED: what completed, pends or runs is left alone"),
+            (["--state=COMPLETED"], "COMPLETED: runs that completed, are pending or running are left alone"),
             (["--state=TIMOUT"], "did you mean 'TIMEOUT'?"),
             (["-r", "mem=x2", "try"], "try:1-2: mem=x2: the last attempt asked for no such size"),
             (["-r", "partition=x", "try"], "partition: not supported"),
