@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+import re
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 from neuromanager.local.gpus import (
     Gpu,
+    NvidiaAnswer,
+    parse_amd_smi,
     parse_mig,
     parse_nvidia,
     parse_nvidia_processes,
     parse_rocm,
     parse_rocm_processes,
+    replace_divided,
     restrict,
 )
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.process import ask
 from neuromanager.system.quoting import visible
+from neuromanager.terminal.console import tell
 
+Parsed = TypeVar("Parsed")
 _PATIENCE_SECONDS = 20.0  # a driver that nothing keeps loaded takes seconds to wake up
 
-_NVIDIA = ("nvidia-smi", "--query-gpu=index,uuid,name", "--format=csv,noheader")
+_NVIDIA = ("nvidia-smi", "--query-gpu=index,uuid,name,mig.mode.current", "--format=csv,noheader")
 _NVIDIA_PROCESSES = ("nvidia-smi", "--query-compute-apps=gpu_uuid,pid", "--format=csv,noheader")
 _ROCM = ("rocm-smi", "--showuniqueid", "--showproductname", "--showbus", "--json")
+_AMD = ("amd-smi", "list", "--json")
+_HIDING = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
 # What the two say, with any exit code, where there is a program and no GPU for it.
 _NONE_HERE = ("no devices were found", "amdgpu not found in modules")
 
@@ -34,12 +44,33 @@ def find_gpus(environ: Mapping[str, str], patience_seconds: float = _PATIENCE_SE
     """
     text = _ask(_NVIDIA, environ, patience_seconds)
     if text:
-        gpus = _parse_or_fail(_NVIDIA[0], text)
-        if "MIG-" not in environ.get("CUDA_VISIBLE_DEVICES", ""):
-            return restrict(gpus, environ)
-        return restrict(gpus, environ, parse_mig(_ask(("nvidia-smi", "-L"), environ, patience_seconds)))
-    text = _ask(_ROCM, environ, patience_seconds)
-    return restrict(_parse_or_fail(_ROCM[0], text), environ)
+        return _find_nvidia(_parse_or_fail(_NVIDIA[0], text, parse_nvidia), environ, patience_seconds)
+    for words, parse in ((_ROCM, parse_rocm), (_AMD, parse_amd_smi)):
+        text = _ask(words, environ, patience_seconds)
+        if text:
+            return restrict(_parse_or_fail(words[0], text, parse), environ)
+    return []
+
+
+def _find_nvidia(answer: NvidiaAnswer, environ: Mapping[str, str], patience_seconds: float) -> list[Gpu]:
+    for complaint in answer.complaints:
+        tell(f"warning: nvidia-smi said: {complaint}")
+    visible_devices = environ.get("CUDA_VISIBLE_DEVICES")
+    if not answer.divided and "MIG-" not in (visible_devices or ""):
+        return restrict(answer.gpus, environ)
+    parts = parse_mig(_ask(("nvidia-smi", "-L"), environ, patience_seconds))
+    if visible_devices is None:
+        return replace_divided(answer.gpus, parts)
+    return restrict(answer.gpus, environ, parts)
+
+
+def explain_hidden(environ: Mapping[str, str]) -> str:
+    """What keeps GPUs from being seen: a variable, or that there is no program to ask; "" for nothing."""
+    named = [f"{name}={environ[name]!r} lets a program see no other" for name in _HIDING if name in environ]
+    programs = [words[0] for words in (_NVIDIA, _ROCM, _AMD)]
+    if not any(shutil.which(program, path=environ.get("PATH")) for program in programs):
+        named.append(f"none of {', '.join(programs)} is on PATH to ask")
+    return ", ".join(named)
 
 
 def find_busy(
@@ -84,7 +115,7 @@ def _ask(words: Sequence[str], environ: Mapping[str, str], patience_seconds: flo
         return ""
     if answer.exit_code is None:
         raise Failure(TROUBLE, f"{words[0]} gave no answer in {patience_seconds:g} s; {_MEND}")
-    if answer.exit_code:
+    if answer.exit_code and not (words == _NVIDIA and re.search(r"(?m)^\d+, *GPU-", answer.stdout)):
         raise Failure(TROUBLE, f"{words[0]} failed ({answer.exit_code}): {_shorten(said)}; {_MEND}")
     return answer.stdout
 
@@ -92,10 +123,10 @@ def _ask(words: Sequence[str], environ: Mapping[str, str], patience_seconds: flo
 _MEND = "mend the driver, or ask for no GPU"
 
 
-def _parse_or_fail(program: str, text: str) -> list[Gpu]:
+def _parse_or_fail(program: str, text: str, parse: Callable[[str], Parsed]) -> Parsed:
     try:
-        return parse_nvidia(text) if program == _NVIDIA[0] else parse_rocm(text)
-    except (ValueError, AttributeError):
+        return parse(text)
+    except (ValueError, AttributeError, KeyError, TypeError):
         raise Failure(
             TROUBLE, f"{program} printed something that cannot be parsed: {_shorten(text)}; {_MEND}"
         ) from None

@@ -23,13 +23,39 @@ class Gpu(NamedTuple):
     vendor: str = "nvidia"  # or amd
 
 
-def parse_nvidia(text: str) -> list[Gpu]:
-    """The answer to ``--query-gpu=index,uuid,name --format=csv,noheader``. Raises ValueError for anything else."""
-    gpus = []
+class NvidiaAnswer(NamedTuple):
+    gpus: list[Gpu]
+    divided: bool  # or not known not to be: MIG is on, or an old driver does not say
+    complaints: list[str]  # of a GPU that is lost, of a driver that is old
+
+
+def parse_nvidia(text: str) -> NvidiaAnswer:
+    """The answer to ``--query-gpu=index,uuid,name,mig.mode.current --format=csv,noheader``.
+
+    Raises ValueError for one that names no GPU. One of several GPUs may be lost; the others are there all the same.
+    """
+    gpus, complaints, modes = [], [], set()
     for line in filter(str.strip, text.splitlines()):
-        number, uuid, name = (field.strip() for field in line.split(",", 2))
-        gpus.append(Gpu(int(number), uuid, name))
-    return gpus
+        match = re.fullmatch(r"\s*(\d+), *(GPU-[^,\s]+), *(.+?)(?:, *(Enabled|Disabled|\[?N/A\]?))?\s*", line)
+        if match:
+            gpus.append(Gpu(int(match[1]), match[2], match[3]))
+            modes.add(match[4])
+        else:
+            complaints.append(line.strip())
+    if not gpus:
+        raise ValueError("no GPU")
+    return NvidiaAnswer(gpus, bool(modes & {"Enabled", None}), complaints)
+
+
+def replace_divided(gpus: Sequence[Gpu], parts: Sequence[Gpu]) -> list[Gpu]:
+    """A program sees no more than one part of a GPU that is divided, unless the part is named: so parts are given."""
+    return [each for gpu in gpus for each in [part for part in parts if part.number == gpu.number] or [gpu]]
+
+
+def parse_amd_smi(text: str) -> list[Gpu]:
+    """The answer to ``amd-smi list --json`` (ROCm 7, which has no rocm-smi). Raises ValueError."""
+    cards = json.loads(text[text.index("[") :])
+    return sorted(Gpu(int(card["gpu"]), f"AMD-{card.get('bdf', card['gpu'])}", "AMD GPU", "amd") for card in cards)
 
 
 def parse_mig(text: str) -> list[Gpu]:
@@ -152,15 +178,19 @@ def parse_gpu_request(resources: Iterable[tuple[str, str | None]]) -> float | No
     return _parse_request(resources)[0]
 
 
-def match_request(resources: Iterable[tuple[str, str | None]], gpus: Sequence[Gpu]) -> list[Gpu]:
-    """Those of the GPUs that may serve the request, by its type; raises ValueError where they never can."""
+def match_request(resources: Iterable[tuple[str, str | None]], gpus: Sequence[Gpu], hidden_by: str = "") -> list[Gpu]:
+    """Those of the GPUs that may serve the request, by its type; raises ValueError where they never can.
+
+    ``hidden_by``: what keeps others from being seen.
+    """
     count, kind = _parse_request(resources)
     if count is None:
         return []
     fitting = [gpu for gpu in gpus if kind is None or _is_kind(gpu, kind)]
     if len(fitting) >= count or (fitting and count < 1):
         return fitting
-    there = ", ".join(f"{gpu.number}: {gpu.name}" for gpu in gpus) or "none that this environment lets a program see"
+    there = ", ".join(f"{gpu.number}: {gpu.name}" for gpu in gpus) or "none"
+    there += f"; {hidden_by}" if hidden_by else ""
     wanted = f"{count:g} of type {kind!r}" if kind else f"{count:g}"
     raise ValueError(
         f"{wanted} asked for each run, and this machine has {len(fitting)} (GPUs: {there}); ask for at most that"

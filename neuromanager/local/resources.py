@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from neuromanager.local.cgroups import find_home
 from neuromanager.local.gpulocks import UNITS, Queue
-from neuromanager.local.gpuquery import find_busy, find_gpus
+from neuromanager.local.gpuquery import explain_hidden, find_busy, find_gpus
 from neuromanager.local.gpus import Gpu, match_request, parse_gpu_request
 from neuromanager.profile.profile import Profile
 from neuromanager.system.faults import WRONG_INPUT, Failure, offer_nearest
@@ -65,8 +65,9 @@ def check_resources(profile: Profile, source: str, environ: Mapping[str, str], i
     try:
         needs = needs._replace(gpus=parse_gpu_request(profile.resources))
         if needs.gpus:
-            there = _ask_for_gpus(tuple(sorted({**environ, **dict(profile.variables)}.items())))
-            needs = needs._replace(allowed=tuple(match_request(profile.resources, there)))
+            seen = {**environ, **dict(profile.variables)}
+            there = _ask_for_gpus(tuple(sorted(seen.items())))
+            needs = needs._replace(allowed=tuple(match_request(profile.resources, there, explain_hidden(seen))))
     except ValueError as error:
         name = "" if re.match("(gres|gpus)[ :]", str(error)) else "gres: " if "gres" in asked else "gpus: "
         faults.append(f"{place}.{name}{error}")

@@ -113,13 +113,15 @@ class AnswerTest(unittest.TestCase):
             answer = parse_submission(Answer(1, "", said), 180)
             assert isinstance(answer, Refused)
             self.assertTrue(answer.why == "full" and (answer.limit or "").startswith(limit), answer)
-        for said in (
-            "sbatch: error: Batch job submission failed: Invalid partition name specified",
-            f"sbatch: error: QOSMaxWallDurationPerJobLimit\n{policy}",
+        for said, why in (
+            ("sbatch: error: Batch job submission failed: Invalid partition name specified", "wrong"),
+            ("sbatch: unrecognized option '--nosuchoption'", "wrong"),
+            ("sbatch: error: Batch job submission failed: Invalid authentication credential", "failed"),
+            (f"sbatch: error: QOSMaxWallDurationPerJobLimit\n{policy}", "failed"),
         ):
             answer = parse_submission(Answer(1, "", said), 180)
             assert isinstance(answer, Refused)
-            self.assertEqual((answer.why, answer.limit), ("failed", None))
+            self.assertEqual((answer.why, answer.limit), (why, None), said)
 
 
 class Several(unittest.TestCase):

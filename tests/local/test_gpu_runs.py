@@ -144,7 +144,7 @@ class OneNeurunTest(GpuTest):
         self.set_gpus(count=0)
         done = self.print("true", CUDA_VISIBLE_DEVICES="")
         self.assertEqual(done.code, 100, done.stderr)
-        self.assertIn("this machine has 0 (GPUs: none that this environment lets a program see)", done.stderr)
+        self.assertIn("this machine has 0 (GPUs: none; CUDA_VISIBLE_DEVICES=", done.stderr)
         self.assertFalse((self.folder.path / "runs").exists())
 
     def test_idle_gpus_is_refused_where_it_says_nothing(self) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import unittest
 
-from neuromanager.local.gpuquery import find_busy, find_gpus
-from neuromanager.local.gpus import Gpu
+from neuromanager.local.gpuquery import explain_hidden, find_busy, find_gpus
+from neuromanager.local.gpus import Gpu, variables_for
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
 from tests.command import ROOT, Folder, finish, wait_until
 
@@ -47,6 +48,28 @@ class GpusTest(unittest.TestCase):
         with self.assertRaises(Failure) as caught:
             find_busy(found, self.environ)
         self.assertEqual(caught.exception.code, WRONG_INPUT)
+
+    def test_a_divided_gpu_is_given_by_its_parts(self) -> None:
+        """A program that names none sees the first part alone."""
+        parts = "mig 1, MIG-c6d4f1ef, 1g.10gb\nmig 1, MIG-cba663e8, 2g.20gb\n"
+        found = [gpu.uuid for gpu in self.find(FOUR + parts)]
+        self.assertEqual(found, ["GPU-00b7ee5-0", "MIG-c6d4f1ef", "MIG-cba663e8", "GPU-20b7ee5-2", "GPU-30b7ee5-3"])
+
+    def test_a_lost_gpu_does_not_hide_the_others(self) -> None:
+        self.assertEqual([gpu.number for gpu in self.find(FOUR + "lost 0000:0B:00.0\n")], [0, 1, 2, 3])
+
+    def test_amd_smi_alone(self) -> None:
+        environ = self.without_nvidia(None)
+        cards = [{"gpu": 1, "bdf": "0000:c6:00.0", "uuid": "b"}, {"gpu": 0, "bdf": "0000:c1:00.0", "uuid": "a"}]
+        self.folder.bash("bin/amd-smi", f"echo 'a warning'; echo '{json.dumps(cards)}'")
+        found = find_gpus(environ)
+        self.assertEqual([(gpu.uuid, gpu.vendor) for gpu in found], [(f"AMD-0000:c{n}:00.0", "amd") for n in (1, 6)])
+        self.assertEqual(variables_for(found[1:])["ROCR_VISIBLE_DEVICES"], "1")
+
+    def test_what_hides_gpus_is_named(self) -> None:
+        self.assertIn("CUDA_VISIBLE_DEVICES='7'", explain_hidden({**self.environ, "CUDA_VISIBLE_DEVICES": "7"}))
+        self.assertEqual(explain_hidden(self.environ), "")
+        self.assertIn("none of nvidia-smi, rocm-smi, amd-smi", explain_hidden(self.without_nvidia(None)))
 
     def test_none(self) -> None:
         self.assertEqual(find_gpus(self.without_nvidia(None)), [])

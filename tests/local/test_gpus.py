@@ -63,7 +63,7 @@ class ParseTest(unittest.TestCase):
     def test_nvidia(self) -> None:
         text = "0, GPU-5d5b, NVIDIA A100-SXM4-40GB\n1, GPU-8932, Quadro, with a comma\n"
         self.assertEqual(
-            parse_nvidia(text),
+            parse_nvidia(text).gpus,
             [Gpu(0, "GPU-5d5b", "NVIDIA A100-SXM4-40GB"), Gpu(1, "GPU-8932", "Quadro, with a comma")],
         )
         for text in ("hello\n", "x, GPU-1, name\n", "[N/A], [N/A], [N/A]\n"):
@@ -221,5 +221,5 @@ class RequestTest(unittest.TestCase):
         for value, words in cases.items():
             with self.assertRaisesRegex(ValueError, words):
                 match_request([("gres", value)], gpus)
-        with self.assertRaisesRegex(ValueError, "none that"):
+        with self.assertRaisesRegex(ValueError, "GPUs: none"):
             match_request([("gres", "gpu")], [])
