@@ -264,6 +264,10 @@ def main(words: list[str]) -> int:
     parser.add_argument("--serve", metavar="FD", type=int, help=argparse.SUPPRESS)
     parser.add_argument("names", metavar="NAME", nargs="*", help="test_train, or test_train.TrainTest.test_learns")
     options = parser.parse_args(words)
+    # nohup, and a shell's &, leave these ignored, and every program that a test starts would inherit that.
+    for number in (signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
     scratch = os.path.realpath(tempfile.mkdtemp(prefix="neu-tests-"))
     os.chmod(scratch, 0o755)  # daemons of the tests' Slurm may run as other users, and must get through
