@@ -389,7 +389,7 @@ class NamesTest(unittest.TestCase):
             experiment = Experiment(str(folder), "try")
             write_intent(experiment, "0", [0], scheduler="slurm", name="try", profile={}, cwd="/", git=None)
             write_begun(experiment, "0")
-            write_job(experiment, "0", "1")
+            write_job(experiment, "0", "1;mp2")
             write_refusal(experiment, "0", "no")
             write_feeding(experiment, "1", [1], None)
             write_fed(experiment, "1")
