@@ -23,7 +23,7 @@ from neuromanager.local.options import Manner, add_options, read_manner
 from neuromanager.profile.demand import find_faults
 from neuromanager.profile.scaling import describe_changes
 from neuromanager.schedulers import is_batch_system
-from neuromanager.status.survey import read_reports
+from neuromanager.status.survey import find_put_back, read_reports
 from neuromanager.status.wait import is_complete, summarize, wait_for
 from neuromanager.system.faults import INCOMPLETE, TROUBLE, WRONG_INPUT, Failure, offer_nearest
 from neuromanager.system.signals import holding_signals
@@ -135,6 +135,7 @@ def _make_plans(selected: Sequence[Selected], changes: Changes) -> list[Plan]:
     faults: list[str] = []
     for one, report in zip(selected, read_reports(whole, HERE)):
         statuses = wait_for_late(report.experiment, report.statuses, HERE)
+        statuses = find_put_back(report.experiment, statuses, HERE)
         _enter_folder(one.experiment)
         try:
             plans.append(make_plan(report._replace(statuses=statuses), one.indices, changes))

@@ -60,6 +60,11 @@ class Launch(NamedTuple):
         return here and (restarted or self.pid_namespace in (None, read_pid_namespace()))
 
     @property
+    def cluster(self) -> str:
+        """Of its job; "" for the usual one."""
+        return (self.job or "").partition(";")[2]
+
+    @property
     def is_unsure(self) -> bool:
         """Whether a scheduler may have a job of it whose number is unknown."""
         return self.scheduler != "local" and self.job is None and self.refused is None

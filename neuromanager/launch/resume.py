@@ -16,7 +16,7 @@ from neuromanager.experiment.match import match_runs
 from neuromanager.experiment.runs import NO_POINT, Run, fill_number, find_repeat, make_asked
 from neuromanager.experiment.states import COMPLETED, UNKNOWN, Status
 from neuromanager.launch.request import Request
-from neuromanager.status.survey import read_reports
+from neuromanager.status.survey import find_put_back, read_reports
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.procfs import lives
 from neuromanager.system.site import Site
@@ -91,14 +91,15 @@ def find_missing(request: Request, experiment: Experiment) -> Missing:
     known = sorted(number for number in found if number is not None)
     (report,) = read_reports([Selected(experiment, tuple(known))], request.site)
     statuses = wait_for_late(experiment, report.statuses, request.site)
+    completed = [status for status in statuses if status.state == COMPLETED]
+    statuses = find_put_back(experiment, [each for each in statuses if each.state != COMPLETED], request.site)
     _refuse_doubt(experiment, statuses)
     new = [
         Run(number, one.repeat, fill_number(one.words, number, experiment.directory, experiment.name), one.point)
         for number, one in enumerate((one for one, number in zip(asked, found) if number is None), len(lines))
     ]
-    completed = [status for status in statuses if status.state == COMPLETED]
     flying = [status.number for status in statuses if status.open]
-    again = [status.number for status in statuses if not status.open and status.state != COMPLETED]
+    again = [status.number for status in statuses if not status.open]
     return Missing(len(completed), flying, again, new)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from neuromanager.experiment.catalog import resolve_selections, word_for
+from neuromanager.experiment.launches import read_launches
 from neuromanager.experiment.layout import MOST, share_throttle
 from neuromanager.experiment.runs import describe_count
 from neuromanager.experiment.states import PENDING, UNKNOWN
@@ -59,8 +60,10 @@ def _find_arrays(report: Report) -> dict[str, int]:
     if doubts:
         raise Failure(TROUBLE, *(f"{name}: {reason}" for reason in doubts), "nothing was changed; try again later")
     arrays: dict[str, int] = {}
+    jobs = {launch.token: launch.job for launch in read_launches(report.experiment)}
     for status in live:
         job, element, _ = (status.job or "").partition("_")
+        job = jobs.get(status.token or "") or job  # it says on which cluster as well
         if status.state == PENDING and element:
             arrays[job] = arrays.get(job, 0) + 1
-    return dict(sorted(arrays.items(), key=lambda item: int(item[0])))
+    return dict(sorted(arrays.items(), key=lambda item: item[0]))

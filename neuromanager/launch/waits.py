@@ -45,6 +45,7 @@ def make_batches(asked: Request | Launch, numbers: list[int], total: int) -> lis
         _check_same(numbers, total, dependencies.each)
     known = _read(dependencies.awaited, site)
     _refuse(dependencies, known, scheduler)
+    _refuse_other_clusters(dependencies, known, dict(asked.profile.resources).get("clusters") or "")
     shared: list[Wait] = []
     after: list[str] = []
     for selected in dependencies.awaited:
@@ -121,6 +122,20 @@ def _refuse(dependencies: Dependencies, known: Known, scheduler: str) -> None:
         raise Failure(TROUBLE, *kept, "nothing was submitted")
     if foreign:
         raise Failure(WRONG_INPUT, *foreign)
+
+
+def _refuse_other_clusters(dependencies: Dependencies, known: Known, cluster: str) -> None:
+    """Raises Failure: the number of a job means another one elsewhere."""
+    faults = []
+    for selected in dependencies.awaited:
+        tokens = {status.token for status in known[selected.experiment.directory].values() if status.open}
+        for launch in launches.read_launches(selected.experiment):
+            if launch.token in tokens and launch.cluster != cluster:
+                name = word_for(selected.experiment)
+                where = f"on cluster {launch.cluster}" if launch.cluster else "on the usual cluster"
+                faults.append(f"--after: {name} runs {where}, and only its jobs can wait for it; write neuwait {name}")
+    if faults:
+        raise Failure(WRONG_INPUT, *dict.fromkeys(faults))
 
 
 def _is_in_doubt(status: Status) -> bool:

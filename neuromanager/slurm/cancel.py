@@ -14,8 +14,7 @@ from neuromanager.experiment.layout import parse_elements
 from neuromanager.experiment.numbers import format_indices
 from neuromanager.experiment.states import Status
 from neuromanager.experiment.submission import Cancelled, CancelRequest
-from neuromanager.slurm.client import client_environment, describe_failure, describe_missing
-from neuromanager.slurm.queue import with_clusters
+from neuromanager.slurm.client import client_environment, describe_failure, describe_missing, with_clusters
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.process import Answer
 from neuromanager.system.site import Site

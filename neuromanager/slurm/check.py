@@ -17,10 +17,19 @@ def check(profile: Profile, layout: Arrangement, place: str, last: tuple[Resourc
     """The folder of the runs. Raises Failure."""
     if faults := check_arrangement(profile, layout, f"{place}: {profile.support}.{profile.device}.resources"):
         raise Failure(WRONG_INPUT, *faults)
+    _refuse_chosen_cluster(profile)
     folder = last[1] if last and _find_folder(last[0]) == _find_folder(profile.resources) else None
     folder = folder or read_working_directory(profile)
     check_logs(profile, folder)
     return folder
+
+
+def _refuse_chosen_cluster(profile: Profile) -> None:
+    """Raises Failure where sbatch by itself would go elsewhere: it hears no such variable from us."""
+    for name in ("SBATCH_CLUSTERS", "SLURM_CLUSTERS"):
+        if os.environ.get(name) and "clusters" not in dict(profile.resources):
+            clusters = os.environ[name]
+            raise Failure(WRONG_INPUT, f"{name}={clusters}: not obeyed; add -r clusters={clusters}, or unset it")
 
 
 def _find_folder(resources: Resources) -> str | None:

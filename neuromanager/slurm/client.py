@@ -61,10 +61,17 @@ def describe_missing(program: str) -> str:
     return f"{program}: no such program on PATH; is this a machine of the cluster (module load slurm)?"
 
 
+def with_clusters(words: Sequence[str], clusters: str) -> list[str]:
+    """The same command for other clusters than the usual one."""
+    return [words[0], f"--clusters={clusters}", *words[1:]] if clusters else list(words)
+
+
 def set_throttle(job: str, most: int, site: Site) -> tuple[str, ...]:
     """Lets so many elements of an array run at a time from now on (0: no limit); the faults."""
     try:
-        query(["scontrol", "update", f"JobId={job}", f"ArrayTaskThrottle={most}"], _UPDATE_SECONDS, site)
+        number, _, cluster = job.partition(";")
+        words = ["scontrol", "update", f"JobId={number}", f"ArrayTaskThrottle={most}"]
+        query(with_clusters(words, cluster), _UPDATE_SECONDS, site)
     except Failure as failure:
         return failure.faults
     return ()

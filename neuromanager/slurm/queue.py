@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from neuromanager.slurm.client import client_environment
+from neuromanager.slurm.client import client_environment, with_clusters
 from neuromanager.system.process import Answer
 from neuromanager.system.quoting import visible
 from neuromanager.system.site import Site
@@ -174,10 +174,6 @@ def ask_squeue(jobs: Sequence[str], users: Sequence[int], site: Site, clusters: 
     if len(jobs) == 1 and not users and answer.exit_code and _UNKNOWN_JOB in answer.stderr:
         return parse_squeue(answer)._replace(denied=frozenset(jobs))
     return parse_squeue(answer)
-
-
-def with_clusters(words: Sequence[str], clusters: str) -> list[str]:
-    return [words[0], f"--clusters={clusters}", *words[1:]] if clusters else list(words)
 
 
 def ask_sacct(jobs: Sequence[str], site: Site, clusters: str = "") -> Rows:

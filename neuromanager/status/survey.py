@@ -133,6 +133,23 @@ def _find_all(
             owners[run.experiment].statuses[run.number] = status
 
 
+def find_put_back(experiment: Experiment, statuses: Sequence[Status], site: Site) -> list[Status]:
+    """Those statuses, before their runs are launched again: an end on record whose job its scheduler has put back since
+    (scontrol requeue) is open. Raises Failure when the scheduler does not answer.
+    """
+    current = find_current(read_launches(experiment))
+    ended: dict[str, list[Unsettled]] = {}
+    for status in statuses:
+        launch = current.get(status.number)
+        if launch and status.asked and status.attempt and not status.open:
+            trail = read_trail(experiment, status.number)
+            ended.setdefault(launch.scheduler, []).append(Unsettled(experiment, launch, status.number, trail))
+    again: dict[int, Status] = {}
+    for scheduler, runs in ended.items():
+        again.update((each.number, each) for each in find_scheduler(scheduler).find_put_back(runs, site))
+    return [again.get(status.number, status) for status in statuses]
+
+
 def _is_at_work(experiment: Experiment, launch: Launch) -> bool:
     """Whether the process of a launch without an answer is still there, or what it started holds the lock."""
     return launch.is_seen and (is_locked(experiment.path("lock")) or lives(launch.pid, launch.process))
