@@ -30,7 +30,15 @@ FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms.
 
 # What only computes: its result depends on nothing but its arguments. A folder, or a module of one that touches the
 # world elsewhere.
-PURE = ("sweep", "slurm.states", "slurm.script", "experiment.states", "experiment.layout", "status.tables")
+PURE = (
+    "sweep",
+    "slurm.states",
+    "slurm.script",
+    "experiment.states",
+    "local.states",
+    "experiment.layout",
+    "status.tables",
+)
 TOUCHES_THE_WORLD = ("sweep.read",)
 WORLDLY = {"os", "subprocess", "time", "random", "socket", "pathlib", "shutil", "tempfile", "signal", "datetime"}
 ONLY_IMPORTER = {"subprocess": "system.process", "jsonschema": "system.document"}

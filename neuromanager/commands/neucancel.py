@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 from neuromanager import __version__
 from neuromanager.experiment.cancelled import write_cancelled
-from neuromanager.experiment.catalog import Selected, find_experiments, resolve_selections, word_for
+from neuromanager.experiment.catalog import find_experiments, word_for
 from neuromanager.experiment.launches import read_launches
 from neuromanager.experiment.numbers import format_indices
+from neuromanager.experiment.select import Selected, resolve_selections
 from neuromanager.experiment.states import LIVE, PENDING, RUNNING, STATES, Status
 from neuromanager.experiment.submission import CancelRequest
 from neuromanager.schedulers import find_scheduler

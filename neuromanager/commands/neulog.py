@@ -10,9 +10,10 @@ from itertools import chain, islice
 from typing import NamedTuple
 
 from neuromanager import __version__
-from neuromanager.experiment.catalog import Selected, count_runs, resolve_selections
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.logs import ALL, LATEST, LogPart, NoAttempt, find_bounds, find_parts, read_pieces
+from neuromanager.experiment.record import count_runs
+from neuromanager.experiment.select import Selected, resolve_selections
 from neuromanager.experiment.states import COMPLETED, FAILED, Status
 from neuromanager.status.follow import Followed, follow, tell_states
 from neuromanager.status.survey import read_reports

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from neuromanager import __version__
-from neuromanager.experiment.catalog import resolve_selections
+from neuromanager.experiment.select import resolve_selections
 from neuromanager.experiment.states import COMPLETED
 from neuromanager.results import plot, render
 from neuromanager.results.choose import parse_count

@@ -7,10 +7,12 @@ import os
 from collections.abc import Mapping, Sequence
 
 from neuromanager import __version__
-from neuromanager.experiment.catalog import Selected, count_runs, read_runs, resolve_selections
+from neuromanager.experiment.catalog import read_runs
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.numbers import shorten_indices
+from neuromanager.experiment.record import count_runs
 from neuromanager.experiment.runs import describe_count
+from neuromanager.experiment.select import Selected, resolve_selections
 from neuromanager.experiment.states import STATES
 from neuromanager.launch.dryrun import print_commands, print_script
 from neuromanager.launch.layout import add_arrangement_options, find_unsupported, read_arrangement

@@ -11,15 +11,10 @@ from itertools import chain
 from typing import NamedTuple
 
 from neuromanager import __version__
-from neuromanager.experiment.catalog import (
-    Selected,
-    find_experiments,
-    find_indexed,
-    read_record,
-    resolve_selections,
-    word_for,
-)
+from neuromanager.experiment.catalog import find_experiments, find_indexed, word_for
 from neuromanager.experiment.directory import RUNS, Experiment
+from neuromanager.experiment.record import read_record
+from neuromanager.experiment.select import Selected, resolve_selections
 from neuromanager.experiment.states import COMPLETED, Status, parse_states
 from neuromanager.status.joblog import JOBLOG_HEADER
 from neuromanager.status.rows import read_facts, read_joblog, read_rows, read_tags, read_where

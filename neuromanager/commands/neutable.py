@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from neuromanager import __version__
-from neuromanager.experiment.catalog import resolve_selections
+from neuromanager.experiment.select import resolve_selections
 from neuromanager.experiment.states import COMPLETED
 from neuromanager.results import render
 from neuromanager.results.choose import Rows, choose, parse_count

@@ -7,8 +7,9 @@ import sys
 from collections.abc import Sequence
 
 from neuromanager import __version__
-from neuromanager.experiment.catalog import resolve_selections, word_for
+from neuromanager.experiment.catalog import word_for
 from neuromanager.experiment.numbers import format_indices
+from neuromanager.experiment.select import resolve_selections
 from neuromanager.experiment.states import UNKNOWN
 from neuromanager.status.survey import Report
 from neuromanager.status.wait import is_complete, summarize, wait_for

@@ -9,10 +9,10 @@ import os
 import time
 from collections.abc import Iterable, Sequence
 
-from neuromanager.experiment.catalog import read_lines
 from neuromanager.experiment.directory import Experiment, format_time
 from neuromanager.experiment.launches import read_launches
 from neuromanager.experiment.numbers import format_indices, parse_indices
+from neuromanager.experiment.record import read_lines
 from neuromanager.experiment.states import Status
 from neuromanager.system.files import append_line, read_bytes
 

@@ -1,28 +1,19 @@
-"""Experiments that exist: those of ``runs/`` here, those of other folders, and what a user's word for one means."""
+"""Experiments that exist: those of ``runs/`` here, and those of other folders."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from neuromanager.experiment.directory import RUNS, Experiment
-from neuromanager.experiment.launches import read_launches
-from neuromanager.experiment.numbers import parse_indices
+from neuromanager.experiment.record import read_lines
 from neuromanager.experiment.runs import NO_POINT, Run, find_repeat
-from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure, offer_nearest
-from neuromanager.system.files import append_line, read_bytes, read_text
+from neuromanager.system.faults import WRONG_INPUT, Failure
+from neuromanager.system.files import append_line
 from neuromanager.system.quoting import split_line
-
-
-class Selected(NamedTuple):
-    """An experiment, and the runs of it that are meant; None for all."""
-
-    experiment: Experiment
-    indices: tuple[int, ...] | None
 
 
 def is_whole(directory: str) -> bool:
@@ -38,31 +29,6 @@ def find_experiments(runs: str = RUNS) -> list[Experiment]:
                 born = os.stat(os.path.join(entry.path, "experiment.json")).st_mtime_ns
                 found.append((born, Experiment(os.path.abspath(entry.path), entry.name)))
     return [experiment for _, experiment in sorted(found)]
-
-
-def read_record(experiment: Experiment) -> dict[str, Any]:
-    """experiment.json. Raises Failure for one that is damaged or cannot be read."""
-    path = experiment.path("experiment.json")
-    try:
-        record = json.loads(read_text(path))
-        if not isinstance(record, dict):
-            raise ValueError("not an object")
-        return record
-    except OSError as error:
-        raise Failure(TROUBLE, f"{path}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise Failure(WRONG_INPUT, f"{path}: damaged ({error}); delete the experiment or mend the file") from None
-
-
-def read_lines(experiment: Experiment, name: str) -> list[str]:
-    """The lines of commands.txt, params.txt or repeats.txt; none without the file. Raises Failure."""
-    path = experiment.path(name)
-    try:
-        return read_text(path).split("\n")[:-1]
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise Failure(TROUBLE, f"{path}: {error.strerror}") from None
 
 
 def read_runs(experiment: Experiment, record: Mapping[str, Any], numbers: Sequence[int]) -> list[Run]:
@@ -82,109 +48,6 @@ def read_runs(experiment: Experiment, record: Mapping[str, Any], numbers: Sequen
             )
         )
     return found
-
-
-def count_runs(experiment: Experiment) -> int:
-    """The lines of commands.txt. Raises Failure."""
-    path = experiment.path("commands.txt")
-    try:
-        return read_bytes(path).count(b"\n")
-    except OSError as error:
-        raise Failure(TROUBLE, f"{path}: {error.strerror}") from None
-
-
-def resolve_selections(words: Sequence[str], environ: Mapping[str, str]) -> list[Selected]:
-    """``train-3``, ``train-3:0-9,12``, the path of an experiment or a run, a job's number; no words: the latest here.
-
-    Each experiment once, in the order of asking, its indices united. Raises Failure naming every word that is nothing.
-    """
-    if not words:
-        here = find_experiments()
-        if not here:
-            raise Failure(WRONG_INPUT, f"no experiment in ./{RUNS}; go to the folder where one was launched")
-        return [Selected(max(reversed(here), key=_read_launch_time), None)]
-    chosen: dict[str, Selected] = {}
-    faults = []
-    for word in words:
-        try:
-            selected = _resolve(word, environ)
-        except ValueError as error:
-            faults.append(str(error))
-            continue
-        before = chosen.get(selected.experiment.directory)
-        if before and before.indices is not None and selected.indices is not None:
-            selected = selected._replace(indices=tuple(sorted({*before.indices, *selected.indices})))
-        elif before:
-            selected = selected._replace(indices=None)
-        chosen[selected.experiment.directory] = selected
-    if faults:
-        raise Failure(WRONG_INPUT, *faults)
-    return list(chosen.values())
-
-
-def _read_launch_time(experiment: Experiment) -> int:
-    """When something of it was last launched, a resumed one included."""
-    for name in ("jobs.jsonl", "experiment.json"):
-        with contextlib.suppress(OSError):
-            return os.stat(experiment.path(name)).st_mtime_ns
-    return 0
-
-
-def _resolve(word: str, environ: Mapping[str, str]) -> Selected:
-    place, colon, numbers = word.rpartition(":") if re.search(r":[0-9,-]*\Z", word) else (word, "", "")
-    directory = next((path for path in (os.path.join(RUNS, place), place) if place and is_whole(path)), None)
-    if directory is None and not colon and (inside := _resolve_run_directory(word)):
-        return inside
-    if directory is None and re.fullmatch(r"[0-9]+(_[0-9]+)?", word):
-        return _resolve_job(word, environ)
-    if directory is None:
-        known = [experiment.name for experiment in find_experiments()]
-        mend = offer_nearest(os.path.basename(place), known) if known else f"there is no experiment in ./{RUNS}"
-        half = " (half made: a launch prepares it, or was killed)" if os.path.isdir(os.path.join(RUNS, place)) else ""
-        raise ValueError(f"{word!r}: no such experiment{half}; {mend}")
-    directory = os.path.abspath(directory)
-    experiment = Experiment(directory, os.path.basename(directory))
-    if not colon:
-        return Selected(experiment, None)
-    try:
-        indices = parse_indices(numbers)
-    except ValueError as error:
-        raise ValueError(f"{word!r}: {error}") from None
-    count = count_runs(experiment)
-    if indices[-1] >= count:
-        raise ValueError(f"{word!r}: no run {indices[-1]}; {experiment.name} has runs 0 to {count - 1}")
-    return Selected(experiment, tuple(indices))
-
-
-def _resolve_run_directory(word: str) -> Selected | None:
-    """``runs/train-3/train-3_4``, also before it is made."""
-    path = os.path.abspath(word)
-    directory, name = os.path.split(path)
-    match = re.fullmatch(re.escape(os.path.basename(directory)) + r"_([0-9]{1,9})", name)
-    if not match or not is_whole(directory):
-        return None
-    experiment, index = Experiment(directory, os.path.basename(directory)), int(match.group(1))
-    if index >= count_runs(experiment):
-        raise ValueError(f"{word!r}: no run {index}; {experiment.name} has runs 0 to {count_runs(experiment) - 1}")
-    return Selected(experiment, (index,))
-
-
-def _resolve_job(word: str, environ: Mapping[str, str]) -> Selected:
-    """A job's number, or that of an element: all runs that it has, for an element may be a pack of them."""
-    job, _, element = word.partition("_")
-    for experiment in reversed([*find_indexed(environ), *find_experiments()]):
-        for launch in read_launches(experiment):
-            if (launch.job or "").partition(";")[0] != job:
-                continue
-            if not element:
-                return Selected(experiment, launch.runs)
-            runs: Sequence[int] = [int(element)]
-            if launch.elements:
-                lines = read_lines(experiment, launch.elements)
-                runs = [int(run) for run in lines[runs[0]].split() if run.isdecimal()] if runs[0] < len(lines) else []
-            if runs and set(runs) <= set(launch.runs):
-                return Selected(experiment, tuple(runs))
-    raise ValueError(f"{word!r}: no experiment here has this job; see neustat --all")
 
 
 def word_for(experiment: Experiment) -> str:

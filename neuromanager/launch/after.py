@@ -10,9 +10,10 @@ from types import FrameType
 from typing import NamedTuple
 
 from neuromanager.experiment.cancelled import Cancellations
-from neuromanager.experiment.catalog import Selected, resolve_selections, word_for
+from neuromanager.experiment.catalog import word_for
 from neuromanager.experiment.directory import RUNS, Experiment
 from neuromanager.experiment.launches import find_current, read_launches, write_begun, write_refusal
+from neuromanager.experiment.select import Selected, resolve_selections
 from neuromanager.experiment.states import COMPLETED, Status
 from neuromanager.local.keeper import Stopped
 from neuromanager.status.survey import Report

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from neuromanager.experiment.catalog import count_runs, is_whole, read_record, read_runs
+from neuromanager.experiment.catalog import is_whole, read_runs
 from neuromanager.experiment.directory import RUNS, Experiment, find_free_name, stem_of
 from neuromanager.experiment.numbers import format_indices, shorten_indices
+from neuromanager.experiment.record import count_runs, read_record
 from neuromanager.experiment.runs import Run, describe_count
 from neuromanager.experiment.submission import Job
 from neuromanager.launch.preview import preview

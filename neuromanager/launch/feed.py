@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from neuromanager.experiment.cancelled import Cancellations
-from neuromanager.experiment.catalog import Selected
 from neuromanager.experiment.launches import make_token, write_fed, write_feeding
 from neuromanager.experiment.runs import describe_count
+from neuromanager.experiment.select import Selected
 from neuromanager.experiment.states import COMPLETED
 from neuromanager.experiment.submission import Refused
 from neuromanager.launch.preview import describe_jobs, describe_launch, find_capacity

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from neuromanager.experiment.catalog import read_lines, read_record, read_runs
+from neuromanager.experiment.catalog import read_runs
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.events import read_trail
 from neuromanager.experiment.launches import make_token
+from neuromanager.experiment.record import read_lines, read_record
 from neuromanager.launch.after import hold_back
 from neuromanager.launch.protocol import refusing, write_launch
 from neuromanager.launch.request import Launch

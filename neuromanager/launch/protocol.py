@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from neuromanager.experiment.catalog import read_lines, read_record
 from neuromanager.experiment.code import read_commit
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.events import read_events
@@ -27,6 +26,7 @@ from neuromanager.experiment.launches import (
     write_refusal,
 )
 from neuromanager.experiment.layout import describe_arrangement, render_elements
+from neuromanager.experiment.record import read_lines, read_record
 from neuromanager.experiment.submission import Job, Limits, Lost, Part, Refused, Taken, Wait
 from neuromanager.launch.request import Launch
 from neuromanager.profile.profile import describe_profile

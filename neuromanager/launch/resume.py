@@ -8,12 +8,13 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from neuromanager.experiment.catalog import Selected, read_lines, read_record
 from neuromanager.experiment.create import write_runs
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.launches import Locked, held_lock, read_launches
 from neuromanager.experiment.match import match_runs
+from neuromanager.experiment.record import read_lines, read_record
 from neuromanager.experiment.runs import NO_POINT, Run, fill_number, find_repeat, make_asked
+from neuromanager.experiment.select import Selected
 from neuromanager.experiment.states import COMPLETED, UNKNOWN, Status
 from neuromanager.launch.request import Request
 from neuromanager.status.survey import find_put_back, read_reports

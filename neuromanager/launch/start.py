@@ -7,10 +7,12 @@ import os
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from neuromanager.experiment.catalog import Selected, count_runs, is_whole
+from neuromanager.experiment.catalog import is_whole
 from neuromanager.experiment.create import Exists, Made, make_experiment, remove
 from neuromanager.experiment.directory import RUNS, Experiment, stem_of
+from neuromanager.experiment.record import count_runs
 from neuromanager.experiment.runs import describe_count
+from neuromanager.experiment.select import Selected
 from neuromanager.experiment.states import COMPLETED, UNKNOWN
 from neuromanager.launch.detach import detach
 from neuromanager.launch.feed import Feed

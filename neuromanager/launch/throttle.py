@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from neuromanager.experiment.catalog import resolve_selections, word_for
+from neuromanager.experiment.catalog import word_for
 from neuromanager.experiment.launches import read_launches
 from neuromanager.experiment.layout import MOST, share_throttle
 from neuromanager.experiment.runs import describe_count
+from neuromanager.experiment.select import resolve_selections
 from neuromanager.experiment.states import PENDING, UNKNOWN
 from neuromanager.launch.preview import describe_jobs
 from neuromanager.schedulers import LOCAL, find_scheduler

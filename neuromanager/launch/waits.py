@@ -10,10 +10,12 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from neuromanager.experiment import launches
-from neuromanager.experiment.catalog import Selected, count_runs, word_for
+from neuromanager.experiment.catalog import word_for
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.numbers import format_indices
+from neuromanager.experiment.record import count_runs
 from neuromanager.experiment.runs import describe_count
+from neuromanager.experiment.select import Selected
 from neuromanager.experiment.states import COMPLETED, PENDING, UNKNOWN, Status
 from neuromanager.experiment.submission import Wait
 from neuromanager.launch.after import Dependencies

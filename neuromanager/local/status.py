@@ -10,7 +10,8 @@ from neuromanager.experiment.cancelled import read_cancelled
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.events import read_trail
 from neuromanager.experiment.launches import Launch
-from neuromanager.experiment.states import Status, Surroundings, Trail, belongs_here, resolve_local
+from neuromanager.experiment.states import Status, Trail
+from neuromanager.local.states import Surroundings, belongs_here, resolve_local
 from neuromanager.system.procfs import lives, read_identity
 
 

@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from neuromanager.experiment.catalog import read_lines
 from neuromanager.experiment.directory import Experiment
+from neuromanager.experiment.record import read_lines
 from neuromanager.experiment.states import Status
 from neuromanager.results.series import Series, Value, find_point, flatten, pick, thin
 from neuromanager.results.table import Column, Record

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Optional
 
 from neuromanager.experiment.cancelled import write_cancelled
-from neuromanager.experiment.catalog import read_lines, word_for
+from neuromanager.experiment.catalog import word_for
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.launches import Launch, read_launches
 from neuromanager.experiment.layout import parse_elements
 from neuromanager.experiment.numbers import format_indices
+from neuromanager.experiment.record import read_lines
 from neuromanager.experiment.states import Status
 from neuromanager.experiment.submission import Cancelled, CancelRequest
 from neuromanager.slurm.client import client_environment, describe_failure, describe_missing, with_clusters

@@ -8,10 +8,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from neuromanager.experiment.catalog import read_lines
 from neuromanager.experiment.directory import Experiment, format_time
 from neuromanager.experiment.launches import COMMENT_MARK, Launch
 from neuromanager.experiment.layout import parse_elements
+from neuromanager.experiment.record import read_lines
 from neuromanager.experiment.states import UNKNOWN, Status, Trail
 from neuromanager.experiment.submission import Unsettled
 from neuromanager.slurm.queue import Row, Rows

@@ -9,11 +9,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from neuromanager.experiment.catalog import Selected
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.events import read_events
 from neuromanager.experiment.logs import LogPart, find_bounds, find_parts, read_pieces
 from neuromanager.experiment.numbers import shorten_indices
+from neuromanager.experiment.select import Selected
 from neuromanager.experiment.states import COMPLETED, Status
 from neuromanager.status.pace import Pace
 from neuromanager.status.survey import read_reports

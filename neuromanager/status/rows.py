@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
-from neuromanager.experiment.catalog import read_lines
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.events import read_trail
 from neuromanager.experiment.logs import find_log, read_tail
+from neuromanager.experiment.record import read_lines
 from neuromanager.experiment.states import RUNNING, Status
 from neuromanager.status.joblog import render_joblog
 from neuromanager.status.progress import Progress, parse_progress

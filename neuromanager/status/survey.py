@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from neuromanager.experiment.cancelled import read_cancelled
-from neuromanager.experiment.catalog import Selected, count_runs, read_record
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.events import read_trail
 from neuromanager.experiment.launches import Feeding, Launch, find_current, read_feeding, read_launches
+from neuromanager.experiment.record import count_runs, read_record
+from neuromanager.experiment.select import Selected
 from neuromanager.experiment.states import CANCELLED, PENDING, UNKNOWN, Status, Trail
 from neuromanager.experiment.submission import Unsettled
 from neuromanager.local.status import find_local, holds_lock, is_locked

@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from neuromanager.experiment.catalog import Selected
 from neuromanager.experiment.events import read_events
+from neuromanager.experiment.select import Selected
 from neuromanager.experiment.states import COMPLETED, STATES, UNKNOWN, Status
 from neuromanager.status.pace import Pace
 from neuromanager.status.survey import Report, read_reports

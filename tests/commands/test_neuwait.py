@@ -8,7 +8,7 @@ import subprocess
 import time
 import unittest
 
-from neuromanager.experiment.catalog import Selected
+from neuromanager.experiment.select import Selected
 from neuromanager.experiment.states import COMPLETED, FAILED, Status
 from neuromanager.status.wait import Patience, summarize, wait_for
 from neuromanager.system.site import HERE

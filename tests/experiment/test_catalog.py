@@ -6,16 +6,11 @@ import json
 import os
 import unittest
 
-from neuromanager.experiment.catalog import (
-    count_runs,
-    find_experiments,
-    find_indexed,
-    index_experiment,
-    read_record,
-    resolve_selections,
-)
+from neuromanager.experiment.catalog import find_experiments, find_indexed, index_experiment
 from neuromanager.experiment.directory import Experiment, write_record
 from neuromanager.experiment.launches import write_intent, write_job
+from neuromanager.experiment.record import count_runs, read_record
+from neuromanager.experiment.select import resolve_selections
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
 from tests.command import Folder
 

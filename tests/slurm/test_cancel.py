@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from unittest import mock
 
-from neuromanager.experiment.catalog import Selected
 from neuromanager.experiment.directory import Experiment
+from neuromanager.experiment.select import Selected
 from neuromanager.experiment.states import Status
 from neuromanager.status import pace
 from neuromanager.status.survey import read_reports

@@ -8,9 +8,9 @@ import unittest
 from pathlib import Path
 
 from neuromanager.experiment import launches
-from neuromanager.experiment.catalog import Selected
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.events import append_event, read_trail
+from neuromanager.experiment.select import Selected
 from neuromanager.experiment.states import (
     CANCELLED,
     COMPLETED,

@@ -15,9 +15,9 @@ from pathlib import Path
 import jsonschema
 
 from neuromanager.experiment import launches
-from neuromanager.experiment.catalog import Selected
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.events import read_events
+from neuromanager.experiment.select import Selected
 from neuromanager.experiment.states import (
     CANCELLED,
     COMPLETED,

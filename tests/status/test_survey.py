@@ -12,9 +12,9 @@ import unittest
 from pathlib import Path
 
 from neuromanager.experiment import launches
-from neuromanager.experiment.catalog import Selected
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.events import append_event
+from neuromanager.experiment.select import Selected
 from neuromanager.experiment.states import CANCELLED, COMPLETED, FAILED, PENDING, RUNNING, TIMEOUT, UNKNOWN, Status
 from neuromanager.status import cache, survey
 from neuromanager.system.faults import Failure

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unittest
 
-from neuromanager.terminal.progressline import Progress, render_progress
+from neuromanager.terminal.progressbar import Progress, render_progress
 
 
 class ProgressTest(unittest.TestCase):

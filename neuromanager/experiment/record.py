@@ -1,0 +1,44 @@
+"""The files of an experiment that say what it is: experiment.json, commands.txt, params.txt, repeats.txt."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from neuromanager.experiment.directory import Experiment
+from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
+from neuromanager.system.files import read_bytes, read_text
+
+
+def read_record(experiment: Experiment) -> dict[str, Any]:
+    """experiment.json. Raises Failure for one that is damaged or cannot be read."""
+    path = experiment.path("experiment.json")
+    try:
+        record = json.loads(read_text(path))
+        if not isinstance(record, dict):
+            raise ValueError("not an object")
+        return record
+    except OSError as error:
+        raise Failure(TROUBLE, f"{path}: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise Failure(WRONG_INPUT, f"{path}: damaged ({error}); delete the experiment or mend the file") from None
+
+
+def read_lines(experiment: Experiment, name: str) -> list[str]:
+    """The lines of commands.txt, params.txt or repeats.txt; none without the file. Raises Failure."""
+    path = experiment.path(name)
+    try:
+        return read_text(path).split("\n")[:-1]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise Failure(TROUBLE, f"{path}: {error.strerror}") from None
+
+
+def count_runs(experiment: Experiment) -> int:
+    """The lines of commands.txt. Raises Failure."""
+    path = experiment.path("commands.txt")
+    try:
+        return read_bytes(path).count(b"\n")
+    except OSError as error:
+        raise Failure(TROUBLE, f"{path}: {error.strerror}") from None
