@@ -34,6 +34,7 @@ _UNSURE = re.compile(
 # What sbatch says while it tries again, and when it has given up: EAGAIN (src/sbatch/sbatch.c).
 _FULL = re.compile(r"temporarily unable to accept job|job queue full|Resource temporarily unavailable", re.IGNORECASE)
 _NO_CONTACT = "Unable to contact"
+_NO_CLUSTER = "Could not establish a configuration source"  # fetch_config.c: no slurm.conf
 # Refusals of what was asked for, which will be refused again (slurm_strerror(3), src/sbatch/opt.c).
 _WRONG = re.compile(
     r"(?i)\binvalid (?!.*(?:credential|authenti))|unrecognized option|mutually exclusive|not available|"
@@ -165,7 +166,7 @@ def parse_estimate(answer: Answer, what: str = "it") -> str | None:
     if start:
         return f"Slurm would start {what} at " + " ".join(part for part in start.groups() if part)
     refusal = re.search(r"allocation failure: (.*)", said)
-    if refusal is None and answer.exit_code and not any(mark in said for mark in (TOO_OFTEN, _NO_CONTACT)):
+    if refusal is None and answer.exit_code and not any(mark in said for mark in (TOO_OFTEN, _NO_CONTACT, _NO_CLUSTER)):
         refusal = re.search(r"(?m)^sbatch: (?:error: )?(.*)$", said)  # of an option, before Slurm is asked
     return f"Slurm would refuse {what}: {refusal.group(1)}" if refusal else None
 

@@ -77,6 +77,16 @@ class EstimateTest(unittest.TestCase):
         ):
             self.assertEqual(parse_estimate(Answer(0, "", said)), shown)
 
+    def test_no_cluster_refuses_nothing(self) -> None:
+        """sbatch without a slurm.conf, in its own words."""
+        said = (
+            "sbatch: error: resolve_ctls_from_dns_srv: res_nsearch error: Unknown host\n"
+            "sbatch: error: fetch_config: DNS SRV lookup failed\n"
+            "sbatch: error: _establish_config_source: failed to fetch config\n"
+            "sbatch: fatal: Could not establish a configuration source\n"
+        )
+        self.assertIsNone(parse_estimate(Answer(1, "", said)))
+
     def test_real(self) -> None:
         bed = cluster.require(self)
         for account, answer in (
