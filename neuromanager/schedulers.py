@@ -3,7 +3,7 @@
 A scheduler is a folder of this package with a module ``scheduler`` of the shape below: neuromanager/NAME/scheduler.py
 is the scheduler NAME of config.json. A new one is a new folder, no line elsewhere; tests/launch/test_seam.py adds one
 to a copy. That each run is executed exactly once is launch/protocol's matter, once for all of them.
-This machine is no batch system: of it only ``NAME``, ``DOES`` and ``OWN_OPTIONS`` are asked.
+This machine is not a batch system: of it only ``NAME``, ``DOES`` and ``OWN_OPTIONS`` are asked.
 """
 
 from __future__ import annotations

@@ -155,7 +155,7 @@ def _cancel(reports: Sequence[Report], whole: Sequence[Report], wish: Wish) -> t
 
 
 def _is_known(status: Status) -> bool:
-    """What nobody vouches for is told to its scheduler, too: if it is there it ends, and if not it is settled."""
+    """A run without a witness is cancelled at its scheduler, too: if its job exists it ends, else it is settled."""
     return status.state in LIVE or status.may_be_gone
 
 

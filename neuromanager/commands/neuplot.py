@@ -188,7 +188,7 @@ def _draw_parameter(
 
 
 def _find_ticks(measured: Sequence[Measured], name: str) -> list[str]:
-    """The values of a parameter that are no numbers, in the order of the runs; [] when all are numbers."""
+    """The values of a parameter that are not numbers, in the order of the runs; [] when all are numbers."""
     values = [each.params.get(name) for each in measured]
     numeric = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
     return [] if numeric else list(dict.fromkeys(map(_text, values)))

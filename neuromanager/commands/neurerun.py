@@ -108,7 +108,7 @@ def _shorten(directory: str) -> str:
 
 
 def _parse_states(texts: Sequence[str]) -> frozenset[str]:
-    """Raises Failure for a word that is no state, and for one whose runs are never launched again."""
+    """Raises Failure for a word that is not a state, and for one whose runs are never launched again."""
     faults, found = [], set()
     for word in (word.strip().upper() for text in texts for word in text.split(",")):
         if word in RESTARTABLE:

@@ -72,7 +72,7 @@ def index_experiment(experiment: Experiment, environ: Mapping[str, str]) -> None
 
 
 def find_indexed(environ: Mapping[str, str]) -> list[Experiment]:
-    """Those of all folders that are there still, each once, in the order in which they were made."""
+    """Those of all folders that still exist, each once, in the order in which they were made."""
     paths: dict[str, None] = {}
     with contextlib.suppress(OSError), open(index_path(environ), encoding="utf-8", errors="replace") as file:
         for line in file:

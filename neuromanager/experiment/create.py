@@ -36,7 +36,7 @@ def making_experiment(name: str | None, stem: str, locks: contextlib.ExitStack, 
     """A new experiment; whatever fails inside the block, nothing of it stays. ``locks`` holds its lock on.
 
     With ``anew`` what a kill left of an experiment of that name is taken away first. A whole one raises Exists. The
-    caller writes experiment.json last: a directory without it is no experiment, even after a kill -9.
+    caller writes experiment.json last: a directory without it is not an experiment, even after a kill -9.
     """
     made_runs = not os.path.isdir(RUNS)
     experiment = None
@@ -98,7 +98,7 @@ def remove(experiment: Experiment) -> None:
     """Takes away an experiment of which nothing was launched, and ``runs/`` with it when it was the only one."""
     import shutil  # only when something went wrong
 
-    with contextlib.suppress(OSError):  # first, for then the rest is no experiment even if a kill leaves some of it
+    with contextlib.suppress(OSError):  # first, for then the rest is not an experiment even if a kill leaves some of it
         os.unlink(experiment.path("experiment.json"))
     shutil.rmtree(experiment.directory, ignore_errors=True)
     _remove_empty_runs()
@@ -141,7 +141,7 @@ def _judge(experiment: Experiment, anew: bool) -> None:
     """Takes a half made experiment away where that was asked for; raises Exists or Failure for all others."""
     shown = experiment.shown
     if not os.path.isdir(experiment.directory):
-        raise Failure(WRONG_INPUT, f"{shown}: is there, and is no folder; choose another name")
+        raise Failure(WRONG_INPUT, f"{shown} exists and is not a folder; choose another name")
     if is_whole(experiment.directory):
         raise Exists
     try:
@@ -171,7 +171,7 @@ def _remove_half_made(experiment: Experiment) -> None:
         if entry not in ours and not (beside and beside[1] in ours | {"experiment.json"}):
             raise Failure(
                 WRONG_INPUT,
-                f"{shown}: has {entry} and no experiment.json, so it is no experiment of ours; "
+                f"{shown} has {entry} and no experiment.json, so it is not an experiment; "
                 "choose another name, or move it away",
             )
     import shutil

@@ -27,7 +27,7 @@ def append_event(experiment: Experiment, index: int, word: str, details: Mapping
 def read_events(experiment: Experiment, index: int) -> list[Event]:
     """The whole lines of a run's events; a run that has none yet has not started.
 
-    Raises OSError when the file is there and cannot be read: its run must not be taken for one that never started.
+    Raises OSError when the file exists and cannot be read: its run must not be taken for one that never started.
     """
     try:
         lines = read_text(experiment.events(index), "replace").split("\n")[:-1]

@@ -101,7 +101,7 @@ def _refuse(dependencies: Dependencies, known: Known, scheduler: str) -> None:
         doubts += [
             f"{name}:{status.number}: its state is unknown: {status.reason}" for status in meant if _is_in_doubt(status)
         ]
-        if count := sum(map(_is_kept_back, meant)):
+        if count := sum(map(_is_deferred, meant)):
             kept.append(
                 f"--after: {describe_count(count)} of {name} {'is' if count == 1 else 'are'} deferred by a "
                 f"neurun, and {title} cannot wait for those yet; write neuwait {name} && neurun ..."
@@ -141,11 +141,11 @@ def _refuse_other_clusters(dependencies: Dependencies, known: Known, cluster: st
 
 
 def _is_in_doubt(status: Status) -> bool:
-    unplaced = is_batch_system(status.scheduler) and not status.job and not _is_kept_back(status)
+    unplaced = is_batch_system(status.scheduler) and not status.job and not _is_deferred(status)
     return status.open and (status.state == UNKNOWN or unplaced)
 
 
-def _is_kept_back(status: Status) -> bool:
+def _is_deferred(status: Status) -> bool:
     """What no scheduler has been given yet has no job, and is no less known for that."""
     return status.open and status.state == PENDING and is_batch_system(status.scheduler) and not status.job
 

@@ -132,7 +132,7 @@ def _send_signal(groups: Iterable[int], number: int) -> set[int]:
 
 
 def _end_groups(groups: Mapping[int, tuple[Experiment, int]]) -> set[int]:
-    """TERM, and KILL for those that are there still after PATIENCE_SECONDS; those that we may not signal.
+    """TERM, and KILL for those that still exist after PATIENCE_SECONDS; those that we may not signal.
 
     A group keeps its number while it has a member, so that KILL cannot reach another.
     """
@@ -148,7 +148,7 @@ def _end_groups(groups: Mapping[int, tuple[Experiment, int]]) -> set[int]:
 
 
 def _wait_for_ends(groups: Sequence[int], seconds: float) -> list[int]:
-    """Those that are there still after so long."""
+    """Those that still exist after so long."""
     deadline, pause = time.monotonic() + seconds, 0.01
     left = [group for group in groups if group_lives(group)]
     while left and time.monotonic() < deadline:

@@ -131,7 +131,7 @@ class Queue:
             os.mkdir(path, 0o700)
         state = os.lstat(path)
         wrong = (
-            "is no folder"
+            "is not a folder"
             if not stat.S_ISDIR(state.st_mode)
             else f"belongs to user {state.st_uid}"
             if state.st_uid != os.geteuid()

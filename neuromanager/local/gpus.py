@@ -32,7 +32,7 @@ class NvidiaAnswer(NamedTuple):
 def parse_nvidia(text: str) -> NvidiaAnswer:
     """The answer to ``--query-gpu=index,uuid,name,mig.mode.current --format=csv,noheader``.
 
-    Raises ValueError for one that names no GPU. One of several GPUs may be lost; the others are there all the same.
+    Raises ValueError for one that names no GPU. One of several GPUs may be lost; the others are still usable.
     """
     gpus, complaints, modes = [], [], set()
     for line in filter(str.strip, text.splitlines()):

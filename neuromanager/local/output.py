@@ -84,7 +84,7 @@ class Copier:
                     waiting.poll()
         except OSError as error:
             self._lost.add(target)
-            if error.errno != errno.EPIPE:  # a reader that has enough is no fault
+            if error.errno != errno.EPIPE:  # a reader that has enough is not a fault
                 what = {1: "standard output", 2: "standard error"}.get(target, "a log")
                 warning = f"neurun: warning: {what} cannot be written ({error.strerror}); the run continues\n"
                 with contextlib.suppress(OSError):

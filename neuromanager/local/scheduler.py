@@ -1,4 +1,4 @@
-"""This machine as neuromanager/schedulers.py wants a scheduler, as far as one that is no batch system can be one."""
+"""This machine as neuromanager/schedulers.py wants a scheduler, as far as one that is not a batch system can be one."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class Share:
     def starting(self) -> Iterator[None]:
         """Around the start of the program, which inherits what we are meanwhile.
 
-        And the locks of its GPUs, which it holds as long as any process of it is there.
+        And the locks of its GPUs, which it holds as long as any process of it exists.
         """
         before = os.sched_getaffinity(0) if self.cpus else None
         try:

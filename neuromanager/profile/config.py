@@ -24,7 +24,7 @@ def find_config(option: str | None) -> str:
 
 
 def check_env(profile: Profile, source: str) -> None:
-    """Raises Failure for a line of env that is no whole command: half of one would take the lines below too."""
+    """Raises Failure for a line of env that is not a whole command: half of one would take the lines below too."""
     faults = []
     for line in profile.env:
         # In braces first: alone, a backslash or a here-document that reaches for the next line would pass.

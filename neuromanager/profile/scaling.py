@@ -34,7 +34,7 @@ COUNTS = frozenset(
         "core-spec",
     )
 )
-# A factor is no value of these, and what it would multiply is not clear: gpu:a100:2,shard:8
+# A factor is not a value of these, and what it would multiply is not clear: gpu:a100:2,shard:8
 _LISTS = frozenset(("gres", "gres-flags", "licenses", "tres-per-task", "bb", "network"))
 _FACTOR = re.compile(r"x([0-9]{1,6}(?:\.[0-9]{1,6})?|\.[0-9]{1,6})")
 _UNITS = "KMGT"  # each 1024 of the one before; without one M (sbatch(1), --mem)

@@ -40,7 +40,7 @@ def parse_json(data: bytes) -> Iterator[Row]:
 
 
 def parse_jsonl(data: bytes) -> Iterator[Row]:
-    """A line that is no object, as the last one while it is being written, is left out."""
+    """A line that is not an object, as the last one while it is being written, is left out."""
     lines = data.split(b"\n")
     for first in range(0, len(lines), _BLOCK):
         block = [line for line in lines[first : first + _BLOCK] if line.strip()]
@@ -67,7 +67,7 @@ def _decode_line(line: bytes) -> list[object]:
 
 
 def parse_csv(data: bytes, separator: str = ",") -> Iterator[Row]:
-    """The first line has the names; an empty cell is no value. A last line without its end is left out."""
+    """The first line has the names; an empty cell is not a value. A last line without its end is left out."""
     text = data.decode("utf-8-sig", "replace")
     if not text.endswith("\n"):
         text = _without_torn_line(text, separator)

@@ -129,7 +129,7 @@ def thin(points: Sequence[dict[str, Value]], most: int) -> list[dict[str, Value]
 
 
 def flatten(value: Any, prefix: str = "") -> dict[str, Value]:
-    """An object's values by their dotted names; lists, which are no value of a cell, are left out."""
+    """An object's values by their dotted names; lists, which are not values of a cell, are left out."""
     found: dict[str, Value] = {}
     for key, each in value.items():
         name = f"{prefix}{key}"

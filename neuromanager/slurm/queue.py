@@ -121,7 +121,7 @@ def parse_sacct(answer: Answer) -> Rows:
 
 
 def expand_elements(job: str) -> list[int | None]:
-    """``1080`` is no array, ``1080_5`` one element, ``1080_[5-7,9%4]`` four that pend; none for what is cut off."""
+    """``1080`` is not an array, ``1080_5`` one element, ``1080_[5-7,9%4]`` four that pend; none for what is cut off."""
     match = re.fullmatch(r"[0-9]+(?:_([0-9]+)|_\[([0-9,:-]+)(?:%[0-9]+)?\])?", job)
     if not match:
         return []

@@ -16,7 +16,7 @@ _NO_EXIT_CODE = -1  # parallel's for a job that it ended at its time limit
 def render_joblog(statuses: Sequence[Status], commands: Sequence[str]) -> list[str]:
     """A line for each run that was started and has ended, in the order of their ends; Seq is its number + 1.
 
-    ``commands``: the line of each run of the experiment, whose words are quoted, so that a tab is no tab.
+    ``commands``: the line of each run of the experiment, whose words are quoted, so that none has a raw tab.
     """
     ended = [status for status in statuses if not status.open and status.started]
     ended.sort(key=lambda status: (status.finished or status.started or "", status.number))

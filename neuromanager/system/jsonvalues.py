@@ -47,7 +47,7 @@ def text_of(value: Value) -> str:
 
 
 def render_json(value: Value) -> str:
-    """Compact JSON on one line; numbers keep their text. Bytes that are no text (surrogates) are escaped."""
+    """Compact JSON on one line; numbers keep their text. Bytes that are not text (surrogates) are escaped."""
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=not is_text(value))
     if isinstance(value, (Integer, Float)):

@@ -41,7 +41,7 @@ def find_processes(marker: str, group: int = 0) -> list[int]:
         for entry in os.listdir("/proc"):
             if entry.isdigit() and int(entry) != os.getpid():
                 with contextlib.suppress(OSError):
-                    # 0 is no group: the kernel's threads have it, and processes from outside a container
+                    # 0 is not a group: the kernel's threads have it, and processes from outside a container
                     if (group and _is_member(entry, group)) or (marker and _is_marked(entry, marker)):
                         found.append(int(entry))
     return found
@@ -127,5 +127,5 @@ def read_identity(pid: int, also_dead: bool = False) -> str | None:
 
 
 def lives(pid: int, identity: str | None) -> bool:
-    """Whether that very process is there still."""
+    """Whether that very process still exists."""
     return identity is not None and read_identity(pid) == identity

@@ -30,7 +30,7 @@ _CODES = re.compile(rb"\\(x[0-9a-fA-F]{1,2}|[0-7]{1,3}|u[0-9a-fA-F]{1,4}|U[0-9a-
 def quote_word(word: str) -> str:
     """One word for bash, always on one line; readable where it can be.
 
-    What does not print (a newline, an escape, a byte that is no text) is written as ``$'\\xNN'``, by bytes and not
+    What does not print (a newline, an escape, a byte that is not a text) is written as ``$'\\xNN'``, by bytes and not
     by code points, since bash knows ``\\u`` only in a UTF-8 locale and a node may have none.
     """
     if not word:

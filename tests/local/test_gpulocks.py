@@ -206,9 +206,9 @@ class DirectoryTest(unittest.TestCase):
 
     def test_what_is_not_ours_is_refused(self) -> None:
         self.path.symlink_to(self.folder.path / "elsewhere")
-        self.refuse(WRONG_INPUT, "is no folder")
+        self.refuse(WRONG_INPUT, "is not a folder")
         (self.folder.path / "elsewhere").mkdir(mode=0o700)
-        self.refuse(WRONG_INPUT, "is no folder")
+        self.refuse(WRONG_INPUT, "is not a folder")
         self.path.unlink()
         self.path.mkdir(mode=0o755)
         self.refuse(WRONG_INPUT, "open to other users")
