@@ -1,14 +1,33 @@
-"""TODO"""
+"""The env of a profile on this machine: bash does its lines, and becomes the run's program."""
 
 from __future__ import annotations
 
 from neuromanager.system.quoting import quote_word
 
+# Where env has set a trap on EXIT, bash stays to do it, as run.sh does on a node; signals reach the program all the
+# same: those for the group by themselves (an asynchronous list ignores INT and QUIT unless that is undone), those for
+# the run's process alone by the traps. How the program ended is how bash ends.
+_STAY = r"""if [ -n "$(trap -p EXIT)" ]; then
+  eval "neu_trap=($(trap -p EXIT))"
+  for neu_name in TERM INT HUP QUIT; do if [ -z "$(trap -p "$neu_name")" ]; then trap : "$neu_name"; fi; done
+  (trap - EXIT TERM INT HUP QUIT; exec "${neu_words[@]}") <&0 &
+  neu_child=$!
+  for neu_name in USR1 USR2 ALRM; do trap "kill -s $neu_name $neu_child" "$neu_name"; done
+  while :; do
+    wait "$neu_child"; neu_code=$?
+    if ! kill -0 "$neu_child" 2> /dev/null; then break; fi
+  done
+  trap - EXIT
+  eval "${neu_trap[2]}"
+  if [ "$neu_code" -gt 128 ]; then trap - TERM INT HUP QUIT USR1 USR2 ALRM; kill -s $((neu_code - 128)) $$; fi
+  exit "$neu_code"
+fi""".split("\n")
+
 
 def render_env_script(env: tuple[str, ...], ready_descriptor: int) -> str:
     """For ``bash -c TEXT neurun WORDS...`` on this machine: env, then the words' program.
 
-    The descriptor is told ``.`` before the program starts, or the line that failed; nothing when env left by itself.
+    The descriptor gets ``.`` before the program starts, or the line that failed; nothing when env left by itself.
     """
     lines = [
         "set +o posix",
@@ -18,5 +37,5 @@ def render_env_script(env: tuple[str, ...], ready_descriptor: int) -> str:
     ]
     for line in env:
         lines += [f"{{ {line}", f"}} || neu_failed $? {quote_word(line)}"]
-    lines += [f"printf . >&{ready_descriptor}", f"exec {ready_descriptor}>&-", 'exec "${neu_words[@]}"']
+    lines += [f"printf . >&{ready_descriptor}", f"exec {ready_descriptor}>&-", *_STAY, 'exec "${neu_words[@]}"']
     return "\n".join(lines) + "\n"

@@ -1,0 +1,54 @@
+"""A trap on EXIT of env is done here as on a node, and hides nothing of how the program ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import unittest
+from pathlib import Path
+
+from tests.command import Folder, finish, wait_until
+
+
+class ExitTrapTest(unittest.TestCase):
+    def setUp(self) -> None:
+        env = ["mkdir scratch", "trap 'rm -rf scratch; echo done >> traps' EXIT"]
+        self.folder = Folder(self, {"local": {"cpu": {"env": env}}})
+        self.scratch = self.folder.path / "scratch"
+
+    def run_here(self, text: str) -> list[str]:
+        done = self.folder.run("neurun", "--name=t", "local", "cpu", "bash", "-c", text, stdin=b"input\n")
+        self.assertFalse(self.scratch.exists(), done.stderr)
+        return [str(done.code), done.stdout.strip(), *self.folder.ends("t")]
+
+    def test_ends(self) -> None:
+        for text, expected in (
+            ("[ -d scratch ] && echo there", ["0", "there", "attempt=1 exit_code=0"]),
+            ("exit 3", ["3", "", "attempt=1 exit_code=3"]),
+            ("kill -9 $$", ["137", "", "attempt=1 signal=9"]),
+            ("cat", ["0", "input", "attempt=1 exit_code=0"]),
+        ):
+            self.assertEqual(self.run_here(text), expected, text)
+            self.folder.run("rm", "-r", "runs")
+        self.assertEqual(self.folder.read("traps"), "done\n" * 4)
+
+    def test_signals_reach_the_program(self) -> None:
+        waits = "touch ready; while :; do read -t 0.01 <> <(:); done"
+        for number, heeds in (
+            (signal.SIGTERM, True),
+            (signal.SIGINT, True),
+            (signal.SIGINT, False),
+            (signal.SIGUSR1, True),
+        ):
+            trap = f"trap 'echo told > told; exit 5' {number.name[3:]}; " if heeds else ""
+            process = self.folder.start("neurun", "--name=t", "local", "cpu", "bash", "-c", trap + waits)
+            wait_until(lambda: (self.folder.path / "ready").exists(), "it runs")
+            os.kill(process.pid, number)
+            finish(process)
+            self.assertEqual(Path(self.folder.path / "told").exists(), heeds, number)
+            self.assertFalse(self.scratch.exists(), number)
+            self.folder.run("rm", "-rf", "runs", "ready", "told")
+
+
+if __name__ == "__main__":
+    unittest.main()
