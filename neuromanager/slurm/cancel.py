@@ -159,7 +159,7 @@ def _find_torn(request: CancelRequest) -> list[str]:
             if left and together & chosen:
                 faults.append(
                     f"{word_for(experiment)}:{format_indices(sorted(together & chosen))}: in one job with "
-                    f"{format_indices(left)} (--pack); name them, too, or wait for their end"
+                    f"{format_indices(left)} (--pack); name them too, or wait for their end"
                 )
     return faults
 

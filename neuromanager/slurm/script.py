@@ -27,7 +27,7 @@ def render_script(profile: Profile, job: Job, arrangement: Arrangement = PLAIN) 
     lines = ["#!/bin/bash", *(render_option(name, value) for name, value in profile.resources)]
     lines += ["", "# neurun's own: the name, the folder and the logs.", *_own_options(profile, job, arrangement)]
     lines += ["", *_run_variables(profile, job, arrangement), "", *_recorder(profile)]
-    lines += [*(_READ_COMMAND if job.run_count > 1 else ()), ""]
+    lines += [_enter(job.cwd), *(_READ_COMMAND if job.run_count > 1 else ()), ""]
     lines += [f"export {name}={quote_word(value)}" for name, value in profile.variables]
     lines += ["set --  # what env sources is to see no words of ours"]
     if arrangement.requeue:
@@ -138,8 +138,15 @@ def _run_variables(profile: Profile, job: Job, arrangement: Arrangement) -> list
     if job.point is not None:  # Linux takes no variable above 128 KiB, and would refuse to start the program
         without = ' || [ "$neu_point" = null ]' if not job.point else ""
         lines.append(f'[ "${{#neu_point}}" -gt {LONGEST_VARIABLE} ]{without} || export NEU_POINT="$neu_point"')
+    lines.append("unset SLURM_EXPORT_ENV  # of --export: srun would keep the run's variables from its steps")
     lines.append('export PYTHONUNBUFFERED="${PYTHONUNBUFFERED-1}"  # logs grow as the program prints')
     return lines
+
+
+def _enter(cwd: str) -> str:
+    """Where the folder is gone Slurm executes a job in /tmp all the same (slurmstepd, "couldn't chdir")."""
+    text = quote_word(f"the folder of the run cannot be entered: {cwd}")
+    return f"cd -- {quote_word(cwd)} || {{ neu_stage='lost' neu_text={text}; exit 1; }}"
 
 
 _READ_COMMAND = r"""mapfile -t -s "$NEU_INDEX" -n 1 neu_lines < "$NEU_EXPERIMENT/commands.txt"

@@ -46,6 +46,7 @@ neu_gate() {  # $1: this launch's token; jobs.jsonl tells whether this run is st
 if [ -n "${1-}" ]; then neu_gate "$1"; fi  # not where it was submitted by hand
 export NEU_RUN_DIR="$NEU_EXPERIMENT/${NEU_NAME}_$NEU_INDEX" NEU_ATTEMPT=1
 unset NEU_POINT
+unset SLURM_EXPORT_ENV  # of --export: srun would keep the run's variables from its steps
 export PYTHONUNBUFFERED="${PYTHONUNBUFFERED-1}"  # logs grow as the program prints
 
 # The recorder: events.txt tells how this run began and ended. One writer, no process per line.
@@ -129,6 +130,7 @@ trap 'neu_finish "$?" "$(trap -p DEBUG)"' EXIT
 # The program gets them too; stay to record how it ends, and that it was told to.
 trap neu_told=TERM TERM; trap neu_told=INT INT; trap neu_told=HUP HUP
 trap : USR1 USR2 ALRM XCPU VTALRM PROF IO
+cd -- /home/me/exp || { neu_stage='lost' neu_text='the folder of the run cannot be entered: /home/me/exp'; exit 1; }
 
 export OMP_NUM_THREADS=1
 export GREETING=$'it\'s a\nb'

@@ -139,6 +139,7 @@ unset NEU_POINT
 mapfile -t -s "$NEU_INDEX" -n 1 neu_lines < "$NEU_EXPERIMENT/params.txt"
 neu_point=${neu_lines[0]-}
 [ "${#neu_point}" -gt 30000 ] || [ "$neu_point" = null ] || export NEU_POINT="$neu_point"
+unset SLURM_EXPORT_ENV  # of --export: srun would keep the run's variables from its steps
 export PYTHONUNBUFFERED="${PYTHONUNBUFFERED-1}"  # logs grow as the program prints
 
 # The recorder: events.txt tells how this run began and ended. One writer, no process per line.
@@ -222,6 +223,7 @@ trap 'neu_finish "$?" "$(trap -p DEBUG)"' EXIT
 # The program gets them too; stay to record how it ends, and that it was told to.
 trap neu_told=TERM TERM; trap neu_told=INT INT; trap neu_told=HUP HUP
 trap : USR1 USR2 ALRM XCPU VTALRM PROF IO
+cd -- /home/me/exp || { neu_stage='lost' neu_text='the folder of the run cannot be entered: /home/me/exp'; exit 1; }
 mapfile -t -s "$NEU_INDEX" -n 1 neu_lines < "$NEU_EXPERIMENT/commands.txt"
 neu_command=${neu_lines[0]-}
 if [ -z "$neu_command" ]; then

@@ -6,6 +6,8 @@ After a wanted change: NEU_WRITE_GOLDEN=1 python3 -m unittest tests.slurm.test_s
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -133,6 +135,17 @@ class ExecutedTest(unittest.TestCase):
 
     def details(self) -> dict[str, str]:
         return dict(word.split("=", 1) for word in parse_line(self.end()))
+
+    def test_a_folder_that_is_gone(self) -> None:
+        """Slurm would go on in /tmp; the run fails before anything is begun."""
+        self.folder.bash("program", 'echo "program ran"')
+        self.make(PLAIN, ("./program",))
+        script = self.folder.path / "runs/t-1/run.sh"
+        gone = str(self.folder.path / "gone")
+        script.write_text(re.sub(r"(?m)^cd -- .*? \|\|", f"cd -- {shlex.quote(gone)} ||", script.read_text()))
+        done = self.folder.run("bash", "runs/t-1/run.sh")
+        self.assertEqual((done.code, "ran" in done.stdout), (111, False))
+        self.assertIn("cannot be entered", self.details()["reason"])
 
     def test_started_and_finished(self) -> None:
         self.assertEqual(self.execute(), Outcome(0, b"program ran\n", b""))
