@@ -100,6 +100,8 @@ def _find_groups(experiment: Experiment, running: Sequence[Status]) -> tuple[dic
         group = find_group(experiment, status)
         if group is None:
             what = f"process {status.pid} is gone, or its number is another process's now"
+            if os.geteuid() not in (0, find_owner(experiment.events(status.number))):
+                what = "it belongs to another user"
             faults.append(f"{_name(experiment, status.number)}: not cancelled: {what}")
         elif _send_signal([group], 0):
             faults.append(f"{_name(experiment, status.number)}: not cancelled: it belongs to another user")
