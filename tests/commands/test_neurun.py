@@ -164,18 +164,10 @@ class RunTest(unittest.TestCase):
     def test_unknown_resources_are_refused(self) -> None:
         before = self.folder.tree()
         done = self.folder.run("neurun", "local", "gpu", "true", CUDA_VISIBLE_DEVICES="")
-        self.assertEqual(
-            (done.code, done.errors()),
-            (
-                100,
-                [
-                    "neurun: error: config.json: local.gpu.resources.tme: not supported on this machine; "
-                    "did you mean 'time'? (known: time, gres, gpus, cpus-per-task, mem, nice)",
-                    "neurun: error: config.json: local.gpu.resources.gres: 1 asked for each run, and this machine has "
-                    "0 (GPUs: none that this environment lets a program see); ask for at most that",
-                ],
-            ),
-        )
+        unknown, gpus = done.errors()
+        self.assertEqual(done.code, 100)
+        self.assertRegex(unknown, "^neurun: error: config.json: local.gpu.resources.tme: .*did you mean 'time'?")
+        self.assertRegex(gpus, "^neurun: error: config.json: local.gpu.resources.gres: 1 asked .* has 0 .*DEVICES=''")
         self.assertEqual(self.folder.run("neurun", "-r", "time=soon", "local", "cpu", "true").code, 100)
         self.assertEqual(self.folder.tree(), before)
 

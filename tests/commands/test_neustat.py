@@ -384,7 +384,7 @@ class FaultsTest(unittest.TestCase):
             (["--jsn"], "did you mean '--json'?"),
             (["train-1", "--jsn"], "did you mean '--json'?"),
             (["--all", "train-1"], "name none with it"),
-            (["--watch"], "on a terminal"),
+            (["--watch"], "not a terminal"),
             (["-w", "--json"], "exclude each other"),
             (["-w", "--check"], "exclude"),
             (["--", "train-1", "--json"], "'--json': no such experiment"),
