@@ -1,8 +1,9 @@
 """Where a command begins: under a Python that the user's PYTHONPATH does not reach and that has what we need.
 
 A user's PYTHONPATH is for the user's programs: a ``json.py`` in it would be imported by ours. The files of bin/ start
-Python with ``-E`` (ignore PYTHON* variables); one that pip made starts again with it. The variables themselves are left
-for the programs that are run.
+Python with ``-E`` (ignore PYTHON* variables) and ``-S`` (no site-packages, whose .pth files may cost more than all of
+ours; system/document asks for them before it imports jsonschema). env(1) starts it, and no shell: dash drops exported
+functions and other variables that it cannot name. One that pip made starts again with -E where there is a PYTHONPATH.
 A clone whose ``make`` had to make a ``.venv`` is started with that one, which has jsonschema.
 """
 
@@ -14,11 +15,12 @@ import sys
 
 
 def _start_again_if_needed() -> None:
-    clone = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    python, flags = sys.executable, ["-E"] if "PYTHONPATH" in os.environ and not sys.flags.ignore_environment else []
-    venv = os.path.join(clone, ".venv")
-    if os.path.realpath(sys.prefix) != os.path.realpath(venv) and os.access(os.path.join(venv, "bin/python3"), os.X_OK):
-        python, flags = os.path.join(venv, "bin/python3"), ["-E"]
+    flags = ["-E"] if "PYTHONPATH" in os.environ and not sys.flags.ignore_environment else []
+    python = sys.executable
+    venv = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), ".venv", "bin", "python3")
+    # By its name: the prefix of a venv is set by site alone, and its python3 is a link to another.
+    if os.path.abspath(python or "") != venv and os.access(venv, os.X_OK):
+        python, flags = venv, ["-S", "-E"]
     if flags and python and os.path.exists(sys.argv[0]):
         os.execv(python, [python, *flags, *sys.argv])
 

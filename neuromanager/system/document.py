@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -131,6 +132,10 @@ def _find_faults(value: Any, path: str, repeated: list[tuple[dict[str, Any], str
 
 def _check_shape(value: Any, schema: dict[str, Any], source: str) -> list[str]:
     try:
+        if sys.flags.no_site:  # only here are site-packages wanted
+            import site
+
+            site.main()
         import jsonschema
     except ImportError:
         raise Failure(

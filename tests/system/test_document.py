@@ -85,11 +85,6 @@ CASES: list[tuple[str, str, list[str]]] = [
             ' local.cpu.wrap: the text "x" where a list is expected; write a list of words',
         ],
     ),
-    (
-        "config",
-        '{"local": {"cpu": {"scheduler": "slrum"}}}',
-        [" local.cpu.scheduler: unknown value the text \"slrum\"; did you mean 'slurm'?"],
-    ),
     ("config", '{"local": {"cpu": {"resources": "x"}}}', [' local.cpu.resources: the text "x" does not fit; write']),
     (
         "config",
