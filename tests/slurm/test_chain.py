@@ -158,7 +158,6 @@ class Contract(Chain):
             SLURM_MEM_PER_NODE="1",
             SLURM_ARRAY_TASK_ID="7",
             SLURM_JOB_ID="1",
-            SLURM_CLUSTERS="no",
             SQUEUE_FORMAT="%j",
             SQUEUE_STATES="F",
             SACCT_FORMAT="x",
@@ -327,7 +326,7 @@ class RealSlurm(Contract):
         self.assertEqual((self.folder / "runs/again/logs/again_0.stdout").read_text(), "attempt 1\nattempt 2\n")
 
     def test_a_run_that_is_taken_back_from_its_end(self) -> None:
-        """Settled runs are read once; scontrol requeue takes even those back."""
+        """scontrol requeue takes even a run back whose end is on record."""
         ended = self.run_words(
             "neurun",
             "--name=back",
@@ -340,7 +339,6 @@ class RealSlurm(Contract):
         )
         self.assertEqual(ended.code, 0, ended.stderr)
         self.assertEqual(self.run_words("neustat", "--check", "back").code, 0)
-        self.assertTrue((self.folder / "runs/back/settled.json").exists())
         self.assertEqual(self.run_words("scontrol", "requeue", self.job_of("back")).code, 0)
         self.wait_for(self.folder / "runs/back/back_0/up")
         shown = self.run_words("neustat", "--check", "back")
