@@ -97,6 +97,15 @@ class LayoutTest(unittest.TestCase):
         there = {path.name for path in PACKAGE.iterdir() if not path.name.startswith("__")}
         self.assertEqual((sorted(listed), len(listed)), (sorted(there), len(there)))
 
+    def test_words_not_to_use(self) -> None:
+        """Some that CONTRIBUTING's glossary and its paragraph on English rule out, where no other sense is possible."""
+        files = [*PACKAGE.rglob("*.py"), *(ROOT / "man").iterdir(), ROOT / "README.md"]
+        for path in files:
+            found = re.findall(
+                r"kept back|guardian|by chance|of chance\b|\bcan not\b", path.read_text(encoding="utf-8")
+            )
+            self.assertEqual(found, [], str(path))
+
     def test_imports_point_one_way(self) -> None:
         wrong = [
             f"{module} imports {room}"

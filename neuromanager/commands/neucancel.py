@@ -51,7 +51,7 @@ class Wish(NamedTuple):
     signal: int | None
 
     def means(self, status: Status) -> bool:
-        """Whether it is for such a run; one whose state is not known is meant, so that this can be said."""
+        """True if the request covers the run. Runs in an unknown state are included, so that they can be reported."""
         if not status.open:
             return False
         return status.state not in LIVE or self.state in (None, status.state)

@@ -186,7 +186,7 @@ def _find_never_launched(survey: _Survey, numbers: Sequence[int]) -> list[Status
 
 
 def _explain_never_launched(launches: Sequence[Launch], feeding: Feeding | None) -> dict[int, str]:
-    """Run -> why, as far as there is a record of it. That a limit was met says only when it was to be kept back."""
+    """Run -> why, as far as there is a record of it. A limit that was reached explains only deferred runs."""
     refusals = {number: launch for launch in launches if launch.refused for number in launch.runs}
     reasons = dict.fromkeys(feeding.runs if feeding else (), "was not submitted; the neurun that deferred it is gone")
     reasons.update(
