@@ -59,7 +59,7 @@ class Rows(NamedTuple):
     unclear: frozenset[str] = frozenset()
     """Jobs of which not every element could be read: nothing follows from one that is missing."""
     denied: frozenset[str] = frozenset()
-    """Jobs that the controller, asked for each alone, does not know by its own word. Silence is not one."""
+    """Jobs that the controller, asked about each alone, said it does not know. Silence does not count."""
 
 
 def squeue_words(jobs: Iterable[str], users: Iterable[int] = ()) -> list[str]:
