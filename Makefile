@@ -61,6 +61,7 @@ install:
 	install -d '$(LIBRARY)' '$(DESTDIR)$(PREFIX)/bin'
 	cp -R bin neuromanager '$(LIBRARY)'
 	find '$(LIBRARY)' -name __pycache__ -prune -exec rm -rf {} +
+	'$(PYTHON)' -m compileall -q '$(LIBRARY)/neuromanager'
 	for command in $(COMMANDS); do \
 	    ln -sf "../lib/neuromanager/bin/$$command" '$(DESTDIR)$(PREFIX)/bin/' || exit 1; \
 	done

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
 
-from neuromanager.sweep.tree import Point
+if TYPE_CHECKING:  # decimal with it, which neurun has no use for
+    from neuromanager.sweep.tree import Point
 from neuromanager.system.jsonvalues import Value, text_of
 from neuromanager.system.quoting import Command
 

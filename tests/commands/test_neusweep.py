@@ -129,12 +129,12 @@ class PrintTest(unittest.TestCase):
             self.folder.write("params.json", params)
             done = self.folder.shell("neusweep -n x > /dev/full")
             self.assertEqual(
-                (done.code, done.stderr), (111, "neusweep: error: standard output: No space left on device\n")
+                (done.code, done.stderr), (100, "neusweep: error: standard output: No space left on device\n")
             )
         for words in ("--count", "--help", "--version"):
             done = self.folder.shell(f"neusweep {words} > /dev/full")
             self.assertEqual(
-                (done.code, done.stderr), (111, "neusweep: error: standard output: No space left on device\n"), words
+                (done.code, done.stderr), (100, "neusweep: error: standard output: No space left on device\n"), words
             )
 
     def test_closed_streams(self) -> None:
