@@ -473,7 +473,7 @@ class FakeTest(FeedingCase):
             "sbatch", f'[ "$(wc -l < {self.q("sbatch.calls")})" != 3 ] || {{ echo "{said}" >&2; exit 1; }}'
         )
         done = self.neu(*self.words(8, "--capacity=3"))
-        self.assertEqual((done.code, done.stdout), (111, "runs/x\n"), done.stderr)
+        self.assertEqual((done.code, done.stdout), (100, "runs/x\n"), done.stderr)
         self.assertIn(f"neurun: error: sbatch said: {said}\n", done.stderr)
         self.assertRegex(done.stderr, r"submitted \d of 8 runs as jobs .*--resume --name x\n\Z")
         self.assertIn("CANCELLED", self.show(7))
