@@ -76,5 +76,9 @@ def neuthrottle() -> None:
     _run("neuthrottle")
 
 
+def neutrash() -> None:
+    _run("neutrash")
+
+
 def neuwait() -> None:
     _run("neuwait")

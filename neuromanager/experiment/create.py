@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from neuromanager.experiment.catalog import index_experiment, is_whole
-from neuromanager.experiment.directory import RUNS, Experiment, find_free_name, write_record
+from neuromanager.experiment.directory import RUNS, TRASH, Experiment, find_free_name, write_record
 from neuromanager.experiment.launches import Locked, held_lock
 from neuromanager.experiment.runs import NO_POINT, Run
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
@@ -120,7 +120,13 @@ def _keep_out_of_git() -> None:
 
 def _take_name(name: str | None, stem: str, anew: bool, locks: contextlib.ExitStack) -> Made:
     """mkdir, and the lock of what it made, as one step for the process that holds the lock on names."""
-    with _names_locked():
+    with holding_names():
+        if name and os.path.lexists(os.path.join(RUNS, TRASH, name)) and not os.path.lexists(os.path.join(RUNS, name)):
+            raise Failure(
+                WRONG_INPUT,
+                f"--name: {name} is in {RUNS}/{TRASH}; bring it back: neutrash --restore {name}, delete it for good: "
+                f"neutrash --empty --yes {name}, or choose another name",
+            )
         while True:
             chosen = name or find_free_name(stem)
             experiment = Experiment(os.path.join(os.getcwd(), RUNS, chosen), chosen)
@@ -180,16 +186,17 @@ def _remove_half_made(experiment: Experiment) -> None:
 
 
 @contextlib.contextmanager
-def _names_locked() -> Iterator[None]:
+def holding_names(runs: str = RUNS) -> Iterator[None]:
+    """No experiment of that folder gets or loses its name meanwhile. Raises Failure when that takes too long."""
     with contextlib.ExitStack() as stack:
         while True:
-            os.makedirs(RUNS, exist_ok=True)  # again each time: another neurun may have taken an empty one away
+            os.makedirs(runs, exist_ok=True)  # again each time: another neurun may have taken an empty one away
             try:
-                stack.enter_context(held_lock(os.path.join(RUNS, _NAMES_LOCK), _NAMES_SECONDS))
+                stack.enter_context(held_lock(os.path.join(runs, _NAMES_LOCK), _NAMES_SECONDS))
                 break
             except FileNotFoundError:
                 continue
             except Locked:
-                text = f"{RUNS}/{_NAMES_LOCK}: held for {_NAMES_SECONDS:g} seconds; try again"
+                text = f"{runs}/{_NAMES_LOCK}: held for {_NAMES_SECONDS:g} seconds; try again"
                 raise Failure(TROUBLE, text) from None
         yield

@@ -11,10 +11,12 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from neuromanager.system.faults import WRONG_INPUT, Failure
-from neuromanager.system.files import write_file
+from neuromanager.system.files import read_text, write_file
 from neuromanager.system.jsonvalues import is_text
 
 RUNS = "runs"
+TRASH = ".trash"  # in runs/
+EMPTIED = "emptied.txt"  # in the trash: the names of what was deleted there
 LONGEST_NAME = 200  # bytes; logs are named NAME_1234567.stdout, and a file name has 255
 _INTERPRETERS = re.compile(r"(python|pypy|bash|sh|dash|zsh|perl|ruby|node|julia|Rscript|java|octave)[0-9.]*")
 
@@ -77,11 +79,15 @@ def stem_of(command: tuple[str, ...]) -> str:
 
 
 def find_free_name(stem: str) -> str:
-    """``train-4`` after ``train-3``, whatever lies between."""
+    """``train-4`` after ``train-3``, whatever lies between; what was thrown away or deleted keeps its name."""
+    names: list[str] = []
+    for folder in (RUNS, f"{RUNS}/{TRASH}"):
+        with contextlib.suppress(OSError):
+            names += os.listdir(folder)
     with contextlib.suppress(OSError):
-        taken = [re.fullmatch(re.escape(stem) + r"-([0-9]{1,9})", entry) for entry in os.listdir(RUNS)]
-        return f"{stem}-{max((int(match.group(1)) for match in taken if match), default=0) + 1}"
-    return f"{stem}-1"
+        names += read_text(f"{RUNS}/{TRASH}/{EMPTIED}").split("\n")
+    taken = [re.fullmatch(re.escape(stem) + r"-([0-9]{1,9})", name) for name in names]
+    return f"{stem}-{max((int(match.group(1)) for match in taken if match), default=0) + 1}"
 
 
 def write_record(experiment: Experiment, record: Mapping[str, Any]) -> None:

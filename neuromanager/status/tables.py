@@ -96,7 +96,7 @@ def render_summaries(summaries: Sequence[Summary], width: int | None) -> Iterato
                 "-" if left is None else render_duration(left),
             ]
         )
-    return _render_table([header, *lines], width, right=frozenset(range(2, len(header))))
+    return render_table([header, *lines], width, right=frozenset(range(2, len(header))))
 
 
 # One line for each run
@@ -125,7 +125,7 @@ def render_rows(rows: Sequence[Row], width: int | None, now: float) -> Iterator[
                 visible(render_progress(progress) if progress else why),
             ]
         )
-    return _render_table(lines, width)
+    return render_table(lines, width)
 
 
 def _render_points(points: Sequence[Mapping[str, str]], names: Sequence[str]) -> Iterator[str]:
@@ -154,7 +154,7 @@ def render_progress(progress: Progress) -> str:
     return f"{int(progress.fraction * 100)}%{left}"
 
 
-def _render_table(
+def render_table(
     lines: Sequence[Sequence[str]], width: int | None, right: frozenset[int] = frozenset()
 ) -> Iterator[str]:
     """``right``: columns of numbers."""
