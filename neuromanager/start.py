@@ -44,6 +44,10 @@ def neuimport() -> None:
     _run("neuimport")
 
 
+def neuin() -> None:
+    _run("neuin")
+
+
 def neulog() -> None:
     _run("neulog")
 

@@ -63,19 +63,24 @@ def check_name(name: str) -> None:
 
 def stem_of(command: tuple[str, ...]) -> str:
     """The name a user would call a command by: ``train`` for ``python3 -u src/train.py --lr=1``."""
-    word = command[0]
-    if _INTERPRETERS.fullmatch(os.path.basename(word)):
-        for option in command[1:]:
-            if option in ("-c", "-e"):  # a program's text, not its name
-                break
-            if not option.startswith("-"):
-                word = option
-                break
+    script = find_script(command)
+    word = command[script or 0]
     stem = re.sub(r"\.(py|sh|pl|rb|js|jl|R|m|jar)$", "", os.path.basename(word))
     stem = re.sub(r"[^\w+=@.-]+", "-", stem).strip(".-")
     while len(os.fsencode(stem)) > LONGEST_NAME - 20:
         stem = stem[:-1]
     return stem or "run"
+
+
+def find_script(command: tuple[str, ...]) -> int | None:
+    """The place of the script that an interpreter gets; None where the first word is the program, or the text is."""
+    if _INTERPRETERS.fullmatch(os.path.basename(command[0])):
+        for place, word in enumerate(command[1:], 1):
+            if word in ("-c", "-e"):  # a program's text, not its name
+                break
+            if not word.startswith("-"):
+                return place
+    return None
 
 
 def find_free_name(stem: str) -> str:
