@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 from neuromanager.experiment.layout import Arrangement
 from neuromanager.experiment.states import Status
@@ -113,6 +113,9 @@ class Scheduler(Protocol):
 
     def attach(self, profile: Profile, command: Command, overrides: Sequence[str], site: Site, dry_run: bool) -> int:
         """Runs a command on a node with our terminal; only where it is in DOES, as estimate and throttle are."""
+
+    def propose(self, site: Site) -> dict[str, Any] | None:
+        """A support for a first config.json, None where there is no such cluster; only where init is in DOES."""
 
 
 def find_scheduler(name: str) -> Scheduler:

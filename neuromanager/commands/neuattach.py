@@ -6,10 +6,10 @@ import os
 from collections.abc import Sequence
 
 from neuromanager import __version__
-from neuromanager.profile.config import CONFIG_MEND, check_env, find_config
-from neuromanager.profile.profile import check_own_options, resolve_profile
+from neuromanager.launch.profiles import find_profile
+from neuromanager.profile.config import check_env
+from neuromanager.profile.profile import check_own_options
 from neuromanager.schedulers import find_scheduler
-from neuromanager.system.document import read_document
 from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.site import HERE
 from neuromanager.terminal.options import Parser, parse_options, split_words
@@ -55,8 +55,7 @@ def main(words: Sequence[str]) -> int:
         missing = ("SUPPORT", "DEVICE", "COMMAND")[len(rest)]
         raise Failure(WRONG_INPUT, f"{missing} is missing; write neuattach SUPPORT DEVICE COMMAND")
     support, device, *command = rest
-    source = find_config(options.config)
-    profile = resolve_profile(read_document(source, "config", CONFIG_MEND), support, device, options.resource, source)
+    profile, source = find_profile(options.config, support, device, options.resource)
     check_env(profile, source)
     scheduler = find_scheduler(profile.scheduler)
     check_own_options(profile, scheduler.OWN_OPTIONS, source)

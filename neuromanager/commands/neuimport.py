@@ -5,17 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from neuromanager import __version__
-from neuromanager.sweep.imports import (
-    find_bare_names,
-    import_alphaex,
-    import_clutils,
-    import_clutils_profile,
-    render_document,
-)
+from neuromanager.sweep.imports import find_bare_names, import_alphaex, import_clutils, import_clutils_profile
 from neuromanager.sweep.parse import parse_sweep
 from neuromanager.sweep.read import read_sources
 from neuromanager.system.document import check_document, parse_json, read_text
 from neuromanager.system.faults import WRONG_INPUT, Failure, offer_nearest
+from neuromanager.system.jsonvalues import render_document
 from neuromanager.terminal.console import say
 from neuromanager.terminal.options import Parser, parse_options, split_words
 

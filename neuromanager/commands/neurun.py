@@ -15,15 +15,15 @@ from neuromanager.launch.after import read_dependencies
 from neuromanager.launch.dryrun import print_plan
 from neuromanager.launch.input import read_input
 from neuromanager.launch.layout import add_arrangement_options, find_unsupported, read_arrangement
+from neuromanager.launch.profiles import find_profile, write_config
 from neuromanager.launch.request import Request, site_for_runs
 from neuromanager.launch.start import start, start_detached
 from neuromanager.local.options import add_options, read_manner
-from neuromanager.profile.config import CONFIG_MEND, check_env, check_programs, find_config, find_unexpanded
+from neuromanager.profile.config import check_env, check_programs, find_unexpanded
 from neuromanager.profile.demand import check_excess
-from neuromanager.profile.profile import Profile, check_own_options, resolve_profile
+from neuromanager.profile.profile import Profile, check_own_options
 from neuromanager.schedulers import find_scheduler
 from neuromanager.sweep.words import add_python
-from neuromanager.system.document import read_document
 from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.programs import is_program
 from neuromanager.system.quoting import quote_word
@@ -37,7 +37,8 @@ NAME = "neurun"
 def make_parser() -> Parser:
     parser = Parser(
         NAME,
-        "neurun [OPTION ...] SUPPORT DEVICE COMMAND [WORD ...]\n       neurun [OPTION ...] SUPPORT DEVICE - < LINES",
+        "neurun [OPTION ...] SUPPORT DEVICE COMMAND [WORD ...]\n       neurun [OPTION ...] SUPPORT DEVICE - < LINES\n"
+        "       neurun --init [-c FILE]",
         "Runs COMMAND as config.json says for SUPPORT and DEVICE: locally, or as a batch job on a cluster.",
         "With - for COMMAND, command lines are read from standard input. In a word of COMMAND {index}, {repeat},\n"
         "{run_dir} and {name} are replaced. Options come before SUPPORT; what follows DEVICE belongs to COMMAND.\n"
@@ -93,6 +94,11 @@ def make_parser() -> Parser:
         metavar="FILE",
         help="the profiles (default: $NEU_CONFIG, ./config.json, ~/.config/neuromanager/config.json)",
     )
+    add(
+        "--init",
+        action="store_true",
+        help="write a config.json with what this machine and its cluster have, and launch nothing",
+    )
     add("-h", "--help", action="help", help="print this and exit")
     add("--version", action="version", version=f"neurun {__version__}", help="print the version and exit")
     return parser
@@ -104,11 +110,12 @@ def main(words: Sequence[str]) -> int:
         raise Failure(WRONG_INPUT, "--attach: this is neuattach SUPPORT DEVICE COMMAND now")
     own, rest = split_words(parser, words)
     options = parse_options(parser, own)
+    if options.init:
+        return _write_config(options, own, rest)
     _check_words(options, rest)
     repeats, manner, layout = _parse_runs(options.runs), read_manner(options), read_arrangement(options)
     support, device, *command = rest
-    source = find_config(options.config)
-    profile = resolve_profile(read_document(source, "config", CONFIG_MEND), support, device, options.resource, source)
+    profile, source = find_profile(options.config, support, device, options.resource)
     check_env(profile, source)
     for text in find_unexpanded(profile, source):
         tell(f"warning: {text}")
@@ -137,6 +144,12 @@ def main(words: Sequence[str]) -> int:
         return _print_plan(request)
     find_scheduler(profile.scheduler).check_programs()
     return start_detached(request) if options.detach else start(request)
+
+
+def _write_config(options: argparse.Namespace, own: Sequence[str], rest: Sequence[str]) -> int:
+    if rest or len(own) > (1 if options.config is None else 3):
+        raise Failure(WRONG_INPUT, "--init: writes a config.json and launches nothing; only -c FILE goes with it")
+    return write_config(options.config, HERE)
 
 
 def _print_plan(request: Request) -> int:

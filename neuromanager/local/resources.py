@@ -66,7 +66,7 @@ def check_resources(profile: Profile, source: str, environ: Mapping[str, str], i
         needs = needs._replace(gpus=parse_gpu_request(profile.resources))
         if needs.gpus:
             seen = {**environ, **dict(profile.variables)}
-            there = _ask_for_gpus(tuple(sorted(seen.items())))
+            there = list_gpus(seen)
             needs = needs._replace(allowed=tuple(match_request(profile.resources, there, explain_hidden(seen))))
     except ValueError as error:
         name = "" if re.match("(gres|gpus)[ :]", str(error)) else "gres: " if "gres" in asked else "gpus: "
@@ -100,6 +100,11 @@ def describe_places(places: int) -> str:
 
 def _whole(values: Mapping[str, float], name: str) -> int | None:
     return int(values[name]) if name in values else None
+
+
+def list_gpus(environ: Mapping[str, str]) -> tuple[Gpu, ...]:
+    """Those that a program started with this environment would see. Raises Failure."""
+    return _ask_for_gpus(tuple(sorted(environ.items())))
 
 
 @functools.lru_cache(maxsize=1)

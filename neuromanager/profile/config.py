@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
+from typing import Any
 
 from neuromanager.profile.profile import Profile
+from neuromanager.system.document import read_document
 from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.process import ask
 from neuromanager.system.programs import check_program
 from neuromanager.system.quoting import Command
 
-CONFIG_MEND = 'write one, as {"local": {"cpu": {"env": "", "resources": ""}}}, or name another with -c FILE'
+CONFIG_MEND = "write one, as neurun --init -c FILE does, or name another with -c FILE"
 
 
 def find_config(option: str | None) -> str:
@@ -21,6 +23,14 @@ def find_config(option: str | None) -> str:
     personal = os.path.join(home, "neuromanager", "config.json")
     named = option or os.environ.get("NEU_CONFIG")
     return named or ("config.json" if os.path.exists("config.json") or not os.path.exists(personal) else personal)
+
+
+def read_config(option: str | None) -> tuple[Any, str]:
+    """The profiles and where they stand; no profiles where no file is named and none exists. Raises Failure."""
+    source = find_config(option)
+    if not option and not os.environ.get("NEU_CONFIG") and not os.path.lexists(source):
+        return {}, source
+    return read_document(source, "config", CONFIG_MEND), source
 
 
 def check_env(profile: Profile, source: str) -> None:

@@ -8,6 +8,7 @@ from neuromanager.slurm.check import check, check_programs, exclude
 from neuromanager.slurm.client import set_throttle as throttle
 from neuromanager.slurm.limits import ask_room as room
 from neuromanager.slurm.limits import limits_for as limits
+from neuromanager.slurm.propose import propose
 from neuromanager.slurm.sbatch import estimate_start as estimate
 from neuromanager.slurm.sbatch import find_jobs as find
 from neuromanager.slurm.sbatch import part_words as words
@@ -32,6 +33,7 @@ __all__ = [
     "limits",
     "look",
     "plan",
+    "propose",
     "render",
     "room",
     "submit",
@@ -41,5 +43,5 @@ __all__ = [
 
 NAME, TITLE = "slurm", "Slurm"
 DOES = frozenset(
-    "throttle pack pack-jobs requeue signal-before signal-with after-each exclude-nodes attach estimate".split()
+    "throttle pack pack-jobs requeue signal-before signal-with after-each exclude-nodes attach estimate init".split()
 )

@@ -219,19 +219,3 @@ def _label(name: str, document: dict[str, Any]) -> str:
     while label != name and label in document:
         label += "-"
     return label
-
-
-def render_document(value: Any, indent: str = "", width: int = 100) -> str:
-    """JSON as a person writes it: on one line what fits there, and numbers with their text."""
-    line = render_json(value)
-    nested = isinstance(value, dict) and (not indent or len(value) > 1)
-    if not isinstance(value, (dict, list)) or not value or (len(indent) + len(line) <= width and not nested):
-        return line
-    deeper = indent + "  "
-    items = value.items() if isinstance(value, dict) else ((None, item) for item in value)
-    lines = [
-        f"{deeper}{'' if name is None else render_json(name) + ': '}{render_document(item, deeper, width)}"
-        for name, item in items
-    ]
-    opening, closing = ("{", "}") if isinstance(value, dict) else ("[", "]")
-    return f"{opening}\n" + ",\n".join(lines) + f"\n{indent}{closing}"

@@ -80,7 +80,10 @@ class BadInputTest(unittest.TestCase):
 
 class DocumentsTest(BadInputTest):
     def test_params_and_config(self) -> None:
-        for kind, words in (("params", ("neusweep", "./show")), ("config", ("neurun", "local", "cpu", "./show"))):
+        for kind, words in (
+            ("params", ("neusweep", "./show")),
+            ("config", ("neurun", "-c", "config.json", "local", "cpu", "./show")),
+        ):
             for name, content, parts in DOCUMENTS:
                 self.folder.write("config.json", CONFIG)
                 self.folder.write("params.json", GOOD_PARAMS)

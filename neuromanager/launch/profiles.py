@@ -1,0 +1,85 @@
+"""From SUPPORT and DEVICE to a profile: config.json and what is built in; and the first file of ``neurun --init``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from neuromanager.local.builtin import ONE_GPU, SUPPORT, add_built_in
+from neuromanager.local.resources import list_gpus
+from neuromanager.profile.config import read_config
+from neuromanager.profile.profile import Profile, find_schedulers, resolve_profile
+from neuromanager.schedulers import find_scheduler
+from neuromanager.system.faults import DONE, WRONG_INPUT, Failure
+from neuromanager.system.files import write_file
+from neuromanager.system.jsonvalues import render_document
+from neuromanager.system.site import Site
+from neuromanager.terminal.console import tell
+
+
+def find_profile(option: str | None, support: str, device: str, overrides: Sequence[str]) -> tuple[Profile, str]:
+    """The profile, and the file that it is in or would be in. Raises Failure with every fault of it at once."""
+    config, source = read_config(option)
+    if not config and support != SUPPORT:
+        raise Failure(
+            WRONG_INPUT,
+            f"{source}: no such file, and without it there are local cpu and local gpu, no {support!r}; "
+            "write one, as neurun --init does, or name another with -c FILE",
+        )
+    return resolve_profile(
+        add_built_in(config, support, device, os.environ), support, device, overrides, source
+    ), source
+
+
+def write_config(option: str | None, site: Site) -> int:
+    """neurun --init: a config.json with what this machine and its clusters have. Raises Failure."""
+    path = option or "config.json"
+    if os.path.lexists(path):
+        raise Failure(WRONG_INPUT, f"{path}: exists already, and was not changed; neurun --init -c FILE writes another")
+    document: dict[str, Any] = {
+        "x-read": [
+            "Where commands run: support, then device, then profile; neurun SUPPORT DEVICE COMMAND takes one.",
+            "The device * holds what the others of its support share. Keys that begin with x- are notes, as this one.",
+            "env: shell lines before the command. resources: what each run gets. All keys: man neuromanager-config.",
+        ],
+        SUPPORT: _describe_here(site),
+    }
+    for name in find_schedulers():
+        scheduler = find_scheduler(name)
+        if "init" not in scheduler.DOES:
+            continue
+        try:
+            if found := scheduler.propose(site):
+                document[name] = found
+        except Failure as failure:
+            tell(f"warning: {scheduler.TITLE} is left out: {'; '.join(failure.faults[:2])}")
+    _write(path, render_document(document) + "\n")
+    print(path)
+    supports = [name for name in document if not name.startswith("x-")]
+    shown = [f"{name} {device}" for name in supports for device in document[name] if device[:2] not in ("*", "x-")]
+    tell(f"{path} has {', '.join(shown)}; read it, then try: neurun {supports[-1]} cpu hostname")
+    return DONE
+
+
+def _describe_here(site: Site) -> dict[str, Any]:
+    profiles: dict[str, Any] = {
+        "x-note": "this machine; resources may be time, gres or gpus, cpus-per-task, mem, nice",
+        "*": {"env": []},
+        "cpu": {},
+    }
+    try:
+        gpus = list_gpus(site.environ)
+    except Failure as failure:
+        tell(f"warning: {failure.faults[0]}")
+        gpus = ()
+    if gpus:
+        profiles["gpu"] = {"x-note": f"one of {len(gpus)} for each run, as many at a time as fit", **ONE_GPU}
+    return profiles
+
+
+def _write(path: str, text: str) -> None:
+    try:
+        write_file(path, text)
+    except OSError as error:
+        raise Failure(WRONG_INPUT, f"{path}: {error.strerror}") from None
