@@ -11,7 +11,7 @@ import jsonschema
 
 from tests.command import ROOT, Folder
 
-ESCAPES = {"\\-": "-", "\\e": "\\", "\\&": "", "\\(aq": "'", "\\(ga": "`", "\\(ha": "^", "\\(ti": "~"}
+ESCAPES = {"\\-": "-", "\\e": "\\", "\\&": "", "\\(aq": "'", "\\(dq": '"', "\\(ga": "`", "\\(ha": "^", "\\(ti": "~"}
 
 
 def read_blocks(page: str) -> list[str]:

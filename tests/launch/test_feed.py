@@ -246,6 +246,9 @@ class RealTest(FeedingCase):
         return answer.lines().count(str(self.folder))
 
     def test_a_thousand_runs_with_room_for_a_hundred_and_a_kill(self) -> None:
+        # What other tests left in the queue counts towards the limit.
+        self.neu("scancel", "--me", "--full")
+        wait_until(lambda: not self.neu("squeue", "--me", "--noheader").stdout, "an empty queue", 60)
         self.limit(100)
         self.addCleanup(self.limit, -1)
         self.go()

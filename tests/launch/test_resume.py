@@ -215,7 +215,7 @@ class FakeResume(SlurmResume):
     def test_a_refusal_changes_nothing_of_what_was_there(self) -> None:
         self.assertEqual(self.sweep(1, "--wait").code, 0)
         refused = self.sweep(2, FAKE_SLURM_FAULT="refuse")
-        self.assertEqual(refused.code, 111)
+        self.assertEqual(refused.code, 100)
         self.assertIn("refused", self.answers()[-1])
         self.assertEqual(self.sweep(2, "--wait").code, 0)
         self.assertEqual([len(self.marks(value)) for value in (0, 1)], [1, 1])

@@ -219,7 +219,7 @@ class Contract(Chain):
     def test_a_refusal_is_quoted_and_leaves_nothing(self) -> None:
         before = sorted(os.listdir(self.folder))
         answer = self.run_words("neurun", "-r", "partition=nowhere", "slurm", "gpu", "true")
-        self.assertEqual((answer.stdout, answer.code), ("", 111))
+        self.assertEqual((answer.stdout, answer.code), ("", 100))
         self.assertIn(
             "neurun: error: sbatch said: sbatch: error: Batch job submission failed: "
             "Invalid partition name specified\n",
@@ -436,7 +436,7 @@ class FakeSlurm(Contract):
 
     def test_usage_refused(self) -> None:
         answer = self.submit(FAKE_SLURM_FAULT="refuse-usage")
-        self.assertEqual((answer.stdout, answer.code), ("", 111))
+        self.assertEqual((answer.stdout, answer.code), ("", 100))
         self.assertIn("neurun: error: sbatch failed (255)\n", answer.stderr)
         self.assertFalse((self.folder / "runs/faulty").exists())
 

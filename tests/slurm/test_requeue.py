@@ -76,9 +76,11 @@ class RequeueTest(unittest.TestCase):
         said = [lines, self.files.events(name, number), *[path.read_text() for path in logs]]
         self.assertEqual([int(line) for line in lines if line.isdigit()], list(range(1, goal + 1)), said)
         starts = [line for line in lines if line.startswith("from")]
-        self.assertEqual([line.split()[-1] for line in starts], [str(1 + place) for place in range(len(starts))])
+        attempts = [int(line.split()[-1]) for line in starts]
+        # Slurm may take an attempt back before its program is there: a number is missing then, none comes twice.
+        self.assertEqual((attempts[0], attempts), (1, sorted(set(attempts))), said)
         events = self.files.events(name, number)
-        self.assertEqual(events[-1], f"finished attempt={len(starts)} exit_code=0")
+        self.assertEqual(events[-1], f"finished attempt={attempts[-1]} exit_code=0")
         self.assertEqual(sum("exit_code=0" in line and "told" not in line for line in events), 1)
         return len(starts)
 

@@ -31,6 +31,7 @@ from neuromanager.experiment.states import (
     Status,
 )
 from neuromanager.status import survey
+from neuromanager.status.cache import is_settled
 from neuromanager.system.site import Site
 from tests.beds.slurm import cluster
 from tests.command import ROOT, Folder, wait_until
@@ -279,7 +280,13 @@ class EverythingTest(unittest.TestCase):
             os.unlink(self.experiment.path("settled.json"))
 
     def test_settled_ones_are_asked_for_once_ever(self) -> None:
-        first = self.look(*ENDED)
+        first: dict[str, Status] = {}
+
+        def all_settled() -> bool:
+            first.update(self.look(*ENDED))
+            return all(map(is_settled, first.values()))
+
+        wait_until(all_settled, "the ends to be old enough to be kept", 60)
         self.calls.write_text("")
         again = self.look(*ENDED)
         self.assertEqual(self.asked(), [])

@@ -40,10 +40,10 @@ class PlacesTest(unittest.TestCase):
             ("10", "no point 10; there are 0 to 9"),
             ("3-12", "no point 12"),
             ("9-5", "backwards"),
-            ("", "no place"),
-            ("-1", "no place"),
-            ("1,", "no place"),
-            ("a", "no place"),
+            ("", "not a position"),
+            ("-1", "not a position"),
+            ("1,", "not a position"),
+            ("a", "not a position"),
             ("1,1", "twice"),
             ("1-5,4", "twice"),
         ):
@@ -124,7 +124,7 @@ class SampleTest(unittest.TestCase):
         partly = {"opt": {"a": {"lr": {"$uniform": [0, 1]}}, "b": {}}}
         for document, wanted, told in (
             (plain, {"sample": 4}, "4 points of 3"),
-            (plain, {"sample": 0}, "from 1"),
+            (plain, {"sample": 0}, "give 1 or more"),
             (plain, {"seed": 1}, "--seed"),
             (DRAWN, {}, "--sample=N"),
             (DRAWN, {"shuffle": True}, "--sample=N"),
