@@ -5,19 +5,24 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-LARGEST = 10**9  # beyond any experiment; a slip such as 0-99999999999 is refused instead of filling the memory
+MOST = 10**7  # beyond any experiment; a slip such as 0-999999999 is refused instead of filling the memory
 
 
-def parse_indices(text: str) -> list[int]:
-    """Ascending, each once. Raises ValueError, with the mend, for anything but numbers and ranges."""
+def parse_indices(text: str, count: int = MOST) -> list[int]:
+    """Ascending, each once, all of them below ``count``, which bounds the memory that a slip can take.
+
+    Raises ValueError, with the mend, for anything else.
+    """
     found: set[int] = set()
     for part in text.split(","):
         match = re.fullmatch(r"([0-9]{1,10})(?:-([0-9]{1,10}))?", part)
         if not match:
             raise ValueError(f"{text!r}: write run numbers as 0-9,12")
         first, last = int(match.group(1)), int(match.group(2) or match.group(1))
-        if last < first or last > LARGEST:
-            raise ValueError(f"{part!r}: " + ("runs backwards" if last < first else f"beyond {LARGEST}"))
+        if last < first:
+            raise ValueError(f"{part!r}: runs backwards")
+        if last >= count:
+            raise ValueError(f"no run {max(first, count)}; there are runs 0 to {count - 1}")
         found.update(range(first, last + 1))
     return sorted(found)
 

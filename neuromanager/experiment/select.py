@@ -77,13 +77,9 @@ def _resolve(word: str, environ: Mapping[str, str]) -> Selected:
     if not colon:
         return Selected(experiment, None)
     try:
-        indices = parse_indices(numbers)
+        return Selected(experiment, tuple(parse_indices(numbers, count_runs(experiment))))
     except ValueError as error:
         raise ValueError(f"{word!r}: {error}") from None
-    count = count_runs(experiment)
-    if indices[-1] >= count:
-        raise ValueError(f"{word!r}: no run {indices[-1]}; {experiment.name} has runs 0 to {count - 1}")
-    return Selected(experiment, tuple(indices))
 
 
 def _resolve_run_directory(word: str) -> Selected | None:

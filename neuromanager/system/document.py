@@ -13,6 +13,7 @@ from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure, join_path,
 from neuromanager.system.jsonvalues import is_text, parse_float, parse_integer
 
 _SCHEMAS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "schemas")
+_DEEPEST = 100  # levels; what reads a document calls itself once for each, and Python ends at 1,000 calls
 _NAMES = {
     "object": "an object",
     "array": "a list",
@@ -81,10 +82,12 @@ def parse_json(text: str, source: str) -> tuple[Any, list[str]]:
             parse_constant=_NotANumber,
             object_pairs_hook=make_object,
         )
+        if _is_deeper(value, _DEEPEST):
+            raise RecursionError
     except json.JSONDecodeError as error:
         raise Failure(WRONG_INPUT, f"{source}:{error.lineno}:{error.colno}: {_explain(text, error)}") from None
     except RecursionError:
-        raise Failure(WRONG_INPUT, f"{source}: nested too deeply") from None
+        raise Failure(WRONG_INPUT, f"{source}: nested too deeply; {_DEEPEST} levels at most") from None
     return value, [f"{source}: {fault}" for fault in _find_faults(value, "", repeated)]
 
 
@@ -93,6 +96,20 @@ class _NotANumber:
 
     def __init__(self, text: str) -> None:
         self.text = text
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    level = [value]
+    while levels and level:
+        level = [item for each in level for item in _list_items(each)]
+        levels -= 1
+    return bool(level)
+
+
+def _list_items(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else []
 
 
 def _explain(text: str, error: json.JSONDecodeError) -> str:

@@ -54,6 +54,20 @@ class SlipTest(unittest.TestCase):
             ["variables.DATA: '~/data'" in named[0], "variables.B: '$HOME/b'" in named[1], len(named)], [True, True, 2]
         )
 
+    def test_a_range_that_would_fill_the_memory(self) -> None:
+        self.folder.run("neurun", "--name=a", "--runs=2", "local", "bare", "true")
+        done = self.folder.run("neustat", "a:0-999999999")
+        self.assertEqual((done.code, done.stdout), (100, ""))
+        self.assertEqual(done.errors(), ["neustat: error: 'a:0-999999999': no run 2; there are runs 0 to 1"])
+
+    def test_brackets_without_end(self) -> None:
+        for depth in (150, 980, 100_000):
+            (self.folder.path / "params.json").write_text('{"a": ' + "[" * depth + "]" * depth + "}")
+            self.assertEqual(
+                self.refuse("neusweep", "-n", "true", code=100),
+                "neusweep: error: params.json: nested too deeply; 100 levels at most\n",
+            )
+
     def test_a_commands_txt_that_lost_its_lines(self) -> None:
         self.folder.run("neurun", "--name=a", "--runs=2", "local", "bare", "true")
         (self.folder.path / "runs/a/commands.txt").write_text("true\n")

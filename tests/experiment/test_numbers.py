@@ -37,8 +37,17 @@ class IndicesTest(unittest.TestCase):
                 parse_indices(text)
         with self.assertRaisesRegex(ValueError, "runs backwards"):
             parse_indices("5-2")
-        with self.assertRaisesRegex(ValueError, "beyond"):
-            parse_indices("0-9999999999")
+
+    def test_beyond_what_there_is(self) -> None:
+        self.assertEqual(parse_indices("0-9", 10), list(range(10)))
+        for text, count, told in (
+            ("0-9", 9, "no run 9; there are runs 0 to 8"),
+            ("12", 9, "no run 12; "),
+            ("3,20-30", 9, "no run 20; "),
+            ("0-9999999999", 10**7, "no run 10000000; "),
+        ):
+            with self.subTest(text=text), self.assertRaisesRegex(ValueError, told):
+                parse_indices(text, count)
 
 
 if __name__ == "__main__":
