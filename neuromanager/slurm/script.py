@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from neuromanager.experiment.bashrecorder import GATE, render_recorder
+from neuromanager.experiment.bashrun import READ_COMMAND, enter, env_lines, last_line, point_lines, repeat_lines
 from neuromanager.experiment.layout import PLAIN, Arrangement, whole_array
 from neuromanager.experiment.submission import Job
 from neuromanager.profile.profile import Profile
@@ -15,9 +17,7 @@ from neuromanager.slurm.bashelement import (
     needs_element,
     render_element,
 )
-from neuromanager.slurm.bashrecorder import GATE, RECORDER
-from neuromanager.system.jsonvalues import LONGEST_VARIABLE
-from neuromanager.system.quoting import quote_command, quote_sbatch, quote_word
+from neuromanager.system.quoting import quote_sbatch, quote_word
 
 
 def render_script(profile: Profile, job: Job, arrangement: Arrangement = PLAIN) -> str:
@@ -27,13 +27,13 @@ def render_script(profile: Profile, job: Job, arrangement: Arrangement = PLAIN) 
     lines = ["#!/bin/bash", *(render_option(name, value) for name, value in profile.resources)]
     lines += ["", "# neurun's own: the name, the folder and the logs.", *_own_options(profile, job, arrangement)]
     lines += ["", *_run_variables(profile, job, arrangement), "", *_recorder(profile)]
-    lines += [_enter(job.cwd), *(_READ_COMMAND if job.run_count > 1 else ()), ""]
+    lines += [enter(job.cwd), *(READ_COMMAND if job.run_count > 1 else ()), ""]
     lines += [f"export {name}={quote_word(value)}" for name, value in profile.variables]
     lines += ["set --  # what env sources is to see no words of ours"]
     if arrangement.requeue:
         lines += _heed(arrangement.requeue.signal)
     lines += ["# Below: env, then on the last line the command. A line of env that fails ends the run."]
-    lines += ['trap \'neu_before "$?" "$LINENO"\' DEBUG', "", *_env_lines(profile), _last_line(profile, job)]
+    lines += ['trap \'neu_before "$?" "$LINENO"\' DEBUG', "", *env_lines(profile), last_line(profile, job)]
     return "\n".join(lines) + "\n"
 
 
@@ -108,13 +108,6 @@ def _run_lines(profile: Profile, job: Job, arrangement: Arrangement) -> list[str
     return [*lines, IS_MAPPED.replace("$1", "$3").replace("1-", "3-"), *redirect, "fi"]
 
 
-def _repeat_lines(job: Job) -> list[str]:
-    if job.repeats is not None:
-        return [f"export NEU_REPEAT=$((NEU_INDEX % {job.repeats}))"]
-    read = 'mapfile -t -s "$NEU_INDEX" -n 1 neu_lines < "$NEU_EXPERIMENT/repeats.txt"'
-    return [read, "export NEU_REPEAT=${neu_lines[0]-}"]
-
-
 def _run_variables(profile: Profile, job: Job, arrangement: Arrangement) -> list[str]:
     lines = [
         "set +o posix; neu_messages=''",
@@ -122,39 +115,26 @@ def _run_variables(profile: Profile, job: Job, arrangement: Arrangement) -> list
     ]
     if needs_element(arrangement):
         lines += _run_lines(profile, job, arrangement)
-        lines += _repeat_lines(job) if job.run_count > 1 else ["export NEU_REPEAT=0"]
+        lines += repeat_lines(job) if job.run_count > 1 else ["export NEU_REPEAT=0"]
     elif job.run_count > 1:
-        lines += _element_lines(profile) + _repeat_lines(job)
+        lines += _element_lines(profile) + repeat_lines(job)
     else:
         lines.append("export NEU_INDEX=0 NEU_REPEAT=0")
     token = "3" if needs_element(arrangement) else "1"
     lines += [*GATE, f'if [ -n "${{{token}-}}" ]; then neu_gate "${token}"; fi  # not where it was submitted by hand']
     lines += ['export NEU_RUN_DIR="$NEU_EXPERIMENT/${NEU_NAME}_$NEU_INDEX" NEU_ATTEMPT=1', "unset NEU_POINT"]
-    if job.point:
-        lines.append(f"neu_point={quote_word(job.point)}")
-    elif job.point is not None:
-        lines.append('mapfile -t -s "$NEU_INDEX" -n 1 neu_lines < "$NEU_EXPERIMENT/params.txt"')
-        lines.append("neu_point=${neu_lines[0]-}")
-    if job.point is not None:  # Linux takes no variable above 128 KiB, and would refuse to start the program
-        without = ' || [ "$neu_point" = null ]' if not job.point else ""
-        lines.append(f'[ "${{#neu_point}}" -gt {LONGEST_VARIABLE} ]{without} || export NEU_POINT="$neu_point"')
+    lines += point_lines(job)
     lines.append("unset SLURM_EXPORT_ENV  # of --export: srun would keep the run's variables from its steps")
     lines.append('export PYTHONUNBUFFERED="${PYTHONUNBUFFERED-1}"  # logs grow as the program prints')
     return lines
 
 
-def _enter(cwd: str) -> str:
-    """Where the folder is gone Slurm executes a job in /tmp all the same (slurmstepd, "couldn't chdir")."""
-    text = quote_word(f"the folder of the run cannot be entered: {cwd}")
-    return f"cd -- {quote_word(cwd)} || {{ neu_stage='lost' neu_text={text}; exit 1; }}"
-
-
-_READ_COMMAND = r"""mapfile -t -s "$NEU_INDEX" -n 1 neu_lines < "$NEU_EXPERIMENT/commands.txt"
-neu_command=${neu_lines[0]-}
-if [ -z "$neu_command" ]; then
-  neu_stage='lost' neu_text="commands.txt has no line for run $NEU_INDEX"
-  exit 1
-fi""".split("\n")
+_RECORDER = render_recorder(
+    "Slurm",
+    '[ "${SLURM_RESTART_COUNT:-0}" -gt 0 ]',
+    ("neu_job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}", "${neu_job:-$SLURM_JOB_ID}"),
+    "${SLURMD_NODENAME:-$HOSTNAME}",
+)
 
 
 def _recorder(profile: Profile) -> list[str]:
@@ -162,34 +142,21 @@ def _recorder(profile: Profile) -> list[str]:
     own = _own_logs(profile)
     told = [f" {stream}=%q" for stream in ("stdout", "stderr") if stream not in own]
     if not told:
-        return RECORDER
+        return _RECORDER
     paths = " ".join(
         f'"$(readlink "/proc/$$/fd/{number}")"'
         for number, stream in ((1, "stdout"), (2, "stderr"))
         if stream not in own
     )
     tell = [f"printf -v neu_logs '{''.join(told)}' {paths}", "neu_started+=$neu_logs"]
-    place = next(index for index, line in enumerate(RECORDER) if line.startswith("neu_event started"))
-    return [*RECORDER[:place], *tell, *RECORDER[place:]]
+    place = next(index for index, line in enumerate(_RECORDER) if line.startswith("neu_event started"))
+    return [*_RECORDER[:place], *tell, *_RECORDER[place:]]
 
 
 def _heed(signal: str) -> list[str]:
     """What the program is told with is recorded; TERM, which Slurm sends with it, is not for the program."""
     lines = [f"neu_signal={signal}; trap neu_told={signal} {signal}"]
     return lines if signal == "TERM" else [*lines, "trap '' TERM  # the job passes it on as " + signal]
-
-
-def _env_lines(profile: Profile) -> list[str]:
-    """env as it was written; bash numbers the lines inside an ``eval`` as if they were the script's next ones."""
-    return [text for line in profile.env for text in ((line, 'neu_after "$?"') if "eval" in line else (line,))]
-
-
-def _last_line(profile: Profile, job: Job) -> str:
-    if job.run_count == 1:
-        return quote_command((*profile.wrap, *job.command))
-    # eval reads its words twice, so wrap is quoted twice.
-    wrap = "".join(quote_word(quote_word(word)) + " " for word in profile.wrap)
-    return f'eval {wrap}"$neu_command"'
 
 
 def hide_colons(words: Sequence[str]) -> list[str]:

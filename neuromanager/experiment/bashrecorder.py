@@ -1,6 +1,8 @@
-"""The part of run.sh that records how a run began and ended, in bash: no Python is needed on the node."""
+"""The part of a batch script that records how a run began and ended, in bash: no Python is needed on the node."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 # The last gate before a run: a job may come long after its launch was given up, or be put back into the queue by hand.
 GATE = r"""neu_gate() {  # $1: this launch's token; jobs.jsonl tells whether this run is still its to execute
@@ -32,7 +34,7 @@ GATE = r"""neu_gate() {  # $1: this launch's token; jobs.jsonl tells whether thi
   fi
 }""".split("\n")
 
-RECORDER = r"""# The recorder: events.txt tells how this run began and ended. One writer, no process per line.
+_RECORDER = r"""# The recorder: events.txt tells how this run began and ended. One writer, no process per line.
 neu_event() {  # neu_event WORD DETAILS
   local now
   TZ=UTC0 printf -v now '%(%Y-%m-%dT%H:%M:%SZ)T' -1
@@ -99,17 +101,30 @@ if [ -e "$NEU_RUN_DIR/events.txt" ]; then  # requeued or launched again: one mor
   # What a full disk or a kill left of a line gets an end of its own.
   if [ "${#neu_lines[@]}" != 0 ] && [[ ${neu_lines[-1]} != *$'\n' ]]; then echo >> "$NEU_RUN_DIR/events.txt"; fi
 fi
-# Slurm takes it back from its end, which the cache of settled runs may have.
-if [ "${SLURM_RESTART_COUNT:-0}" -gt 0 ]; then rm -f "$NEU_EXPERIMENT/settled.json"; fi
+# TAKEN_BACK
 if [ "$NEU_ATTEMPT" -gt 1 ]; then  # where in the logs this attempt begins
   mapfile -t neu_lines < <(stat -L -c %s "/proc/$$/fd/1" "/proc/$$/fd/2" 2> /dev/null)
   neu_started=" stdout_bytes=${neu_lines[0]-0} stderr_bytes=${neu_lines[1]-0}"
 fi
 mapfile -t neu_script < "${BASH_SOURCE[0]}"
 neu_stage=env neu_line=0 neu_text='' neu_told='' neu_theirs=()
-neu_job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
-neu_event started "host=${SLURMD_NODENAME:-$HOSTNAME} pid=$$ job=${neu_job:-$SLURM_JOB_ID}$neu_started" || exit 111
+# STARTED
 trap 'neu_finish "$?" "$(trap -p DEBUG)"' EXIT
 # The program gets them too; stay to record how it ends, and that it was told to.
 trap neu_told=TERM TERM; trap neu_told=INT INT; trap neu_told=HUP HUP
 trap : USR1 USR2 ALRM XCPU VTALRM PROF IO""".split("\n")
+
+
+def render_recorder(who: str, taken_back: str, job: Sequence[str], host: str) -> list[str]:
+    """``who``: takes a run back from its end if the test ``taken_back`` is true; ``host``: of the node, for bash.
+
+    ``job``: lines that set what the last of them, for bash, says: the number of the run's job.
+    """
+    lines = {
+        "# TAKEN_BACK": [
+            f"# {who} takes it back from its end, which the cache of settled runs may have.",
+            f'if {taken_back}; then rm -f "$NEU_EXPERIMENT/settled.json"; fi',
+        ],
+        "# STARTED": [*job[:-1], f'neu_event started "host={host} pid=$$ job={job[-1]}$neu_started" || exit 111'],
+    }
+    return [text for line in _RECORDER for text in lines.get(line, [line])]
