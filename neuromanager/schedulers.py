@@ -3,7 +3,7 @@
 A scheduler is a folder of this package with a module ``scheduler`` of the shape below: neuromanager/NAME/scheduler.py
 is the scheduler NAME of config.json. A new one is a new folder, no line elsewhere; tests/launch/test_seam.py adds one
 to a copy. That each run is executed exactly once is launch/protocol's matter, once for all of them.
-This machine is not a batch system: of it only ``NAME``, ``DOES`` and ``OWN_OPTIONS`` are asked.
+This machine is not a batch system: of it only ``NAME``, ``DOES``, ``OWN_OPTIONS`` and ``free`` are asked.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import importlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, cast
 
+from neuromanager.experiment.free import Free
 from neuromanager.experiment.layout import Arrangement
 from neuromanager.experiment.states import Status
 from neuromanager.experiment.submission import (
@@ -25,8 +26,11 @@ from neuromanager.experiment.submission import (
     Wait,
 )
 from neuromanager.profile.profile import Profile, Resources
+from neuromanager.profile.profile import find_schedulers as list_schedulers
 from neuromanager.system.quoting import Command
 from neuromanager.system.site import Site
+
+__all__ = ["LOCAL", "Scheduler", "find_abilities", "find_scheduler", "is_batch_system", "list_schedulers"]
 
 LOCAL = "local"
 
@@ -116,6 +120,12 @@ class Scheduler(Protocol):
 
     def propose(self, site: Site) -> dict[str, Any] | None:
         """A support for a first config.json, None where there is no such cluster; only where init is in DOES."""
+
+    def free(self, site: Site) -> Free:
+        """All nodes, and the jobs of all users as far as they are shown; only where it is in DOES. For neufree.
+
+        One question about the nodes and one about the jobs. Raises Failure without an answer.
+        """
 
 
 def find_scheduler(name: str) -> Scheduler:

@@ -40,6 +40,10 @@ def neucancel() -> None:
     _run("neucancel")
 
 
+def neufree() -> None:
+    _run("neufree")
+
+
 def neuimport() -> None:
     _run("neuimport")
 

@@ -54,6 +54,20 @@ def find_directory(environ: Mapping[str, str]) -> str:
     return environ.get("NEU_SLOTS") or f"/tmp/neuromanager-{os.geteuid()}"
 
 
+def read_given(gpus: Sequence[Gpu], environ: Mapping[str, str]) -> dict[str, int]:
+    """UUID -> hundredths of the GPU that runs of this user have, by the locks alone: nothing is made or taken."""
+    given: dict[str, int] = {}
+    for gpu in gpus:
+        with contextlib.suppress(OSError):
+            path = os.path.join(find_directory(environ), "gpus", _file_name(gpu.uuid))
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                given[gpu.uuid] = UNITS - _count_free(descriptor)
+            finally:
+                os.close(descriptor)
+    return given
+
+
 class Queue:
     """Our place among all that want GPUs; one for each neurun, from its start until it has nothing left to start.
 

@@ -10,10 +10,13 @@ from typing import TypeVar
 
 from neuromanager.local.gpus import (
     Gpu,
+    Load,
     NvidiaAnswer,
     parse_amd_smi,
     parse_mig,
     parse_nvidia,
+    parse_nvidia_loads,
+    parse_nvidia_memory,
     parse_nvidia_processes,
     parse_rocm,
     parse_rocm_processes,
@@ -30,11 +33,23 @@ _PATIENCE_SECONDS = 20.0  # a driver that nothing keeps loaded takes seconds to 
 
 _NVIDIA = ("nvidia-smi", "--query-gpu=index,uuid,name,mig.mode.current", "--format=csv,noheader")
 _NVIDIA_PROCESSES = ("nvidia-smi", "--query-compute-apps=gpu_uuid,pid", "--format=csv,noheader")
+_NVIDIA_LOADS = (
+    "nvidia-smi",
+    "--query-gpu=uuid,memory.total,memory.used,utilization.gpu",
+    "--format=csv,noheader,nounits",
+)
+_NVIDIA_MEMORY = ("nvidia-smi", "--query-compute-apps=gpu_uuid,pid,used_memory", "--format=csv,noheader,nounits")
+_ROCM_PROCESSES = ("rocm-smi", "--showpidgpus")
 _ROCM = ("rocm-smi", "--showuniqueid", "--showproductname", "--showbus", "--json")
 _AMD = ("amd-smi", "list", "--json")
 _HIDING = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
 # What the two say, with any exit code, where there is a program and no GPU for it.
 _NONE_HERE = ("no devices were found", "amdgpu not found in modules")
+
+
+def find_all_gpus(environ: Mapping[str, str]) -> list[Gpu]:
+    """Also those that a program started with this environment would not see. Raises Failure."""
+    return find_gpus({name: value for name, value in environ.items() if name not in _HIDING})
 
 
 def find_gpus(environ: Mapping[str, str], patience_seconds: float = _PATIENCE_SECONDS) -> list[Gpu]:
@@ -83,12 +98,30 @@ def find_busy(
             "nvidia-smi does not tell on which part (MIG) of a GPU a process is; do not wait for idle GPUs here",
         )
     if gpus and gpus[0].vendor == "amd":
-        text = _ask(("rocm-smi", "--showpidgpus"), environ, patience_seconds)
+        text = _ask(_ROCM_PROCESSES, environ, patience_seconds)
         numbers = {number for number, pid in parse_rocm_processes(text) if not _is_run_of_ours(pid)}
         return [gpu for gpu in gpus if gpu.number in numbers]
     text = _ask(_NVIDIA_PROCESSES, environ, patience_seconds) if gpus else ""
     uuids = {uuid for uuid, pid in parse_nvidia_processes(text) if not _is_run_of_ours(pid)}
     return [gpu for gpu in gpus if gpu.uuid in uuids]
+
+
+def read_loads(gpus: Sequence[Gpu], environ: Mapping[str, str]) -> dict[str, Load]:
+    """UUID -> load; of NVIDIA's whole GPUs. Raises Failure."""
+    if not gpus or gpus[0].vendor != "nvidia":
+        return {}
+    return parse_nvidia_loads(_ask(_NVIDIA_LOADS, environ, _PATIENCE_SECONDS))
+
+
+def read_processes(gpus: Sequence[Gpu], environ: Mapping[str, str]) -> list[tuple[str, int, int | None]]:
+    """(UUID, process, MB of memory). Raises Failure."""
+    if not gpus:
+        return []
+    if gpus[0].vendor == "nvidia":
+        return parse_nvidia_memory(_ask(_NVIDIA_MEMORY, environ, _PATIENCE_SECONDS))
+    uuids = {gpu.number: gpu.uuid for gpu in gpus}
+    pairs = parse_rocm_processes(_ask(_ROCM_PROCESSES, environ, _PATIENCE_SECONDS))
+    return [(uuids[number], int(pid), None) for number, pid in pairs if number in uuids]
 
 
 def _is_run_of_ours(pid: str) -> bool:

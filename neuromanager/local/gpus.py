@@ -23,6 +23,14 @@ class Gpu(NamedTuple):
     vendor: str = "nvidia"  # or amd
 
 
+class Load(NamedTuple):
+    """What is going on on a GPU; None: not told."""
+
+    memory_mb: int | None
+    used_memory_mb: int | None
+    busy_percent: int | None
+
+
 class NvidiaAnswer(NamedTuple):
     gpus: list[Gpu]
     divided: bool  # or not known not to be: MIG is on, or an old driver does not say
@@ -98,6 +106,22 @@ def parse_nvidia_processes(text: str) -> list[tuple[str, str]]:
     """(UUID, process) of ``--query-compute-apps=gpu_uuid,pid --format=csv,noheader``."""
     pairs = (line.partition(",") for line in text.splitlines())
     return [(uuid.strip(), pid.strip()) for uuid, comma, pid in pairs if comma]
+
+
+def parse_nvidia_loads(text: str) -> dict[str, Load]:
+    """UUID -> load, of ``--query-gpu=uuid,memory.total,memory.used,utilization.gpu --format=csv,noheader,nounits``."""
+    rows = ([cell.strip() for cell in line.split(",")] for line in text.splitlines())
+    return {row[0]: Load(*map(_parse_count, row[1:])) for row in rows if len(row) == 4}
+
+
+def parse_nvidia_memory(text: str) -> list[tuple[str, int, int | None]]:
+    """(UUID, process, MB) of ``--query-compute-apps=gpu_uuid,pid,used_memory --format=csv,noheader,nounits``."""
+    rows = ([cell.strip() for cell in line.split(",")] for line in text.splitlines())
+    return [(row[0], int(row[1]), _parse_count(row[2])) for row in rows if len(row) == 3 and row[1].isdecimal()]
+
+
+def _parse_count(text: str) -> int | None:
+    return int(text) if text.isdecimal() else None
 
 
 def parse_rocm_processes(text: str) -> list[tuple[int, str]]:

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 
 from neuromanager.experiment.layout import Arrangement
 from neuromanager.local.cancel import cancel
+from neuromanager.local.free import free
 from neuromanager.local.resources import check_resources
 from neuromanager.profile.profile import Profile, Resources
 
-__all__ = ["DOES", "NAME", "OWN_OPTIONS", "TITLE", "cancel", "check", "check_programs"]
+__all__ = ["DOES", "NAME", "OWN_OPTIONS", "TITLE", "cancel", "check", "check_programs", "free"]
 
 NAME, TITLE = "local", "this machine"
-DOES = frozenset("jobs tee retries halt idle-gpus".split())
+DOES = frozenset("jobs tee retries halt idle-gpus free".split())
 OWN_OPTIONS: Mapping[str, str] = {}
 
 

@@ -168,7 +168,7 @@ def ask_squeue(jobs: Sequence[str], users: Sequence[int], site: Site, clusters: 
     """``clusters``: other ones than the usual, as --clusters takes them."""
     words = with_clusters(squeue_words(jobs, users), clusters)
     try:
-        answer = site.ask(words, _SQUEUE_SECONDS, _environment(site.environ))
+        answer = site.ask(words, _SQUEUE_SECONDS, query_environment(site.environ))
     except OSError as error:
         return Rows(failure=f"squeue: {_explain(error)}")
     if len(jobs) == 1 and not users and answer.exit_code and _UNKNOWN_JOB in answer.stderr:
@@ -179,7 +179,7 @@ def ask_squeue(jobs: Sequence[str], users: Sequence[int], site: Site, clusters: 
 def ask_sacct(jobs: Sequence[str], site: Site, clusters: str = "") -> Rows:
     words = with_clusters(sacct_words(jobs), clusters)
     try:
-        return parse_sacct(site.ask(words, _SACCT_SECONDS, _environment(site.environ)))
+        return parse_sacct(site.ask(words, _SACCT_SECONDS, query_environment(site.environ)))
     except OSError as error:
         return Rows(failure=f"sacct: {_explain(error)}", silent=isinstance(error, FileNotFoundError))
 
@@ -188,7 +188,7 @@ def _explain(error: OSError) -> str:
     return "no such program on PATH" if isinstance(error, FileNotFoundError) else str(error.strerror)
 
 
-def _environment(environ: Mapping[str, str]) -> dict[str, str]:
+def query_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """Times in UTC and in full, elements never cut off, no partition hidden (ENVIRONMENT VARIABLES of squeue(1))."""
     ours = {"TZ": "UTC", "SLURM_TIME_FORMAT": "standard", "SLURM_BITSTR_LEN": "0", "SQUEUE_ALL": "1"}
     return {**client_environment(environ), **ours, "LC_ALL": "C.UTF-8"}

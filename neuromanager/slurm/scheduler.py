@@ -6,6 +6,7 @@ from neuromanager.profile.profile import OWN_OPTIONS
 from neuromanager.slurm.cancel import cancel
 from neuromanager.slurm.check import check, check_programs, exclude
 from neuromanager.slurm.client import set_throttle as throttle
+from neuromanager.slurm.free import free
 from neuromanager.slurm.limits import ask_room as room
 from neuromanager.slurm.limits import limits_for as limits
 from neuromanager.slurm.propose import propose
@@ -30,6 +31,7 @@ __all__ = [
     "exclude",
     "find",
     "find_put_back",
+    "free",
     "limits",
     "look",
     "plan",
@@ -43,5 +45,7 @@ __all__ = [
 
 NAME, TITLE = "slurm", "Slurm"
 DOES = frozenset(
-    "throttle pack pack-jobs requeue signal-before signal-with after-each exclude-nodes attach estimate init".split()
+    (
+        "throttle pack pack-jobs requeue signal-before signal-with after-each exclude-nodes attach estimate init free"
+    ).split()
 )

@@ -157,7 +157,7 @@ def render_progress(progress: Progress) -> str:
 def render_table(
     lines: Sequence[Sequence[str]], width: int | None, right: frozenset[int] = frozenset()
 ) -> Iterator[str]:
-    """``right``: columns of numbers."""
+    """Columns of one width, the last as it is; ``right``: those of numbers."""
     columns = list(zip(*lines))
     padded = [_pad(column, place in right) for place, column in enumerate(columns[:-1])]
     padded.append(_pad(columns[-1], True) if len(columns) - 1 in right else list(columns[-1]))

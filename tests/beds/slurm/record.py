@@ -53,7 +53,7 @@ class Recorder:
         done = subprocess.run(
             words,
             cwd="/" if user else self.work,
-            env=queue._environment(self.environment),
+            env=queue.query_environment(self.environment),
             check=False,
             stdin=subprocess.DEVNULL,
             capture_output=True,

@@ -1,0 +1,111 @@
+"""neufree: what is free, here and on the cluster, and who has the rest."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+from neuromanager import __version__
+from neuromanager.experiment.free import Free
+from neuromanager.schedulers import LOCAL, Scheduler, find_scheduler, is_batch_system, list_schedulers
+from neuromanager.status.free import choose, render_free, render_json
+from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure, offer_nearest
+from neuromanager.system.site import HERE
+from neuromanager.terminal.console import tell
+from neuromanager.terminal.options import Parser, parse_options, split_operands
+
+NAME = "neufree"
+
+
+def make_parser() -> Parser:
+    parser = Parser(
+        NAME,
+        "neufree [OPTION ...] [SCHEDULER ...]",
+        "Shows what is free, and who has it: GPUs, CPUs and memory; of a cluster also your place in its queue.",
+        "SCHEDULER is local (this machine) or the name of a batch system (default: all whose programs are on PATH).\n"
+        "Exit: 0 done, 100 wrong arguments, 111 a scheduler or a driver gave no answer. See neufree(1).",
+    )
+    add = parser.add_argument
+    add("-p", "--partition", metavar="NAME,...", help="only these partitions of a cluster")
+    add("--user", metavar="USER", help="only what this user has, and the places of this user's jobs")
+    add("--nodes", action="store_true", help="a line for each node, with its state and why it is out")
+    add("--json", action="store_true", help="print one JSON object per scheduler and line")
+    add("-h", "--help", action="help", help="print this and exit")
+    add("--version", action="version", version=f"neufree {__version__}", help="print the version and exit")
+    return parser
+
+
+def main(words: Sequence[str]) -> int:
+    parser = make_parser()
+    own, operands = split_operands(parser, words)
+    options = parse_options(parser, own)
+    partitions = [name for name in (options.partition or "").split(",") if name]
+    chosen = _choose_schedulers(operands, bool(partitions))
+    code = 0
+    answers: list[tuple[Scheduler, Free]] = []
+    for scheduler in chosen:
+        try:
+            answers.append((scheduler, scheduler.free(HERE)))
+        except Failure as failure:
+            code = TROUBLE
+            for fault in failure.faults:
+                tell(f"error: {fault}")
+    if answers:
+        _check_partitions(partitions, [found for _, found in answers])
+    user = options.user or _find_own_name()
+    for place, (scheduler, found) in enumerate(answers):
+        _print(scheduler, choose(found, partitions), options, user, place > 0)
+    return code
+
+
+def _choose_schedulers(operands: Sequence[str], only_clusters: bool) -> list[Scheduler]:
+    """Raises Failure for a name that is no scheduler, or one that does not tell what is free."""
+    known = [name for name in list_schedulers() if "free" in find_scheduler(name).DOES]
+    faults = [f"{word!r}: no such scheduler; {offer_nearest(word, known)}" for word in operands if word not in known]
+    if only_clusters and LOCAL in operands:
+        faults.append(f"--partition: this machine has no partitions; leave it out, or {LOCAL}")
+    if faults:
+        raise Failure(WRONG_INPUT, *faults)
+    if operands:
+        return [find_scheduler(name) for name in dict.fromkeys(operands)]
+    names = [name for name in known if is_batch_system(name) and _has_programs(find_scheduler(name).check_programs)]
+    return [find_scheduler(name) for name in ([] if only_clusters else [LOCAL]) + names]
+
+
+def _has_programs(check: Callable[[], None]) -> bool:
+    try:
+        check()
+    except Failure:
+        return False
+    return True
+
+
+def _check_partitions(partitions: Sequence[str], answers: Sequence[Free]) -> None:
+    """Raises Failure for names that no scheduler knows."""
+    known = sorted({name for found in answers for node in found.nodes for name in node.partitions})
+    unknown = [name for name in partitions if name not in known]
+    if unknown:
+        faults = (f"--partition: {name!r}: no such partition; {offer_nearest(name, known)}" for name in unknown)
+        raise Failure(WRONG_INPUT, *faults)
+
+
+def _find_own_name() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.geteuid())
+
+
+def _print(scheduler: Scheduler, found: Free, options: argparse.Namespace, user: str, further: bool) -> None:
+    if options.json:
+        print(render_json(scheduler.NAME, found, options.user, user))
+        return
+    lines: Iterator[str] = render_free(found, options.user, user, options.nodes, time.time())
+    if further:
+        print()
+    print(f"{scheduler.TITLE}:")
+    for line in lines:
+        print(line)
