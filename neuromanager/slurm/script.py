@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from neuromanager.experiment.bashrecorder import GATE, render_recorder
+from neuromanager.experiment.bashrecorder import render_gate, render_recorder
 from neuromanager.experiment.bashrun import READ_COMMAND, enter, env_lines, last_line, point_lines, repeat_lines
 from neuromanager.experiment.layout import PLAIN, Arrangement, whole_array
 from neuromanager.experiment.submission import Job
@@ -121,7 +121,10 @@ def _run_variables(profile: Profile, job: Job, arrangement: Arrangement) -> list
     else:
         lines.append("export NEU_INDEX=0 NEU_REPEAT=0")
     token = "3" if needs_element(arrangement) else "1"
-    lines += [*GATE, f'if [ -n "${{{token}-}}" ]; then neu_gate "${token}"; fi  # not where it was submitted by hand']
+    lines += [
+        *render_gate(),
+        f'if [ -n "${{{token}-}}" ]; then neu_gate "${token}"; fi  # not where it was submitted by hand',
+    ]
     lines += ['export NEU_RUN_DIR="$NEU_EXPERIMENT/${NEU_NAME}_$NEU_INDEX" NEU_ATTEMPT=1', "unset NEU_POINT"]
     lines += point_lines(job)
     lines.append("unset SLURM_EXPORT_ENV  # of --export: srun would keep the run's variables from its steps")
@@ -129,28 +132,20 @@ def _run_variables(profile: Profile, job: Job, arrangement: Arrangement) -> list
     return lines
 
 
-_RECORDER = render_recorder(
-    "Slurm",
-    '[ "${SLURM_RESTART_COUNT:-0}" -gt 0 ]',
-    ("neu_job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}", "${neu_job:-$SLURM_JOB_ID}"),
-    "${SLURMD_NODENAME:-$HOSTNAME}",
-)
-
-
 def _recorder(profile: Profile) -> list[str]:
     """The recorder; where the profile has logs of its own, the first event tells where they are."""
     own = _own_logs(profile)
-    told = [f" {stream}=%q" for stream in ("stdout", "stderr") if stream not in own]
-    if not told:
-        return _RECORDER
-    paths = " ".join(
-        f'"$(readlink "/proc/$$/fd/{number}")"'
-        for number, stream in ((1, "stdout"), (2, "stderr"))
-        if stream not in own
+    theirs = [(number, stream) for number, stream in ((1, "stdout"), (2, "stderr")) if stream not in own]
+    told = "".join(f" {stream}=%q" for _, stream in theirs)
+    paths = " ".join(f'"$(readlink "/proc/$$/fd/{number}")"' for number, _ in theirs)
+    tell = [f"printf -v neu_logs '{told}' {paths}", "neu_started+=$neu_logs"] if theirs else []
+    return render_recorder(
+        "Slurm",
+        '[ "${SLURM_RESTART_COUNT:-0}" -gt 0 ]',
+        ("neu_job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}", "${neu_job:-$SLURM_JOB_ID}"),
+        "${SLURMD_NODENAME:-$HOSTNAME}",
+        tell,
     )
-    tell = [f"printf -v neu_logs '{''.join(told)}' {paths}", "neu_started+=$neu_logs"]
-    place = next(index for index, line in enumerate(_RECORDER) if line.startswith("neu_event started"))
-    return [*_RECORDER[:place], *tell, *_RECORDER[place:]]
 
 
 def _heed(signal: str) -> list[str]:

@@ -18,18 +18,6 @@
 set +o posix; neu_messages=''
 export NEU_EXPERIMENT=/home/me/exp/runs/train-1 NEU_NAME=train-1
 if [ "${1-}" != --run ]; then  # the job: it starts its runs, each as this script with --run NUMBER
-  neu_told=''
-  neu_ended=''
-  neu_groups=''  # of the runs there are now: the numbers of their leaders, suspended ones, too
-  # shellcheck disable=SC2317  # the traps call it
-  neu_tell() {  # $1: the signal that Slurm sent: USR1 near the time limit, TERM at the end
-    if [ "$1" = TERM ]; then neu_ended=yes; fi
-    if [ -n "$neu_told" ]; then return; fi
-    neu_told=$1 neu_deadline=$((SECONDS + 50))
-    if [ "$1" != TERM ]; then for neu_group in $neu_groups; do kill -s TERM -- "-$neu_group"; done 2> /dev/null; fi  # else Slurm has sent it to them, too
-  }
-  trap 'neu_tell USR1' USR1; trap 'neu_tell TERM' TERM INT
-  trap : HUP USR2 ALRM XCPU CONT
   : "${SLURM_ARRAY_TASK_ID:?this script is an array of runs; start it with sbatch}"
   neu_job=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
   if [ -n "${1-}" ] && [ -e "$NEU_EXPERIMENT/launches/$1.txt" ]; then  # its line i+1 has the runs of element i
@@ -41,8 +29,37 @@ if [ "${1-}" != --run ]; then  # the job: it starts its runs, each as this scrip
       if [ "${#neu_runs[@]}" -lt 3 ]; then neu_runs+=("$neu_run"); fi
     done
   fi
-  if [ "${SLURM_RESTART_COUNT:-0}" -ge 2 ]; then scontrol update JobId="$neu_job" Requeue=0; fi
-  # shellcheck disable=SC2034  # neu_open and neu_attempts are for --requeue
+  neu_pack_jobs=2
+  neu_told='' neu_killed='' neu_signal=''
+  neu_groups=''  # of the runs there are now: the numbers of their leaders, suspended ones, too
+  neu_signal=TERM neu_patience_seconds=50 neu_times=2
+  neu_ended=''
+  neu_tell() {  # $1: the signal that Slurm sent: USR1 near the time limit, TERM at the end
+    local group
+    if [ "$1" = TERM ]; then neu_ended=yes; fi
+    if [ -n "$neu_told" ]; then return; fi
+    neu_told=$1 neu_deadline=$((SECONDS + neu_patience_seconds))
+    if [ "$1$neu_signal" = TERMTERM ]; then return; fi  # Slurm has sent it to them, too
+    for group in $neu_groups; do kill -s "$neu_signal" -- "-$group"; done 2> /dev/null
+  }
+  trap 'neu_tell USR1' USR1; trap 'neu_tell TERM' TERM INT
+  # Linux sends HUP to a shell that is suspended while a child of its group ends.
+  trap : HUP USR2 ALRM XCPU CONT
+  # Slurm itself puts a preempted job back; when it has been so often, it is not to.
+  # Its own number, since that of an element may be that of the whole array.
+  if [ "${SLURM_RESTART_COUNT:-0}" -ge "$neu_times" ]; then scontrol update JobId="$neu_job" Requeue=0; fi
+  neu_ready() { :; }
+  neu_launched() {  # told just before
+    if [ -n "$neu_told" ]; then kill -s "$neu_signal" -- "-$!"; fi 2> /dev/null
+  }
+  neu_pause() {
+    local group
+    if [ "$neu_told" = USR1 ] && [ "$SECONDS" -ge "$neu_deadline" ]; then
+      neu_killed=yes
+      for group in $neu_groups; do kill -s KILL -- "-$group"; done 2> /dev/null
+    fi
+    if [ -n "$neu_told" ]; then sleep 0.2; else neu_wait; fi
+  }
   neu_look() {  # how run $1 ended in this job: neu_end, its exit code; empty when it is still to be run
     local line lines=() job=0
     neu_events="$NEU_EXPERIMENT/${NEU_NAME}_$1/events.txt" neu_end='' neu_ours='' neu_open='' neu_attempts=0
@@ -78,31 +95,25 @@ if [ "${1-}" != --run ]; then  # the job: it starts its runs, each as this scrip
     wait -n
     if [ "$?" = 127 ]; then sleep 1; fi
   }
-  neu_killed=''
   set -m  # each run leads a group of its own, which gets what it is told
   for neu_run in "${neu_runs[@]}"; do
     neu_look "$neu_run"
     if [ -n "$neu_end" ]; then continue; fi  # before this job was put back into the queue
-    while [ -z "$neu_told" ] && neu_count && [ "$neu_running" -ge 2 ]; do neu_wait; done
+    while [ -z "$neu_told" ] && neu_count && [ "$neu_running" -ge "$neu_pack_jobs" ]; do neu_wait; done
+    neu_ready
     if [ -n "$neu_told" ]; then break; fi
     "$BASH" "${BASH_SOURCE[0]}" --run "$neu_run" ${1+"$1"} &
     neu_groups+=" $!"
-    if [ -n "$neu_told" ]; then kill -s TERM -- "-$!"; fi 2> /dev/null  # told just before
+    neu_launched "$neu_run"
   done
-  while neu_count && [ "$neu_running" != 0 ]; do
-    if [ "$neu_told" = USR1 ] && [ "$SECONDS" -ge "$neu_deadline" ]; then
-      neu_killed=yes
-      for neu_group in $neu_groups; do kill -s KILL -- "-$neu_group"; done 2> /dev/null
-    fi
-    if [ -n "$neu_told" ]; then sleep 0.2; else neu_wait; fi
-  done
+  while neu_count && [ "$neu_running" != 0 ]; do neu_pause; done
   set +m
   neu_left=() neu_code=0
   for neu_run in "${neu_runs[@]}"; do
     neu_look "$neu_run"
-    if [ -n "$neu_killed" ] && [ -n "$neu_open" ]; then
+    if [ -n "$neu_killed" ] && [ -n "$neu_open" ]; then  # its recorder was killed with its program
       TZ=UTC0 printf -v neu_now '%(%Y-%m-%dT%H:%M:%SZ)T' -1
-      echo "finished $neu_now attempt=$neu_attempts signal=9 told=TERM" >> "$neu_events"
+      echo "finished $neu_now attempt=$neu_attempts signal=9 told=$neu_signal" >> "$neu_events"
     fi
     if [ -z "$neu_end" ]; then neu_left+=("$neu_run"); fi
     if [ "$neu_code" = 0 ]; then neu_code=${neu_end:-143}; fi
@@ -114,13 +125,13 @@ if [ "${1-}" != --run ]; then  # the job: it starts its runs, each as this scrip
       { [ -z "$neu_ended" ] && [[ $said != *JobState=C* ]]; }  # COMPLETING, CANCELLED
   }
   if [ "${#neu_left[@]}" != 0 ] && [ -n "$neu_told" ] && neu_is_cut_short; then
-    neu_times=$((${SLURM_RESTART_COUNT:-0} + 1))
-    neu_text='put back into the queue as often as --requeue=2 lets'
-    if [ "$neu_times" -le 2 ]; then
-      neu_text="back into the queue ($neu_times of 2)"
-      for neu_try in 1 2 3; do
-        if scontrol requeue "$neu_job"; then break; fi
-        if [ "$neu_try" = 3 ]; then neu_text='scontrol could not put it back into the queue'; else sleep 5; fi
+    neu_restarts=$((${SLURM_RESTART_COUNT:-0} + 1))
+    neu_text="put back into the queue as often as --requeue=$neu_times lets"
+    if [ "$neu_restarts" -le "$neu_times" ]; then
+      neu_text='scontrol could not put it back into the queue'
+      for neu_pause_seconds in 5 5 0; do  # it may find no controller
+        if scontrol requeue "$neu_job"; then neu_text="back into the queue ($neu_restarts of $neu_times)"; break; fi
+        sleep "$neu_pause_seconds"
       done
     fi
     for neu_run in "${neu_left[@]}"; do

@@ -1,24 +1,8 @@
-#!/bin/bash
+# How a run on a node begins and ends, in bash: no Python is needed there. `#: NAME` begins a part (bashrecorder.py).
+#
+# shellcheck shell=bash disable=SC2034,SC2154,SC2317  # what one part sets or defines, another uses
 
-# neurun's own: the name, the folder and the logs.
-#SBATCH --job-name=train-1
-#SBATCH --chdir=/home/me/exp
-#SBATCH --output=/home/me/exp/runs/train-1/logs/train-1_%a.stdout
-#SBATCH --error=/home/me/exp/runs/train-1/logs/train-1_%a.stderr
-#SBATCH --open-mode=append
-#SBATCH --array=0-2
-
-set +o posix; neu_messages=''
-export NEU_EXPERIMENT=/home/me/exp/runs/train-1 NEU_NAME=train-1
-: "${SLURM_ARRAY_TASK_ID:?this script is an array of runs; start it with sbatch}"
-export NEU_INDEX=$SLURM_ARRAY_TASK_ID
-if [ -n "${1-}" ] && [ -e "$NEU_EXPERIMENT/launches/$1.txt" ]; then  # scattered runs: its line i+1 is the run of element i
-  mapfile -t -s "$SLURM_ARRAY_TASK_ID" -n 1 neu_lines < "$NEU_EXPERIMENT/launches/$1.txt"
-  NEU_INDEX=${neu_lines[0]:?"$1 has no line for element $SLURM_ARRAY_TASK_ID"}
-  exec >> "$NEU_EXPERIMENT/logs/${NEU_NAME}_$NEU_INDEX.stdout" 2>> "$NEU_EXPERIMENT/logs/${NEU_NAME}_$NEU_INDEX.stderr" || exit 111
-  neu_messages=$NEU_EXPERIMENT/logs/job-${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID.txt  # Slurm's own
-fi
-export NEU_REPEAT=$((NEU_INDEX % 1))
+#: gate: the last one before a run; its job may come long after its launch was given up, or be put back by hand
 neu_gate() {  # $1: this launch's token; jobs.jsonl tells whether this run is still its to execute
   local line='' token rest part parts why=''
   local -A later=()  # tokens of later launches of this run that hold
@@ -47,12 +31,8 @@ neu_gate() {  # $1: this launch's token; jobs.jsonl tells whether this run is st
     exit 0
   fi
 }
-if [ -n "${1-}" ]; then neu_gate "$1"; fi  # not where it was submitted by hand
-export NEU_RUN_DIR="$NEU_EXPERIMENT/${NEU_NAME}_$NEU_INDEX" NEU_ATTEMPT=1
-unset NEU_POINT
-unset SLURM_EXPORT_ENV  # of --export: srun would keep the run's variables from its steps
-export PYTHONUNBUFFERED="${PYTHONUNBUFFERED-1}"  # logs grow as the program prints
 
+#: recorder
 # The recorder: events.txt tells how this run began and ended. One writer, no process per line.
 neu_event() {  # neu_event WORD DETAILS
   local now
@@ -120,30 +100,17 @@ if [ -e "$NEU_RUN_DIR/events.txt" ]; then  # requeued or launched again: one mor
   # What a full disk or a kill left of a line gets an end of its own.
   if [ "${#neu_lines[@]}" != 0 ] && [[ ${neu_lines[-1]} != *$'\n' ]]; then echo >> "$NEU_RUN_DIR/events.txt"; fi
 fi
-# Slurm takes it back from its end, which the cache of settled runs may have.
-if [ "${SLURM_RESTART_COUNT:-0}" -gt 0 ]; then rm -f "$NEU_EXPERIMENT/settled.json"; fi
+
+#: attempt
 if [ "$NEU_ATTEMPT" -gt 1 ]; then  # where in the logs this attempt begins
   mapfile -t neu_lines < <(stat -L -c %s "/proc/$$/fd/1" "/proc/$$/fd/2" 2> /dev/null)
   neu_started=" stdout_bytes=${neu_lines[0]-0} stderr_bytes=${neu_lines[1]-0}"
 fi
 mapfile -t neu_script < "${BASH_SOURCE[0]}"
 neu_stage=env neu_line=0 neu_text='' neu_told='' neu_theirs=()
-neu_job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
-neu_event started "host=${SLURMD_NODENAME:-$HOSTNAME} pid=$$ job=${neu_job:-$SLURM_JOB_ID}$neu_started" || exit 111
+
+#: traps
 trap 'neu_finish "$?" "$(trap -p DEBUG)"' EXIT
 # The program gets them too; stay to record how it ends, and that it was told to.
 trap neu_told=TERM TERM; trap neu_told=INT INT; trap neu_told=HUP HUP
 trap : USR1 USR2 ALRM XCPU VTALRM PROF IO
-cd -- /home/me/exp || { neu_stage='lost' neu_text='the folder of the run cannot be entered: /home/me/exp'; exit 1; }
-mapfile -t -s "$NEU_INDEX" -n 1 neu_lines < "$NEU_EXPERIMENT/commands.txt"
-neu_command=${neu_lines[0]-}
-if [ -z "$neu_command" ]; then
-  neu_stage='lost' neu_text="commands.txt has no line for run $NEU_INDEX"
-  exit 1
-fi
-
-set --  # what env sources is to see no words of ours
-# Below: env, then on the last line the command. A line of env that fails ends the run.
-trap 'neu_before "$?" "$LINENO"' DEBUG
-
-eval "$neu_command"
