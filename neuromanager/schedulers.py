@@ -8,9 +8,8 @@ This machine is not a batch system: of it only ``NAME``, ``DOES``, ``OWN_OPTIONS
 
 from __future__ import annotations
 
-import importlib
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol, cast
 
 from neuromanager.experiment.free import Free
 from neuromanager.experiment.layout import Arrangement
@@ -29,6 +28,7 @@ from neuromanager.profile.profile import Profile, Resources
 from neuromanager.profile.profile import find_schedulers as list_schedulers
 from neuromanager.system.quoting import Command
 from neuromanager.system.site import Site
+from neuromanager.system.values import Any, Protocol, cast
 
 __all__ = ["LOCAL", "Scheduler", "find_abilities", "find_scheduler", "is_batch_system", "list_schedulers"]
 
@@ -132,7 +132,9 @@ def find_scheduler(name: str) -> Scheduler:
     """That of a profile or of a launch on record. Raises ModuleNotFoundError for a name that has no folder."""
     if not name.isidentifier():
         raise ModuleNotFoundError(name)
-    return cast(Scheduler, importlib.import_module(f"neuromanager.{name}.scheduler"))
+    module = f"neuromanager.{name}.scheduler"
+    __import__(module)  # importlib would bring warnings with it
+    return cast(Scheduler, sys.modules[module])
 
 
 def is_batch_system(name: str) -> bool:

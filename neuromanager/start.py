@@ -9,7 +9,6 @@ A clone whose ``make`` had to make a ``.venv`` is started with that one, which h
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 
@@ -29,7 +28,9 @@ def _run(name: str) -> None:
     _start_again_if_needed()
     from neuromanager.terminal.console import run_command
 
-    run_command(name, importlib.import_module(f"neuromanager.commands.{name}").main)
+    module = f"neuromanager.commands.{name}"
+    __import__(module)  # importlib would bring warnings with it
+    run_command(name, sys.modules[module].main)
 
 
 def neuattach() -> None:

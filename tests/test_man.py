@@ -255,11 +255,10 @@ def read_subsection(page: str, title: str, macro: str) -> set[str]:
 def describe_options(parser: Parser) -> dict[str, str]:
     """As the pages write it: `-p FILE, --params=FILE` -> the sentence."""
     described = {}
-    for action in parser._actions:
-        value = "" if action.nargs == 0 else "|".join(action.choices) if action.choices else str(action.metavar)
+    for action in parser.options:
+        value = "" if not action.takes_value else "|".join(action.choices) if action.choices else str(action.metavar)
         spelled = [
-            option + ("=" if option.startswith("--") else " ") + value if value else option
-            for option in action.option_strings
+            option + ("=" if option.startswith("--") else " ") + value if value else option for option in action.spelled
         ]
         sentence = (action.help or "").replace("%%", "%")  # argparse's own way to write it
         described[", ".join(spelled)] = f"{sentence[:1].upper()}{sentence[1:]}."

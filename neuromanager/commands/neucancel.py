@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from neuromanager import __version__
 from neuromanager.experiment.cancelled import write_cancelled
@@ -22,6 +21,7 @@ from neuromanager.status.wait import summarize
 from neuromanager.system.faults import DONE, TROUBLE, WRONG_INPUT, Failure, offer_nearest
 from neuromanager.system.quoting import visible
 from neuromanager.system.site import HERE
+from neuromanager.system.values import NamedTuple
 from neuromanager.terminal.console import tell
 from neuromanager.terminal.options import Parser, parse_options, split_operands
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import getpass
 import os
 import time
@@ -15,7 +14,7 @@ from neuromanager.status.free import choose, render_free, render_json
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure, offer_nearest
 from neuromanager.system.site import HERE
 from neuromanager.terminal.console import tell
-from neuromanager.terminal.options import Parser, parse_options, split_operands
+from neuromanager.terminal.options import Options, Parser, parse_options, split_operands
 
 NAME = "neufree"
 
@@ -99,7 +98,7 @@ def _find_own_name() -> str:
         return str(os.geteuid())
 
 
-def _print(scheduler: Scheduler, found: Free, options: argparse.Namespace, user: str, further: bool) -> None:
+def _print(scheduler: Scheduler, found: Free, options: Options, user: str, further: bool) -> None:
     if options.json:
         print(render_json(scheduler.NAME, found, options.user, user))
         return

@@ -7,7 +7,6 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice
-from typing import NamedTuple
 
 from neuromanager import __version__
 from neuromanager.experiment.directory import Experiment
@@ -21,6 +20,7 @@ from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.files import opened
 from neuromanager.system.quoting import visible
 from neuromanager.system.site import HERE
+from neuromanager.system.values import NamedTuple
 from neuromanager.terminal.console import tell
 from neuromanager.terminal.escapes import TerminalText
 from neuromanager.terminal.options import Parser, parse_options, split_operands

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
 
 from neuromanager import __version__
 from neuromanager.experiment.select import resolve_selections
@@ -25,9 +21,11 @@ from neuromanager.status.survey import read_reports
 from neuromanager.system.faults import NOT_FOUND, TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.files import write_file
 from neuromanager.system.process import ask
+from neuromanager.system.programs import search_path
 from neuromanager.system.site import HERE
+from neuromanager.system.values import NamedTuple
 from neuromanager.terminal.console import tell
-from neuromanager.terminal.options import Parser, parse_options, split_operands
+from neuromanager.terminal.options import Options, Parser, parse_options, split_operands
 
 NAME = "neuplot"
 _DRAWING_SECONDS = 120.0
@@ -82,7 +80,7 @@ def main(words: Sequence[str]) -> int:
     return _draw(picture, options)
 
 
-def _check_options(options: argparse.Namespace, operands: Sequence[str]) -> None:
+def _check_options(options: Options, operands: Sequence[str]) -> None:
     faults = []
     if not options.y:
         faults.append("-y is missing: what is to be drawn? neutable --names lists what the runs measured")
@@ -102,7 +100,7 @@ def _check_options(options: argparse.Namespace, operands: Sequence[str]) -> None
         raise Failure(WRONG_INPUT, *faults)
 
 
-def _read_runs(operands: Sequence[str], options: argparse.Namespace) -> list[Measured]:
+def _read_runs(operands: Sequence[str], options: Options) -> list[Measured]:
     measured, source = measure(read_reports(resolve_selections(operands, os.environ), HERE), Wanted(options.files))
     tell(f"results from {source}")
     return measured
@@ -127,7 +125,7 @@ def _read_stdin() -> list[Measured]:
     ]
 
 
-def _make_picture(measured: Sequence[Measured], options: argparse.Namespace) -> Picture:
+def _make_picture(measured: Sequence[Measured], options: Options) -> Picture:
     known = list_names(measured)
     how, name = parse_column(options.y)
     column = Column(how, resolve_name("-y", name, known))
@@ -145,9 +143,7 @@ def _make_picture(measured: Sequence[Measured], options: argparse.Namespace) -> 
     return _draw_parameter(done, column, x, params, options)
 
 
-def _draw_curves(
-    measured: Sequence[Measured], name: str, params: Sequence[str], options: argparse.Namespace
-) -> Picture:
+def _draw_curves(measured: Sequence[Measured], name: str, params: Sequence[str], options: Options) -> Picture:
     having = [each for each in measured if each.series.values(name)]
     if len(having) < len(measured):
         tell(f"{len(measured) - len(having)} of {len(measured)} runs have no {name}, and are left out")
@@ -173,7 +169,7 @@ def _list_curve(series: Series, name: str) -> list[tuple[float, float]]:
 
 
 def _draw_parameter(
-    measured: Sequence[Measured], column: Column, x: str, params: Sequence[str], options: argparse.Namespace
+    measured: Sequence[Measured], column: Column, x: str, params: Sequence[str], options: Options
 ) -> Picture:
     ticks = _find_ticks(measured, x)
 
@@ -201,7 +197,7 @@ def _text(value: Value) -> str:
 def _group(
     measured: Sequence[Measured],
     params: Sequence[str],
-    options: argparse.Namespace,
+    options: Options,
     sample: Callable[[Measured], list[tuple[float, float]]],
     shape: Callable[[list[plot.Place]], list[plot.Place]],
 ) -> list[plot.Facet]:
@@ -229,7 +225,7 @@ def _group(
     ]
 
 
-def _draw_grid(measured: Sequence[Measured], column: Column, x: str, y: str, options: argparse.Namespace) -> Picture:
+def _draw_grid(measured: Sequence[Measured], column: Column, x: str, y: str, options: Options) -> Picture:
     across, up = ([_text(value) for value in _list_values(measured, name)] for name in (x, y))
     cells: list[list[list[float]]] = [[[] for _ in across] for _ in up]
     for each in measured:
@@ -251,8 +247,11 @@ def _list_values(measured: Sequence[Measured], name: str) -> list[Value]:
     return values
 
 
-def _draw(picture: Picture, options: argparse.Namespace) -> int:
+def _draw(picture: Picture, options: Options) -> int:
     if options.output is None:
+        import shutil
+        import tempfile
+
         with tempfile.TemporaryDirectory(prefix="neuplot-") as folder:
             columns, rows = shutil.get_terminal_size((80, 24))
             terminal = plot.TERMINALS[options.terminal or "text"]
@@ -277,7 +276,7 @@ def _run(picture: Picture, output: Mapping[str, str], stem: str, print_it: bool)
         write_file(f"{stem}.gp", picture.script(output, f"{name}.dat"))
     except OSError as error:
         raise Failure(WRONG_INPUT, f"{error.filename or stem}: {error.strerror}; nothing was drawn") from None
-    if shutil.which("gnuplot") is None:
+    if search_path("gnuplot") is None:
         left = "" if print_it else f"; {stem}.gp and {stem}.dat are written"
         raise Failure(NOT_FOUND, f"gnuplot: no such program on PATH{left}; install it (gnuplot-nox on Debian)")
     answer = ask(["gnuplot", "-d", f"{name}.gp"], _DRAWING_SECONDS, cwd=folder)

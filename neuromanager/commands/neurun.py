@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import os
 from collections.abc import Sequence
@@ -11,12 +10,10 @@ from neuromanager import __version__
 from neuromanager.experiment.catalog import word_for
 from neuromanager.experiment.directory import check_name
 from neuromanager.experiment.layout import MOST, Arrangement
-from neuromanager.launch.after import read_dependencies
-from neuromanager.launch.dryrun import print_plan
 from neuromanager.launch.input import read_input
 from neuromanager.launch.layout import add_arrangement_options, find_unsupported, read_arrangement
 from neuromanager.launch.profiles import find_profile, write_config
-from neuromanager.launch.request import Request, site_for_runs
+from neuromanager.launch.request import Dependencies, Request, site_for_runs
 from neuromanager.launch.start import start, start_detached
 from neuromanager.local.options import add_options, read_manner
 from neuromanager.profile.config import check_env, check_programs, find_unexpanded
@@ -29,7 +26,7 @@ from neuromanager.system.programs import is_program
 from neuromanager.system.quoting import quote_word
 from neuromanager.system.site import HERE
 from neuromanager.terminal.console import tell
-from neuromanager.terminal.options import Parser, parse_number, parse_options, split_words
+from neuromanager.terminal.options import Options, Parser, parse_number, parse_options, split_words
 
 NAME = "neurun"
 
@@ -120,7 +117,7 @@ def main(words: Sequence[str]) -> int:
     for text in find_unexpanded(profile, source):
         tell(f"warning: {text}")
     cwd = _check_profile(options, profile, source, layout)
-    dependencies = read_dependencies(options.after, options.after_any, options.name, HERE, options.after_each)
+    dependencies = _read_dependencies(options)
     given = read_input(tuple(command), os.environ, options.name)
     given = given._replace(commands=[add_python(line, lambda word: is_program(word, cwd)) for line in given.commands])
     check_programs(profile, given.commands, cwd)
@@ -146,13 +143,23 @@ def main(words: Sequence[str]) -> int:
     return start_detached(request) if options.detach else start(request)
 
 
-def _write_config(options: argparse.Namespace, own: Sequence[str], rest: Sequence[str]) -> int:
+def _write_config(options: Options, own: Sequence[str], rest: Sequence[str]) -> int:
     if rest or len(own) > (1 if options.config is None else 3):
         raise Failure(WRONG_INPUT, "--init: writes a config.json and launches nothing; only -c FILE goes with it")
     return write_config(options.config, HERE)
 
 
+def _read_dependencies(options: Options) -> Dependencies:
+    if not (options.after or options.after_any or options.after_each is not None):
+        return Dependencies()
+    from neuromanager.launch.after import read_dependencies
+
+    return read_dependencies(options.after, options.after_any, options.name, HERE, options.after_each)
+
+
 def _print_plan(request: Request) -> int:
+    from neuromanager.launch.dryrun import print_plan
+
     if not request.resume:
         check_excess(request.profile, request.run_count, request.layout.pack, request.yes)
     for selected in request.dependencies.awaited:
@@ -160,7 +167,7 @@ def _print_plan(request: Request) -> int:
     return print_plan(request)
 
 
-def _check_words(options: argparse.Namespace, rest: Sequence[str]) -> None:
+def _check_words(options: Options, rest: Sequence[str]) -> None:
     """What can be told without the configuration. Raises Failure."""
     if options.name is not None:
         check_name(options.name)
@@ -181,7 +188,7 @@ def _check_words(options: argparse.Namespace, rest: Sequence[str]) -> None:
         )
 
 
-def _check_profile(options: argparse.Namespace, profile: Profile, source: str, layout: Arrangement) -> str:
+def _check_profile(options: Options, profile: Profile, source: str, layout: Arrangement) -> str:
     """Where the runs are executed. Raises Failure for what their scheduler does not do."""
     scheduler = find_scheduler(profile.scheduler)
     check_own_options(profile, scheduler.OWN_OPTIONS, source)
@@ -191,7 +198,7 @@ def _check_profile(options: argparse.Namespace, profile: Profile, source: str, l
     return scheduler.check(profile, layout, source)
 
 
-def _refuse_contradictions(options: argparse.Namespace, profile: Profile) -> None:
+def _refuse_contradictions(options: Options, profile: Profile) -> None:
     """Two words for one thing, and what excludes each other."""
     if options.capacity is not None and options.after_each is not None:
         raise Failure(WRONG_INPUT, "--capacity: not with --after-each, whose arrays are whole; write --after")

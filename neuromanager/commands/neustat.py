@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
-from typing import NamedTuple
 
 from neuromanager import __version__
 from neuromanager.experiment.catalog import find_experiments, find_indexed, word_for
@@ -16,14 +14,14 @@ from neuromanager.experiment.directory import RUNS, Experiment
 from neuromanager.experiment.record import read_record
 from neuromanager.experiment.select import Selected, resolve_selections
 from neuromanager.experiment.states import COMPLETED, Status, parse_states
-from neuromanager.status.joblog import JOBLOG_HEADER
-from neuromanager.status.rows import read_facts, read_joblog, read_rows, read_tags, read_where
-from neuromanager.status.survey import Report, read_reports
-from neuromanager.status.tables import render_rows, render_run, render_summaries, summarize
 from neuromanager.system.faults import ANSWER_NO, TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.site import HERE
+from neuromanager.system.values import TYPE_CHECKING, NamedTuple
 from neuromanager.terminal.console import tell
-from neuromanager.terminal.options import Parser, parse_options, split_operands
+from neuromanager.terminal.options import Options, Parser, parse_options, split_operands
+
+if TYPE_CHECKING:  # each is imported where there is something to show
+    from neuromanager.status.survey import Report
 
 NAME = "neustat"
 CHUNK = 1000  # rows in one write
@@ -97,7 +95,7 @@ def main(words: Sequence[str]) -> int:
     return reading.code or (ANSWER_NO if options.check and not _all_completed(reading.reports) else 0)
 
 
-def _check_joblog(options: argparse.Namespace) -> None:
+def _check_joblog(options: Options) -> None:
     for name in ("all", "json", "state", "tag", "watch"):
         if getattr(options, name):
             raise Failure(WRONG_INPUT, f"--joblog and --{name} exclude each other; leave one of them out")
@@ -115,6 +113,8 @@ def _select(request: Request) -> list[Selected]:
 
 
 def _has_tags(experiment: Experiment, tags: Iterable[str]) -> bool:
+    from neuromanager.status.rows import read_tags
+
     try:
         return set(tags) <= set(read_tags(read_record(experiment)))
     except Failure:
@@ -131,6 +131,8 @@ def _describe_nothing(request: Request) -> str:
 
 def _read(selected: Sequence[Selected], ask: bool = True, unanswered: Callable[[str], None] = tell) -> Reading:
     """All with the same few questions; what cannot be read is told, and left out."""
+    from neuromanager.status.survey import read_reports
+
     try:
         return Reading(read_reports(selected, HERE, ask, unanswered), 0)
     except (Failure, OSError):
@@ -161,6 +163,9 @@ def _label(request: Request, experiment: Experiment) -> str:
 
 
 def _render(request: Request, reports: Sequence[Report], width: int | None) -> Iterator[str]:
+    from neuromanager.status.rows import read_facts, read_joblog, read_rows, read_where
+    from neuromanager.status.tables import render_rows, render_run, render_summaries, summarize
+
     now = time.time()
     if not request.by_run:
         summaries = [
@@ -176,6 +181,8 @@ def _render(request: Request, reports: Sequence[Report], width: int | None) -> I
         return render_summaries(summaries, width)
     shown = [(report, _choose(report.statuses, request.states)) for report in reports]
     if request.as_joblog:
+        from neuromanager.status.joblog import JOBLOG_HEADER
+
         return chain([JOBLOG_HEADER], *map(read_joblog, reports))
     if request.as_json:
         return (

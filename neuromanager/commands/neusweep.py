@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
 import os
-import signal
 import sys
 from collections.abc import Iterable, Sequence
 
@@ -26,13 +24,12 @@ from neuromanager.sweep.words import (
 )
 from neuromanager.system.document import check_document, read_document
 from neuromanager.system.faults import INCOMPLETE, TROUBLE, WRONG_INPUT, Failure
+from neuromanager.system.files import open_unnamed
 from neuromanager.system.jsonvalues import LONGEST_VARIABLE, escape_unseen, render_json, text_of
-from neuromanager.system.process import run_through
 from neuromanager.system.programs import check_program, find_program, is_program
 from neuromanager.system.quoting import Command, quote_line
-from neuromanager.system.signals import Forwarder
 from neuromanager.terminal.console import die_by, say
-from neuromanager.terminal.options import Parser, parse_options, split_words
+from neuromanager.terminal.options import Options, Parser, parse_options, split_words
 
 READERS = ("neurun",)  # the commands of the suite that read NEU_POINTS
 
@@ -79,7 +76,7 @@ def make_parser() -> Parser:
 
 def _whole_number(text: str) -> int:
     if not text.lstrip("-").isdecimal() or not text.isascii() or len(text) > 1000:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
+        raise ValueError(f"{text!r} is not a whole number")
     return int(text)
 
 
@@ -116,7 +113,7 @@ def main(words: Sequence[str]) -> int:
     return run_each(selection, command, placed, options.style, options.fail_fast)
 
 
-def _read_sweep(options: argparse.Namespace) -> Sweep:
+def _read_sweep(options: Options) -> Sweep:
     if options.sweep:
         source = "--sweep"
         document = check_document(write_document(options.sweep), "params", source)
@@ -138,7 +135,7 @@ def _check_placed(placed: Iterable[str], sweep: Sweep) -> None:
         )
 
 
-def _check_together(options: argparse.Namespace) -> None:
+def _check_together(options: Options) -> None:
     """Raises Failure for options of which one could not apply: it would be ignored without a word."""
     given = [name for name in ("print", "json", "count", "each", "batch") if getattr(options, name)]
     if options.fail_fast and given[:1] not in ([], ["each"]):
@@ -178,8 +175,9 @@ def _quote_flags(point: Point, style: str) -> str:
 def write_lines(lines: Iterable[str], at_once: int = LISTED) -> int:
     """Texts on standard output, many at a time; a reader that has enough ends us quietly."""
     import itertools
+    from signal import SIG_DFL, SIGPIPE, signal
 
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    signal(SIGPIPE, SIG_DFL)
     lines = iter(lines)
     while chunk := list(itertools.islice(lines, at_once)):
         sys.stdout.write("".join(chunk))
@@ -188,6 +186,9 @@ def write_lines(lines: Iterable[str], at_once: int = LISTED) -> int:
 
 def run_each(selection: Selection, command: Command, placed: frozenset[str], style: str, fail_fast: bool) -> int:
     """One execution per point, in order; goes on after a failure unless told not to."""
+    from neuromanager.system.process import run_through
+    from neuromanager.system.signals import Forwarder
+
     environ = {name: value for name, value in os.environ.items() if not name.startswith("NEU_POINT")}
     forwarder, failed, count = Forwarder(), 0, selection.length()
     for index, point in enumerate(selection.points()):
@@ -217,10 +218,11 @@ def run_batch(selection: Selection, command: Command, placed: frozenset[str], st
 
     The file has no name that could stay behind, and the reader says on a descriptor that it took the points.
     """
-    import tempfile
+    from neuromanager.system.process import run_through
+    from neuromanager.system.signals import Forwarder
 
     reader, writer = os.pipe()
-    with tempfile.TemporaryFile("w", encoding="utf-8", errors="surrogateescape") as file:
+    with open_unnamed() as file:
         for point in selection.points():
             words = render_json(list(render_flags(point, style, placed)))
             before = _words_before(point, style, placed)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
@@ -24,7 +23,7 @@ from neuromanager.system.faults import ANSWER_NO, WRONG_INPUT, Failure, offer_ne
 from neuromanager.system.quoting import visible
 from neuromanager.system.site import HERE
 from neuromanager.terminal.console import tell
-from neuromanager.terminal.options import Parser, parse_options, split_operands
+from neuromanager.terminal.options import Options, Parser, parse_options, split_operands
 from neuromanager.terminal.pager import page
 
 NAME = "neutable"
@@ -108,7 +107,7 @@ def main(words: Sequence[str]) -> int:
     return ANSWER_NO if options.check and not _is_complete(whole) else 0
 
 
-def _check_options(options: argparse.Namespace, operands: Sequence[str]) -> None:
+def _check_options(options: Options, operands: Sequence[str]) -> None:
     """What excludes each other. Raises Failure."""
     faults = []
     groups = (FORMATS, ("files", "template", "regex"), ("min", "max"), ("over", "by"))
@@ -133,7 +132,7 @@ def _check_options(options: argparse.Namespace, operands: Sequence[str]) -> None
         raise Failure(WRONG_INPUT, *faults)
 
 
-def _measure(operands: Sequence[str], options: argparse.Namespace) -> tuple[list[Measured], str]:
+def _measure(operands: Sequence[str], options: Options) -> tuple[list[Measured], str]:
     pattern = template_pattern(options.template) if options.template else options.regex
     if pattern is not None:
         _check_pattern(pattern, "--template" if options.template else "--regex")
@@ -165,7 +164,7 @@ def _list_measured(measured: Sequence[Measured], source: str) -> Iterator[str]:
     yield from render.render_text(table, render.DIGITS, visible)
 
 
-def _make_rows(measured: Sequence[Measured], options: argparse.Namespace) -> Rows:
+def _make_rows(measured: Sequence[Measured], options: Options) -> Rows:
     known = list_names(measured)
     words = [word for text in options.columns for word in text.split(",") if word]
     facts = [_resolve_fact(word) for word in words if word.startswith("run.")]
@@ -190,11 +189,7 @@ def _says_nothing(name: str, records: Sequence[Record]) -> bool:
 
 
 def _make_step_rows(
-    measured: Sequence[Measured],
-    columns: Sequence[Column],
-    options: argparse.Namespace,
-    params: list[str],
-    facts: list[str],
+    measured: Sequence[Measured], columns: Sequence[Column], options: Options, params: list[str], facts: list[str]
 ) -> Rows:
     most = parse_count("--points", options.points)
     records: list[Record] = []
@@ -235,7 +230,7 @@ def _read_stdin() -> Iterator[Record]:
                 raise Failure(WRONG_INPUT, f"standard input, line {number}: {error}") from None
 
 
-def _read_rows(read: Iterable[Record], options: argparse.Namespace) -> Rows:
+def _read_rows(read: Iterable[Record], options: Options) -> Rows:
     records = list(read)
     results = list(dict.fromkeys(name for record in records for name in record.results))
     words = [word for text in options.columns for word in text.split(",") if word]
@@ -251,7 +246,7 @@ def _is_complete(records: Sequence[Record]) -> bool:
     )
 
 
-def _print_rows(rows: Rows, options: argparse.Namespace) -> None:
+def _print_rows(rows: Rows, options: Options) -> None:
     digits = parse_count("--digits", options.digits) or render.DIGITS
     if options.json:
         shown: Mapping[str, Sequence[str]] = {"params": rows.params, "results": rows.results, "facts": rows.facts}

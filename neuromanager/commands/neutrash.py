@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import re
@@ -25,7 +24,7 @@ from neuromanager.system.quoting import quote_word, visible
 from neuromanager.system.site import HERE
 from neuromanager.system.times import parse_moment, render_age
 from neuromanager.terminal.console import tell
-from neuromanager.terminal.options import Parser, parse_options, split_operands
+from neuromanager.terminal.options import Options, Parser, parse_options, split_operands
 
 NAME = "neutrash"
 _SHOWN = f"{RUNS}/.trash"
@@ -63,7 +62,7 @@ def main(words: Sequence[str]) -> int:
     return _list() if options.list or not operands else _throw_away(operands)
 
 
-def _check_together(options: argparse.Namespace, operands: Sequence[str]) -> None:
+def _check_together(options: Options, operands: Sequence[str]) -> None:
     modes = [f"--{name}" for name in ("list", "restore", "empty") if getattr(options, name)]
     faults = []
     if len(modes) > 1:

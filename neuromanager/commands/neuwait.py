@@ -11,13 +11,15 @@ from neuromanager.experiment.catalog import word_for
 from neuromanager.experiment.numbers import format_indices
 from neuromanager.experiment.select import resolve_selections
 from neuromanager.experiment.states import UNKNOWN
-from neuromanager.status.survey import Report
-from neuromanager.status.wait import is_complete, summarize, wait_for
 from neuromanager.system.faults import DONE, INCOMPLETE, TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.site import HERE
 from neuromanager.system.times import parse_duration
+from neuromanager.system.values import TYPE_CHECKING
 from neuromanager.terminal.console import tell
 from neuromanager.terminal.options import Parser, parse_options, split_operands
+
+if TYPE_CHECKING:
+    from neuromanager.status.survey import Report
 
 NAME = "neuwait"
 
@@ -46,6 +48,8 @@ def main(words: Sequence[str]) -> int:
     options = parse_options(parser, own)
     timeout = _parse_timeout(options.timeout)
     selected = resolve_selections(operands, os.environ)
+    from neuromanager.status.wait import is_complete, wait_for
+
     try:
         waited = wait_for(selected, HERE, timeout, first=options.any)
     except KeyboardInterrupt:
@@ -83,6 +87,8 @@ def _parse_timeout(text: str | None) -> float | None:
 
 def _tell_of(report: Report) -> None:
     """What is not known, with its cause; then the last word on the experiment."""
+    from neuromanager.status.wait import summarize
+
     name = word_for(report.experiment)
     causes: dict[str, list[int]] = {}
     for status in report.statuses:

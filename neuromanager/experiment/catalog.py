@@ -6,14 +6,16 @@ import contextlib
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from neuromanager.experiment.directory import RUNS, Experiment
 from neuromanager.experiment.record import read_lines
-from neuromanager.experiment.runs import NO_POINT, Run, find_repeat
 from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.files import append_line
 from neuromanager.system.quoting import split_line
+from neuromanager.system.values import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from neuromanager.experiment.runs import Run
 
 
 def is_whole(directory: str) -> bool:
@@ -33,6 +35,8 @@ def find_experiments(runs: str = RUNS) -> list[Experiment]:
 
 def read_runs(experiment: Experiment, record: Mapping[str, Any], numbers: Sequence[int]) -> list[Run]:
     """Those runs as commands.txt, params.txt and repeats.txt have them. Raises Failure."""
+    from neuromanager.experiment.runs import NO_POINT, Run, find_repeat
+
     commands, points, repeats = (read_lines(experiment, f"{name}.txt") for name in ("commands", "params", "repeats"))
     if numbers and numbers[-1] >= len(commands):
         raise Failure(WRONG_INPUT, f"{experiment.path('commands.txt')}: no line for run {numbers[-1]}")

@@ -6,7 +6,6 @@ import contextlib
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 from neuromanager.experiment.catalog import index_experiment, is_whole
 from neuromanager.experiment.directory import RUNS, TRASH, Experiment, find_free_name, write_record
@@ -15,6 +14,7 @@ from neuromanager.experiment.runs import NO_POINT, Run
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.files import write_file
 from neuromanager.system.quoting import Command, render_commands
+from neuromanager.system.values import NamedTuple
 
 _NAMES_LOCK = ".lock"  # in runs/: held while a name is taken, and while a half made experiment is judged
 _NAMES_SECONDS = 60.0

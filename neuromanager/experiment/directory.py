@@ -8,17 +8,18 @@ import os
 import re
 import time
 from collections.abc import Mapping
-from typing import Any, NamedTuple
 
 from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.files import read_text, write_file
 from neuromanager.system.jsonvalues import is_text
+from neuromanager.system.patterns import compile_late
+from neuromanager.system.values import Any, NamedTuple
 
 RUNS = "runs"
 TRASH = ".trash"  # in runs/
 EMPTIED = "emptied.txt"  # in the trash: the names of what was deleted there
 LONGEST_NAME = 200  # bytes; logs are named NAME_1234567.stdout, and a file name has 255
-_INTERPRETERS = re.compile(r"(python|pypy|bash|sh|dash|zsh|perl|ruby|node|julia|Rscript|java|octave)[0-9.]*")
+_INTERPRETERS = compile_late(r"(python|pypy|bash|sh|dash|zsh|perl|ruby|node|julia|Rscript|java|octave)[0-9.]*")
 
 
 class Experiment(NamedTuple):

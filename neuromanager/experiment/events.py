@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from neuromanager.experiment.directory import Experiment, format_time
 from neuromanager.experiment.states import Trail, make_trail
 from neuromanager.system.files import append_line, read_text
 from neuromanager.system.quoting import parse_line, quote_word
+from neuromanager.system.values import NamedTuple
 
 
 class Event(NamedTuple):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+
+from neuromanager.system.values import NamedTuple
 
 ANY_GPU = "gpu"  # the type of a GPU that has none, or of a request that names none
 

@@ -14,13 +14,13 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
 
 from neuromanager.experiment.directory import Experiment, format_time
 from neuromanager.experiment.layout import PLAIN, Arrangement, arrangement_of
 from neuromanager.experiment.numbers import format_indices, parse_indices
 from neuromanager.system.files import append_line, read_bytes, read_text
 from neuromanager.system.procfs import read_identity, read_pid_namespace
+from neuromanager.system.values import Any, NamedTuple
 
 COMMENT_MARK = "neu:"  # in a job's comment, before the token
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+
+from neuromanager.system.values import Any, NamedTuple
 
 MOST = 10**7  # of runs, and of what counts them
 BEFORE_SECONDS = 120

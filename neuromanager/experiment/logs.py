@@ -7,11 +7,11 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.events import Event, read_events
 from neuromanager.system.files import is_ours, opened
+from neuromanager.system.values import NamedTuple
 
 PIECE = 1 << 16
 LATEST, ALL = -1, 0  # in the place of an attempt's number

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from neuromanager.experiment.directory import Experiment
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.files import read_bytes, read_text
+from neuromanager.system.values import Any
 
 
 def read_record(experiment: Experiment) -> dict[str, Any]:

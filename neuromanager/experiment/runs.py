@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
 
 from neuromanager.sweep.words import fill_placeholders, find_placeholders
 from neuromanager.system.jsonvalues import render_json, text_of
 from neuromanager.system.quoting import Command
+from neuromanager.system.values import Any, NamedTuple
 
 
 def describe_count(runs: int) -> str:

@@ -6,14 +6,13 @@ import contextlib
 import os
 import re
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 from neuromanager.experiment.catalog import find_experiments, find_indexed, is_whole
 from neuromanager.experiment.directory import RUNS, Experiment
-from neuromanager.experiment.launches import read_launches
 from neuromanager.experiment.numbers import parse_indices
 from neuromanager.experiment.record import count_runs, read_lines
 from neuromanager.system.faults import WRONG_INPUT, Failure, offer_nearest
+from neuromanager.system.values import NamedTuple
 
 
 class Selected(NamedTuple):
@@ -97,6 +96,8 @@ def _resolve_run_directory(word: str) -> Selected | None:
 
 def _resolve_job(word: str, environ: Mapping[str, str]) -> Selected:
     """A job's number, or that of an element: all runs that it has, for an element may be a pack of them."""
+    from neuromanager.experiment.launches import read_launches
+
     job, _, element = word.partition("_")
     for experiment in reversed([*find_indexed(environ), *find_experiments()]):
         for launch in read_launches(experiment):

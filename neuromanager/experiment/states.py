@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
 
 from neuromanager.system.faults import WRONG_INPUT, Failure, offer_nearest
+from neuromanager.system.values import NamedTuple
 
 PENDING = "PENDING"
 RUNNING = "RUNNING"

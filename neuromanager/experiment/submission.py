@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple, Union
 
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.launches import Launch
 from neuromanager.experiment.states import Status, Trail
 from neuromanager.system.quoting import Command
+from neuromanager.system.values import Literal, NamedTuple, Union
 
 
 class Job(NamedTuple):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import NamedTuple
 
 from neuromanager.experiment.directory import EMPTIED, TRASH, Experiment
 from neuromanager.system.files import append_line, read_text, write_file
+from neuromanager.system.values import NamedTuple
 
 _WHEN = "trashed.txt"  # in an experiment: when it was thrown away; gone when it is back
 

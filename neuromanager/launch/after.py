@@ -7,14 +7,14 @@ import os
 import signal
 from collections.abc import Iterator, Sequence
 from types import FrameType
-from typing import NamedTuple
 
 from neuromanager.experiment.cancelled import Cancellations
 from neuromanager.experiment.catalog import word_for
 from neuromanager.experiment.directory import RUNS, Experiment
 from neuromanager.experiment.launches import find_current, read_launches, write_begun, write_refusal
-from neuromanager.experiment.select import Selected, resolve_selections
+from neuromanager.experiment.select import resolve_selections
 from neuromanager.experiment.states import COMPLETED, Status
+from neuromanager.launch.request import Dependencies
 from neuromanager.local.keeper import Stopped
 from neuromanager.status.survey import Report
 from neuromanager.status.wait import summarize, wait_for
@@ -23,22 +23,6 @@ from neuromanager.system.procfs import lives
 from neuromanager.system.signals import name_signal
 from neuromanager.system.site import Site
 from neuromanager.terminal.console import tell
-
-
-class Dependencies(NamedTuple):
-    """The runs that a launch waits for, and those of them that have to complete."""
-
-    awaited: tuple[Selected, ...] = ()
-    required: tuple[Selected, ...] = ()
-    whatever: tuple[Selected, ...] = ()  # what became of these does not matter
-    each: Selected | None = None  # run by run: each waits for the same one of that experiment
-
-    @property
-    def must_complete(self) -> tuple[Selected, ...]:
-        return (*self.required, self.each) if self.each else self.required
-
-    def directories(self) -> list[str]:
-        return [selected.experiment.directory for selected in self.awaited]
 
 
 def read_dependencies(

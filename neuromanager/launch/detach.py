@@ -9,10 +9,10 @@ import sys
 import time
 from collections.abc import Callable
 from types import FrameType
-from typing import NamedTuple
 
 from neuromanager.experiment.directory import Experiment, format_time
 from neuromanager.system.process import ignore
+from neuromanager.system.values import NamedTuple
 
 LOG = "neurun.log"  # of the experiment: the messages of a detached neurun
 Beginning = Callable[[Experiment], None]

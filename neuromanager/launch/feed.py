@@ -10,7 +10,6 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from neuromanager.experiment.cancelled import Cancellations
 from neuromanager.experiment.launches import make_token, write_fed, write_feeding
@@ -26,6 +25,7 @@ from neuromanager.schedulers import find_scheduler
 from neuromanager.status.wait import Patience, wait_for
 from neuromanager.system.faults import TROUBLE, Failure
 from neuromanager.system.signals import holding_signals
+from neuromanager.system.values import NamedTuple
 from neuromanager.terminal.console import die_by, tell
 from neuromanager.terminal.progressbar import ProgressBar, may_draw
 

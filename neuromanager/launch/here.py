@@ -10,7 +10,6 @@ from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.events import read_trail
 from neuromanager.experiment.launches import make_token
 from neuromanager.experiment.record import read_lines, read_record
-from neuromanager.launch.after import hold_back
 from neuromanager.launch.protocol import refusing, write_launch
 from neuromanager.launch.request import Launch
 from neuromanager.local import run
@@ -47,6 +46,8 @@ def _execute(launch: Launch, stdin: int | None, take_leave: TakeLeave | None) ->
         if take_leave:
             take_leave(experiment)
     if launch.dependencies.awaited:
+        from neuromanager.launch.after import hold_back
+
         hold_back(experiment, token, numbers, launch.dependencies, launch.site)
     code = run.run_all(
         experiment,

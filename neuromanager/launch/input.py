@@ -6,13 +6,13 @@ import contextlib
 import os
 import sys
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from neuromanager.experiment.runs import SweptPoint
 from neuromanager.sweep.words import find_placeholders
 from neuromanager.system.document import parse_json
 from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.quoting import Command, parse_line, quote_word
+from neuromanager.system.values import NamedTuple
 
 
 class Input(NamedTuple):

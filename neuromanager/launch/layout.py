@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import re
 
 from neuromanager.experiment.layout import BEFORE_SECONDS, MOST, PLAIN, SIGNAL, Arrangement, Requeue
 from neuromanager.schedulers import find_abilities, find_scheduler
 from neuromanager.system.faults import WRONG_INPUT, Failure
-from neuromanager.terminal.options import parse_number
+from neuromanager.terminal.options import Options, Parser, parse_number
 
 _MOST_REQUEUES = 1000
 _MOST_BEFORE_SECONDS = 65535  # sbatch(1), --signal
@@ -33,7 +32,7 @@ _MENDS = {
 }
 
 
-def add_arrangement_options(parser: argparse.ArgumentParser) -> None:
+def add_arrangement_options(parser: Parser) -> None:
     """The options for a batch system."""
     add = parser.add_argument
     add("--throttle", metavar="N", help="on a cluster: let N of its jobs run at a time")
@@ -61,7 +60,7 @@ def add_arrangement_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def read_arrangement(options: argparse.Namespace, before: Arrangement = PLAIN) -> Arrangement:
+def read_arrangement(options: Options, before: Arrangement = PLAIN) -> Arrangement:
     """``before`` is what holds where nothing is said. Raises Failure with all faults at once."""
     faults: list[str] = []
 
@@ -109,7 +108,7 @@ def _read_signal(text: str | None, faults: list[str]) -> str | None:
     return None
 
 
-def find_unsupported(options: argparse.Namespace, scheduler: str) -> list[str]:
+def find_unsupported(options: Options, scheduler: str) -> list[str]:
     """A fault for each option given that this scheduler does not do."""
     does, title = find_abilities(scheduler), find_scheduler(scheduler).TITLE
     given = [name for name in _MENDS if getattr(options, name.replace("-", "_"), None) not in (None, False, "0")]

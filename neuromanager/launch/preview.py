@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from neuromanager.experiment.runs import describe_count
 from neuromanager.experiment.submission import Job, Limits, Part
@@ -12,6 +11,7 @@ from neuromanager.launch.request import Launch
 from neuromanager.profile.demand import describe_demand, make_demand
 from neuromanager.schedulers import find_scheduler
 from neuromanager.system.quoting import quote_line
+from neuromanager.system.values import NamedTuple
 
 _CALLS_SHOWN = 3
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
 
 from neuromanager.local.builtin import ONE_GPU, SUPPORT, add_built_in
 from neuromanager.local.resources import list_gpus
@@ -15,6 +14,7 @@ from neuromanager.system.faults import DONE, WRONG_INPUT, Failure
 from neuromanager.system.files import write_file
 from neuromanager.system.jsonvalues import render_document
 from neuromanager.system.site import Site
+from neuromanager.system.values import Any
 from neuromanager.terminal.console import tell
 
 

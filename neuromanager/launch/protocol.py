@@ -11,7 +11,6 @@ import itertools
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 from neuromanager.experiment.code import read_commit
 from neuromanager.experiment.directory import Experiment
@@ -36,6 +35,7 @@ from neuromanager.system.files import write_file
 from neuromanager.system.quoting import split_line
 from neuromanager.system.signals import Interrupted
 from neuromanager.system.site import Site
+from neuromanager.system.values import NamedTuple
 from neuromanager.terminal.console import tell
 
 LOOK_AGAIN_SECONDS = 2.0  # for a controller that wakes up to take what was left with it

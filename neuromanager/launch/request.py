@@ -6,18 +6,34 @@ import os
 import sys
 import time
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from neuromanager import __version__
 from neuromanager.experiment.code import read_commit
 from neuromanager.experiment.directory import Experiment, format_time
 from neuromanager.experiment.layout import PLAIN, Arrangement
 from neuromanager.experiment.runs import Run, make_runs
-from neuromanager.launch.after import Dependencies
+from neuromanager.experiment.select import Selected
 from neuromanager.launch.input import Input
 from neuromanager.local.options import Manner
 from neuromanager.profile.profile import Profile, describe_profile
 from neuromanager.system.site import Site
+from neuromanager.system.values import NamedTuple
+
+
+class Dependencies(NamedTuple):
+    """The runs that a launch waits for, and those of them that have to complete."""
+
+    awaited: tuple[Selected, ...] = ()
+    required: tuple[Selected, ...] = ()
+    whatever: tuple[Selected, ...] = ()  # what became of these does not matter
+    each: Selected | None = None  # run by run: each waits for the same one of that experiment
+
+    @property
+    def must_complete(self) -> tuple[Selected, ...]:
+        return (*self.required, self.each) if self.each else self.required
+
+    def directories(self) -> list[str]:
+        return [selected.experiment.directory for selected in self.awaited]
 
 
 class Request(NamedTuple):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
 
 from neuromanager.experiment.code import read_commit
 from neuromanager.experiment.directory import Experiment
@@ -19,6 +18,7 @@ from neuromanager.profile.scaling import change_resources
 from neuromanager.schedulers import find_scheduler, is_batch_system
 from neuromanager.status.survey import Report
 from neuromanager.system.faults import WRONG_INPUT, Failure
+from neuromanager.system.values import Any, NamedTuple
 
 
 class Changes(NamedTuple):

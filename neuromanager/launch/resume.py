@@ -6,7 +6,6 @@ import contextlib
 import os
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
 
 from neuromanager.experiment.create import write_runs
 from neuromanager.experiment.directory import Experiment
@@ -21,6 +20,7 @@ from neuromanager.status.survey import find_put_back, read_reports
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.procfs import lives
 from neuromanager.system.site import Site
+from neuromanager.system.values import Any, NamedTuple
 from neuromanager.terminal.console import tell
 
 _LOCK_SECONDS = 180.0  # for what a killed neurun left behind: sbatch, say, tries again for as long

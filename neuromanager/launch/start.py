@@ -14,21 +14,20 @@ from neuromanager.experiment.record import count_runs
 from neuromanager.experiment.runs import describe_count
 from neuromanager.experiment.select import Selected
 from neuromanager.experiment.states import COMPLETED, UNKNOWN
-from neuromanager.launch.detach import detach
-from neuromanager.launch.feed import Feed
 from neuromanager.launch.here import TakeLeave, execute_here
 from neuromanager.launch.protocol import Batch, NothingLaunched, settle
 from neuromanager.launch.request import Launch, Request, lay_out, make_launch, make_record
-from neuromanager.launch.resume import add_runs, find_missing, take_lock
-from neuromanager.launch.waits import make_batches
 from neuromanager.local.resources import check_resources, count_places, describe_places
 from neuromanager.profile.demand import check_excess
-from neuromanager.schedulers import LOCAL
-from neuromanager.status.wait import wait_for
+from neuromanager.schedulers import LOCAL, is_batch_system
 from neuromanager.system.faults import INCOMPLETE, WRONG_INPUT, Failure
 from neuromanager.system.signals import Held, holding_signals
 from neuromanager.system.site import Site
+from neuromanager.system.values import TYPE_CHECKING
 from neuromanager.terminal.console import die_by, tell
+
+if TYPE_CHECKING:
+    from neuromanager.launch.feed import Feed
 
 
 def start(request: Request, take_leave: TakeLeave | None = None) -> int:
@@ -44,6 +43,8 @@ def start(request: Request, take_leave: TakeLeave | None = None) -> int:
                         WRONG_INPUT,
                         f"--name: {shown} exists already; choose another name, or none, or add to it with --resume",
                     ) from None
+            from neuromanager.launch.resume import take_lock
+
             experiment = Experiment(os.path.join(os.getcwd(), RUNS, request.name or ""), request.name or "")
             try:
                 lock = take_lock(experiment, locks)
@@ -55,6 +56,8 @@ def start(request: Request, take_leave: TakeLeave | None = None) -> int:
 
 
 def start_detached(request: Request) -> int:
+    from neuromanager.launch.detach import detach
+
     left = detach(lambda take_leave: start(request, take_leave))
     if left.signal:
         die_by(left.signal)
@@ -70,6 +73,8 @@ def begin(launch: Launch, batches: Sequence[Batch]) -> Feed | None:
     """
     if launch.profile.scheduler == LOCAL:
         return None
+    from neuromanager.launch.feed import Feed
+
     feed = Feed(launch)
     feed.begin(batches)
     return feed
@@ -95,7 +100,7 @@ def _launch_new(request: Request, take_leave: TakeLeave | None, locks: contextli
         raise Exists
     numbers = list(range(request.run_count))
     check_excess(request.profile, len(numbers), request.layout.pack, request.yes)
-    batches = make_batches(request, numbers, len(numbers))
+    batches = _make_batches(request, numbers, len(numbers))
     with holding_signals() as held:  # with a batch system from the first file to the job's number on record
         made = make_experiment(
             request.name,
@@ -128,6 +133,14 @@ def _launch_new(request: Request, take_leave: TakeLeave | None, locks: contextli
     return _wait(experiment, numbers, request.site) if request.wait and feed else code
 
 
+def _make_batches(request: Request, numbers: list[int], total: int) -> list[Batch]:
+    if not request.dependencies.awaited or not is_batch_system(request.profile.scheduler):
+        return [Batch(numbers)]
+    from neuromanager.launch.waits import make_batches
+
+    return make_batches(request, numbers, total)
+
+
 def _tell_places(launch: Launch) -> None:
     count, going_on = len(launch.numbers), "" if launch.shows else f", as process {os.getpid()}"
     needs = check_resources(launch.profile, "config", launch.site.environ, launch.manner.idle_gpus)
@@ -137,12 +150,14 @@ def _tell_places(launch: Launch) -> None:
 
 
 def _launch_rest(request: Request, made: Made, take_leave: TakeLeave | None, locks: contextlib.ExitStack) -> int:
+    from neuromanager.launch.resume import add_runs, find_missing
+
     experiment = made.experiment
     settle(experiment, request.site)
     missing = find_missing(request, experiment)
     total = count_runs(experiment) + len(missing.new)
     check_excess(request.profile, len(missing.numbers), request.layout.pack, request.yes)
-    batches = make_batches(request, missing.numbers, total) if missing.numbers else []
+    batches = _make_batches(request, missing.numbers, total) if missing.numbers else []
     launch = make_launch(request, experiment, made.lock, missing.numbers, total, shows=take_leave is None)
     launch = launch._replace(flying=tuple(missing.flying))
     feed, code = None, 0
@@ -182,6 +197,8 @@ def print_path(shown: str) -> None:
 
 
 def _wait(experiment: Experiment, numbers: Sequence[int], site: Site) -> int:
+    from neuromanager.status.wait import wait_for
+
     try:
         (report,) = wait_for([Selected(experiment, tuple(numbers))], site).reports
     except KeyboardInterrupt:

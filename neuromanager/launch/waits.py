@@ -7,7 +7,6 @@ one, a job that it has forgotten counts as completed, whatever became of it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 from neuromanager.experiment import launches
 from neuromanager.experiment.catalog import word_for
@@ -18,15 +17,15 @@ from neuromanager.experiment.runs import describe_count
 from neuromanager.experiment.select import Selected
 from neuromanager.experiment.states import COMPLETED, PENDING, UNKNOWN, Status
 from neuromanager.experiment.submission import Wait
-from neuromanager.launch.after import Dependencies
 from neuromanager.launch.protocol import Batch
-from neuromanager.launch.request import Launch, Request
+from neuromanager.launch.request import Dependencies, Launch, Request
 from neuromanager.launch.resume import wait_for_late
 from neuromanager.schedulers import find_scheduler, is_batch_system
 from neuromanager.status.survey import read_reports
 from neuromanager.status.wait import summarize
 from neuromanager.system.faults import INCOMPLETE, TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.site import Site
+from neuromanager.system.values import Literal
 
 Known = Mapping[str, Mapping[int, Status]]  # directory of an experiment -> its runs
 Kind = Literal["completed", "ended"]

@@ -7,11 +7,11 @@ shared with them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from neuromanager.local.gpuquery import explain_hidden
 from neuromanager.local.resources import list_gpus
 from neuromanager.system.jsonvalues import text_of
+from neuromanager.system.values import Any
 from neuromanager.terminal.console import tell
 
 SUPPORT, DEVICES = "local", ("cpu", "gpu")

@@ -11,9 +11,9 @@ import contextlib
 import os
 import time
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from neuromanager.system.procfs import lives, read_identity
+from neuromanager.system.values import NamedTuple
 
 _PREFIX = "neurun-"
 _V1_LIMITS = ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes")

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
 
 from neuromanager.local.gpus import (
     Gpu,
@@ -25,7 +23,9 @@ from neuromanager.local.gpus import (
 )
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.process import ask
+from neuromanager.system.programs import search_path
 from neuromanager.system.quoting import visible
+from neuromanager.system.values import TypeVar
 from neuromanager.terminal.console import tell
 
 Parsed = TypeVar("Parsed")
@@ -83,7 +83,7 @@ def explain_hidden(environ: Mapping[str, str]) -> str:
     """What keeps GPUs from being seen: a variable, or that there is no program to ask; "" for nothing."""
     named = [f"{name}={environ[name]!r} lets a program see no other" for name in _HIDING if name in environ]
     programs = [words[0] for words in (_NVIDIA, _ROCM, _AMD)]
-    if not any(shutil.which(program, path=environ.get("PATH")) for program in programs):
+    if not any(search_path(program, path=environ.get("PATH")) for program in programs):
         named.append(f"none of {', '.join(programs)} is on PATH to ask")
     return ", ".join(named)
 

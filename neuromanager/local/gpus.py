@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+
+from neuromanager.system.patterns import compile_late
+from neuromanager.system.values import NamedTuple
 
 # gpu[:TYPE][:COUNT] of --gres, [TYPE:]COUNT of --gpus (sbatch(1)); a part of a GPU is ours.
 _COUNT = r"(?P<count>\d+|\d*\.\d+)"
 _TYPE = r"(?P<type>[A-Za-z_][^:,\s]*|\d+[A-Za-z_-][^:,\s]*)"
-_FORMS = {"gres": re.compile(rf"gpu(?::{_TYPE})?(?::{_COUNT})?"), "gpus": re.compile(rf"(?:{_TYPE}:)?{_COUNT}")}
+_FORMS = {"gres": compile_late(rf"gpu(?::{_TYPE})?(?::{_COUNT})?"), "gpus": compile_late(rf"(?:{_TYPE}:)?{_COUNT}")}
 _MENDS = {"gres": "write gpu:1, gpu:TYPE:1 or gpu:0.5", "gpus": "write 1, TYPE:1 or 0.5"}
 
 

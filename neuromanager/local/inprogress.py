@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import NamedTuple, Protocol
 
 from neuromanager.local.shares import Share
 from neuromanager.system.process import Ending
+from neuromanager.system.values import NamedTuple, Protocol
 
 
 class Program(NamedTuple):

@@ -16,13 +16,13 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from types import FrameType
-from typing import NoReturn
 
 from neuromanager.local.orphans import take_over
 from neuromanager.local.table import Slot, Slots
 from neuromanager.system.faults import BUG
 from neuromanager.system.process import keep_descriptors
 from neuromanager.system.signals import PASSED_ON, STOPPING
+from neuromanager.system.values import NoReturn
 from neuromanager.terminal.console import tell
 
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import re
-from typing import NamedTuple
 
 from neuromanager.system.faults import WRONG_INPUT, Failure
-from neuromanager.terminal.options import parse_number
+from neuromanager.system.values import NamedTuple
+from neuromanager.terminal.options import Options, Parser, parse_number
 
 LARGEST_JOBS = 10_000
 _FIRST_LOOK = 3  # ends, before a share of failures means anything; as parallel(1), --halt
@@ -34,7 +33,7 @@ class Manner(NamedTuple):
     idle_gpus: bool = False
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
+def add_options(parser: Parser) -> None:
     """The options for a support that is this machine."""
     add = parser.add_argument
     add(
@@ -54,7 +53,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--idle-gpus", action="store_true", help="leave GPUs alone that a foreign process uses; local runs only")
 
 
-def read_manner(options: argparse.Namespace) -> Manner:
+def read_manner(options: Options) -> Manner:
     """Raises Failure with all faults at once."""
     faults: list[str] = []
     jobs = parse_number("--jobs", options.jobs, 1, LARGEST_JOBS, faults)

@@ -6,7 +6,8 @@ import contextlib
 import errno
 import os
 import select
-from typing import NamedTuple
+
+from neuromanager.system.values import NamedTuple
 
 PIECE = 65536  # what a pipe of Linux holds
 _LONGEST_REST = 1 << 20  # bytes of a line that has no end yet

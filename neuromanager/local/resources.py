@@ -6,15 +6,13 @@ import functools
 import os
 import re
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
 
 from neuromanager.local.cgroups import find_home
-from neuromanager.local.gpulocks import UNITS, Queue
-from neuromanager.local.gpuquery import explain_hidden, find_busy, find_gpus
 from neuromanager.local.gpus import Gpu, match_request, parse_gpu_request
 from neuromanager.profile.profile import Profile
 from neuromanager.system.faults import WRONG_INPUT, Failure, offer_nearest
 from neuromanager.system.times import parse_duration
+from neuromanager.system.values import NamedTuple
 
 UNDERSTOOD = ("time", "gres", "gpus", "cpus-per-task", "mem", "nice")
 USUAL_NICE = 10  # nice(1)
@@ -65,6 +63,8 @@ def check_resources(profile: Profile, source: str, environ: Mapping[str, str], i
     try:
         needs = needs._replace(gpus=parse_gpu_request(profile.resources))
         if needs.gpus:
+            from neuromanager.local.gpuquery import explain_hidden
+
             seen = {**environ, **dict(profile.variables)}
             there = list_gpus(seen)
             needs = needs._replace(allowed=tuple(match_request(profile.resources, there, explain_hidden(seen))))
@@ -76,9 +76,13 @@ def check_resources(profile: Profile, source: str, environ: Mapping[str, str], i
     if faults:
         raise Failure(WRONG_INPUT, *faults)
     if needs.gpus:
+        from neuromanager.local.gpulocks import Queue
+
         with Queue(None, environ):  # what is wrong with its folder is told before anything is made
             pass
     if idle_gpus:
+        from neuromanager.local.gpuquery import find_busy
+
         find_busy(needs.allowed, environ)
     return needs
 
@@ -90,6 +94,8 @@ def count_places(needs: Needs, runs: int, jobs: int | None = None) -> int:
     if needs.gpus >= 1:
         fitting = len(needs.allowed) // int(needs.gpus)
     else:
+        from neuromanager.local.gpulocks import UNITS
+
         fitting = len(needs.allowed) * (UNITS // max(1, int(needs.gpus * UNITS + 1e-6)))
     return max(1, min(jobs or fitting, fitting, runs))
 
@@ -110,6 +116,8 @@ def list_gpus(environ: Mapping[str, str]) -> tuple[Gpu, ...]:
 @functools.lru_cache(maxsize=1)
 def _ask_for_gpus(environ: tuple[tuple[str, str], ...]) -> tuple[Gpu, ...]:
     """Once, though what is checked before all is asked for again at the launch: nvidia-smi may take seconds."""
+    from neuromanager.local.gpuquery import find_gpus
+
     return tuple(find_gpus(dict(environ)))
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 from neuromanager.experiment.runs import Run
+from neuromanager.system.values import NamedTuple
 
 LONGEST_PAUSE_SECONDS = 60.0
 

@@ -11,12 +11,14 @@ from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 
 from neuromanager.local.cgroups import Home, MemoryGroup, find_home, remove_abandoned
-from neuromanager.local.gpulocks import Queue, Slot
-from neuromanager.local.gpuquery import find_busy
 from neuromanager.local.gpus import Gpu, variables_for
 from neuromanager.local.resources import Needs
 from neuromanager.system.faults import Failure
+from neuromanager.system.values import TYPE_CHECKING
 from neuromanager.terminal.console import tell
+
+if TYPE_CHECKING:
+    from neuromanager.local.gpulocks import Queue, Slot
 
 _QUIET_SECONDS = 2.0  # of waiting for a GPU, before it is told
 _LOOK_SECONDS = 10.0  # between two looks for other processes on GPUs
@@ -84,13 +86,19 @@ class Share:
         self._give_back(self)
 
 
+def _make_queue(environ: Mapping[str, str]) -> Queue:
+    from neuromanager.local.gpulocks import Queue
+
+    return Queue(None, environ)
+
+
 class Shares:
-    """Gives the runs of one launch their shares. Make it in the worker: see gpuslots.Queue."""
+    """Gives the runs of one launch their shares. Make it in the worker: see gpulocks.Queue."""
 
     def __init__(self, needs: Needs, environ: Mapping[str, str], prefix: str) -> None:
         """``prefix``: of the names of this launch's memory groups."""
         self._needs, self._environ, self._tell, self._prefix = needs, environ, tell, prefix
-        self._queue = Queue(None, environ) if needs.gpus else None
+        self._queue = _make_queue(environ) if needs.gpus else None
         self._home: Home | None = None
         self._is_open = not (needs.gpus or needs.cpus or needs.memory_bytes or needs.nice)
         self._cpus = _Cpus()
@@ -148,6 +156,8 @@ class Shares:
     def _find_busy(self) -> list[Gpu]:
         now = time.monotonic()
         if self._needs.idle_gpus and (not self._looked_at or now - self._looked_at >= _LOOK_SECONDS):
+            from neuromanager.local.gpuquery import find_busy
+
             try:
                 self._busy = find_busy(self._needs.allowed, self._environ)
             except Failure as failure:  # unknown: as good as busy

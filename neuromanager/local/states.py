@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from neuromanager.experiment.states import CANCELLED, PENDING, RUNNING, UNKNOWN, Status, Trail, begin, end
+from neuromanager.system.values import NamedTuple
 
 
 class Surroundings(NamedTuple):

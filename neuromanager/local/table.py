@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import mmap
 import time
-from typing import NamedTuple
+
+from neuromanager.system.values import NamedTuple
 
 FREE, STARTING, RUNNING, ENDED = range(4)
 _WORDS = 8  # of 8 bytes each, for every slot, and for what is said of all of them

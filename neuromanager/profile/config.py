@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
-from typing import Any
 
 from neuromanager.profile.profile import Profile
 from neuromanager.system.document import read_document
@@ -13,6 +12,7 @@ from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.process import ask
 from neuromanager.system.programs import check_program
 from neuromanager.system.quoting import Command
+from neuromanager.system.values import Any
 
 CONFIG_MEND = "write one, as neurun --init -c FILE does, or name another with -c FILE"
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from neuromanager.profile.profile import Profile, Resources
 from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.times import parse_duration
+from neuromanager.system.values import NamedTuple
 
 
 class Demand(NamedTuple):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
 
 from neuromanager.system.faults import WRONG_INPUT, Failure, offer_nearest
 from neuromanager.system.jsonvalues import text_of
+from neuromanager.system.values import Any, NamedTuple
 
 Resources = tuple[tuple[str, "str | None"], ...]  # option, value; None: an option without a value
 

@@ -9,6 +9,7 @@ from fractions import Fraction
 
 from neuromanager.profile.profile import Profile, Resources, override_resources
 from neuromanager.system.faults import WRONG_INPUT, Failure
+from neuromanager.system.patterns import compile_late
 from neuromanager.system.times import parse_duration
 
 SIZES = frozenset(("mem", "mem-per-cpu", "mem-per-gpu", "tmp"))
@@ -36,7 +37,7 @@ COUNTS = frozenset(
 )
 # A factor is not a value of these, and what it would multiply is not clear: gpu:a100:2,shard:8
 _LISTS = frozenset(("gres", "gres-flags", "licenses", "tres-per-task", "bb", "network"))
-_FACTOR = re.compile(r"x([0-9]{1,6}(?:\.[0-9]{1,6})?|\.[0-9]{1,6})")
+_FACTOR = compile_late(r"x([0-9]{1,6}(?:\.[0-9]{1,6})?|\.[0-9]{1,6})")
 _UNITS = "KMGT"  # each 1024 of the one before; without one M (sbatch(1), --mem)
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from neuromanager.experiment.states import parse_states
 from neuromanager.results.records import FACTS
 from neuromanager.results.table import Record, average, meets, parse_condition, resolve_name, sort_records, take_best
 from neuromanager.system.faults import WRONG_INPUT, Failure
-from neuromanager.terminal.options import parse_number
+from neuromanager.system.values import NamedTuple
+from neuromanager.terminal.options import Options, parse_number
 
 
 class Rows(NamedTuple):
@@ -22,7 +21,7 @@ class Rows(NamedTuple):
     facts: list[str]
 
 
-def choose(rows: Rows, options: argparse.Namespace) -> Rows:
+def choose(rows: Rows, options: Options) -> Rows:
     """The rows that are meant, in their order. Raises Failure."""
     known = [*rows.results, *rows.params, "run", "state", *(f"run.{name}" for name in FACTS)]
     records = _filter(rows.records, options, known)
@@ -39,7 +38,7 @@ def choose(rows: Rows, options: argparse.Namespace) -> Rows:
     return rows._replace(records=take_best(records, per, parse_count("--top", options.top)))
 
 
-def _filter(records: list[Record], options: argparse.Namespace, known: Sequence[str]) -> list[Record]:
+def _filter(records: list[Record], options: Options, known: Sequence[str]) -> list[Record]:
     for text in options.where:
         name, operator, wanted = parse_condition(text)
         name = resolve_name("--where", name, known)
@@ -50,7 +49,7 @@ def _filter(records: list[Record], options: argparse.Namespace, known: Sequence[
     return records
 
 
-def _find_groups(options: argparse.Namespace, params: Sequence[str]) -> list[str]:
+def _find_groups(options: Options, params: Sequence[str]) -> list[str]:
     if options.by:
         return [resolve_name("--by", name, params) for name in options.by.split(",")]
     over = {resolve_name("--over", name, params) for name in options.over.split(",")} if options.over else set()

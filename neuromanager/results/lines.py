@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import re
-from typing import NamedTuple
+
+from neuromanager.system.patterns import compile_late
+from neuromanager.system.values import NamedTuple
 
 STEPS = (
     "global_step",
@@ -42,7 +44,7 @@ _SPLITS = {
     "evaluation": "eval",
     "dev": "dev",
 }
-_SPLIT_IN_NAME = re.compile(rf"(?i)(?:^|[_/.-])(?:{'|'.join(_SPLITS)})(?:$|[_/.-])")
+_SPLIT_IN_NAME = compile_late(rf"(?i)(?:^|[_/.-])(?:{'|'.join(_SPLITS)})(?:$|[_/.-])")
 # Words that stand before numbers in sentences.
 _PROSE = frozenset(
     "a after and are at by done for from has have in is of on or than that the to took was with within over "
@@ -54,22 +56,22 @@ _NUMBER = rf"[-+]?(?:(?:{_COUNT})(?:\.\d*)?|\.\d+)(?:[eEdD][-+]?\d+)?|[-+]?(?:na
 # Behind a number: a unit of some letters, and then no more of a word, a date, an address or a time.
 _END = r"(?=%|[a-zA-Zµ]{0,4}(?:/[a-zA-Z]{1,6})?(?![\w.:@-]*\d)(?![\w@]))"
 _KEY = r"[A-Za-z_][\w@/%-]*(?:\.[\w@/%-]+)*"
-_QUOTED = re.compile(rf"""(?i)["']([A-Za-z_][\w@/%. -]*)["']\s*:\s*["']?({_NUMBER})(?=["']?\s*[,}}\]])""")
-_ASSIGNED = re.compile(rf"(?i)({_KEY})(\s*=\s*|\s*:\s+|:)({_NUMBER})(?:\s*/\s*({_COUNT})\b)?{_END}")
-_SPACED = re.compile(rf"(?i)(?<![\w@/.:-])({_KEY})\s+\[?\s*({_NUMBER})(?:\s*/\s*(?:{_COUNT})\b)?{_END}")
-_STEP = re.compile(
+_QUOTED = compile_late(rf"""(?i)["']([A-Za-z_][\w@/%. -]*)["']\s*:\s*["']?({_NUMBER})(?=["']?\s*[,}}\]])""")
+_ASSIGNED = compile_late(rf"(?i)({_KEY})(\s*=\s*|\s*:\s+|:)({_NUMBER})(?:\s*/\s*({_COUNT})\b)?{_END}")
+_SPACED = compile_late(rf"(?i)(?<![\w@/.:-])({_KEY})\s+\[?\s*({_NUMBER})(?:\s*/\s*(?:{_COUNT})\b)?{_END}")
+_STEP = compile_late(
     rf"(?i)(?<![\w@/.-])({'|'.join(sorted(STEPS, key=len, reverse=True))})\s*[:=#]?\s*\[?\s*"
     rf"({_COUNT})(?:\.0*)?(?=[\]\s/,:;)|>-]|$)"
 )
-_CELLS = re.compile(rf"(?i)^\|\s+([A-Za-z_][\w/ -]*?)\s+\|\s+({_NUMBER})\s+\|$")
-_WORDS_BEFORE = re.compile(r"(?:^|[,;|\t\[(]|\s-|\s\s|\d\s|[:=]\s|\)\s)\s*((?:[A-Za-z]+ ){1,3})$")
+_CELLS = compile_late(rf"(?i)^\|\s+([A-Za-z_][\w/ -]*?)\s+\|\s+({_NUMBER})\s+\|$")
+_WORDS_BEFORE = compile_late(r"(?:^|[,;|\t\[(]|\s-|\s\s|\d\s|[:=]\s|\)\s)\s*((?:[A-Za-z]+ ){1,3})$")
 
-_ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-_])")
-_HEAD = re.compile(  # what a logger puts before the text
+_ESCAPE = compile_late(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-_])")
+_HEAD = compile_late(  # what a logger puts before the text
     r"(?i)^(?:[\s\[(|*>#-]*(?:\d{4}[-/.]\d\d[-/.]\d\d(?:[T ]\d\d:\d\d(?::\d\d)?(?:[.,]\d+)?)?(?:Z|[+-]\d\d:?\d\d)?"
     r"|\d\d:\d\d:\d\d(?:[.,]\d+)?|DEBUG|INFO|WARNING|WARN|ERROR|rank ?\d+)(?![\w])[\s\])|:,-]*)*[\s\[(|*>#-]*"
 )
-_FIRST_WORD = re.compile(r"([A-Za-z]+)(?:\s+set)?\b(?![\w/.@=])")
+_FIRST_WORD = compile_late(r"([A-Za-z]+)(?:\s+set)?\b(?![\w/.@=])")
 
 
 class Reading(NamedTuple):

@@ -6,7 +6,6 @@ import contextlib
 import fnmatch
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple
 
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.logs import find_bounds, find_parts, read_pieces
@@ -16,6 +15,7 @@ from neuromanager.results.records import Measured, read_params
 from neuromanager.results.series import Row, Series, make_series
 from neuromanager.status.survey import Report
 from neuromanager.system.files import opened
+from neuromanager.system.values import NamedTuple
 from neuromanager.terminal.console import tell
 
 FILES = ("result.json", "results.json", "metrics.json", "metrics.jsonl", "metrics.csv", "results.csv", "progress.csv")

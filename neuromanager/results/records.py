@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
 
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.record import read_lines
@@ -14,6 +13,7 @@ from neuromanager.results.series import Series, Value, find_point, flatten, pick
 from neuromanager.results.table import Column, Record
 from neuromanager.system.quoting import split_line
 from neuromanager.system.times import parse_moment
+from neuromanager.system.values import Any, NamedTuple
 
 FACTS = ("elapsed", "node", "exit_code", "signal", "attempt", "job", "reason", "submitted", "started", "finished")
 

@@ -6,11 +6,11 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
 
 from neuromanager.results.series import Value
 from neuromanager.results.table import Record
 from neuromanager.system.jsonvalues import escape_unseen
+from neuromanager.system.values import Any, NamedTuple
 
 DIGITS = 4  # significant ones, where a person reads them
 

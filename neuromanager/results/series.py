@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, Union
 
 from neuromanager.results.lines import STEPS, is_step
+from neuromanager.system.values import Any, NamedTuple, Union
 
 Value = Union[int, float, str, bool, None]
 Row = Mapping[str, Value]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+
+from neuromanager.system.values import NamedTuple
 
 ERRORS = ("se", "std", "ci95", "minmax")
 

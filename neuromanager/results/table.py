@@ -6,11 +6,11 @@ import fnmatch
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
 
 from neuromanager.results.series import HOWS, Value
 from neuromanager.results.statistics import spread
 from neuromanager.system.faults import WRONG_INPUT, Failure, offer_nearest
+from neuromanager.system.values import NamedTuple
 
 COMPLETED = "COMPLETED"
 _OPERATORS: Mapping[str, Callable[[float, float], bool]] = {

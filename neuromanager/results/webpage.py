@@ -6,9 +6,9 @@ import json
 import math
 import os
 from collections.abc import Iterator
-from typing import Any
 
 from neuromanager.results.render import Table
+from neuromanager.system.values import Any
 
 _TEMPLATE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "page.html")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Optional
 
 from neuromanager.experiment.cancelled import write_cancelled
 from neuromanager.experiment.catalog import word_for
@@ -19,6 +18,7 @@ from neuromanager.slurm.client import client_environment, describe_failure, desc
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.process import Answer
 from neuromanager.system.site import Site
+from neuromanager.system.values import Optional
 from neuromanager.terminal.console import tell
 
 Targets = Mapping[str, Optional[Sequence[int]]]  # job -> its elements; None for all of it

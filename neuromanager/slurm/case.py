@@ -6,7 +6,6 @@ import functools
 import os
 import re
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 from neuromanager.experiment.directory import Experiment, format_time
 from neuromanager.experiment.launches import COMMENT_MARK, Launch
@@ -16,11 +15,13 @@ from neuromanager.experiment.states import UNKNOWN, Status, Trail
 from neuromanager.experiment.submission import Unsettled
 from neuromanager.slurm.queue import Row, Rows
 from neuromanager.slurm.states import read_meaning
+from neuromanager.system.patterns import compile_late
 from neuromanager.system.times import parse_moment
+from neuromanager.system.values import NamedTuple
 
 _SKEW_SECONDS = 60  # between the clocks of two machines of a cluster
 _TAKING_SECONDS = 300  # from the answer of sbatch to the time that Slurm notes, clocks included
-_TOKEN = re.compile(rf"(?:^|\s){re.escape(COMMENT_MARK)}(\w+)")
+_TOKEN = compile_late(rf"(?:^|\s){re.escape(COMMENT_MARK)}(\w+)")
 
 
 class Case(NamedTuple):

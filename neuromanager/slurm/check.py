@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Sequence
 
 from neuromanager.experiment.layout import Arrangement
 from neuromanager.profile.profile import Profile, Resources
 from neuromanager.slurm.client import describe_missing
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
+from neuromanager.system.programs import search_path
 from neuromanager.system.times import parse_duration
 
 
@@ -71,7 +71,7 @@ def check_arrangement(profile: Profile, arrangement: Arrangement, place: str) ->
 
 def check_programs() -> None:
     """Raises Failure when there is no sbatch to submit with."""
-    if shutil.which("sbatch") is None:
+    if search_path("sbatch") is None:
         raise Failure(TROUBLE, describe_missing("sbatch"))
 
 

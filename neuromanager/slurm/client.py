@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from neuromanager.system.faults import TROUBLE, Failure
+from neuromanager.system.patterns import compile_late
 from neuromanager.system.process import Answer
 from neuromanager.system.site import Site
 
 _UPDATE_SECONDS = 60.0
 _KEPT = ("SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_JWT", "SLURM_SACK_SOCKET", "SLURM_SACK_KEY")
 # PMI_ and PMIX_ are of the task of an outer job: an MPI program would take itself for that one.
-_OURS_TO_SET = re.compile(r"(SBATCH|SLURM|SQUEUE|SACCT|SCANCEL|SINFO|SALLOC|SRUN|NEU|PMI|PMIX)_")
+_OURS_TO_SET = compile_late(r"(SBATCH|SLURM|SQUEUE|SACCT|SCANCEL|SINFO|SALLOC|SRUN|NEU|PMI|PMIX)_")
 # slurm_errno.c, SLURMCTLD_COMMUNICATIONS_BACKOFF: said instead of looking at what was asked (controller.c).
 TOO_OFTEN = "Rate limit exceeded"
 

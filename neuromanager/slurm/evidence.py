@@ -5,20 +5,21 @@ from __future__ import annotations
 import re
 
 from neuromanager.experiment.states import CANCELLED, NODE_FAIL, OUT_OF_MEMORY, PREEMPTED, TIMEOUT
+from neuromanager.system.patterns import compile_late
 
 # slurmstepd, under the name of its node where a machine has several (src/slurmd/slurmstepd/req.c, task_state.c,
 # src/plugins/jobacct_gather: 20.11 to 24.11).
-_SLURM = re.compile(r"slurmstepd(?:-\S+)?: (?:error: )?(.*)")
+_SLURM = compile_late(r"slurmstepd(?:-\S+)?: (?:error: )?(.*)")
 _LINES = (
-    (re.compile(r"\*\*\* .*CANCELLED AT \S+ DUE TO TIME LIMIT", re.IGNORECASE), TIMEOUT),
-    (re.compile(r"\*\*\* .*CANCELLED AT \S+ DUE TO PREEMPTION", re.IGNORECASE), PREEMPTED),
-    (re.compile(r"\*\*\* .*CANCELLED AT \S+ DUE TO NODE", re.IGNORECASE), NODE_FAIL),
-    (re.compile(r"oom[-_ ]kill|exceeded .*memory limit", re.IGNORECASE), OUT_OF_MEMORY),
-    (re.compile(r"\*\*\* .*CANCELLED AT ", re.IGNORECASE), CANCELLED),
+    (compile_late(r"\*\*\* .*CANCELLED AT \S+ DUE TO TIME LIMIT", re.IGNORECASE), TIMEOUT),
+    (compile_late(r"\*\*\* .*CANCELLED AT \S+ DUE TO PREEMPTION", re.IGNORECASE), PREEMPTED),
+    (compile_late(r"\*\*\* .*CANCELLED AT \S+ DUE TO NODE", re.IGNORECASE), NODE_FAIL),
+    (compile_late(r"oom[-_ ]kill|exceeded .*memory limit", re.IGNORECASE), OUT_OF_MEMORY),
+    (compile_late(r"\*\*\* .*CANCELLED AT ", re.IGNORECASE), CANCELLED),
 )
-_EXCEPTION = re.compile(r"[A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Exit|Failure|Timeout)\b(?:: .*)?")
-_PROGRESS = re.compile(r"\d+%\|.*\||\d+(?:\.\d+)?it/s|it/s\]|s/it\]")
-_CUDA = re.compile(r"CUDA(?: error:)? out of memory|CUDA_ERROR_OUT_OF_MEMORY|cudaErrorMemoryAllocation")
+_EXCEPTION = compile_late(r"[A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Exit|Failure|Timeout)\b(?:: .*)?")
+_PROGRESS = compile_late(r"\d+%\|.*\||\d+(?:\.\d+)?it/s|it/s\]|s/it\]")
+_CUDA = compile_late(r"CUDA(?: error:)? out of memory|CUDA_ERROR_OUT_OF_MEMORY|cudaErrorMemoryAllocation")
 _LONGEST = 300
 
 

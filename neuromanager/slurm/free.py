@@ -10,6 +10,7 @@ from neuromanager.slurm.client import describe_failure, describe_missing
 from neuromanager.slurm.queue import SEPARATOR, expand_elements, query_environment
 from neuromanager.slurm.tres import expand_nodes, give_type, parse_gpus, times
 from neuromanager.system.faults import TROUBLE, Failure
+from neuromanager.system.patterns import compile_late
 from neuromanager.system.process import Answer
 from neuromanager.system.site import Site
 
@@ -24,11 +25,11 @@ _JOB_FIELDS = tuple(
 )
 # Nothing new starts on such a node; nor, by the suffix, on one that does not answer (*), is in maintenance ($) or
 # is booted again (^): sinfo(1), NODE STATE CODES.
-_OUT = re.compile(r"down|drain|fail|maint|reboot|future|unknown|perfctrs|reserved|error|inval|[*$^]")
-_WAITING = re.compile(r"PENDING|REQUEUE|SPECIAL_EXIT|RESV_DEL_HOLD")
+_OUT = compile_late(r"down|drain|fail|maint|reboot|future|unknown|perfctrs|reserved|error|inval|[*$^]")
+_WAITING = compile_late(r"PENDING|REQUEUE|SPECIAL_EXIT|RESV_DEL_HOLD")
 _OVER = frozenset("BOOT_FAIL CANCELLED COMPLETED DEADLINE FAILED NODE_FAIL OUT_OF_MEMORY TIMEOUT REVOKED".split())
 # Of such a job the priority says nothing: it is not in the line.
-_NOT_IN_LINE = re.compile(r"Dependency|JobHeld|JobHold|BeginTime|DependencyNeverSatisfied|JobArrayTaskLimit")
+_NOT_IN_LINE = compile_late(r"Dependency|JobHeld|JobHold|BeginTime|DependencyNeverSatisfied|JobArrayTaskLimit")
 
 
 def sinfo_words() -> list[str]:

@@ -7,14 +7,14 @@ import json
 import os
 import pwd
 import re
-import shutil
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from neuromanager.experiment.submission import DEFAULT_ARRAY_SIZE, Limits
 from neuromanager.slurm.client import client_environment
+from neuromanager.system.programs import search_path
 from neuromanager.system.site import Site
+from neuromanager.system.values import Any
 
 _SURELY_FITS = 100  # runs; asking about fewer would cost the controller more than the rare refusal
 _KEPT_SECONDS = 3600.0
@@ -97,7 +97,7 @@ def _cluster_key(site: Site) -> str:
             os.uname().nodename,
             site.environ.get("SLURM_CONF"),
             site.environ.get("SLURM_CONF_SERVER"),
-            shutil.which("scontrol", path=site.environ.get("PATH")),
+            search_path("scontrol", path=site.environ.get("PATH")),
         ]
     )
 

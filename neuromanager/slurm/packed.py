@@ -6,7 +6,6 @@ The state of such a job is not that of each of its runs: what they recorded them
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from neuromanager.experiment.states import (
     CANCELLED,
@@ -21,6 +20,7 @@ from neuromanager.experiment.states import (
     end,
 )
 from neuromanager.slurm.states import Meaning, Verdict, show_end, show_live
+from neuromanager.system.values import Any
 
 _ENDING = ("9", "15")  # what Slurm ends a job with; its TERM may reach the program before its recorder
 

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import os
 import pwd
-import re
-import shutil
 from collections.abc import Sequence
-from typing import Any, NamedTuple
 
 from neuromanager.slurm.client import query
 from neuromanager.system.faults import Failure
+from neuromanager.system.patterns import compile_late
+from neuromanager.system.programs import search_path
 from neuromanager.system.site import Site
 from neuromanager.system.times import parse_duration
+from neuromanager.system.values import Any, NamedTuple
 from neuromanager.terminal.console import tell
 
 _QUERY_SECONDS = 30.0
 _USUAL_TIME = "1-00:00:00"  # a day; less if the partition's limit is
-_GPU = re.compile(r"gpu(?::[^:(,]+)?:[0-9]+")
+_GPU = compile_late(r"gpu(?::[^:(,]+)?:[0-9]+")
 
 
 class Partition(NamedTuple):
@@ -30,7 +30,7 @@ class Partition(NamedTuple):
 
 def propose(site: Site) -> dict[str, Any] | None:
     """The support for config.json; None where there is no Slurm. Raises Failure."""
-    if shutil.which("sinfo", path=site.environ.get("PATH")) is None:
+    if search_path("sinfo", path=site.environ.get("PATH")) is None:
         return None
     partitions = parse_partitions(query(["sinfo", "-h", "-o", "%P|%a|%l|%G"], _QUERY_SECONDS, site).stdout)
     if not partitions:
@@ -92,7 +92,7 @@ def _choose_time(partition: Partition) -> str:
 
 
 def _ask_accounts(site: Site) -> list[str]:
-    if shutil.which("sacctmgr", path=site.environ.get("PATH")) is None:
+    if search_path("sacctmgr", path=site.environ.get("PATH")) is None:
         return []
     try:
         user = pwd.getpwuid(os.geteuid()).pw_name

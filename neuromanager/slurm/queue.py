@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
 
 from neuromanager.slurm.client import client_environment, with_clusters
+from neuromanager.system.patterns import compile_late
 from neuromanager.system.process import Answer
 from neuromanager.system.quoting import visible
 from neuromanager.system.site import Site
+from neuromanager.system.values import NamedTuple
 
 SEPARATOR = "\x1f"  # no name or folder of ours has it
 # squeue(1), --format: a width of 0 is none. What users set (name, folder, comment) comes last.
@@ -21,8 +22,8 @@ _SQUEUE_SECONDS = 60.0
 _SACCT_SECONDS = 30.0  # it would wait for ever
 _MOST_ELEMENTS = 4_000_001  # of a job: slurm.conf(5), MaxArraySize
 _UNKNOWN_JOB = "Invalid job id"
-_ERROR = re.compile(r"^\w+:? error: (?!Invalid user)", re.MULTILINE)
-_NO_ACCOUNTING = re.compile(r"accounting storage is disabled", re.IGNORECASE)
+_ERROR = compile_late(r"^\w+:? error: (?!Invalid user)", re.MULTILINE)
+_NO_ACCOUNTING = compile_late(r"accounting storage is disabled", re.IGNORECASE)
 
 
 class Row(NamedTuple):

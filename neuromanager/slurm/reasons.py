@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+from neuromanager.system.patterns import compile_late
+
 _SENTENCES = {
     "None": "was submitted a moment ago, and Slurm has not looked at it yet",
     "Priority": "jobs of higher priority come first",
@@ -32,7 +34,7 @@ _SENTENCES = {
 }
 _OTHER_SPELLINGS = {re.sub(r"[\W_]", "", word).lower(): word for word in _SENTENCES}
 _WHOSE = {"QOS": "the QOS", "Assoc": "the account", "": "the account"}
-_OF = re.compile(r"(QOS|Assoc|)(Grp|Max|Min)(.+?)(?:Limit)?")
+_OF = compile_late(r"(QOS|Assoc|)(Grp|Max|Min)(.+?)(?:Limit)?")
 
 
 def describe_reason(word: str) -> str:

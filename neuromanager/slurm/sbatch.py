@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 from neuromanager.experiment.launches import COMMENT_MARK
 from neuromanager.experiment.layout import Arrangement, element_count, share_throttle, whole_array
@@ -15,8 +13,11 @@ from neuromanager.profile.profile import Profile
 from neuromanager.slurm.client import TOO_OFTEN, client_environment, describe_failure, query
 from neuromanager.slurm.dependency import render_dependency
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
+from neuromanager.system.patterns import compile_late
 from neuromanager.system.process import Answer
+from neuromanager.system.programs import search_path
 from neuromanager.system.site import Site
+from neuromanager.system.values import NamedTuple
 
 # sbatch itself tries again for 15 + 14 + ... + 1 seconds when the queue is full (src/sbatch/sbatch.c, MAX_RETRIES).
 PATIENCE_SECONDS = 180.0
@@ -26,17 +27,17 @@ _QUERY_SECONDS = 60.0
 _TEST_SECONDS = 10.0
 # Answers after which the controller may have the job all the same. A frozen slurmctld makes sbatch fail with the
 # first, and runs the job when it wakes up.
-_UNSURE = re.compile(
+_UNSURE = compile_late(
     r"Socket timed out|Zero Bytes|Unexpected message|Message receive failure|Message send failure|"
     r"Connection reset|Unspecified error|Broken pipe",
     re.IGNORECASE,
 )
 # What sbatch says while it tries again, and when it has given up: EAGAIN (src/sbatch/sbatch.c).
-_FULL = re.compile(r"temporarily unable to accept job|job queue full|Resource temporarily unavailable", re.IGNORECASE)
+_FULL = compile_late(r"temporarily unable to accept job|job queue full|Resource temporarily unavailable", re.IGNORECASE)
 _NO_CONTACT = "Unable to contact"
 _NO_CLUSTER = "Could not establish a configuration source"  # fetch_config.c: no slurm.conf
 # Refusals of what was asked for, which will be refused again (slurm_strerror(3), src/sbatch/opt.c).
-_WRONG = re.compile(
+_WRONG = compile_late(
     r"(?i)\binvalid (?!.*(?:credential|authenti))|unrecognized option|mutually exclusive|not available|"
     r"more (?:processors|nodes|memory) .*than|not permitted"
 )
@@ -198,7 +199,7 @@ def estimate_start(script: str, part: Part, site: Site, what: str = "it") -> str
     """What Slurm says of a script without taking it; None where there is no Slurm to ask, or no answer."""
     import tempfile  # costs a start 10 ms, and only a dry run needs it
 
-    if shutil.which("sbatch") is None:
+    if search_path("sbatch") is None:
         return None
     array = _array_of(part)
     try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import NoReturn
 
 from neuromanager.experiment.directory import stem_of
 from neuromanager.profile.config import check_programs
@@ -17,6 +16,7 @@ from neuromanager.system.process import become
 from neuromanager.system.programs import is_program
 from neuromanager.system.quoting import Command, quote_line
 from neuromanager.system.site import Site
+from neuromanager.system.values import NoReturn
 
 # Of a batch script, which is written to logs, put back into the queue and read from a file; srun has other or no such
 # options (sbatch(1), srun(1)).

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
 
 from neuromanager.experiment.states import (
     CANCELLED,
@@ -21,6 +20,7 @@ from neuromanager.experiment.states import (
     begin,
     end,
 )
+from neuromanager.system.values import Any, NamedTuple
 
 
 class Meaning(NamedTuple):

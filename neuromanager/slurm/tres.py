@@ -8,12 +8,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from neuromanager.experiment.free import ANY_GPU
+from neuromanager.system.patterns import compile_late
 
 _NONE = frozenset(("", "(null)", "N/A", "none"))
 _SCALE = {"": 1, "K": 1 << 10, "M": 1 << 20}
 # gpu:2 | gpu:p100:2(S:0-1) | gpu:(null):0(IDX:N/A) of nodes; gres:gpu:p100:2 (to 22.05), gres/gpu:p100:2 and
 # gres/gpu:p100=2 (since) of requests. A node's count may end with K (gres.c, _build_gres_str).
-_GPU = re.compile(
+_GPU = compile_late(
     r"(?:gres[:/])?gpu(?:[:](?P<kind>[^:=(]+|\(null\)))??(?:[:=](?P<count>\d+)(?P<unit>[KM]?))?(?:\(.*\))?"
 )
 _MOST_NODES = 100_000

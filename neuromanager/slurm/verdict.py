@@ -6,7 +6,6 @@ import functools
 import os
 import time
 from collections.abc import Mapping
-from typing import Any
 
 from neuromanager.experiment.cancelled import read_cancelled
 from neuromanager.experiment.directory import Experiment, format_time
@@ -18,6 +17,7 @@ from neuromanager.slurm.packed import name_last_end, settle_shared, show_shared_
 from neuromanager.slurm.queue import Row
 from neuromanager.slurm.reasons import describe_reason
 from neuromanager.slurm.states import Meaning, Verdict, read_meaning, settle_by_events, show_end, show_live, show_trace
+from neuromanager.system.values import Any
 
 _HERE_SECONDS, _ELSEWHERE_SECONDS = 60, 300  # for an sbatch without an answer; on another host its end is not seen
 

@@ -9,11 +9,11 @@ import contextlib
 import json
 import time
 from collections.abc import Mapping
-from typing import Any
 
 from neuromanager.experiment.directory import Experiment, format_time
 from neuromanager.experiment.states import CANCELLED, UNKNOWN, Status
 from neuromanager.system.files import is_ours, read_text, write_file
+from neuromanager.system.values import Any
 
 _FILE = "settled.json"
 _FORMAT = 1

@@ -7,7 +7,6 @@ import os
 import select
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.events import read_events
@@ -19,6 +18,7 @@ from neuromanager.status.pace import Pace
 from neuromanager.status.survey import read_reports
 from neuromanager.system.files import opened
 from neuromanager.system.site import Site
+from neuromanager.system.values import NamedTuple
 from neuromanager.terminal.console import tell
 
 _PAUSE_SECONDS = (0.1, 1.0)  # between two looks at the files: after news, and when there has been none for long

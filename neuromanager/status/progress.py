@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+
+from neuromanager.system.patterns import compile_late
+from neuromanager.system.values import NamedTuple
 
 # As tqdm writes it (std.py, format_meter): `45%|####5     | 45/100 [00:10<00:12, 4.5it/s]`, after a description and
 # before a postfix; `?` where it knows no time left. Without room for a bar it is `45/100 [00:10<00:12, 4.5it/s]`, and
 # with unit_scale the counts are `4.5k/10.0k`.
 _COUNT = r"(?P<{0}>\d+(?:\.\d+)?)(?P<{0}_unit>[kMGTPEZY]?)"
-_BAR = re.compile(
+_BAR = compile_late(
     rf"(?:(?P<percent>\d{{1,3}})%\|.*?\|\s*)?{_COUNT.format('done')}[A-Za-z]*/{_COUNT.format('total')}[A-Za-z]* "
     r"\[(?:(?:\d+:)?\d+:\d+<(?:(?P<left>(?:\d+:)?\d+:\d+)|\?))?"
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
 
 from neuromanager.experiment.cancelled import read_cancelled
 from neuromanager.experiment.directory import Experiment
@@ -20,6 +19,7 @@ from neuromanager.status.cache import is_settled, read_settled, write_settled
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.procfs import lives
 from neuromanager.system.site import Site
+from neuromanager.system.values import Any, NamedTuple
 from neuromanager.terminal.console import tell
 
 

@@ -6,7 +6,6 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 from neuromanager.experiment.events import read_events
 from neuromanager.experiment.select import Selected
@@ -14,6 +13,7 @@ from neuromanager.experiment.states import COMPLETED, STATES, UNKNOWN, Status
 from neuromanager.status.pace import Pace
 from neuromanager.status.survey import Report, read_reports
 from neuromanager.system.site import Site
+from neuromanager.system.values import NamedTuple
 from neuromanager.terminal.console import tell
 
 LOST_SECONDS = 8.0  # after a run left the queue, for its last line to reach us over a network disk

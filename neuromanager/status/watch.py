@@ -8,13 +8,13 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FrameType
-from typing import TYPE_CHECKING, NamedTuple
 
 from neuromanager.experiment.states import LIVE, UNKNOWN, Status
 from neuromanager.status.pace import Pace
 from neuromanager.status.tables import cut
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.quoting import visible
+from neuromanager.system.values import TYPE_CHECKING, NamedTuple
 from neuromanager.terminal.console import die_by
 
 if TYPE_CHECKING:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.events import read_trail
@@ -12,6 +11,7 @@ from neuromanager.experiment.states import COMPLETED, FAILED, LIVE, UNKNOWN, Sta
 from neuromanager.slurm.evidence import find_last_words
 from neuromanager.status.cache import is_settled, read_words, write_words
 from neuromanager.system.signals import name_signal
+from neuromanager.system.values import Any
 
 
 def explain_all(experiment: Experiment, statuses: Sequence[Status]) -> dict[int, str]:

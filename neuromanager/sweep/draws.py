@@ -7,10 +7,10 @@ line 17 needs none of the lines before it, and every Python on every machine giv
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 from neuromanager.sweep.ranges import interpolate_logarithms, render_rounded, scale_numbers
 from neuromanager.system.jsonvalues import Value
+from neuromanager.system.values import NamedTuple
 
 _ALL = 0xFFFFFFFFFFFFFFFF
 _ROUNDS = 10

@@ -11,10 +11,10 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from typing import NamedTuple
 
 from neuromanager.sweep.tree import Leaf, Node, Point, Product, Sum, list_points
 from neuromanager.system.jsonvalues import equality_key
+from neuromanager.system.values import NamedTuple
 
 Partial = dict[str, Hashable]  # name -> key of equality
 State = tuple[int, ...]  # pairs met of each partial point; -1 when one was not

@@ -5,11 +5,11 @@ from __future__ import annotations
 import bisect
 import itertools
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
 
 from neuromanager.sweep.exclusion import Exclusion
 from neuromanager.sweep.tree import Leaf, Node, Point, Sum, draws_in, list_points
 from neuromanager.system.jsonvalues import equality_key
+from neuromanager.system.values import NamedTuple
 
 
 class Grid(NamedTuple):

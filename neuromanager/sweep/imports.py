@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import itertools
 import re
-from typing import Any, NamedTuple
 
 from neuromanager.profile.profile import OWN_OPTIONS
 from neuromanager.system.faults import join_path
 from neuromanager.system.jsonvalues import Value, parse_integer, render_json, text_of
+from neuromanager.system.patterns import compile_late
 from neuromanager.system.quoting import parse_line
+from neuromanager.system.values import Any, NamedTuple
 
-_SAMPLE = re.compile(r"__SAMPLE__\(\s*(-?[0-9]+)\s*,\s*(-?[0-9]+)\s*\)")
+_SAMPLE = compile_late(r"__SAMPLE__\(\s*(-?[0-9]+)\s*,\s*(-?[0-9]+)\s*\)")
 _SEED = "__SEED__()"
-_ASSIGNMENT = re.compile(r"(?!NEU_)([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
+_ASSIGNMENT = compile_late(r"(?!NEU_)([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
 _HANDLED = ("output", "error", "job-name", "open-mode", "signal")  # what clutils and neurun both write themselves
 
 

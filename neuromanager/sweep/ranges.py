@@ -6,15 +6,17 @@ and what must be rounded is rounded once, to the nearest double's shortest text.
 
 from __future__ import annotations
 
-import decimal
 import math
 from collections.abc import Hashable, Iterable
-from typing import NamedTuple, TypeVar
 
 from neuromanager.system.jsonvalues import Value, equality_key, parse_float, parse_integer, split_number, text_of
+from neuromanager.system.values import TYPE_CHECKING, NamedTuple, TypeVar
+
+if TYPE_CHECKING:
+    from decimal import Decimal
 
 LARGEST_EXPONENT = 300  # of ten; a double ends at 308
-_WIDE = decimal.Context(prec=40)  # twice the digits of a double
+_WIDE_DIGITS = 40  # twice those of a double
 
 Spaced = TypeVar("Spaced", "Linear", "Geometric")
 
@@ -129,10 +131,12 @@ class Geometric(NamedTuple):
 
 def interpolate_logarithms(first: Value, last: Value, number: int, parts: int) -> Value:
     """``number / parts`` of the way from first to last, by the logarithm; both must be of one sign."""
-    low, high = (decimal.Decimal(text_of(value).lstrip("-")) for value in (first, last))
-    way = _WIDE.divide(decimal.Decimal(number), decimal.Decimal(parts))
-    start = _WIDE.ln(low)
-    size = _WIDE.exp(_WIDE.add(start, _WIDE.multiply(_WIDE.subtract(_WIDE.ln(high), start), way)))
+    from decimal import Context, Decimal  # a tenth of a start, for the sweeps that need it
+
+    wide = Context(prec=_WIDE_DIGITS)
+    low, high = (Decimal(text_of(value).lstrip("-")) for value in (first, last))
+    way, start = wide.divide(Decimal(number), Decimal(parts)), wide.ln(low)
+    size = wide.exp(wide.add(start, wide.multiply(wide.subtract(wide.ln(high), start), way)))
     return render_rounded(float(-size if text_of(first).startswith("-") else size))
 
 
@@ -162,9 +166,11 @@ def _search(numbers: Linear | Geometric, key: Hashable) -> list[int]:
     return [low] if equality_key(numbers.at(low)[0]) == key else []
 
 
-def _decimal_of(key: Hashable) -> decimal.Decimal:
+def _decimal_of(key: Hashable) -> Decimal:
     assert isinstance(key, tuple)  # of split_number
-    return decimal.Decimal(key[0]).scaleb(min(max(key[1], -9999), 9999))
+    from decimal import Decimal
+
+    return Decimal(key[0]).scaleb(min(max(key[1], -9999), 9999))
 
 
 def parse_range(numbers: list[Value]) -> Range:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import glob
-from typing import Any
-
 from neuromanager.sweep.parse import find_sources
 from neuromanager.system.faults import WRONG_INPUT, Failure
+from neuromanager.system.values import Any
+
+
+def _find_files(pattern: str) -> list[str]:
+    import glob
+
+    return sorted(glob.glob(pattern, recursive=True))
 
 
 def read_sources(document: Any, source: str) -> dict[tuple[str, str], tuple[str, ...]]:
@@ -15,7 +19,7 @@ def read_sources(document: Any, source: str) -> dict[tuple[str, str], tuple[str,
     faults = []
     for path, word, text in find_sources(document):
         try:
-            values = sorted(glob.glob(text, recursive=True)) if word == "$files" else _read_lines(text)
+            values = _find_files(text) if word == "$files" else _read_lines(text)
         except OSError as error:
             faults.append(f"{source}: {path}: {text}: {error.strerror}")
             continue

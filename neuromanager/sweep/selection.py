@@ -6,11 +6,11 @@ import functools
 import itertools
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from neuromanager.sweep.draws import Distribution, Permutation, make_permutation
 from neuromanager.sweep.grid import Sweep
 from neuromanager.sweep.tree import Point
+from neuromanager.system.values import NamedTuple
 
 
 class Selection(NamedTuple):

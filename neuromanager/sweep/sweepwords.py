@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable
 
 from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.jsonvalues import render_json
+from neuromanager.system.patterns import compile_late
 
-_BARE = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null")
+_BARE = compile_late(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null")
 
 
 def write_document(words: Iterable[str]) -> str:

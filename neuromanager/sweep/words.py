@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # decimal with it, which neurun has no use for
+from neuromanager.system.patterns import compile_late
+from neuromanager.system.values import TYPE_CHECKING
+
+if TYPE_CHECKING:  # all of a sweep with it, which neurun has no use for
     from neuromanager.sweep.tree import Point
 from neuromanager.system.jsonvalues import Value, text_of
 from neuromanager.system.quoting import Command
@@ -14,8 +16,10 @@ from neuromanager.system.quoting import Command
 STYLES = ("equals", "space", "hydra", "env", "none")
 LAUNCH_NAMES = ("index", "repeat", "run_dir", "name")  # replaced by neurun when it lays out an experiment
 # What Hydra 1.1 and later (hydra/grammar/OverrideLexer.g4) read as one text, and what they read as another type.
-_HYDRA_PLAIN = re.compile(r"[A-Za-z0-9_/.+%*@?|$-]+(?: +[A-Za-z0-9_/.+%*@?|$-]+)*")
-_HYDRA_OTHER = re.compile(r"null|true|false|[+-]?(?:inf|nan|(?:[0-9][0-9_]*\.?|(?=\.))[0-9_]*(?:e[+-]?[0-9]+)?)", re.I)
+_HYDRA_PLAIN = compile_late(r"[A-Za-z0-9_/.+%*@?|$-]+(?: +[A-Za-z0-9_/.+%*@?|$-]+)*")
+_HYDRA_OTHER = compile_late(
+    r"null|true|false|[+-]?(?:inf|nan|(?:[0-9][0-9_]*\.?|(?=\.))[0-9_]*(?:e[+-]?[0-9]+)?)", re.I
+)
 
 
 def render_flag(name: str, value: Value, style: str) -> Command:

@@ -7,10 +7,10 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from typing import Any
 
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure, join_path, offer_nearest
 from neuromanager.system.jsonvalues import is_text, parse_float, parse_integer
+from neuromanager.system.values import Any
 
 _SCHEMAS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "schemas")
 _DEEPEST = 100  # levels; what reads a document calls itself once for each, and Python ends at 1,000 calls

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 
@@ -40,6 +39,8 @@ def offer_nearest(word: str, known: Iterable[str]) -> str:
 
 def join_path(path: str, name: str) -> str:
     """The JSON path of a member: ``opt.sgd``, or ``opt["my name"]`` where a dot would not tell."""
+    import json
+
     if not re.fullmatch(r"[^\s.\[\]\"]+", name):
         return f"{path}[{json.dumps(name)}]"
     return f"{path}.{name}" if path else name

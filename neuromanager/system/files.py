@@ -13,6 +13,8 @@ import stat
 import time
 from collections.abc import Iterator
 
+from neuromanager.system.values import TextIO
+
 LARGEST_BYTES = 1 << 30  # of a file that is read whole
 _PIECE_BYTES = 1 << 16
 _PAGES_SECONDS = 0.02  # for a line of several pages that another writer is writing
@@ -74,6 +76,21 @@ def write_file(path: str, text: str) -> None:
         raise OSError(error.errno or errno.EIO, error.strerror, path) from None
     finally:
         os.close(folder)
+
+
+def open_unnamed() -> TextIO:
+    """A file to write and read that nobody else can name, so that nothing is left of it; it belongs on a disk.
+
+    Without tempfile, as far as the kernel makes such files itself: with it come random, hashlib and OpenSSL.
+    """
+    try:
+        folder = os.environ.get("TMPDIR") or "/tmp"
+        descriptor = os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except (OSError, AttributeError):
+        import tempfile
+
+        return tempfile.TemporaryFile("w+", encoding="utf-8", errors="surrogateescape")
+    return open(descriptor, "w+", encoding="utf-8", errors="surrogateescape")
 
 
 def make_beside(name: str) -> str:

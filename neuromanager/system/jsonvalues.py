@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Hashable
-from typing import Any, Union
+
+from neuromanager.system.patterns import compile_late
+from neuromanager.system.values import Any, Union
 
 Value = Union[None, bool, str, "Integer", "Float", int, float, list[Any], dict[str, Any]]
 
@@ -76,7 +77,7 @@ def render_document(value: Any, indent: str = "", width: int = 100) -> str:
 
 
 # What json leaves as it is, and a terminal may obey: C1 controls, marks of direction, characters without a width.
-_UNSEEN = re.compile("[\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e0fff]")
+_UNSEEN = compile_late("[\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e0fff]")
 
 
 def escape_unseen(text: str) -> str:

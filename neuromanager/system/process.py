@@ -6,13 +6,12 @@ import contextlib
 import errno
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from types import FrameType
-from typing import IO, NamedTuple, NoReturn
 
 from neuromanager.system.signals import PASSED_ON, STOPPING, Forwarder, in_foreground
+from neuromanager.system.values import IO, NamedTuple, NoReturn
 
 
 class Answer(NamedTuple):
@@ -48,6 +47,8 @@ def ask(
     In a session of its own: a Ctrl-C meant for us does not leave a submission half made. ``pass_fds`` stay open in the
     program, also when we are killed: what they lock is locked as long as either of us lives.
     """
+    import subprocess  # where a program is started, and at no other start
+
     process = subprocess.Popen(
         words,
         stdin=subprocess.DEVNULL,
@@ -79,6 +80,8 @@ def run_through(
     words: Sequence[str], env: Mapping[str, str], forwarder: Forwarder, pass_fds: Sequence[int] = ()
 ) -> Ending:
     """Runs a program on our own stdin, stdout and stderr, in our process group: as if it had been called directly."""
+    import subprocess
+
     sys.stdout.flush()
     process = subprocess.Popen(words, env=env, pass_fds=pass_fds)
 
@@ -113,6 +116,7 @@ def run_together(tasks: Sequence[Task], most: int, forwarder: Forwarder) -> Iter
 
     What tells us to stop is passed on, and no other is started. Raises OSError for a program that cannot be executed.
     """
+    import subprocess
     import tempfile  # 5 ms, which each start of neurun would pay
 
     running: dict[int, tuple[int, subprocess.Popen[bytes], IO[bytes], IO[bytes]]] = {}
@@ -157,6 +161,8 @@ def feeding(words: Sequence[str], env: Mapping[str, str]) -> Iterator[IO[bytes]]
 
     A Ctrl-C meanwhile is for it alone.
     """
+    import subprocess
+
     process = subprocess.Popen(words, env=env, stdin=subprocess.PIPE, bufsize=0)
     before = signal.signal(signal.SIGINT, lambda number, frame: None)
     assert process.stdin
@@ -211,7 +217,7 @@ def _find_program(word: str, env: Mapping[str, str]) -> str:
     if "/" in word:
         return word
     denied = None
-    for directory in os.get_exec_path(env):
+    for directory in env.get("PATH", os.defpath).split(os.pathsep):  # os.get_exec_path would bring warnings with it
         path = os.path.join(directory, word)
         if os.path.isfile(path):
             if os.access(path, os.X_OK):

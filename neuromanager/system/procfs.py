@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Collection
-from typing import NamedTuple
+
+from neuromanager.system.values import NamedTuple
 
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")  # per second, in which proc(5) tells times
 

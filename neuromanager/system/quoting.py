@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-_UNSAFE = re.compile(r"[^A-Za-z0-9_@%+=:,./-]")
-_UNSAFE_FOR_SBATCH = re.compile(r"[^A-Za-z0-9_@%+=:,./\[\]*&|()-]")
-_QUOTED = re.compile(r"['\"\\$]")
+from neuromanager.system.patterns import compile_late
+
+_UNSAFE = compile_late(r"[^A-Za-z0-9_@%+=:,./-]")
+_UNSAFE_FOR_SBATCH = compile_late(r"[^A-Za-z0-9_@%+=:,./\[\]*&|()-]")
+_QUOTED = compile_late(r"['\"\\$]")
 _ACTIVE = frozenset("|&;<>()$`*?[~")  # what a shell would act on where it stands unquoted
 _ESCAPES = {
     "n": "\n",
@@ -24,7 +26,7 @@ _ESCAPES = {
     '"': '"',
     "?": "?",
 }
-_CODES = re.compile(rb"\\(x[0-9a-fA-F]{1,2}|[0-7]{1,3}|u[0-9a-fA-F]{1,4}|U[0-9a-fA-F]{1,8}|.)", re.DOTALL)
+_CODES = compile_late(rb"\\(x[0-9a-fA-F]{1,2}|[0-7]{1,3}|u[0-9a-fA-F]{1,4}|U[0-9a-fA-F]{1,8}|.)", re.DOTALL)
 
 
 def quote_word(word: str) -> str:

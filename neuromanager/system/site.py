@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
-from neuromanager.system.process import Answer, ask
+from neuromanager.system.values import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from neuromanager.system.process import Answer
 
 
 class Site(NamedTuple):
@@ -23,6 +25,8 @@ class Site(NamedTuple):
         pass_fds: Sequence[int] = (),
     ) -> Answer:
         """``process.ask`` there; ``env`` in place of the site's own environment."""
+        from neuromanager.system.process import ask
+
         return ask(words, timeout_seconds, self.environ if env is None else env, pass_fds)
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
+from neuromanager.system.patterns import compile_late
 
-_FORMS = re.compile(
+_FORMS = compile_late(
     r"(?:(?P<days>\d+)-(?P<dh>\d+)(?::(?P<dm>\d+)(?::(?P<ds>\d+))?)?"
     r"|(?P<h>\d+):(?P<hm>\d+):(?P<hs>\d+)|(?P<m>\d+)(?::(?P<s>\d+))?)"
 )

@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import signal
 import sys
 from collections.abc import Callable, Sequence
-from typing import NoReturn
 
 from neuromanager.system.faults import BUG, TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.quoting import visible
+from neuromanager.system.values import NoReturn
 
 
 def say(who: str, text: str) -> None:
@@ -63,7 +62,7 @@ def run_command(who: str, main: Callable[[Sequence[str]], int]) -> NoReturn:
     try:
         try:
             code = main(sys.argv[1:])
-        except SystemExit as ended:  # argparse, after --help
+        except SystemExit as ended:  # after --help
             code = int(ended.code or 0)
         if sys.stdout is not None:
             sys.stdout.flush()
@@ -72,9 +71,13 @@ def run_command(who: str, main: Callable[[Sequence[str]], int]) -> NoReturn:
             say(who, f"error: {fault}")
         code = failure.code
     except KeyboardInterrupt:
-        die_by(signal.SIGINT)
+        from signal import SIGINT
+
+        die_by(SIGINT)
     except BrokenPipeError:
-        die_by(signal.SIGPIPE)
+        from signal import SIGPIPE
+
+        die_by(SIGPIPE)
     except OSError as error:
         place = "the current folder" if isinstance(error, FileNotFoundError) else "standard output"
         say(who, f"error: {error.filename or place}: {error.strerror}")
@@ -106,6 +109,8 @@ def _fill_closed_descriptors() -> None:
 
 def die_by(number: int) -> NoReturn:
     """Ends as the signal would have ended us, so that a shell loop around us stops as well."""
+    import signal
+
     with contextlib.suppress(OSError):  # KILL cannot be set
         signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import codecs
 import re
 
+from neuromanager.system.patterns import compile_late
 from neuromanager.system.quoting import visible
 
 LONGEST_LINE = 1 << 16  # characters of a line that are held back to see whether a carriage return takes them away
 # Colors (ECMA-48, SGR) and "erase to the end of the line"; then a lone escape, and all else that is not plain ASCII.
-_SPECIAL = re.compile(r"\x1b\[[0-9;:]{0,64}m|\x1b\[0?K|\x1b|[^\n\t\x20-\x7e\x1b]+")
-_UNFINISHED = re.compile(r"\x1b(?:\[[0-9;:]{0,64})?\Z")
-_COLORS = re.compile(r"\x1b\[[0-9;:]*m")
+_SPECIAL = compile_late(r"\x1b\[[0-9;:]{0,64}m|\x1b\[0?K|\x1b|[^\n\t\x20-\x7e\x1b]+")
+_UNFINISHED = compile_late(r"\x1b(?:\[[0-9;:]{0,64})?\Z")
+_COLORS = compile_late(r"\x1b\[[0-9;:]*m")
 # What Python does not call printable and yet only takes place: spaces of all widths, the joint of an emoji.
 _HARMLESS = frozenset("\xa0\u2002\u2003\u2007\u2009\u202f\u3000\u200d")
 

@@ -1,39 +1,92 @@
-"""Words in: a command's own options, and the words that belong to the next program, which are never looked at."""
+"""Words in: a command's own options, and the words that belong to the next program, which are never looked at.
+
+Options are declared as with argparse, which is imported for --help alone: it takes a tenth of a start.
+"""
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Sequence
-from typing import NoReturn
+import sys
+from collections.abc import Callable, Sequence
 
 from neuromanager.system.faults import WRONG_INPUT, Failure, offer_nearest
+from neuromanager.system.values import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 
-class Parser(argparse.ArgumentParser):
-    """argparse, that ends with the suite's exit code and takes no shortened options (a script would break later)."""
+class Option(NamedTuple):
+    """``action``: store, store_true, append, help or version, as argparse has them."""
+
+    spelled: tuple[str, ...]
+    help: str
+    action: str = "store"
+    metavar: str | None = None
+    default: Any = None
+    choices: Sequence[str] = ()
+    type: Callable[[str], object] = str
+    version: str = ""
+
+    @property
+    def takes_value(self) -> bool:
+        return self.action in ("store", "append")
+
+    @property
+    def name(self) -> str:
+        """Of its value among those of all options: ``dry_run``."""
+        long = next((word for word in self.spelled if word.startswith("--")), self.spelled[0])
+        return long.lstrip("-").replace("-", "_")
+
+
+class Options:
+    """The options' values, each by the name of its option."""
+
+    def __init__(self, values: dict[str, Any]) -> None:
+        self.__dict__.update(values)
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...
+
+
+class Parser:
+    """What a command takes. There are no shortened options: a script would break later."""
 
     def __init__(self, name: str, usage: str, description: str, epilog: str) -> None:
-        super().__init__(
-            prog=name,
-            usage=usage,
-            description=description,
-            epilog=epilog,
-            allow_abbrev=False,
+        self.prog, self.usage, self.description, self.epilog = name, usage, description, epilog
+        self.options: list[Option] = []
+
+    def add_argument(self, *spelled: str, help: str = "", action: str = "store", **words: Any) -> None:
+        default = words.pop("default", False if action == "store_true" else None)
+        self.options.append(Option(spelled, help, action, default=default, **words))
+
+    def error(self, message: str) -> NoReturn:
+        raise Failure(WRONG_INPUT, f"{message} (see {self.prog} --help)")
+
+    def format_help(self) -> str:
+        import argparse
+
+        parser = argparse.ArgumentParser(
+            prog=self.prog,
+            usage=self.usage,
+            description=self.description,
+            epilog=self.epilog,
             add_help=False,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
+        for option in self.options:
+            words: dict[str, Any] = {"help": option.help, "action": option.action}
+            if option.takes_value:
+                words["metavar"] = option.metavar
+                words["choices"] = list(option.choices) or None
+            parser.add_argument(*option.spelled, **words)
+        return parser.format_help()
 
-    def error(self, message: str) -> NoReturn:
-        raise Failure(WRONG_INPUT, f"{message.replace('argument ', '', 1)} (see {self.prog} --help)")
 
-
-def split_words(parser: argparse.ArgumentParser, words: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
+def split_words(parser: Parser, words: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
     """The leading options, and all that follows the last of them.
 
     As POSIX has it (XBD 12.2, guidelines 9 and 10): options come before the first operand, ``--`` ends them, ``-`` is
-    an operand. argparse.REMAINDER would take away a later ``--`` and look for options behind the operands.
+    an operand.
     """
-    takes_value = {option: action.nargs != 0 for action in parser._actions for option in action.option_strings}
+    takes_value = {word: option.takes_value for option in parser.options for word in option.spelled}
     position = 0
     while position < len(words):
         word = words[position]
@@ -49,7 +102,7 @@ def split_words(parser: argparse.ArgumentParser, words: Sequence[str]) -> tuple[
     return list(words[:position]), tuple(words[position:])
 
 
-def split_operands(parser: argparse.ArgumentParser, words: Sequence[str]) -> tuple[list[str], list[str]]:
+def split_operands(parser: Parser, words: Sequence[str]) -> tuple[list[str], list[str]]:
     """Options and operands of a command that starts no other program, so that options may also follow operands."""
     options: list[str] = []
     operands: list[str] = []
@@ -82,37 +135,51 @@ def _wants_next(word: str, takes_value: dict[str, bool]) -> bool:
     return False
 
 
-def parse_options(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Namespace:
-    """The options' values, for words that ``split_words`` let pass; argparse's own parser would take some values apart.
-
-    It loses a value ``--`` (Python 3.9 to 3.12), and reads ``-p=x`` as ``-p x``.
-    """
-    actions = {option: action for action in parser._actions for option in action.option_strings}
-    values, rest = parser.parse_args([]), iter(words)
-
-    def apply(option: str, text: str | None) -> None:
-        action = actions[option]
-        try:
-            value = [] if action.nargs == 0 or text is None else parser._get_value(action, text)
-            if action.nargs != 0:
-                parser._check_value(action, value)
-        except argparse.ArgumentError as error:
-            parser.error(str(error))
-        action(parser, values, value, option)
-
+def parse_options(parser: Parser, words: Sequence[str]) -> Options:
+    """The options' values, for words that ``split_words`` let pass."""
+    known = {word: option for option in parser.options for word in option.spelled}
+    values = {
+        option.name: list(option.default or ()) if option.action == "append" else option.default
+        for option in parser.options
+        if option.action not in ("help", "version")
+    }
+    rest = iter(words)
     for word in rest:
         if word.startswith("--"):
             name, equals, value = word.partition("=")
-            apply(name, value if equals else next(rest) if actions[name].nargs != 0 else None)
+            text = value if equals else next(rest) if known[name].takes_value else ""
+            _apply(parser, known[name], text, values)
             continue
         letters = word[1:]
         while letters:
-            option, letters = f"-{letters[0]}", letters[1:]
-            if actions[option].nargs != 0:
-                apply(option, letters or next(rest))
+            option, letters = known[f"-{letters[0]}"], letters[1:]
+            if option.takes_value:
+                _apply(parser, option, letters or next(rest), values)
                 break
-            apply(option, None)
-    return values
+            _apply(parser, option, "", values)
+    return Options(values)
+
+
+def _apply(parser: Parser, option: Option, text: str, values: dict[str, Any]) -> None:
+    """Raises Failure for a value that cannot be, and SystemExit when what was asked for is printed."""
+    if option.action in ("help", "version"):
+        sys.stdout.write(parser.format_help() if option.action == "help" else f"{option.version}\n")
+        raise SystemExit(0)
+    if option.action == "store_true":
+        values[option.name] = True
+        return
+    spelled = "/".join(option.spelled)
+    try:
+        value = option.type(text)
+    except ValueError as error:
+        parser.error(f"{spelled}: {error}")
+    if option.choices and value not in option.choices:
+        listed = ", ".join(map(repr, option.choices))
+        parser.error(f"{spelled}: invalid choice: {value!r} (choose from {listed})")
+    if option.action == "append":
+        values[option.name].append(value)
+    else:
+        values[option.name] = value
 
 
 def parse_number(option: str, text: str | None, least: int, most: int, faults: list[str]) -> int | None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 
 from neuromanager.system.process import feeding
+from neuromanager.system.programs import search_path
 from neuromanager.terminal.console import tell
 from neuromanager.terminal.escapes import remove_colors
 
@@ -69,8 +69,8 @@ def _find_pager(environ: Mapping[str, str]) -> str | None:
         if name in environ:
             command = environ[name].strip()
             program = command.split()[0] if command else ""
-            if program and "=" not in program and shutil.which(program, path=environ.get("PATH")) is None:
+            if program and "=" not in program and search_path(program, path=environ.get("PATH")) is None:
                 tell(f"warning: {name}: {program}: no such program; shown without a pager")
                 return None
             return command if command not in ("", "cat") else None
-    return _DEFAULT if shutil.which(_DEFAULT, path=environ.get("PATH")) else None
+    return _DEFAULT if search_path(_DEFAULT, path=environ.get("PATH")) else None

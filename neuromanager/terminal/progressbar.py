@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from typing import NamedTuple
 
 from neuromanager.system.times import render_duration
+from neuromanager.system.values import NamedTuple
 from neuromanager.terminal.console import clear_before_telling
 
 _EVERY_SECONDS = 0.1  # at most

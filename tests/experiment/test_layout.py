@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import random
 import unittest
 
@@ -20,14 +19,15 @@ from neuromanager.launch.layout import add_arrangement_options, find_unsupported
 from neuromanager.profile.profile import Profile
 from neuromanager.slurm.check import check_arrangement
 from neuromanager.system.faults import Failure
+from neuromanager.terminal.options import Options, Parser, parse_options
 
 ALL = Arrangement(4, 100, 3, 2, Requeue(5, 60, "TERM"))
 
 
-def parse(*words: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser()
+def parse(*words: str) -> Options:
+    parser = Parser("tool", "", "", "")
     add_arrangement_options(parser)
-    return parser.parse_args(words)
+    return parse_options(parser, words)
 
 
 class OptionsTest(unittest.TestCase):

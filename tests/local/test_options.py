@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 import unittest
 
 from neuromanager.local.options import Halt, Manner, add_options, parse_halt, read_manner
 from neuromanager.system.faults import Failure
+from neuromanager.terminal.options import Parser, parse_options
 
 
 def read(*words: str) -> Manner:
-    parser = argparse.ArgumentParser()
+    parser = Parser("tool", "", "", "")
     add_options(parser)
-    return read_manner(parser.parse_args(words))
+    return read_manner(parse_options(parser, words))
 
 
 class MannerTest(unittest.TestCase):

@@ -87,9 +87,9 @@ class ParseTest(unittest.TestCase):
 
     def test_every_option_has_help(self) -> None:
         for parser in (neurun.make_parser(), neusweep.make_parser()):
-            for action in parser._actions:
+            for action in parser.options:
                 self.assertTrue(action.help, action)
-                self.assertIn(action.option_strings[-1], parser.format_help())
+                self.assertIn(action.spelled[-1], parser.format_help())
 
 
 if __name__ == "__main__":

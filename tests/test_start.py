@@ -1,0 +1,92 @@
+"""What a start costs: which modules a command imports, and what reaches a program from its caller's shell."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import unittest
+
+from tests.command import ROOT, Folder
+
+KNOWN = ROOT / "tests" / "golden" / "modules.json"
+COMMANDS = (
+    "neustat",
+    "neuwait",
+    "neulog",
+    "neusweep -s lr=1,2 -n true",
+    "neusweep -s lr=1,2 neurun -n local cpu true",
+    "neurun local cpu true",
+)
+ROOM = 3  # modules of ours that may come on a path before somebody must look at it
+# Each costs a twentieth of a start or more. What needs one imports it where it is needed.
+DEAR = frozenset(
+    "argparse asyncio concurrent.futures csv ctypes datetime decimal difflib email gettext hashlib importlib.metadata "
+    "jsonschema locale logging pathlib random shutil site socket ssl statistics subprocess tempfile threading "
+    "traceback typing urllib.parse uuid".split()
+)
+
+
+def list_imports(folder: Folder, line: str) -> set[str]:
+    """Of the command, and of the processes that it makes of itself."""
+    name, *words = line.split()
+    start = [sys.executable, "-S", "-E", "-X", "importtime", str(ROOT / "bin" / name), *words]
+    done = subprocess.run(start, cwd=folder.path, env=folder.environment, capture_output=True, text=True, check=False)
+    return set(re.findall(r"(?m)^import time: +\d+ \| +\d+ \| +(\S+)$", done.stderr))
+
+
+class ImportsTest(unittest.TestCase):
+    maxDiff = None
+
+    def test_what_a_path_does_not_need_it_does_not_import(self) -> None:
+        known: dict[str, list[str]] = json.loads(KNOWN.read_text(encoding="utf-8"))
+        self.assertEqual(list(known), list(COMMANDS))
+        for line in COMMANDS:
+            with self.subTest(command=line):
+                folder = Folder(self)
+                list_imports(folder, line)  # the check of a document is then in its cache
+                imported = list_imports(folder, line)
+                ours = {name for name in imported if name.startswith("neuromanager")}
+                self.assertIn(f"neuromanager.commands.{line.split()[0]}", ours)
+                self.assertEqual(imported & DEAR - self.needed(line), set())
+                newcomers = sorted(ours - set(known[line]))
+                self.assertLessEqual(
+                    len(newcomers),
+                    ROOM,
+                    f"{line} imports {', '.join(newcomers)}: import them where they are needed; those that every start "
+                    "needs are written down by python3 -m tests.test_start",
+                )
+
+    @staticmethod
+    def needed(line: str) -> set[str]:
+        """A program is started by neusweep."""
+        programs = {"subprocess", "threading", "locale"}
+        return programs if " neurun " in line else set()
+
+
+class EnvironmentTest(unittest.TestCase):
+    def test_functions_and_names_that_no_shell_knows_arrive(self) -> None:
+        """As Lmod exports them: dash would drop both between a clone's command and Python."""
+        folder = Folder(self, {"local": {"cpu": {"env": "load cuda"}}})
+        script = 'load() { export LOADED=$1; }; export -f load; exec env my.var=kept neurun local cpu "$@"'
+        print_both = 'echo "$LOADED"; env | grep ^my.var'
+        done = folder.run("bash", "-c", script, "bash", "bash", "-c", print_both)
+        self.assertEqual((done.code, done.stdout), (0, "cuda\nmy.var=kept\n"), done.stderr)
+
+
+def write_known() -> None:
+    class Case(unittest.TestCase):
+        pass
+
+    case, known = Case(), {}
+    for line in COMMANDS:
+        folder = Folder(case)
+        list_imports(folder, line)
+        known[line] = sorted(name for name in list_imports(folder, line) if name.startswith("neuromanager"))
+    case.doCleanups()
+    KNOWN.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write_known()
