@@ -42,6 +42,9 @@ PURE = (
 TOUCHES_THE_WORLD = ("sweep.read",)
 WORLDLY = {"os", "subprocess", "time", "random", "socket", "pathlib", "shutil", "tempfile", "signal", "datetime"}
 ONLY_IMPORTER = {"subprocess": "system.process", "jsonschema": "system.document"}
+# Batch systems and their programs. Outside the folder of each they stand only in text that users read or write.
+SCHEDULER_NAMES = re.compile("(?i)slurm|sbatch|squeue|sacct|scancel|scontrol|sinfo|srun|condor")
+SCHEDULER_ROOMS = ("local", "slurm", "htcondor")
 # The trouble with such names is that everything fits under them.
 EMPTY_NAMES = {"utils", "util", "helpers", "helper", "common", "core", "base", "manager", "misc"}
 
@@ -62,6 +65,18 @@ def imports_of(path: Path) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             yield from (f"{'.' * node.level}{node.module}.{alias.name}" for alias in node.names)
+
+
+def code_names(path: Path) -> Iterator[str]:
+    """Every identifier, and every text that is compared with: ``x == "slurm"``, ``x in ("slurm", "local")``."""
+    yield from imports_of(path)
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        for field in ("id", "attr", "arg", "name"):
+            if isinstance(name := getattr(node, field, None), str):
+                yield name
+        if isinstance(node, ast.Compare):
+            parts = [part for each in node.comparators for part in ast.walk(each)]
+            yield from (part.value for part in parts if isinstance(part, ast.Constant) and isinstance(part.value, str))
 
 
 def room_of(module: str) -> str:
@@ -159,6 +174,13 @@ class LayoutTest(unittest.TestCase):
             self.assertTrue((ROOT / "tests/commands" / f"test_{command}.py").is_file(), f"test_{command}.py is missing")
             self.assertLessEqual(len((ROOT / "bin" / command).read_text().splitlines()), 6, f"bin/{command}")
             self.assertRegex((PACKAGE / "start.py").read_text(), rf"(?m)^def {command}\(\) -> None:$")
+
+    def test_only_its_folder_names_a_batch_system(self) -> None:
+        """In code: what is imported, defined, called, or compared with; texts with more than a name are for users."""
+        for module, path in find_modules().items():
+            if room_of(module) not in (*SCHEDULER_ROOMS, "schedulers"):
+                found = [name for name in code_names(path) if SCHEDULER_NAMES.search(name)]
+                self.assertEqual(found, [], module)
 
     def test_packages_are_next_to_empty(self) -> None:
         for path in PACKAGE.rglob("__init__.py"):

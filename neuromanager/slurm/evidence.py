@@ -1,4 +1,4 @@
-"""What the end of a run's log says of its end: Slurm's own lines, and the program's last words."""
+"""What the end of a run's log says of its end: Slurm's own lines."""
 
 from __future__ import annotations
 
@@ -17,10 +17,6 @@ _LINES = (
     (compile_late(r"oom[-_ ]kill|exceeded .*memory limit", re.IGNORECASE), OUT_OF_MEMORY),
     (compile_late(r"\*\*\* .*CANCELLED AT ", re.IGNORECASE), CANCELLED),
 )
-_EXCEPTION = compile_late(r"[A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Exit|Failure|Timeout)\b(?:: .*)?")
-_PROGRESS = compile_late(r"\d+%\|.*\||\d+(?:\.\d+)?it/s|it/s\]|s/it\]")
-_CUDA = compile_late(r"CUDA(?: error:)? out of memory|CUDA_ERROR_OUT_OF_MEMORY|cudaErrorMemoryAllocation")
-_LONGEST = 300
 
 
 def find_end(text: str) -> str | None:
@@ -32,16 +28,3 @@ def find_end(text: str) -> str | None:
         if state and (found is None or state != CANCELLED):
             found = state
     return found
-
-
-def find_last_words(text: str) -> str:
-    """The last exception of a failed program, else its last line that is not a progress bar; empty for none."""
-    lines = []
-    for line in text.split("\n"):
-        shown = line.rstrip("\r").rpartition("\r")[2].strip()
-        if shown and not _PROGRESS.search(shown) and not _SLURM.match(shown):
-            lines.append(shown)
-    if _CUDA.search(text):
-        return "CUDA out of memory"
-    exceptions = [line for line in lines if _EXCEPTION.match(line)]
-    return (exceptions or lines or [""])[-1][:_LONGEST]

@@ -17,7 +17,7 @@ from neuromanager.slurm.bashelement import (
     needs_element,
     render_element,
 )
-from neuromanager.system.quoting import quote_sbatch, quote_word
+from neuromanager.system.quoting import quote_directive, quote_word
 
 
 def render_script(profile: Profile, job: Job, arrangement: Arrangement = PLAIN) -> str:
@@ -38,7 +38,7 @@ def render_script(profile: Profile, job: Job, arrangement: Arrangement = PLAIN) 
 
 
 def render_option(name: str, value: str | None) -> str:
-    return f"#SBATCH --{name}" if value is None else f"#SBATCH --{name}={quote_sbatch(value)}"
+    return f"#SBATCH --{name}" if value is None else f"#SBATCH --{name}={quote_directive(value)}"
 
 
 def _own_options(profile: Profile, job: Job, arrangement: Arrangement) -> list[str]:
@@ -48,10 +48,10 @@ def _own_options(profile: Profile, job: Job, arrangement: Arrangement) -> list[s
     messages = f"{job.directory}/logs/job-".replace("%", "%%") + "%A_%a.txt"  # of an element of several runs
     packed = arrangement.pack > 1
     own: dict[str, str | None] = {
-        "job-name": quote_sbatch(job.name),
-        "chdir": quote_sbatch(job.cwd),
-        "output": quote_sbatch(messages if packed else log + ".stdout"),
-        "error": quote_sbatch(messages if packed else log + ".stderr"),
+        "job-name": quote_directive(job.name),
+        "chdir": quote_directive(job.cwd),
+        "output": quote_directive(messages if packed else log + ".stdout"),
+        "error": quote_directive(messages if packed else log + ".stderr"),
         "open-mode": "append",
         **element_options(arrangement),
     }

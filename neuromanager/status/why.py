@@ -8,10 +8,16 @@ from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.events import read_trail
 from neuromanager.experiment.logs import find_log, read_tail
 from neuromanager.experiment.states import COMPLETED, FAILED, LIVE, UNKNOWN, Status, Trail
-from neuromanager.slurm.evidence import find_last_words
 from neuromanager.status.cache import is_settled, read_words, write_words
+from neuromanager.system.patterns import compile_late
 from neuromanager.system.signals import name_signal
 from neuromanager.system.values import Any
+
+_EXCEPTION = compile_late(r"[A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Exit|Failure|Timeout)\b(?:: .*)?")
+_PROGRESS = compile_late(r"\d+%\|.*\||\d+(?:\.\d+)?it/s|it/s\]|s/it\]")
+_CUDA = compile_late(r"CUDA(?: error:)? out of memory|CUDA_ERROR_OUT_OF_MEMORY|cudaErrorMemoryAllocation")
+_NOT_THE_PROGRAM = compile_late(r"slurmstepd(?:-\S+)?: ")  # what a batch system adds, and a state tells already
+_LONGEST = 300
 
 
 def explain_all(experiment: Experiment, statuses: Sequence[Status]) -> dict[int, str]:
@@ -61,3 +67,16 @@ def _read_begun(experiment: Experiment, status: Status) -> Mapping[str, Any]:
         return read_trail(experiment, status.number).begun
     except OSError:
         return Trail().begun
+
+
+def find_last_words(text: str) -> str:
+    """The last exception of a failed program, else its last line that is not a progress bar; empty for none."""
+    lines = []
+    for line in text.split("\n"):
+        shown = line.rstrip("\r").rpartition("\r")[2].strip()
+        if shown and not _PROGRESS.search(shown) and not _NOT_THE_PROGRAM.match(shown):
+            lines.append(shown)
+    if _CUDA.search(text):
+        return "CUDA out of memory"
+    exceptions = [line for line in lines if _EXCEPTION.match(line)]
+    return (exceptions or lines or [""])[-1][:_LONGEST]

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from neuromanager.system.patterns import compile_late
 
 _UNSAFE = compile_late(r"[^A-Za-z0-9_@%+=:,./-]")
-_UNSAFE_FOR_SBATCH = compile_late(r"[^A-Za-z0-9_@%+=:,./\[\]*&|()-]")
+_UNSAFE_IN_DIRECTIVE = compile_late(r"[^A-Za-z0-9_@%+=:,./\[\]*&|()-]")
 _QUOTED = compile_late(r"['\"\\$]")
 _ACTIVE = frozenset("|&;<>()$`*?[~")  # what a shell would act on where it stands unquoted
 _ESCAPES = {
@@ -156,12 +156,12 @@ def _decode_escape(match: re.Match[bytes]) -> bytes:
     return _ESCAPES.get(code, "\\" + code).encode("utf-8", "surrogateescape")
 
 
-def quote_sbatch(value: str) -> str:
+def quote_directive(value: str) -> str:
     """A value on an ``#SBATCH`` line: Slurm reads a backslash as an escape even inside single quotes.
 
     Seen with 22.05 (src/sbatch/opt.c, _get_next_opt): in double quotes ``\\`` and ``"`` take a backslash.
     """
-    if value and not _UNSAFE_FOR_SBATCH.search(value):
+    if value and not _UNSAFE_IN_DIRECTIVE.search(value):
         return value
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
 

@@ -28,6 +28,7 @@ from neuromanager.slurm.queue import (
 )
 from neuromanager.slurm.reasons import describe_reason
 from neuromanager.slurm.states import Meaning, Verdict, read_meaning, settle_by_events, show_end, show_live, show_trace
+from neuromanager.status import why
 from neuromanager.system.process import Answer
 
 # Recorded from 22.05 with the words of squeue_words and sacct_words; | stands for the separator.
@@ -253,7 +254,7 @@ class EvidenceTest(unittest.TestCase):
             ("  1%|  | 1/100\r  2%|  | 2/100\rSegmentation fault\n", "Segmentation fault"),
             ("", ""),
         ):
-            self.assertEqual(evidence.find_last_words(text), words, text)
+            self.assertEqual(why.find_last_words(text), words, text)
 
 
 if __name__ == "__main__":

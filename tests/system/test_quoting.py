@@ -9,7 +9,7 @@ import subprocess
 import unittest
 from collections.abc import Sequence
 
-from neuromanager.system.quoting import parse_line, quote_command, quote_line, quote_sbatch, quote_word, visible
+from neuromanager.system.quoting import parse_line, quote_command, quote_directive, quote_line, quote_word, visible
 from tests.hardwords import HARD_WORDS, SHORT_WORDS, is_utf8, random_words
 
 RANDOM_WORDS = list(random_words(5000, seed=1))
@@ -175,7 +175,7 @@ class SbatchTest(unittest.TestCase):
             ("é", '"é"'),
         ):
             with self.subTest(value=value):
-                self.assertEqual(quote_sbatch(value), text)
+                self.assertEqual(quote_directive(value), text)
 
 
 class VisibleTest(unittest.TestCase):
