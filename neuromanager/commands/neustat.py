@@ -9,13 +9,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 
 from neuromanager import __version__
-from neuromanager.experiment.catalog import find_experiments, find_indexed, word_for
-from neuromanager.experiment.directory import RUNS, Experiment
-from neuromanager.experiment.record import read_record
+from neuromanager.experiment.catalog import word_for
 from neuromanager.experiment.select import Selected, resolve_selections
 from neuromanager.experiment.states import COMPLETED, Status, parse_states
-from neuromanager.system.faults import ANSWER_NO, TROUBLE, WRONG_INPUT, Failure
-from neuromanager.system.site import HERE
+from neuromanager.status.reading import Reading, Wanted, describe_nothing, label_of, read_readable, select_wanted
+from neuromanager.system.faults import ANSWER_NO, WRONG_INPUT, Failure
 from neuromanager.system.values import TYPE_CHECKING, NamedTuple
 from neuromanager.terminal.console import tell
 from neuromanager.terminal.options import Options, Parser, parse_options, split_operands
@@ -50,21 +48,14 @@ def make_parser() -> Parser:
 
 
 class Request(NamedTuple):
-    operands: tuple[str, ...]
+    wanted: Wanted
     states: frozenset[str]  # empty: all
-    tags: tuple[str, ...]
-    everywhere: bool
     as_json: bool
     as_joblog: bool
 
     @property
     def by_run(self) -> bool:
-        return bool(self.operands or self.states or self.as_json)
-
-
-class Reading(NamedTuple):
-    reports: list[Report]
-    code: int  # not 0: of an experiment that cannot be read
+        return bool(self.wanted.operands or self.states or self.as_json)
 
 
 def main(words: Sequence[str]) -> int:
@@ -79,14 +70,13 @@ def main(words: Sequence[str]) -> int:
     if options.joblog:
         _check_joblog(options)
         operands = operands or [word_for(resolve_selections((), os.environ)[0].experiment)]
-    request = Request(
-        tuple(operands), parse_states(options.state), tuple(options.tag), options.all, options.json, options.joblog
-    )
+    wanted = Wanted(operands, options.tag, options.all)
+    request = Request(wanted, parse_states(options.state), options.json, options.joblog)
     if options.watch:
         return _watch(request)
-    selected = _select(request)
+    selected = select_wanted(wanted, os.environ)
     if not selected:
-        tell(_describe_nothing(request))
+        tell(describe_nothing(wanted))
         return ANSWER_NO if options.check else 0
     if request.as_joblog and len(selected) > 1:
         raise Failure(WRONG_INPUT, "--joblog: its first column numbers the runs of one experiment; name one")
@@ -101,65 +91,15 @@ def _check_joblog(options: Options) -> None:
             raise Failure(WRONG_INPUT, f"--joblog and --{name} exclude each other; leave one of them out")
 
 
-def _select(request: Request) -> list[Selected]:
-    if request.operands:
-        selected = resolve_selections(request.operands, os.environ)
-    else:
-        found = {experiment.directory: experiment for experiment in find_experiments()}
-        if request.everywhere:
-            found = {**{each.directory: each for each in find_indexed(os.environ)}, **found}
-        selected = [Selected(experiment, None) for experiment in found.values()]
-    return [each for each in selected if _has_tags(each.experiment, request.tags)] if request.tags else selected
-
-
-def _has_tags(experiment: Experiment, tags: Iterable[str]) -> bool:
-    from neuromanager.status.rows import read_tags
-
-    try:
-        return set(tags) <= set(read_tags(read_record(experiment)))
-    except Failure:
-        return True  # what is wrong with it is told when it is read
-
-
-def _describe_nothing(request: Request) -> str:
-    if request.tags:
-        return f"no experiment with the tag {' and '.join(request.tags)}" + ("" if request.everywhere else " here")
-    if request.everywhere:
-        return "no experiment in any folder; neurun SUPPORT DEVICE COMMAND makes one"
-    return f"no experiment in ./{RUNS}; neurun SUPPORT DEVICE COMMAND makes one, --all shows those of other folders"
-
-
 def _read(selected: Sequence[Selected], ask: bool = True, unanswered: Callable[[str], None] = tell) -> Reading:
-    """All with the same few questions; what cannot be read is told, and left out."""
-    from neuromanager.status.survey import read_reports
-
-    try:
-        return Reading(read_reports(selected, HERE, ask, unanswered), 0)
-    except (Failure, OSError):
-        pass
-    readable, codes = [], []
-    for each in selected:
-        try:
-            read_reports([each], HERE, ask=False)
-            readable.append(each)
-        except Failure as failure:
-            codes.append(failure.code)
-            for fault in failure.faults:
-                tell(f"error: {fault}")
-        except OSError as error:
-            codes.append(TROUBLE)
-            tell(f"error: {error.filename or each.experiment.directory}: {error.strerror}")
-    return Reading(read_reports(readable, HERE, ask, unanswered) if readable else [], max(codes, default=0))
+    reading = read_readable(selected, ask, unanswered)
+    for fault in reading.faults:
+        tell(f"error: {fault}")
+    return reading
 
 
 def _all_completed(reports: Iterable[Report]) -> bool:
     return all(status.state == COMPLETED for report in reports for status in report.statuses)
-
-
-def _label(request: Request, experiment: Experiment) -> str:
-    """The name; the path where experiments of several folders stand together."""
-    here = os.path.dirname(experiment.directory) == os.path.join(os.getcwd(), RUNS)
-    return experiment.name if here and not request.everywhere else experiment.directory
 
 
 def _render(request: Request, reports: Sequence[Report], width: int | None) -> Iterator[str]:
@@ -170,7 +110,7 @@ def _render(request: Request, reports: Sequence[Report], width: int | None) -> I
     if not request.by_run:
         summaries = [
             summarize(
-                _label(request, report.experiment),
+                label_of(report.experiment, request.wanted.everywhere),
                 read_where(report.record),
                 report.statuses,
                 str(report.record.get("created")),
@@ -194,7 +134,7 @@ def _render(request: Request, reports: Sequence[Report], width: int | None) -> I
         row
         for report, statuses in shown
         if statuses
-        for row in read_rows(report, statuses, _label(request, report.experiment))
+        for row in read_rows(report, statuses, label_of(report.experiment, request.wanted.everywhere))
     ]
     return render_rows(rows, width, now)
 
@@ -236,7 +176,7 @@ def _watch(request: Request) -> int:
         nonlocal told
         news: list[str] = []
         try:
-            selected = _select(request)
+            selected = select_wanted(request.wanted, os.environ)
             reports = _read(selected, ask, news.append).reports if selected else []
         except Failure as failure:
             return Drawn(["", *failure.faults])
@@ -252,10 +192,10 @@ def _watch(request: Request) -> int:
             )
             known.update(((place, status.number), status) for status in statuses)
             merged.append(report._replace(statuses=statuses))
-        lines = list(_render(request, merged, width)) if selected else ["", _describe_nothing(request)]
+        lines = list(_render(request, merged, width)) if selected else ["", describe_nothing(request.wanted)]
         return Drawn(lines + told, news)
 
-    if request.operands:
-        _select(request)  # a wrong name is told before the screen is taken
-    watch(draw, " ".join((NAME, *request.operands)), os.environ)
+    if request.wanted.operands:
+        select_wanted(request.wanted, os.environ)  # a wrong name is told before the screen is taken
+    watch(draw, " ".join((NAME, *request.wanted.operands)), os.environ)
     return 0

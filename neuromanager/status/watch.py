@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from types import FrameType
+from collections.abc import Callable, Mapping, Sequence
 
 from neuromanager.experiment.states import LIVE, UNKNOWN, Status
 from neuromanager.status.pace import Pace
 from neuromanager.status.tables import cut
-from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.quoting import visible
 from neuromanager.system.values import TYPE_CHECKING, NamedTuple
-from neuromanager.terminal.console import die_by
+from neuromanager.terminal.screen import hide_cursor, put, run_on_screen
 
 if TYPE_CHECKING:
     import curses
@@ -46,57 +41,13 @@ def keep_known(fresh: Status, known: Status | None) -> Status:
 
 def watch(draw: Draw, title: str, environ: Mapping[str, str]) -> None:
     """Until q is pressed. Raises Failure where there is no terminal that can be drawn on."""
-    if not (os.isatty(0) and os.isatty(1)):
-        raise Failure(WRONG_INPUT, "--watch: standard output is not a terminal; leave it out")
-    try:
-        import curses
-    except ImportError:
-        raise Failure(TROUBLE, "--watch: this Python was built without curses; leave --watch out") from None
-    try:
-        curses.setupterm(fd=1)
-        drawable = curses.tigetstr("cup") is not None
-    except curses.error:
-        drawable = False
-    if not drawable:
-        term = environ.get("TERM", "")
-        raise Failure(WRONG_INPUT, f"--watch: a terminal {term!r} cannot be drawn on; set TERM, or leave --watch out")
-    import locale
-
-    with contextlib.suppress(locale.Error):
-        locale.setlocale(locale.LC_ALL, "")  # curses writes text in the terminal's encoding
-    for name in ("COLUMNS", "LINES"):  # ncurses would believe them rather than the terminal, and see no resize
-        os.environ.pop(name, None)
-    with _ending_by_signals() as ended, contextlib.suppress(_Told):
-        curses.wrapper(_loop, draw, title)
-    if ended:
-        die_by(ended[0])
-
-
-class _Told(BaseException):
-    """TERM or HUP: the terminal is put back first."""
-
-
-@contextlib.contextmanager
-def _ending_by_signals() -> Iterator[list[int]]:
-    told: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        told.append(number)
-        raise _Told
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield told
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    run_on_screen(lambda screen: _loop(screen, draw, title), "--watch: ", "leave --watch out", environ)
 
 
 def _loop(screen: curses.window, draw: Draw, title: str) -> None:
     import curses
 
-    with contextlib.suppress(curses.error):
-        curses.curs_set(0)
+    hide_cursor()
     pace, first = Pace(REDRAW_SECONDS, LONGEST_PAUSE_SECONDS, 0.0), 0
     lines: Sequence[str] = ()
     redraw_at = 0.0
@@ -130,14 +81,11 @@ def _loop(screen: curses.window, draw: Draw, title: str) -> None:
 
 def _paint(screen: curses.window, title: str, lines: Sequence[str], first: int) -> None:
     """Title, header, and as many lines as there is room for; the header stays while the others move."""
-    import curses
-
     height, width = screen.getmaxyx()
     screen.erase()
     more = f"  {first + 1}-{min(len(lines) - 1, first + height - 2)} of {len(lines) - 1}" if len(lines) > height else ""
     clock = time.strftime("%H:%M:%S")
     shown = [f"{clock}  {visible(title)}{more}  (q quits)", *lines[:1], *lines[first + 1 : first + height - 1]]
     for place, line in enumerate(shown[:height]):
-        with contextlib.suppress(curses.error):  # the last cell of the screen cannot be written without a complaint
-            screen.addstr(place, 0, cut(line, width))
+        put(screen, place, cut(line, width))
     screen.refresh()
