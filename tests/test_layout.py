@@ -16,6 +16,7 @@ FLOORS = (
     "system",
     "terminal sweep profile",
     "experiment",
+    "hosts",
     "local slurm",
     "schedulers",
     "status",

@@ -50,7 +50,7 @@ PARSERS: dict[str, Callable[[], Parser]] = {
     name: importlib.import_module(f"neuromanager.commands.{name}").make_parser for name in COMMANDS
 }
 # What is about one kind of scheduler, and the formats of files.
-CONCEPTS = {"neuromanager.7", "neuromanager-local.7", "neuromanager-slurm.7"}
+CONCEPTS = {"neuromanager.7", "neuromanager-local.7", "neuromanager-slurm.7", "neuromanager-ssh.7"}
 FORMATS = {"neuromanager-config.5", "neuromanager-experiment.5", "neuromanager-params.5"}
 # mdoc(7) executes these words wherever they stand on a line of a macro: `.Ss In a pipe` prints "<a> pipe".
 MACROS = set(
@@ -386,7 +386,7 @@ class NamesTest(unittest.TestCase):
         """Those that launches.py writes."""
         with project_folder() as folder:
             experiment = Experiment(str(folder), "try")
-            write_intent(experiment, "0", [0], scheduler="slurm", name="try", profile={}, cwd="/", git=None)
+            write_intent(experiment, "0", [0], scheduler="slurm", name="try", profile={}, cwd="/", git=None, there="/")
             write_begun(experiment, "0")
             write_job(experiment, "0", "1;cluster")
             write_refusal(experiment, "0", "no", full=True)

@@ -20,7 +20,7 @@ from neuromanager.status.survey import Report, read_reports
 from neuromanager.status.wait import summarize
 from neuromanager.system.faults import DONE, TROUBLE, WRONG_INPUT, Failure, offer_nearest
 from neuromanager.system.quoting import visible
-from neuromanager.system.site import HERE
+from neuromanager.system.site import HERE, Site
 from neuromanager.system.values import NamedTuple
 from neuromanager.terminal.console import tell
 from neuromanager.terminal.options import Parser, parse_options, split_operands
@@ -130,7 +130,8 @@ def _cancel(reports: Sequence[Report], whole: Sequence[Report], wish: Wish) -> t
     """The runs that were cancelled, by the directory of their experiment; and the faults."""
     done: dict[str, list[int]] = {}
     faults: list[str] = []
-    requests: dict[str, list[CancelRequest]] = {}
+    requests: dict[tuple[str, str | None], list[CancelRequest]] = {}
+    sites: dict[str | None, Site] = {None: HERE}
     for report, all_runs in zip(reports, whole):
         faults += _find_unknown(report, wish)
         meant = [status for status in report.statuses if _is_known(status) and wish.means(status)]
@@ -140,14 +141,17 @@ def _cancel(reports: Sequence[Report], whole: Sequence[Report], wish: Wish) -> t
             faults += _tell_late(report, late)
             done[report.experiment.directory] = [each.number for each in deferred if each.number not in late]
         opened = frozenset(status.number for status in all_runs.statuses if status.open)
-        for scheduler in dict.fromkeys(status.scheduler for status in meant):
-            own = [status for status in meant if status.scheduler == scheduler and status not in deferred]
-            if own:
-                requests.setdefault(scheduler, []).append(
-                    CancelRequest(report.experiment, own, opened, wish.state == PENDING)
-                )
-    for scheduler, asked in requests.items():
-        found = find_scheduler(scheduler).cancel(asked, wish.signal, HERE)
+        groups: dict[tuple[str, str | None], list[Status]] = {}
+        places = {launch.token: HERE.at(launch.profile) for launch in read_launches(report.experiment)}
+        sites.update((site.host, site) for site in places.values())
+        for status in meant:
+            if status not in deferred:
+                host = places.get(status.token or "", HERE).host
+                groups.setdefault((status.scheduler, host), []).append(status)
+        for place, own in groups.items():
+            requests.setdefault(place, []).append(CancelRequest(report.experiment, own, opened, wish.state == PENDING))
+    for (scheduler, host), asked in requests.items():
+        found = find_scheduler(scheduler).cancel(asked, wish.signal, sites[host])
         faults += found.faults
         for experiment, numbers in found.done.items():
             done[experiment.directory] = sorted({*done.get(experiment.directory, ()), *numbers})

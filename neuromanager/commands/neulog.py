@@ -10,6 +10,7 @@ from itertools import chain, islice
 
 from neuromanager import __version__
 from neuromanager.experiment.directory import Experiment
+from neuromanager.experiment.launches import has_hosts
 from neuromanager.experiment.logs import ALL, LATEST, LogPart, NoAttempt, find_bounds, find_parts, read_pieces
 from neuromanager.experiment.record import count_runs
 from neuromanager.experiment.select import Selected, resolve_selections
@@ -77,6 +78,7 @@ def main(words: Sequence[str]) -> int:
     selected = resolve_selections(operands, os.environ)
     if options.follow:
         return _follow(selected, streams, lines)
+    _bring(selected, streams)
     gaps = _Gaps([], [], [], [])
     found = _find_excerpts(selected, options.failed, streams, attempt, lines, gaps)
     first = list(islice(found, 1))
@@ -88,6 +90,15 @@ def main(words: Sequence[str]) -> int:
     else:
         _write_bytes(excerpts, several, gaps)
     return _finish(gaps, bool(first), options.failed, attempt)
+
+
+def _bring(selected: Sequence[Selected], streams: Sequence[str]) -> None:
+    """What is new on hosts; where there is none nothing is asked."""
+    if has_hosts(one.experiment for one in selected):
+        from neuromanager.hosts.mirror import bring_output  # only where something is remote
+
+        for text in bring_output([(one.experiment, _indices(one)) for one in selected], streams, HERE):
+            tell(text)
 
 
 def _parse_lines(text: str | None) -> int | None:

@@ -20,9 +20,10 @@ from neuromanager.launch.protocol import Batch, make_job, settle
 from neuromanager.launch.request import Launch, site_for_runs
 from neuromanager.launch.rerun import RESTARTABLE, Changes, Group, Plan, describe_code, make_plan
 from neuromanager.launch.resume import take_lock, wait_for_late
-from neuromanager.launch.start import begin, finish, print_path
+from neuromanager.launch.start import begin, find_ground, finish, print_path, stand_on
 from neuromanager.local.options import Manner, add_options, read_manner
 from neuromanager.profile.demand import find_faults
+from neuromanager.profile.host import describe_host
 from neuromanager.profile.scaling import describe_changes
 from neuromanager.schedulers import is_batch_system
 from neuromanager.status.survey import find_put_back, read_reports
@@ -193,6 +194,7 @@ def _launch(plan: Plan, lock: int, shown: str, manner: Manner) -> int:
     done, code = 0, 0
     for group in plan.groups:
         launch = _make_launch(plan, group, lock, manner)
+        launch = stand_on(launch, find_ground(group.profile, os.getcwd(), f"{shown}: config.json"))
         try:
             with holding_signals() as held:  # from the first file to the job's number on record
                 feed = begin(launch, [Batch(group.numbers)])
@@ -215,7 +217,7 @@ def _make_launch(plan: Plan, group: Group, lock: int, manner: Manner) -> Launch:
         group.cwd,
         group.numbers,
         count_runs(plan.experiment),
-        site_for_runs(),
+        site_for_runs().at(describe_host(group.profile.host)),
         group.layout,
         manner,
         flying=tuple(plan.flying),

@@ -19,7 +19,7 @@ from neuromanager.local.options import add_options, read_manner
 from neuromanager.profile.config import check_env, check_programs, find_unexpanded
 from neuromanager.profile.demand import check_excess
 from neuromanager.profile.profile import Profile, check_own_options
-from neuromanager.schedulers import find_scheduler
+from neuromanager.schedulers import find_scheduler, is_batch_system
 from neuromanager.sweep.words import add_python
 from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.programs import is_program
@@ -116,6 +116,8 @@ def main(words: Sequence[str]) -> int:
     check_env(profile, source)
     for text in find_unexpanded(profile, source):
         tell(f"warning: {text}")
+    if is_batch_system(profile.scheduler):
+        layout = layout._replace(capacity=layout.capacity or profile.capacity)
     cwd = _check_profile(options, profile, source, layout)
     dependencies = _read_dependencies(options)
     given = read_input(tuple(command), os.environ, options.name)
@@ -136,10 +138,12 @@ def main(words: Sequence[str]) -> int:
         options.resume,
         options.wait,
         options.yes,
+        source,
     )
     if options.dry_run:
         return _print_plan(request)
-    find_scheduler(profile.scheduler).check_programs()
+    if profile.host is None:  # there the submission itself tells
+        find_scheduler(profile.scheduler).check_programs()
     return start_detached(request) if options.detach else start(request)
 
 

@@ -13,7 +13,7 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from neuromanager.experiment.directory import Experiment, format_time
 from neuromanager.experiment.layout import PLAIN, Arrangement, arrangement_of
@@ -46,6 +46,13 @@ class Launch(NamedTuple):
     after: tuple[str, ...] = ()  # directories of the experiments that it waits for, until it begins
     arrangement: Arrangement = PLAIN
     pid_namespace: str | None = None
+    there: str | None = None  # the experiment's folder on the host of its profile; None: it is here
+
+    @property
+    def reached(self) -> str | None:
+        """The host by ssh that its scheduler is asked on; None: this machine."""
+        name = self.profile.get("host")
+        return None if name is None else str(name)
 
     @property
     def boot(self) -> str:
@@ -87,13 +94,18 @@ def write_intent(
     elements: str | None = None,
     after: Sequence[str] = (),
     arrangement: Mapping[str, Any] | None = None,
+    there: str | None = None,
+    skew_seconds: int = 0,
 ) -> None:
-    """On the disk, not only in its cache, before anything is launched. Raises OSError."""
+    """On the disk, not only in its cache, before anything is launched. Raises OSError.
+
+    ``skew_seconds``: how far the clock of the host is ahead, whose times it will be compared with.
+    """
     record = {
         "token": token,
         "scheduler": scheduler,
         "runs": format_indices(runs),
-        "asked": format_time(time.time()),
+        "asked": format_time(time.time() + skew_seconds),
         "name": name,
         "profile": profile,
         "cwd": cwd,
@@ -105,15 +117,16 @@ def write_intent(
         "elements": elements,
         "after": list(after),
         "arrangement": arrangement,
+        **({"there": there} if there else {}),
     }
     append_line(experiment.path("jobs.jsonl"), json.dumps(record), durable=True)
 
 
-def write_job(experiment: Experiment, token: str, job: str) -> None:
+def write_job(experiment: Experiment, token: str, job: str, skew_seconds: int = 0) -> None:
     """The scheduler has it, as ``9``, or as ``9;mp2`` on another cluster than its usual one. Raises OSError."""
     number, _, cluster = job.partition(";")
     line = {"token": token, "job": number, **({"cluster": cluster} if cluster else {})}
-    line["submitted"] = format_time(time.time())
+    line["submitted"] = format_time(time.time() + skew_seconds)
     append_line(experiment.path("jobs.jsonl"), json.dumps(line))
 
 
@@ -178,6 +191,7 @@ def _parse_intent(value: Mapping[str, Any]) -> Launch:
         after=tuple(map(str, value.get("after", ()))),
         arrangement=arrangement_of(value.get("arrangement")),
         pid_namespace=value.get("pid_namespace"),
+        there=value.get("there"),
     )
 
 
@@ -229,6 +243,11 @@ def read_feeding(experiment: Experiment) -> Feeding | None:
                 elif found and "fed" in value and value["token"] == found.token:
                     found = found._replace(is_over=True)
     return found
+
+
+def has_hosts(experiments: Iterable[Experiment]) -> bool:
+    """Whether anything of them was launched on a host that is reached by ssh."""
+    return any(launch.there for experiment in experiments for launch in read_launches(experiment))
 
 
 def find_current(launches: list[Launch]) -> dict[int, Launch]:

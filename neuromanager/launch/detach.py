@@ -36,6 +36,8 @@ def detach(launch: Callable[[Beginning], int]) -> Left:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError, AttributeError):
             stream.flush()  # once, and not by both
+    if reach := sys.modules.get("neuromanager.system.reach"):
+        reach.close_sessions()  # one is one process's
     child = os.fork()
     if child:
         os.close(writer)

@@ -77,7 +77,7 @@ class Feed:
 
     def begin(self, batches: Sequence[Batch]) -> None:
         """The caller holds signals. Raises NothingLaunched when nothing was submitted and nothing will be; Failure."""
-        tell(describe_launch(self.launch, make_job(self.launch.experiment, self.launch.cwd)))
+        tell(describe_launch(self.launch, make_job(self.launch.experiment, self.launch.cwd, self.launch.there)))
         if self._count_free() < len(self.left):
             self._deferral.record(self.left)
         try:

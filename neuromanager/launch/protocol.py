@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from neuromanager.experiment.code import read_commit
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.events import read_events
+from neuromanager.experiment.launches import Launch as Intent
 from neuromanager.experiment.launches import (
     make_token,
     read_feeding,
@@ -34,7 +35,7 @@ from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.files import write_file
 from neuromanager.system.quoting import split_line
 from neuromanager.system.signals import Interrupted
-from neuromanager.system.site import Site
+from neuromanager.system.site import IN_FLIGHT, NEVER, Site, Unreachable
 from neuromanager.system.values import NamedTuple
 from neuromanager.terminal.console import tell
 
@@ -61,12 +62,20 @@ class Submitted:
         self.numbers: list[int] = []
 
 
-def make_job(experiment: Experiment, cwd: str) -> Job:
-    """What run.sh is to know; all of it stands in the experiment's files. Raises Failure."""
+def make_job(experiment: Experiment, cwd: str, there: str | None = None) -> Job:
+    """What run.sh is to know; all of it stands in the experiment's files. Raises Failure.
+
+    ``there``: the experiment's folder on the host where it is executed.
+    """
     commands, points = read_lines(experiment, "commands.txt"), read_lines(experiment, "params.txt")
     repeats = None if os.path.exists(experiment.path("repeats.txt")) else read_record(experiment)["repeats"]
     point = None if not points else points[0] if len(commands) == 1 else ""
-    return Job(experiment.directory, experiment.name, cwd, len(commands), repeats, split_line(commands[0]), point)
+    command = split_line(commands[0])
+    if there:
+        from neuromanager.hosts.record import translate  # only where something is remote
+
+        command = translate(command, experiment, there)
+    return Job(there or experiment.directory, experiment.name, cwd, len(commands), repeats, command, point)
 
 
 class Call(NamedTuple):
@@ -94,7 +103,7 @@ def submit(launch: Launch, batch: Batch, done: Submitted, withdrawn: Callable[[]
     ``done``, and later will have none; Failure when it is not known, even after looking for the token.
     """
     experiment, scheduler = launch.experiment, find_scheduler(launch.profile.scheduler)
-    job = make_job(experiment, launch.cwd)
+    job = make_job(experiment, launch.cwd, launch.there)
     with refusing(experiment):
         write_file(experiment.path("run.sh"), scheduler.render(launch.profile, job, launch.layout))
         os.chmod(experiment.path("run.sh"), 0o755)
@@ -132,6 +141,10 @@ def _intend(launch: Launch, scheduler: Scheduler, job: Job, batch: Batch, limits
                 os.makedirs(experiment.path("launches"), exist_ok=True)
                 write_file(experiment.path(elements), render_elements(part.numbers, launch.layout.pack))
             write_launch(launch, part.token, part.numbers, name or experiment.name, elements, batch.after)
+        if launch.there:
+            from neuromanager.hosts.record import lay
+
+            lay(launch.site.session(), experiment, launch.there, [call.part.token for call in calls])
     return calls
 
 
@@ -151,6 +164,8 @@ def write_launch(
         elements=elements,
         after=after,
         arrangement=describe_arrangement(launch.layout) if is_batch_system(launch.profile.scheduler) else None,
+        there=launch.there,
+        skew_seconds=launch.site.skew_seconds,
     )
 
 
@@ -161,7 +176,8 @@ def _submit_first(launch: Launch, scheduler: Scheduler, calls: Sequence[Call]) -
     """
     experiment, token = launch.experiment, calls[0].part.token
     try:
-        answer = scheduler.submit(calls[0].words, launch.site, launch.lock)
+        site = claiming(launch.site, launch.there or experiment.directory, token)
+        answer = scheduler.submit(calls[0].words, site, launch.lock)
         if isinstance(answer, Lost):
             answer = _find_lost(experiment, scheduler, token, answer, launch.site)
     except Interrupted:
@@ -174,7 +190,7 @@ def _submit_first(launch: Launch, scheduler: Scheduler, calls: Sequence[Call]) -
         _write_off(experiment, calls, "; ".join(answer.faults), answer.why == "full")
         return answer
     try:
-        write_job(experiment, token, answer.job)
+        write_job(experiment, token, answer.job, launch.site.skew_seconds)
     except OSError as error:
         tell(f"warning: {experiment.shown}/jobs.jsonl: {error.strerror}; the job ID could not be recorded")
     return answer
@@ -221,6 +237,8 @@ def _unknown(experiment: Experiment, scheduler: Scheduler, faults: Sequence[str]
 def refusing(experiment: Experiment) -> Iterator[None]:
     try:
         yield
+    except Unreachable as error:
+        raise NothingLaunched(TROUBLE, f"{error.strerror}; nothing was launched") from None
     except OSError as error:
         place = error.filename or experiment.directory
         raise NothingLaunched(WRONG_INPUT, f"{place}: {error.strerror}; nothing was launched") from None
@@ -234,9 +252,11 @@ def settle(experiment: Experiment, site: Site) -> None:
     """
     _close_feeding(experiment)
     try:
+        _settle_claims(experiment, site)
         _record_jobs(experiment, _find_unsettled(experiment, site, _look_twice))
         for token in (unsettled := {launch.token for launch in read_launches(experiment) if launch.is_unsure}):
             write_refusal(experiment, token, "there was no answer, and no job of this launch")
+        _tell_hosts(experiment, site, unsettled)
         if unsettled:
             late = _find_unsettled(
                 experiment, site, lambda scheduler, tokens, at: scheduler.find(tokens, at), unsettled
@@ -244,6 +264,43 @@ def settle(experiment: Experiment, site: Site) -> None:
             _record_jobs(experiment, late)
     except OSError as error:
         raise Failure(WRONG_INPUT, f"{experiment.shown}/jobs.jsonl: {error.strerror}") from None
+
+
+def claiming(site: Site, folder: str, token: str) -> Site:
+    """On a host a launch is asked for by whoever makes this folder there, and by nobody else."""
+    return site if site.host is None else site._replace(claim=f"{folder}/launches/{token}")
+
+
+def _settle_claims(experiment: Experiment, site: Site) -> None:
+    """What a host was asked for, and answered; what it has not been asked for it never will be. Raises Failure."""
+    for launch in read_launches(experiment):
+        if not launch.is_unsure or not launch.reached:
+            continue
+        place = claiming(site.at(launch.profile), launch.there or experiment.directory, launch.token)
+        mend = f"it may have a job of {experiment.shown}; try again when it answers"
+        try:
+            said = place.settle()
+        except Unreachable as error:
+            raise Failure(TROUBLE, str(error.strerror), mend) from None
+        if said.exit_code == NEVER:
+            write_refusal(experiment, launch.token, f"{launch.reached} was not asked for it")
+            continue
+        if said.exit_code == IN_FLIGHT:
+            raise Failure(TROUBLE, f"{launch.reached}: the submission is under way there", mend)
+        answer = find_scheduler(launch.scheduler).submit((), place._replace(recorded=said), -1)
+        if isinstance(answer, Taken):
+            _record_jobs(experiment, {launch.token: answer.job})
+        elif isinstance(answer, Refused):
+            write_refusal(experiment, launch.token, "; ".join(answer.faults))
+
+
+def _tell_hosts(experiment: Experiment, site: Site, tokens: set[str]) -> None:
+    """What was written off, where a job of it would read it. Raises Failure, OSError."""
+    for launch in read_launches(experiment):
+        if launch.token in tokens and launch.reached and launch.there:
+            from neuromanager.hosts.record import lay
+
+            lay(site.at(launch.profile).session(), experiment, launch.there)
 
 
 def _record_jobs(experiment: Experiment, found: dict[str, str]) -> None:
@@ -261,18 +318,18 @@ def _find_unsettled(
     """Token -> job of open intents, and of those ``among``, as far as there is one. Raises Failure."""
     launches = read_launches(experiment)
     known, found = {launch.job for launch in launches}, {}
-    asked: dict[str, list[str]] = {}
+    asked: dict[tuple[str, str], list[Intent]] = {}
     for launch in launches:
         if launch.is_unsure or launch.token in among:
             job = next(iter(_find_started_jobs(experiment, launch.runs, launch.asked, known)), None)
             if job:
                 found[launch.token] = job
             else:
-                asked.setdefault(launch.scheduler, []).append(launch.token)
-    for name, tokens in asked.items():
+                asked.setdefault((launch.scheduler, launch.reached or ""), []).append(launch)
+    for (name, _), unsure in asked.items():
         scheduler = find_scheduler(name)
         try:
-            found.update(look(scheduler, tokens, site))
+            found.update(look(scheduler, [each.token for each in unsure], site.at(unsure[0].profile)))
         except Failure as failure:
             mend = f"{scheduler.TITLE} may have a job of {experiment.shown}; try again when it answers"
             raise Failure(TROUBLE, *failure.faults, mend) from None

@@ -15,6 +15,7 @@ from neuromanager.experiment.runs import Run, make_runs
 from neuromanager.experiment.select import Selected
 from neuromanager.launch.input import Input
 from neuromanager.local.options import Manner
+from neuromanager.profile.host import describe_host
 from neuromanager.profile.profile import Profile, describe_profile
 from neuromanager.system.site import Site
 from neuromanager.system.values import NamedTuple
@@ -53,6 +54,7 @@ class Request(NamedTuple):
     resume: bool = False
     wait: bool = False
     yes: bool = False
+    source: str = "config.json"  # where the profile is from
 
     @property
     def run_count(self) -> int:
@@ -75,6 +77,7 @@ class Launch(NamedTuple):
     flying: tuple[int, ...] = ()  # other runs of the experiment that are with the scheduler
     shows: bool = True  # our stderr has a reader
     may_read_stdin: bool = True
+    there: str | None = None  # the experiment's folder on the host; None: it is here
 
 
 def make_launch(
@@ -87,7 +90,7 @@ def make_launch(
         request.cwd,
         numbers,
         run_count,
-        request.site,
+        request.site.at(describe_host(request.profile.host)),
         request.layout,
         request.manner,
         request.dependencies,

@@ -148,11 +148,12 @@ def _change(group: Group, experiment: Experiment, changes: Changes, nodes: Seque
         raise Failure(WRONG_INPUT, *faults)
     if nodes:
         profile = scheduler.exclude(profile, nodes, place)
-    if not os.path.isdir(group.cwd):
+    if profile.host is None and not os.path.isdir(group.cwd):
         raise Failure(WRONG_INPUT, f"{place}: {group.cwd}: no such folder; it is where these runs were executed")
     layout = changes.lay_out(group.layout) if is_batch_system(profile.scheduler) else group.layout
     cwd = scheduler.check(profile, layout, place, (group.before, group.cwd))
-    scheduler.check_programs()
+    if profile.host is None:
+        scheduler.check_programs()
     return group._replace(profile=profile, cwd=cwd, layout=layout)
 
 

@@ -19,6 +19,7 @@ from neuromanager.launch.protocol import Batch, NothingLaunched, settle
 from neuromanager.launch.request import Launch, Request, lay_out, make_launch, make_record
 from neuromanager.local.resources import check_resources, count_places, describe_places
 from neuromanager.profile.demand import check_excess
+from neuromanager.profile.profile import Profile
 from neuromanager.schedulers import LOCAL, is_batch_system
 from neuromanager.system.faults import INCOMPLETE, WRONG_INPUT, Failure
 from neuromanager.system.signals import Held, holding_signals
@@ -27,6 +28,7 @@ from neuromanager.system.values import TYPE_CHECKING
 from neuromanager.terminal.console import die_by, tell
 
 if TYPE_CHECKING:
+    from neuromanager.hosts.ground import Ground
     from neuromanager.launch.feed import Feed
 
 
@@ -66,6 +68,25 @@ def start_detached(request: Request) -> int:
     return left.code
 
 
+def find_ground(profile: Profile, cwd: str, place: str) -> Ground | None:
+    """Where the runs are executed, on a host, with their code there; None for here. Raises Failure."""
+    if profile.host is None:
+        return None
+    from neuromanager.hosts.ground import prepare  # only where something is remote
+
+    return prepare(profile, cwd, f"{place}: {profile.support}.{profile.device}")
+
+
+def stand_on(launch: Launch, ground: Ground | None) -> Launch:
+    if ground is None or launch.profile.host is None:
+        return launch
+    from neuromanager.hosts.record import find_folder
+
+    host, directory = launch.profile.host.name, ground.directory
+    there = None if directory is None else find_folder(launch.experiment, host, directory)
+    return launch._replace(cwd=ground.code, there=there)
+
+
 def begin(launch: Launch, batches: Sequence[Batch]) -> Feed | None:
     """Has a batch system take what it takes at once, with signals held; None where this machine is to execute them.
 
@@ -101,6 +122,7 @@ def _launch_new(request: Request, take_leave: TakeLeave | None, locks: contextli
     numbers = list(range(request.run_count))
     check_excess(request.profile, len(numbers), request.layout.pack, request.yes)
     batches = _make_batches(request, numbers, len(numbers))
+    ground = find_ground(request.profile, request.cwd, request.source)
     with holding_signals() as held:  # with a batch system from the first file to the job's number on record
         made = make_experiment(
             request.name,
@@ -115,6 +137,7 @@ def _launch_new(request: Request, take_leave: TakeLeave | None, locks: contextli
             remove(experiment)
             die_by(held.number)
         launch = make_launch(request, experiment, made.lock, numbers, len(numbers), shows=take_leave is None)
+        launch = stand_on(launch, ground)
         try:
             feed = begin(launch, batches)
         except NothingLaunched as refused:
@@ -160,6 +183,8 @@ def _launch_rest(request: Request, made: Made, take_leave: TakeLeave | None, loc
     batches = _make_batches(request, missing.numbers, total) if missing.numbers else []
     launch = make_launch(request, experiment, made.lock, missing.numbers, total, shows=take_leave is None)
     launch = launch._replace(flying=tuple(missing.flying))
+    if missing.numbers:
+        launch = stand_on(launch, find_ground(request.profile, request.cwd, request.source))
     feed, code = None, 0
     with holding_signals() as held:
         add_runs(experiment, missing.new)

@@ -13,6 +13,7 @@ from neuromanager.schedulers import LOCAL, find_scheduler
 from neuromanager.status.survey import Report, read_reports
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.site import Site
+from neuromanager.system.values import NamedTuple
 from neuromanager.terminal.console import tell
 from neuromanager.terminal.options import parse_number
 
@@ -25,7 +26,7 @@ def change_throttle(word: str, text: str, site: Site) -> int:
         raise Failure(WRONG_INPUT, *(f"{fault}; 0 means no limit" for fault in faults))
     (selected,) = resolve_selections([word], site.environ)
     (report,) = read_reports([selected], site)
-    arrays, scheduler = _find_arrays(report), find_scheduler(_find_scheduler_name(report))
+    arrays, scheduler = _find_arrays(report, site), find_scheduler(_find_scheduler_name(report))
     name = word_for(selected.experiment)
     if not arrays:
         tell(f"{name}: none of its arrays has pending runs; nothing to change")
@@ -36,13 +37,15 @@ def change_throttle(word: str, text: str, site: Site) -> int:
             f"{most} at a time, and {name} has {len(arrays)} arrays in the queue: "
             f"write {len(arrays)} at least, or 0 for no limit",
         )
-    for place, (job, share) in enumerate(zip(arrays, share_throttle(most, len(arrays)))):
-        if said := scheduler.throttle(job, share, site):
-            done = [f"changed before that: {describe_jobs(list(arrays)[:place])}"] if place else []
+    jobs = [array.job for array in arrays]
+    for place, (array, share) in enumerate(zip(arrays, share_throttle(most, len(arrays)))):
+        job = array.job
+        if said := scheduler.throttle(job, share, array.site):
+            done = [f"changed before that: {describe_jobs(jobs[:place])}"] if place else []
             raise Failure(TROUBLE, *said, f"the throttle of job {job} was not changed", *done)
     how = f"{most} at a time" if most else "without a limit"
-    waiting = describe_count(sum(arrays.values()))
-    tell(f"{name}: {describe_jobs(list(arrays))}: {waiting} in the queue, {how}")
+    waiting = describe_count(sum(array.waiting for array in arrays))
+    tell(f"{name}: {describe_jobs(jobs)}: {waiting} in the queue, {how}")
     return 0
 
 
@@ -50,7 +53,13 @@ def _find_scheduler_name(report: Report) -> str:
     return next((status.scheduler for status in report.statuses if status.open), LOCAL)
 
 
-def _find_arrays(report: Report) -> dict[str, int]:
+class _Array(NamedTuple):
+    job: str
+    waiting: int
+    site: Site
+
+
+def _find_arrays(report: Report, site: Site) -> list[_Array]:
     """Arrays of which elements wait, and how many. Raises Failure if there can be none, or that is unknown."""
     name, statuses = word_for(report.experiment), report.statuses
     live = [status for status in statuses if status.open]
@@ -60,11 +69,14 @@ def _find_arrays(report: Report) -> dict[str, int]:
     doubts = {status.reason for status in live if status.state == UNKNOWN}
     if doubts:
         raise Failure(TROUBLE, *(f"{name}: {reason}" for reason in doubts), "nothing was changed; try again later")
-    arrays: dict[str, int] = {}
-    jobs = {launch.token: launch.job for launch in read_launches(report.experiment)}
+    arrays: dict[tuple[str, str], _Array] = {}
+    launches = {launch.token: launch for launch in read_launches(report.experiment)}
     for status in live:
         job, element, _ = (status.job or "").partition("_")
-        job = jobs.get(status.token or "") or job  # it says on which cluster as well
+        launch = launches.get(status.token or "")
+        job = (launch and launch.job) or job  # it says on which cluster as well
         if status.state == PENDING and element:
-            arrays[job] = arrays.get(job, 0) + 1
-    return dict(sorted(arrays.items(), key=lambda item: item[0]))
+            place = site.at(launch.profile) if launch else site
+            known = arrays.setdefault((job, place.host or ""), _Array(job, 0, place))
+            arrays[job, place.host or ""] = known._replace(waiting=known.waiting + 1)
+    return [arrays[key] for key in sorted(arrays)]

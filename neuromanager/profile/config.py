@@ -60,7 +60,9 @@ def find_unexpanded(profile: Profile, source: str) -> list[str]:
 
 def check_programs(profile: Profile, commands: Iterable[Command], cwd: str) -> None:
     """Raises Failure for a program that is not there. With an env, which may change PATH, only paths are looked at."""
-    search = not profile.env and "PATH" not in dict(profile.variables)
+    if profile.host and profile.host.code is False:
+        return  # nothing of it is here
+    search = not profile.env and profile.host is None and "PATH" not in dict(profile.variables)
     if any(re.search(r"\b(cd|pushd)\b", line) for line in profile.env):
         return  # nor what folder the command will find itself in
     if profile.wrap:

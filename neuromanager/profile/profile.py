@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 
+from neuromanager.profile.host import DEFAULT_SCHEDULER, Host, describe_host, host_of, resolve_host
 from neuromanager.system.faults import WRONG_INPUT, Failure, offer_nearest
 from neuromanager.system.jsonvalues import text_of
 from neuromanager.system.values import Any, NamedTuple
@@ -37,6 +38,8 @@ class Profile(NamedTuple):
     variables: tuple[tuple[str, str], ...]
     max_runs: int | None = None  # of one launch, without --yes
     max_gpu_hours: float | None = None
+    capacity: int | None = None  # where --capacity says nothing
+    host: Host | None = None  # None: this machine
 
 
 def resolve_profile(
@@ -52,7 +55,10 @@ def resolve_profile(
     shared, own = config[support].get("*", {}), config[support][device]
     path = f"{source}: {support}.{device}"
     faults: list[str] = []
-    scheduler = own.get("scheduler", shared.get("scheduler", support))
+    host = resolve_host(own, shared, path, faults)
+    scheduler = own.get("scheduler", shared.get("scheduler", DEFAULT_SCHEDULER if host else support))
+    if host and scheduler == "local":
+        faults.append(f"{path}: local over ssh is not supported; the scheduler of a host is a batch system")
     if scheduler not in (known := find_schedulers()):
         faults.append(
             f"{path}: {scheduler!r} is not the name of a scheduler; "
@@ -74,13 +80,15 @@ def resolve_profile(
         tuple((name, text_of(value)) for name, value in variables.items()),
         _find_limit(own, shared, "max_runs"),
         _find_limit(own, shared, "max_gpu_hours"),
+        _find_limit(own, shared, "capacity"),
+        host,
     )
 
 
 def _find_limit(own: Mapping[str, Any], shared: Mapping[str, Any], name: str) -> Any:
     """Numbers of a document are texts with their digits kept, or numbers."""
     value = own.get(name, shared.get(name))
-    return None if value is None else int(text_of(value)) if name == "max_runs" else float(text_of(value))
+    return None if value is None else int(text_of(value)) if name != "max_gpu_hours" else float(text_of(value))
 
 
 def _split_lines(env: str | list[str]) -> tuple[str, ...]:
@@ -156,6 +164,7 @@ def profile_of(recorded: Mapping[str, Any]) -> Profile:
         tuple(recorded["variables"].items()),
         recorded.get("max_runs"),
         recorded.get("max_gpu_hours"),
+        host=host_of(recorded),
     )
 
 
@@ -170,5 +179,6 @@ def describe_profile(profile: Profile) -> dict[str, Any]:
         "resources": {name: True if value is None else value for name, value in profile.resources},
         "wrap": list(profile.wrap),
         "variables": dict(profile.variables),
+        **describe_host(profile.host),
         **{name: value for name, value in limits.items() if value is not None},
     }

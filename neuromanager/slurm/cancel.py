@@ -14,7 +14,7 @@ from neuromanager.experiment.numbers import format_indices
 from neuromanager.experiment.record import read_lines
 from neuromanager.experiment.states import Status
 from neuromanager.experiment.submission import Cancelled, CancelRequest
-from neuromanager.slurm.client import client_environment, describe_failure, describe_missing, with_clusters
+from neuromanager.slurm.client import call, describe_failure, describe_missing, with_clusters
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.process import Answer
 from neuromanager.system.site import Site
@@ -69,7 +69,7 @@ def scancel(targets: Targets, signal: int | None, site: Site, cluster: str = "")
     for words in cancel_words(targets, signal):
         try:
             words = with_clusters(words, cluster)
-            faults = parse_cancellation(site.ask(words, _PATIENCE_SECONDS, client_environment(site.environ)))
+            faults = parse_cancellation(call(words, _PATIENCE_SECONDS, site))
         except FileNotFoundError:
             faults = (describe_missing("scancel"),)
         except OSError as error:

@@ -17,11 +17,31 @@ def check(profile: Profile, layout: Arrangement, place: str, last: tuple[Resourc
     """The folder of the runs. Raises Failure."""
     if faults := check_arrangement(profile, layout, f"{place}: {profile.support}.{profile.device}.resources"):
         raise Failure(WRONG_INPUT, *faults)
+    if profile.host:
+        _check_host(profile, f"{place}: {profile.support}.{profile.device}.resources")
+        return last[1] if last else os.getcwd()
     _refuse_chosen_cluster(profile)
     folder = last[1] if last and _find_folder(last[0]) == _find_folder(profile.resources) else None
     folder = folder or read_working_directory(profile)
     check_logs(profile, folder)
     return folder
+
+
+def _check_host(profile: Profile, place: str) -> None:
+    """Raises Failure for folders that are chosen for the runs there."""
+    given, host = dict(profile.resources), profile.host
+    if host and "chdir" in given and host.has_copy and host.code is not False:
+        raise Failure(
+            WRONG_INPUT,
+            f"{place}.chdir: the code is sent to {host.name}, and the runs start in it; leave chdir out, "
+            'or add "code": false',
+        )
+    if faults := [
+        f"{place}.{name}: on {host.name} logs go to the experiment; leave it out"
+        for name in ("output", "error")
+        if host and host.has_copy and name in given
+    ]:
+        raise Failure(WRONG_INPUT, *faults)
 
 
 def _refuse_chosen_cluster(profile: Profile) -> None:

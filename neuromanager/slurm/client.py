@@ -26,6 +26,28 @@ def client_environment(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environ.items() if name in _KEPT or not _OURS_TO_SET.match(name)}
 
 
+# The same on a host that is reached by ssh, where a start file may have set them.
+_CLEAN = (
+    """for neu_name in ${!SBATCH_*} ${!SLURM_*} ${!SQUEUE_*} ${!SACCT_*} ${!SCANCEL_*} ${!SINFO_*}; do
+case $neu_name in """
+    + "|".join(_KEPT)
+    + """) ;; *) unset "$neu_name" ;; esac; done; unset neu_name; exec "$@\""""
+)
+
+
+def call(
+    words: Sequence[str],
+    timeout_seconds: float,
+    site: Site,
+    extra: Mapping[str, str] | None = None,
+    pass_fds: Sequence[int] = (),
+) -> Answer:
+    """One of Slurm's programs, with ``extra`` in its environment. Raises OSError."""
+    if site.host is None:
+        return site.ask(words, timeout_seconds, {**client_environment(site.environ), **(extra or {})}, pass_fds)
+    return site.ask(["bash", "-c", _CLEAN, "bash", *words], timeout_seconds, extra)
+
+
 def explain(said: Iterable[str]) -> tuple[str, ...]:
     """What Slurm's own words do not tell: that nothing was done, and what to do about it."""
     if any(TOO_OFTEN in line for line in said):
@@ -48,9 +70,11 @@ def describe_failure(program: str, answer: Answer, patience_seconds: float) -> t
 def query(words: Sequence[str], timeout_seconds: float, site: Site) -> Answer:
     """One call of a program that only asks, or whose failure means that nothing was done. Raises Failure."""
     try:
-        answer = site.ask(words, timeout_seconds, client_environment(site.environ))
-    except FileNotFoundError:
-        raise Failure(TROUBLE, describe_missing(words[0])) from None
+        answer = call(words, timeout_seconds, site)
+    except FileNotFoundError as error:
+        raise Failure(
+            TROUBLE, describe_missing(words[0]) if site.host is None else f"{words[0]}: {error.strerror}"
+        ) from None
     except OSError as error:
         raise Failure(TROUBLE, f"{words[0]}: {error.strerror}") from None
     if answer.exit_code != 0:

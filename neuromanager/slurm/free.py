@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 
 from neuromanager.experiment.free import ANY_GPU, Free, Held, Node
-from neuromanager.slurm.client import describe_failure, describe_missing
-from neuromanager.slurm.queue import SEPARATOR, expand_elements, query_environment
+from neuromanager.slurm.client import call, describe_failure, describe_missing
+from neuromanager.slurm.queue import SEPARATOR, VARIABLES, expand_elements
 from neuromanager.slurm.tres import expand_nodes, give_type, parse_gpus, times
 from neuromanager.system.faults import TROUBLE, Failure
 from neuromanager.system.patterns import compile_late
@@ -156,7 +156,7 @@ def free(site: Site) -> Free:
 
 def _ask(words: Sequence[str], site: Site) -> Answer:
     try:
-        answer = site.ask(words, _SECONDS, query_environment(site.environ))
+        answer = call(words, _SECONDS, site, VARIABLES)
     except FileNotFoundError:
         raise Failure(TROUBLE, describe_missing(words[0])) from None
     except OSError as error:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from neuromanager.experiment.submission import DEFAULT_ARRAY_SIZE, Limits
-from neuromanager.slurm.client import client_environment
+from neuromanager.slurm.client import call
 from neuromanager.system.programs import search_path
 from neuromanager.system.site import Site
 from neuromanager.system.values import Any
@@ -34,7 +34,7 @@ def limits_for(numbers: Sequence[int], site: Site, anew: bool = False) -> Limits
 def ask_limits(site: Site) -> Limits:
     """As scontrol says now, and remembered; Slurm's defaults where it says nothing."""
     try:
-        answer = site.ask(["scontrol", "show", "config"], _QUERY_SECONDS, client_environment(site.environ))
+        answer = call(["scontrol", "show", "config"], _QUERY_SECONDS, site)
     except OSError:
         return Limits()
     found = parse_config(answer.stdout)  # 24.11 may tell all and say 1: where it limits how often a user may ask
@@ -76,12 +76,19 @@ def ask_room(limit: str, site: Site) -> int | None:
         return None
     kind, word = found
     try:
-        user = pwd.getpwuid(os.geteuid()).pw_name
+        user = _find_user(site)
         words = ["scontrol", "show", "assoc_mgr", f"users={user}", f"flags={kind}"]
-        answer = site.ask(words, _QUERY_SECONDS, client_environment(site.environ))
+        answer = call(words, _QUERY_SECONDS, site)
     except (OSError, KeyError):
         return None
     return parse_room(answer.stdout, word) if answer.exit_code == 0 else None
+
+
+def _find_user(site: Site) -> str:
+    """Raises OSError, KeyError."""
+    if site.host is not None:
+        return site.ask(["id", "-un"], _QUERY_SECONDS).stdout.strip()
+    return pwd.getpwuid(os.geteuid()).pw_name
 
 
 def parse_room(text: str, word: str) -> int | None:
@@ -92,6 +99,8 @@ def parse_room(text: str, word: str) -> int | None:
 
 def _cluster_key(site: Site) -> str:
     """A home may be that of several clusters."""
+    if site.host is not None:
+        return json.dumps([site.host])
     return json.dumps(
         [
             os.uname().nodename,

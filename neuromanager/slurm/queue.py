@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
-from neuromanager.slurm.client import client_environment, with_clusters
+from neuromanager.slurm.client import call, with_clusters
 from neuromanager.system.patterns import compile_late
 from neuromanager.system.process import Answer
 from neuromanager.system.quoting import visible
@@ -22,6 +23,14 @@ _SQUEUE_SECONDS = 60.0
 _SACCT_SECONDS = 30.0  # it would wait for ever
 _MOST_ELEMENTS = 4_000_001  # of a job: slurm.conf(5), MaxArraySize
 _UNKNOWN_JOB = "Invalid job id"
+# Times in UTC and in full, elements never cut off, no partition hidden (ENVIRONMENT VARIABLES of squeue(1)).
+VARIABLES = {
+    "TZ": "UTC",
+    "SLURM_TIME_FORMAT": "standard",
+    "SLURM_BITSTR_LEN": "0",
+    "SQUEUE_ALL": "1",
+    "LC_ALL": "C.UTF-8",
+}
 _ERROR = compile_late(r"^\w+:? error: (?!Invalid user)", re.MULTILINE)
 _NO_ACCOUNTING = compile_late(r"accounting storage is disabled", re.IGNORECASE)
 
@@ -169,7 +178,7 @@ def ask_squeue(jobs: Sequence[str], users: Sequence[int], site: Site, clusters: 
     """``clusters``: other ones than the usual, as --clusters takes them."""
     words = with_clusters(squeue_words(jobs, users), clusters)
     try:
-        answer = site.ask(words, _SQUEUE_SECONDS, query_environment(site.environ))
+        answer = call(words, _SQUEUE_SECONDS, site, VARIABLES)
     except OSError as error:
         return Rows(failure=f"squeue: {_explain(error)}")
     if len(jobs) == 1 and not users and answer.exit_code and _UNKNOWN_JOB in answer.stderr:
@@ -180,16 +189,11 @@ def ask_squeue(jobs: Sequence[str], users: Sequence[int], site: Site, clusters: 
 def ask_sacct(jobs: Sequence[str], site: Site, clusters: str = "") -> Rows:
     words = with_clusters(sacct_words(jobs), clusters)
     try:
-        return parse_sacct(site.ask(words, _SACCT_SECONDS, query_environment(site.environ)))
+        return parse_sacct(call(words, _SACCT_SECONDS, site, VARIABLES))
     except OSError as error:
         return Rows(failure=f"sacct: {_explain(error)}", silent=isinstance(error, FileNotFoundError))
 
 
 def _explain(error: OSError) -> str:
-    return "no such program on PATH" if isinstance(error, FileNotFoundError) else str(error.strerror)
-
-
-def query_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Times in UTC and in full, elements never cut off, no partition hidden (ENVIRONMENT VARIABLES of squeue(1))."""
-    ours = {"TZ": "UTC", "SLURM_TIME_FORMAT": "standard", "SLURM_BITSTR_LEN": "0", "SQUEUE_ALL": "1"}
-    return {**client_environment(environ), **ours, "LC_ALL": "C.UTF-8"}
+    missing = isinstance(error, FileNotFoundError) and error.strerror == os.strerror(errno.ENOENT)
+    return "no such program on PATH" if missing else str(error.strerror)

@@ -10,7 +10,7 @@ from neuromanager.experiment.layout import Arrangement, element_count, share_thr
 from neuromanager.experiment.numbers import format_indices
 from neuromanager.experiment.submission import Job, Limits, Lost, Part, Refused, SchedulersAnswer, Taken, Wait
 from neuromanager.profile.profile import Profile
-from neuromanager.slurm.client import TOO_OFTEN, client_environment, describe_failure, query
+from neuromanager.slurm.client import TOO_OFTEN, call, client_environment, describe_failure, query
 from neuromanager.slurm.dependency import render_dependency
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.patterns import compile_late
@@ -199,7 +199,7 @@ def estimate_start(script: str, part: Part, site: Site, what: str = "it") -> str
     """What Slurm says of a script without taking it; None where there is no Slurm to ask, or no answer."""
     import tempfile  # costs a start 10 ms, and only a dry run needs it
 
-    if search_path("sbatch") is None:
+    if site.host is not None or search_path("sbatch") is None:
         return None
     array = _array_of(part)
     try:
@@ -220,6 +220,6 @@ def submit(words: Sequence[str], site: Site, lock: int) -> SchedulersAnswer:
     except ValueError:
         patience = PATIENCE_SECONDS
     try:
-        return parse_submission(site.ask(words, patience, client_environment(site.environ), (lock,)), patience)
+        return parse_submission(call(words, patience, site, pass_fds=(lock,)), patience)
     except OSError as error:
         return Refused((f"sbatch: {error.strerror}",))

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.events import read_events
+from neuromanager.experiment.launches import has_hosts
 from neuromanager.experiment.logs import LogPart, find_bounds, find_parts, read_pieces
 from neuromanager.experiment.numbers import shorten_indices
 from neuromanager.experiment.select import Selected
@@ -27,6 +28,7 @@ _QUESTION_SECONDS, _LONGEST_QUESTION_SECONDS = 15.0, 240.0  # between two questi
 _GONE = select.POLLERR | select.POLLHUP | select.POLLNVAL
 
 _LOCAL_QUESTION_SECONDS = 1.0  # on this machine a look at /proc
+_COURIER_SECONDS, _COURIER_GROWTH, _SILENT_SECONDS = (1.0, 5.0), 1.2, 30.0  # between two looks at a host
 _TOLD_SECONDS = 2.0  # from the end of a run that was told to end to the question whether it comes back
 _MOST_LINES = 10  # on stderr about runs without output
 
@@ -104,16 +106,42 @@ class _Watch:
         self.open = [run for run in self.open if run not in gone]
 
 
+class _Courier:
+    """Brings what is new on hosts: often while something comes, then ever more seldom."""
+
+    def __init__(self, runs: Sequence[Followed], streams: Sequence[str], site: Site) -> None:
+        self._streams, self._site = streams, site
+        self._is_needed = has_hosts({run.experiment for run in runs})
+        self._due, self._pause_seconds, self._told = 0.0, _COURIER_SECONDS[0], False
+
+    def bring(self, runs: Sequence[Followed]) -> None:
+        if not self._is_needed or time.monotonic() < self._due:
+            return
+        from neuromanager.hosts.mirror import bring_output  # only where something is remote
+
+        chosen: dict[Experiment, list[int]] = {}
+        for run in runs:
+            chosen.setdefault(run.experiment, []).append(run.number)
+        silent = bring_output(list(chosen.items()), self._streams, self._site)
+        for text in [] if self._told else silent:
+            tell(f"{text}; follows on")
+        self._told = bool(silent)
+        self._pause_seconds = min(self._pause_seconds * _COURIER_GROWTH, _COURIER_SECONDS[1])
+        self._due = time.monotonic() + (_SILENT_SECONDS if silent else self._pause_seconds)
+
+
 def follow(runs: Sequence[Followed], streams: Sequence[str], lines: int | None, write: Write, site: Site) -> None:
     """The last ``lines`` of each log, then all that comes. Returns when all runs have ended.
 
     Raises BrokenPipeError when our output has no reader any more, also while nothing is written.
     """
     watch, told = _Watch(runs, streams, lines), frozenset[Followed]()
+    courier = _Courier(runs, streams, site)
     question_at, pause_seconds, first = time.monotonic(), _PAUSE_SECONDS[0], True
     pace = Pace(_QUESTION_SECONDS, _LONGEST_QUESTION_SECONDS, question_at)
     while True:
         began = time.monotonic()
+        courier.bring(watch.open)
         news = watch.look(write)
         if not watch.open:
             return

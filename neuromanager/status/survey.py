@@ -46,15 +46,24 @@ class _Survey(NamedTuple):
 
 
 def read_reports(
-    selected: Sequence[Selected], site: Site, ask: bool = True, unanswered: Callable[[str], None] = tell
+    selected: Sequence[Selected],
+    site: Site,
+    ask: bool = True,
+    unanswered: Callable[[str], None] = tell,
+    bring: bool | None = None,
 ) -> list[Report]:
     """``unanswered`` gets a line for each question without an answer; with ``ask`` False no scheduler is asked.
+
+    ``bring``: whether what runs have written on hosts is brought here first; None: as ``ask``.
 
     Raises Failure for an experiment whose experiment.json, commands.txt or jobs.jsonl cannot be read.
     """
     surveys = [_survey(each) for each in selected]
+    silent = _bring(surveys, site) if (ask if bring is None else bring) else {}
+    for text in silent.values():
+        unanswered(text)
     trails = [_read_trails(survey) for survey in surveys]
-    _find_all(list(zip(surveys, trails)), site, ask, unanswered)
+    _find_all(list(zip(surveys, trails)), site, ask, unanswered, silent)
     for survey in surveys:
         if sum(map(is_settled, survey.statuses.values())) > survey.kept:
             write_settled(survey.experiment, survey.statuses)
@@ -109,11 +118,35 @@ def _read_trails(survey: _Survey) -> dict[int, Trail]:
     return trails
 
 
+def _bring(surveys: Sequence[_Survey], site: Site) -> dict[str, str]:
+    """What runs that may go on have written on hosts; host -> why there was no answer."""
+    asked: dict[tuple[str, bool], list[Any]] = {}
+    for survey in surveys:
+        places: dict[tuple[str, bool, str], list[int]] = {}
+        for number in survey.numbers:
+            launch = None if number in survey.statuses else survey.current.get(number)
+            if launch and launch.reached and launch.there:
+                there = site.at(launch.profile)
+                places.setdefault((launch.reached, there.by_hand, launch.there), []).append(number)
+        for (host, by_hand, folder), numbers in places.items():
+            asked.setdefault((host, by_hand), []).append((survey.experiment, folder, numbers))
+    if not asked:
+        return {}
+    from neuromanager.hosts.mirror import Wanted, bring_events  # only where something is remote
+
+    wanted = {host: [Wanted(*each) for each in rows] for host, rows in asked.items()}
+    return bring_events(wanted)
+
+
 def _find_all(
-    found: Sequence[tuple[_Survey, dict[int, Trail]]], site: Site, ask: bool, unanswered: Callable[[str], None]
+    found: Sequence[tuple[_Survey, dict[int, Trail]]],
+    site: Site,
+    ask: bool,
+    unanswered: Callable[[str], None],
+    silent: Mapping[str, str],
 ) -> None:
     owners: dict[Experiment, _Survey] = {}
-    unsettled: dict[str, list[Unsettled]] = {}
+    unsettled: dict[tuple[str, str | None], list[Unsettled]] = {}
     for survey, trails in found:
         owners[survey.experiment] = survey
         jobs = frozenset(launch.job for launch in survey.launches if launch.job)
@@ -125,12 +158,16 @@ def _find_all(
             launch = survey.current[number]
             if launch.is_unsure and launch.token not in submitting:
                 submitting[launch.token] = _is_at_work(survey.experiment, launch)
-            rest = unsettled.setdefault(launch.scheduler, [])
+            rest = unsettled.setdefault((launch.scheduler, launch.reached), [])
             rest.append(
                 Unsettled(survey.experiment, launch, number, trails[number], jobs, submitting.get(launch.token, False))
             )
-    for scheduler, runs in unsettled.items():
-        for run, status in find_scheduler(scheduler).look(runs, site, ask, unanswered):
+    for (scheduler, host), runs in unsettled.items():
+        why = silent.get(host or "")
+        asks, place = ask and why is None, site.at(runs[0].launch.profile)
+        for run, status in find_scheduler(scheduler).look(runs, place, asks, unanswered):
+            if why and status.open:
+                status = status._replace(reason=why)
             owners[run.experiment].statuses[run.number] = status
 
 
@@ -139,15 +176,17 @@ def find_put_back(experiment: Experiment, statuses: Sequence[Status], site: Site
     (scontrol requeue) is open. Raises Failure when the scheduler does not answer.
     """
     current = find_current(read_launches(experiment))
-    ended: dict[str, list[Unsettled]] = {}
+    ended: dict[tuple[str, str | None], list[Unsettled]] = {}
     for status in statuses:
         launch = current.get(status.number)
         if launch and status.asked and status.attempt and not status.open:
             trail = read_trail(experiment, status.number)
-            ended.setdefault(launch.scheduler, []).append(Unsettled(experiment, launch, status.number, trail))
+            runs = ended.setdefault((launch.scheduler, launch.reached), [])
+            runs.append(Unsettled(experiment, launch, status.number, trail))
     again: dict[int, Status] = {}
-    for scheduler, runs in ended.items():
-        again.update((each.number, each) for each in find_scheduler(scheduler).find_put_back(runs, site))
+    for (scheduler, _), runs in ended.items():
+        place = site.at(runs[0].launch.profile)
+        again.update((each.number, each) for each in find_scheduler(scheduler).find_put_back(runs, place))
     return [again.get(status.number, status) for status in statuses]
 
 

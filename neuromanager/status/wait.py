@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from neuromanager.experiment.events import read_events
+from neuromanager.experiment.launches import has_hosts
 from neuromanager.experiment.select import Selected
 from neuromanager.experiment.states import COMPLETED, STATES, UNKNOWN, Status
 from neuromanager.status.pace import Pace
@@ -20,6 +21,7 @@ LOST_SECONDS = 8.0  # after a run left the queue, for its last line to reach us 
 _LOOK_SECONDS = (0.1, 5.0)  # between two looks at the events: at first, and at last
 _ASK_SECONDS = (2.0, 60.0)  # between two questions, likewise
 _LOOK_GROWTH = 1.3
+_BRING_SECONDS = (5.0, 60.0)  # between two looks at what runs on hosts have written
 
 
 class Waited(NamedTuple):
@@ -121,6 +123,8 @@ class _Watch:
         self._unanswered = unanswered
         self._reports: list[Report] = []
         self._known: list[dict[int, Status]] = [{} for _ in selected]
+        self._hosts = has_hosts(each.experiment for each in selected)
+        self._bring_at, self._bring_pause = time.monotonic() + _BRING_SECONDS[0], _BRING_SECONDS[0]
         self._lost: dict[tuple[int, int], float] = {}  # (experiment, run) -> since when no queue has it, without an end
 
     def conclude(self, timed_out: bool) -> Waited:
@@ -150,6 +154,7 @@ class _Watch:
 
     def look(self, everything: bool = False) -> None:
         """At the events; no scheduler is asked."""
+        self._bring()
         wanted: list[tuple[int, Selected]] = []
         for place, selected in enumerate(self._selected):
             begun = self._find_begun(place)
@@ -170,6 +175,20 @@ class _Watch:
                 else:  # what a scheduler said of it before is more than silence
                     self._known[place].setdefault(status.number, status)
         self._tell_unseen()
+
+    def _bring(self) -> None:
+        """What runs on hosts have written, now and then; that a host gives no answer is told when it is asked."""
+        if not self._hosts or time.monotonic() < self._bring_at:
+            return
+        from neuromanager.hosts.mirror import bring_events, find_asked  # only where something is remote
+
+        waited = [
+            (selected.experiment, [status.number for status in self._waits_for(place, self._known[place])])
+            for place, selected in enumerate(self._selected)
+        ]
+        bring_events(find_asked(waited, self._site))
+        self._bring_pause = min(self._bring_pause * _LOOK_GROWTH, _BRING_SECONDS[1])
+        self._bring_at = time.monotonic() + self._bring_pause
 
     def is_over(self, first: bool) -> bool:
         if self._at_most:

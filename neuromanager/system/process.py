@@ -11,7 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import FrameType
 
 from neuromanager.system.signals import PASSED_ON, STOPPING, Forwarder, in_foreground
-from neuromanager.system.values import IO, NamedTuple, NoReturn
+from neuromanager.system.values import IO, TYPE_CHECKING, NamedTuple, NoReturn
+
+if TYPE_CHECKING:
+    import subprocess
+
+    Dialogue = subprocess.Popen[bytes]  # a program that is spoken with, as ``converse`` starts it
 
 
 class Answer(NamedTuple):
@@ -172,6 +177,29 @@ def feeding(words: Sequence[str], env: Mapping[str, str]) -> Iterator[IO[bytes]]
         process.stdin.close()
         process.wait()
         signal.signal(signal.SIGINT, before)
+
+
+def converse(words: Sequence[str]) -> Dialogue:
+    """A program to speak with: its stdin, stdout and stderr are pipes, and a Ctrl-C meant for us is not for it."""
+    import subprocess
+
+    return subprocess.Popen(
+        words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0, start_new_session=True
+    )
+
+
+def ask_silently(words: Sequence[str], timeout_seconds: float) -> int | None:
+    """The exit code of a program that may leave a process behind: nothing of ours is open in either."""
+    import subprocess
+
+    null = subprocess.DEVNULL
+    process = subprocess.Popen(words, stdin=null, stdout=null, stderr=null, start_new_session=True)
+    try:
+        return process.wait(timeout_seconds)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        return None
 
 
 class CannotExecute(Exception):

@@ -1,21 +1,37 @@
-"""Where a scheduler's programs are asked: this machine, or one day a host that is reached by ssh."""
+"""Where a scheduler's programs are asked: this machine, or a host that is reached by ssh."""
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Mapping, Sequence
 
-from neuromanager.system.values import TYPE_CHECKING, NamedTuple
+from neuromanager.system.values import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
+    from neuromanager.system import reach
     from neuromanager.system.process import Answer
 
 
+IN_FLIGHT, NEVER = 250, 251  # of a claim, in place of an exit code
+
+
+class Unreachable(ConnectionError):
+    """A host gave no answer; ``strerror`` is a sentence for people that begins with its name."""
+
+    def __init__(self, text: str, login: bool = False) -> None:
+        super().__init__(errno.EHOSTUNREACH, text)
+        self.login = login  # a person has to log in
+
+
 class Site(NamedTuple):
-    """A host (None: this machine), and the environment that its programs get."""
+    """A host (None: this machine), and the environment of this process."""
 
     host: str | None
     environ: Mapping[str, str]
+    by_hand: bool = False  # a person logs in: no connection is made without one that is there
+    claim: str | None = None  # a folder there: whoever makes it may ask, and nobody else ever
+    recorded: Answer | None = None  # what was answered once, in place of asking
 
     def ask(
         self,
@@ -24,10 +40,47 @@ class Site(NamedTuple):
         env: Mapping[str, str] | None = None,
         pass_fds: Sequence[int] = (),
     ) -> Answer:
-        """``process.ask`` there; ``env`` in place of the site's own environment."""
-        from neuromanager.system.process import ask
+        """``process.ask`` there, with ``env`` as the environment; on a host it is added to that of a login shell.
 
-        return ask(words, timeout_seconds, self.environ if env is None else env, pass_fds)
+        Raises OSError, of a host that gives no answer as well; what was asked there with a claim may be asked again.
+        """
+        if self.recorded:
+            return self.recorded
+        if self.host is None:
+            from neuromanager.system.process import ask
+
+            return ask(words, timeout_seconds, self.environ if env is None else env, pass_fds)
+        from neuromanager.system import reach  # only where something is remote
+
+        if self.claim:
+            return reach.submit_there(self.host, self.by_hand, words, timeout_seconds, self.claim)
+        return reach.ask_there(reach.reach(self.host, self.by_hand), words, timeout_seconds, env or {})
+
+    def at(self, profile: Mapping[str, Any]) -> Site:
+        """That of a launch, by its profile on record."""
+        host = profile.get("host")
+        return Site(None if host is None else str(host), self.environ, profile.get("login") == "by-hand")
+
+    def session(self) -> reach.Session:
+        """With a host. Raises OSError."""
+        from neuromanager.system import reach
+
+        assert self.host is not None
+        return reach.reach(self.host, self.by_hand)
+
+    def settle(self) -> Answer:
+        """What was answered to whoever made the claim; NEVER, and then nobody may make it any more; IN_FLIGHT."""
+        from neuromanager.system import reach
+
+        assert self.host is not None and self.claim is not None
+        return reach.settle_there(self.host, self.by_hand, self.claim)
+
+    @property
+    def skew_seconds(self) -> int:
+        """How far its clock is ahead of ours. Raises OSError."""
+        if self.host is None:
+            return 0
+        return self.session().skew_seconds
 
 
 HERE = Site(None, os.environ)

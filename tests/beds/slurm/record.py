@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from neuromanager.slurm import cancel, queue, sbatch
+from neuromanager.slurm.client import client_environment
 from neuromanager.system.process import Answer
 from tests.beds.slurm.answers import render_answer, token_of
 from tests.beds.slurm.cluster import Cluster
@@ -53,7 +54,7 @@ class Recorder:
         done = subprocess.run(
             words,
             cwd="/" if user else self.work,
-            env=queue.query_environment(self.environment),
+            env={**client_environment(self.environment), **queue.VARIABLES},
             check=False,
             stdin=subprocess.DEVNULL,
             capture_output=True,

@@ -1,0 +1,235 @@
+"""What runs on a host have written, brought into the experiment here: their events, and their logs as far as asked for.
+
+So all that reads an experiment reads a mirror. Few questions, however many runs: never one process for each.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import io
+import os
+import tarfile
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+
+from neuromanager.experiment.directory import Experiment
+from neuromanager.experiment.launches import find_current, read_launches
+from neuromanager.experiment.numbers import format_indices
+from neuromanager.system.files import read_bytes, write_file
+from neuromanager.system.quoting import quote_word
+from neuromanager.system.reach import Session, reach
+from neuromanager.system.site import Site, Unreachable
+from neuromanager.system.values import NamedTuple
+
+_EVENTS_SECONDS = 120.0
+_LONGEST_RANGES = 60_000  # bytes in one word; of runs that are more scattered all are asked for
+_PIECE_BYTES = 8 << 20
+_MOST_LOG_BYTES = 100 << 20  # of one log at a time; of more only the end is brought
+
+# NAME and RANGES: those of its runs that have a folder. One listing and no look for each, which a network disk would
+# feel; a run that has not begun costs nothing.
+_BEGUN = r"""ls -U | awk -v name=@NAME@_ -v ranges=@RANGES@ '
+BEGIN {
+  n = split(ranges, part, ",")
+  for (i = 1; i <= n; i++) { k = split(part[i], end, "-"); low[i] = end[1] + 0; high[i] = end[k] + 0 }
+}
+index($0, name) == 1 {
+  t = substr($0, length(name) + 1); if (t !~ /^[0-9]+$/) next; t += 0
+  a = 1; b = n; while (a < b) { m = int((a + b + 1) / 2); if (low[m] <= t) a = m; else b = m - 1 }
+  if (low[a] <= t && t <= high[a]) print $0 "/events.txt"
+}' | xargs -r -d '\n' grep -aHs ''"""
+
+
+class Wanted(NamedTuple):
+    """Runs of an experiment, and its folder there."""
+
+    experiment: Experiment
+    there: str
+    numbers: Sequence[int]
+
+
+Piece = tuple[Wanted, str, int, int]  # of a log: its name, from which byte, how many
+Asked = Mapping[tuple[str, bool], Sequence[Wanted]]  # host, and whether a person logs in there -> what is wanted
+
+
+def find_asked(chosen: Iterable[tuple[Experiment, Sequence[int]]], site: Site) -> Asked:
+    """Of those runs the ones that were last launched on a host. Raises OSError."""
+    asked: dict[tuple[str, bool], list[Wanted]] = {}
+    for experiment, numbers in chosen:
+        current = find_current(read_launches(experiment))
+        places: dict[tuple[str, bool, str], list[int]] = {}
+        for number in numbers:
+            launch = current.get(number)
+            if launch and launch.reached and launch.there:
+                key = (launch.reached, site.at(launch.profile).by_hand, launch.there)
+                places.setdefault(key, []).append(number)
+        for (host, by_hand, there), found in places.items():
+            asked.setdefault((host, by_hand), []).append(Wanted(experiment, there, found))
+    return asked
+
+
+def bring_output(chosen: Iterable[tuple[Experiment, Sequence[int]]], streams: Sequence[str], site: Site) -> list[str]:
+    """Events and logs of those runs, as far as they are elsewhere; why some hosts gave no answer. Raises OSError."""
+    asked = find_asked(chosen, site)
+    silent = bring_events(asked) if asked else {}
+    heard = {key: wanted for key, wanted in asked.items() if key[0] not in silent}
+    return [*silent.values(), *bring_logs(heard, streams).values()]
+
+
+def bring_events(asked: Asked) -> dict[str, str]:
+    """Of all hosts at once; those that gave no answer. Raises OSError for what cannot be written here."""
+    silent: dict[str, str] = {}
+    errors: list[OSError] = []
+
+    def bring(key: tuple[str, bool], wanted: Sequence[Wanted]) -> None:
+        try:
+            _bring_events(reach(*key), wanted)
+        except Unreachable as error:
+            silent[key[0]] = str(error.strerror)
+        except OSError as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=bring, args=item) for item in list(asked.items())[1:]]
+    for thread in threads:
+        thread.start()
+    for item in list(asked.items())[:1]:
+        bring(*item)
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+    return silent
+
+
+def _bring_events(session: Session, wanted: Sequence[Wanted]) -> None:
+    """Raises Unreachable, OSError."""
+    for each in wanted:
+        ranges = format_indices(each.numbers)
+        ranges = ranges if len(ranges) < _LONGEST_RANGES else "0-1000000000"
+        line = _BEGUN.replace("@NAME@", quote_word(each.experiment.name)).replace("@RANGES@", ranges)
+        session.send(f"cd -- {quote_word(each.there)} && {{ {line}\n}} | gzip -1")
+    failed = []
+    for each in wanted:
+        heard = session.receive(_EVENTS_SECONDS)
+        if heard.code or not heard.out:
+            why = heard.err.decode("utf-8", "replace").strip().split("\n")[-1]
+            raise Unreachable(f"{session.host}: {why or 'events cannot be read there'}")
+        numbers = _write_events(each, gzip.decompress(heard.out).decode("utf-8", "surrogateescape"))
+        if numbers:
+            failed.append(each._replace(numbers=numbers))
+    if failed:
+        _bring_logs(session, failed, ("stderr",))
+
+
+def _write_events(wanted: Wanted, text: str) -> list[int]:
+    """Those that have changed; the runs that have ended since, and not well."""
+    experiment, asked = wanted.experiment, set(wanted.numbers)
+    found: dict[int, list[str]] = {}
+    for line in text.split("\n"):
+        place, _, event = line.partition("/events.txt:")
+        digits = place.rpartition("_")[2]
+        number = int(digits) if digits.isdecimal() else -1
+        if event and number in asked and place == f"{experiment.name}_{number}":
+            found.setdefault(number, []).append(event)
+    failed = []
+    for number, events in found.items():
+        path, data = experiment.events(number), "".join(f"{event}\n" for event in events)
+        with contextlib.suppress(OSError):
+            if read_bytes(path) == data.encode("utf-8", "surrogateescape"):
+                continue
+        os.makedirs(experiment.run_directory(number), exist_ok=True)
+        write_file(path, data)
+        if events[-1].startswith("finished ") and " exit_code=0" not in events[-1]:
+            failed.append(number)
+    return sorted(failed)
+
+
+def bring_logs(asked: Asked, streams: Sequence[str]) -> dict[str, str]:
+    """What is new in the logs of runs that have begun; the hosts that gave no answer. Raises OSError."""
+    silent: dict[str, str] = {}
+    for key, wanted in asked.items():
+        try:
+            _bring_logs(reach(*key), wanted, streams)
+        except Unreachable as error:
+            silent[key[0]] = str(error.strerror)
+    return silent
+
+
+def _bring_logs(session: Session, wanted: Sequence[Wanted], streams: Sequence[str]) -> None:
+    """Raises Unreachable, OSError."""
+    for each in wanted:
+        begun = [number for number in each.numbers if os.path.exists(each.experiment.events(number))]
+        names = [f"{each.experiment.name}_{number}.{stream}" for number in begun for stream in streams]
+        list_ = "\0".join(names).encode("utf-8", "surrogateescape") + b"\0"
+        stat = "xargs -0r stat -c '%s %n' -- 2>/dev/null | gzip -1"
+        session.send(f"cd -- {quote_word(each.there)}/logs && {stat}", list_)
+    grown: list[Piece] = []
+    for each in wanted:
+        heard = session.receive(_EVENTS_SECONDS)
+        text = gzip.decompress(heard.out).decode("utf-8", "surrogateescape") if heard.out else ""
+        for line in text.splitlines():
+            size, _, name = line.partition(" ")
+            grown += _find_pieces(each, name, int(size))
+    whole = [piece for piece in grown if piece[2] == 0 and piece[3] < _PIECE_BYTES]
+    for batch in _split(whole):
+        _bring_whole(session, batch)
+    for each, name, start, length in (piece for piece in grown if piece not in whole):
+        path = quote_word(f"{each.there}/logs/{name}")
+        session.send(f"tail -c +{start + 1} -- {path} | head -c {length} | gzip -1")
+        heard = session.receive(_EVENTS_SECONDS)
+        _write_piece(each.experiment.path("logs", name), start, gzip.decompress(heard.out) if heard.out else b"")
+
+
+def _split(pieces: Sequence[Piece]) -> Iterable[Sequence[Piece]]:
+    """Of one experiment each, and some megabytes at most."""
+    batch: list[Piece] = []
+    for piece in pieces:
+        if batch and (batch[0][0] is not piece[0] or sum(each[3] for each in batch) + piece[3] > _PIECE_BYTES):
+            yield batch
+            batch = []
+        batch.append(piece)
+    if batch:
+        yield batch
+
+
+def _bring_whole(session: Session, pieces: Sequence[Piece]) -> None:
+    """By one tar, however many they are."""
+    wanted = pieces[0][0]
+    names = "\0".join(piece[1] for piece in pieces).encode("utf-8", "surrogateescape") + b"\0"
+    take = "tar -czf - --null -T - 2>/dev/null"
+    session.send(f"cd -- {quote_word(wanted.there)}/logs && {take}", names)
+    heard, asked = session.receive(_EVENTS_SECONDS), {piece[1] for piece in pieces}
+    with tarfile.open(fileobj=io.BytesIO(heard.out), mode="r:gz") as tar:
+        for member in tar:
+            content = tar.extractfile(member)
+            if member.name in asked and content:
+                _write_piece(wanted.experiment.path("logs", member.name), 0, content.read())
+
+
+def _find_pieces(wanted: Wanted, name: str, size: int) -> Iterable[Piece]:
+    """What is to be read: of a log that was begun anew all of it."""
+    path = wanted.experiment.path("logs", name)
+    try:
+        have = os.stat(path).st_size
+    except OSError:
+        have = 0
+        _write_piece(path, 0, b"")
+    if size < have:
+        have = 0
+    have = max(have, size - _MOST_LOG_BYTES)
+    while have < size:
+        yield wanted, name, have, min(_PIECE_BYTES, size - have)
+        have += _PIECE_BYTES
+
+
+def _write_piece(path: str, start: int, data: bytes) -> None:
+    """Raises OSError, also for a link."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | (os.O_TRUNC if start == 0 else 0)
+    descriptor = os.open(path, flags, 0o666)
+    try:
+        while data:
+            written = os.pwrite(descriptor, data, start)
+            data, start = data[written:], start + written
+    finally:
+        os.close(descriptor)

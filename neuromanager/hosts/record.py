@@ -1,0 +1,71 @@
+"""The record of an experiment on a host: what run.sh and its gate read there."""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+import time
+from collections.abc import Sequence
+
+from neuromanager.experiment.directory import Experiment
+from neuromanager.experiment.launches import read_launches
+from neuromanager.system.faults import TROUBLE, Failure
+from neuromanager.system.quoting import Command, quote_word, render_commands, split_line
+from neuromanager.system.reach import Session
+
+_FILES = ("commands.txt", "params.txt", "repeats.txt", "experiment.json", "run.sh")
+
+
+def find_folder(experiment: Experiment, host: str, directory: str) -> str:
+    """Of the experiment there: that of an earlier launch, else a name that no other machine's experiment has."""
+    for launch in reversed(read_launches(experiment)):
+        if launch.reached == host and launch.there and os.path.dirname(launch.there) == directory:
+            return launch.there
+    return f"{directory}/{experiment.name}.{os.urandom(3).hex()}"
+
+
+def lay(session: Session, experiment: Experiment, there: str, tokens: Sequence[str] = ()) -> None:
+    """Brings all that the runs need, in one stream; without tokens only what was written off and asked for.
+
+    jobs.jsonl comes beside and is renamed: a node may read it just now. Raises Failure, OSError.
+    """
+    names = [*_FILES, *(f"launches/{token}.txt" for token in tokens)] if tokens else []
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w:gz", compresslevel=3, format=tarfile.GNU_FORMAT) as tar:
+        for name in (*names, "jobs.jsonl"):
+            path = experiment.path(name)
+            if not os.path.exists(path):
+                continue
+            with open(path, "rb") as file:
+                text = file.read()
+            if name == "commands.txt":
+                text = _translate_lines(text, experiment, there)
+            info = tarfile.TarInfo(".jobs.jsonl.new" if name == "jobs.jsonl" else name)
+            info.size, info.mtime, info.mode = len(text), int(time.time()), 0o755 if name == "run.sh" else 0o644
+            tar.addfile(info, io.BytesIO(text))
+    raw, folder = data.getvalue(), quote_word(there)
+    session.send(
+        f"mkdir -p -- {folder}/logs {folder}/launches && "
+        f"tar -xzf - -C {folder} --overwrite && "
+        f"mv -f -- {folder}/.jobs.jsonl.new {folder}/jobs.jsonl",
+        raw,
+    )
+    heard = session.receive()
+    if heard.code:
+        words = heard.err.decode("utf-8", "replace").strip().split("\n")[-1]
+        raise Failure(TROUBLE, f"{session.host}: {words}")
+
+
+def _translate_lines(text: bytes, experiment: Experiment, there: str) -> bytes:
+    mark = os.fsencode(experiment.name) + b"_"
+    if mark not in text:
+        return text
+    lines = text.decode("utf-8", "surrogateescape").split("\n")[:-1]
+    commands = [translate(split_line(line), experiment, there) for line in lines]
+    return render_commands(commands).encode("utf-8", "surrogateescape")
+
+
+def translate(command: Command, experiment: Experiment, there: str) -> Command:
+    """What stands for {run_dir} in a command line, as it is there."""
+    return tuple(word.replace(f"{experiment.directory}/", f"{there}/") for word in command)

@@ -1,0 +1,242 @@
+"""One bash on a host, over one ssh, that is told one line after the other: nothing is installed there.
+
+The remote command is the one word ``bash``, which every login shell passes on unchanged. All else goes to its stdin:
+an empty line for start files that read one; then a clean bash takes the place, takes over what a login shell has in its
+environment, and serves. What start files print comes before the first mark, and is dropped. Each answer ends with a
+line of a mark and the exit code, on stdout and on stderr; so any bytes can be an answer, and questions may be sent
+before the earlier ones are answered.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import selectors
+import time
+from collections.abc import Mapping, Sequence
+
+from neuromanager.system.process import Answer, converse
+from neuromanager.system.quoting import quote_word
+from neuromanager.system.remotebash import render_session
+from neuromanager.system.site import IN_FLIGHT, Unreachable
+from neuromanager.system.ssh import connect, disconnect, find_way, forget_refusal, is_connected, note_refusal, ssh_words
+from neuromanager.system.values import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from neuromanager.system.process import Dialogue
+
+_HELLO_SECONDS = 60.0
+_SKEW_SECONDS = 2  # what is less is taken for the time of the answer's way
+_AGAIN_SECONDS = 120.0  # for a submission whose connection was lost
+
+
+class Heard(NamedTuple):
+    code: int
+    out: bytes
+    err: bytes
+
+
+class Session:
+    """Nothing has been heard of it yet when it is made: ``receive`` raises Unreachable."""
+
+    def __init__(self, host: str, by_hand: bool) -> None:
+        self.host, self.owner = host, os.getpid()
+        try:
+            self.way = find_way(host)
+            options = connect(self.way, by_hand)
+            self.needs_person = bool(options)
+            self._process: Dialogue = converse([*ssh_words(self.way, *options), "bash"])
+        except FileNotFoundError:
+            raise Unreachable(f"{host}: ssh: no such program on PATH") from None
+        except OSError as error:
+            raise Unreachable(f"{host}: {error.filename or 'ssh'}: {error.strerror}") from None
+        self._mark = os.urandom(9).hex()
+        self._buffers = {"stdout": bytearray(), "stderr": bytearray()}
+        self._selector = selectors.DefaultSelector()
+        for name in self._buffers:
+            self._selector.register(getattr(self._process, name), selectors.EVENT_READ, name)
+        self._skew: int | None = None
+        self._sent = time.time()
+        self._write(render_session(self._mark).encode())
+
+    def send(self, line: str, data: bytes = b"") -> None:
+        """A line of bash, and its stdin. What it leaves of that is read all the same: bash would obey it."""
+        if data:
+            rest = "neu_code=$?; cat >/dev/null; exit $neu_code"
+            text = f"head -c {len(data)} <&3 | {{ {line}\n{rest}\n}}; neu_done\n"
+        else:
+            text = f"{{ {line}\n}} </dev/null\nneu_done\n"
+        self._write(text.encode("utf-8", "surrogateescape") + data)
+
+    def receive(self, patience_seconds: float = 60.0) -> Heard:
+        """The answer to the first line that has none yet. Raises Unreachable; then this session is over."""
+        self._greet()
+        out, err, words = self._collect(patience_seconds)
+        return Heard(int(words[0]), out, err)
+
+    @property
+    def skew_seconds(self) -> int:
+        """How far the host's clock is ahead of ours."""
+        self._greet()
+        return self._skew or 0
+
+    def _greet(self) -> None:
+        if self._skew is None:
+            _, _, words = self._collect(_HELLO_SECONDS)
+            forget_refusal(self.way)
+            skew = round(int(words[1]) - (self._sent + time.time()) / 2)
+            self._skew = skew if abs(skew) > _SKEW_SECONDS + (time.time() - self._sent) / 2 else 0
+
+    def _write(self, data: bytes) -> None:
+        """As far as it is taken; whether that was all shows when the answer is read."""
+        assert self._process.stdin
+        with contextlib.suppress(BrokenPipeError):
+            view = memoryview(data)
+            while view:
+                view = view[self._process.stdin.write(view[: 1 << 16]) or 0 :]
+
+    def _collect(self, patience_seconds: float) -> tuple[bytes, bytes, list[bytes]]:
+        deadline, mark = time.monotonic() + patience_seconds, b"\n" + self._mark.encode()
+        found: dict[str, tuple[bytes, list[bytes]]] = {}
+        while True:
+            for name, buffer in self._buffers.items():
+                place = -1 if name in found else buffer.find(mark)
+                end = buffer.find(b"\n", place + 1) if place >= 0 else -1
+                if end >= 0:
+                    found[name] = (bytes(buffer[:place]), bytes(buffer[place + len(mark) : end]).split())
+                    del buffer[: end + 1]
+            if len(found) == 2:
+                return found["stdout"][0], found["stderr"][0], found["stdout"][1]
+            left = deadline - time.monotonic()
+            if left <= 0:
+                self.close()
+                raise Unreachable(f"{self.host}: no answer within {patience_seconds:g} seconds")
+            self._read(min(left, 1.0))
+
+    def _read(self, seconds: float) -> None:
+        """More of what comes. Raises Unreachable at its end: a connection that is shared may hold our pipes open."""
+        ended = self._process.poll() is not None
+        heard = self._selector.select(0 if ended else seconds)
+        for key, _ in heard:
+            data = os.read(key.fd, 1 << 18)
+            if data:
+                self._buffers[key.data] += data
+            else:
+                self._selector.unregister(key.fileobj)
+        if not self._selector.get_map() or (ended and not heard):
+            self.close()
+            raise self._explain()
+
+    def _explain(self) -> Unreachable:
+        said = self._buffers["stderr"].decode("utf-8", "replace").replace("\r", "").strip().split("\n")
+        noise = self._buffers["stdout"].decode("utf-8", "replace").strip()
+        lines = [line for line in said if line.strip() and not line.startswith(("Warning: Permanently", "mux_client"))]
+        last = lines[-1].strip() if lines else ""
+        if self._skew is not None:
+            return Unreachable(f"{self.host}: connection lost" + (f": {last}" if last else ""))
+        if "Permission denied" in last or (self.needs_person and self._process.returncode == 255):
+            note_refusal(self.way)
+            why = re.sub(r"^\S+@\S+: ", "", last) if "Permission denied" in last else "a person has to log in"
+            how = f"neuhost --login {self.host}" if self.way.options else f"ssh {self.host}"
+            return Unreachable(f"{self.host}: {why}; log in once: {how}", login=True)
+        if self._process.returncode != 255:  # a key that allows certain commands only, or start files that end bash
+            words = (noise.split("\n")[-1] or last)[:200]
+            return Unreachable(f"{self.host}: its ssh gives no shell" + (f": {words}" if words else ""), login=True)
+        last = re.sub(r"^ssh: (connect to )?", "", last)
+        return Unreachable(f"{self.host}: {last or 'ssh ended without a word'}")
+
+    def close(self) -> None:
+        """Also after fork, in the child: then only our ends of the pipes."""
+        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
+            with contextlib.suppress(OSError):
+                if stream:
+                    stream.close()
+        if self.owner == os.getpid():
+            with contextlib.suppress(OSError):
+                self._process.kill()
+            self._process.wait()
+        if _sessions.get(self.host) is self:
+            del _sessions[self.host]
+
+
+_sessions: dict[str, Session] = {}
+
+
+def reach(host: str, by_hand: bool = False) -> Session:
+    """The session of this process with a host, made at the first call. Raises Unreachable."""
+    session = _sessions.get(host)
+    if session is None or session.owner != os.getpid():
+        session = _sessions[host] = Session(host, by_hand)
+    return session
+
+
+def close_sessions() -> None:
+    """Before a fork: a session is one process's."""
+    for session in list(_sessions.values()):
+        session.close()
+
+
+def renew(host: str, by_hand: bool = False) -> Session:
+    """Another session in place of one that gave no answer; a connection of ours that says it lives is given up."""
+    if session := _sessions.get(host):
+        session.close()
+        if session.way.options and is_connected(session.way):
+            disconnect(session.way)
+    return reach(host, by_hand)
+
+
+def ask_there(session: Session, words: Sequence[str], timeout_seconds: float, env: Mapping[str, str]) -> Answer:
+    """As ``process.ask``; ``env`` is added to the environment of a login shell there. Raises Unreachable."""
+    command = [*(["env", *(f"{name}={value}" for name, value in env.items())] if env else []), *words]
+    limit = f"timeout -k 5 {timeout_seconds:g} "
+    session.send(limit + " ".join(map(quote_word, command)))
+    return _read_answer(session, session.receive(timeout_seconds + 30), words)
+
+
+def _read_answer(session: Session, heard: Heard, words: Sequence[str]) -> Answer:
+    if heard.code == 124 and not heard.out:
+        return Answer(None, "", "")
+    out, err = heard.out.decode("utf-8", "surrogateescape"), heard.err.decode("utf-8", "surrogateescape")
+    if heard.code == 127 and not out:
+        raise FileNotFoundError(errno.ENOENT, f"{session.host}: no such program there, in a login shell")
+    return Answer(heard.code, out, err)
+
+
+def submit_there(host: str, by_hand: bool, words: Sequence[str], timeout_seconds: float, claim: str) -> Answer:
+    """At most once, whoever asks and however often: the first to make the folder ``claim`` does it.
+
+    A connection that is lost meanwhile is made anew, and asks for the answer. Raises Unreachable if nothing was sent.
+    """
+    line = f"neu_submit {quote_word(claim)} {timeout_seconds:g} " + " ".join(map(quote_word, words))
+    deadline, pause, sent = time.monotonic() + _AGAIN_SECONDS, 0.5, False
+    while True:
+        try:
+            session = reach(host, by_hand)
+            if not sent:
+                _ = session.skew_seconds  # raises where it cannot be reached
+            session.send(line)
+            sent = True
+            heard = session.receive(timeout_seconds + 30)
+            if heard.code != IN_FLIGHT:
+                return _read_answer(session, heard, words)
+        except Unreachable as error:
+            if not sent:
+                raise
+            if error.login:
+                return Answer(None, "", "")
+        if time.monotonic() > deadline:
+            return Answer(None, "", "")
+        time.sleep(pause)
+        pause = min(pause * 1.5, 10.0)
+
+
+def settle_there(host: str, by_hand: bool, claim: str) -> Answer:
+    """The answer to what was asked for with that claim; NEVER: it was not, and from now on never will be; IN_FLIGHT.
+
+    Raises Unreachable.
+    """
+    session = reach(host, by_hand)
+    session.send(f"neu_settle {quote_word(claim)}")
+    return _read_answer(session, session.receive(), ())

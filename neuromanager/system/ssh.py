@@ -1,0 +1,131 @@
+"""ssh: its words, the one connection to a host that all of us share, and when a host is left in peace.
+
+Facts of OpenSSH 8.4 to 9.2. All that is set here is set for programs: no prompt, no forwarding, no command of the
+user's; a network that goes away is noticed within a minute.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import stat
+import time
+from collections.abc import Iterator
+
+from neuromanager.system.process import ask, ask_silently
+from neuromanager.system.quoting import parse_line
+from neuromanager.system.values import NamedTuple
+
+_CONNECT_SECONDS = 20
+_LOCAL_SECONDS = 20.0  # for what ssh answers without the network
+_MASTER_SECONDS = 60.0
+_KEPT_SECONDS = 600  # a connection of ours without use
+_OPTIONS = (
+    "BatchMode=yes",
+    f"ConnectTimeout={_CONNECT_SECONDS}",
+    "ServerAliveInterval=15",
+    "ServerAliveCountMax=3",
+    "ClearAllForwardings=yes",
+    "RemoteCommand=none",
+    "LogLevel=ERROR",
+)
+
+
+class Way(NamedTuple):
+    """How a host is reached."""
+
+    host: str
+    options: tuple[str, ...]  # that name the connection to share; none: the user's own configuration does
+    refused: str  # a file that is there while the host wants a person
+
+
+def ssh_program() -> list[str]:
+    """``NEU_SSH``, as ``ssh -F FILE``; else ssh."""
+    return list(parse_line(os.environ.get("NEU_SSH") or "ssh"))
+
+
+def ssh_words(way: Way, *options: str, terminal: bool = False) -> list[str]:
+    """All words but what is to be executed there."""
+    given = [word for option in _OPTIONS for word in ("-o", option) if not (terminal and option == "BatchMode=yes")]
+    kind = ["-tt"] if terminal else ["-T"]
+    return [*ssh_program(), *kind, *given, *way.options, *options, "--", way.host]
+
+
+def find_way(host: str) -> Way:
+    """A ControlPath of the user's own where there is one; else one in a folder that is only ours. Raises OSError."""
+    answer = ask([*ssh_program(), "-G", "--", host], _LOCAL_SECONDS)
+    if answer.exit_code:
+        raise OSError(0, answer.stderr.strip() or "ssh -G failed")
+    settings = dict(line.partition(" ")[::2] for line in answer.stdout.split("\n"))
+    folder = _find_folder()
+    key = hashlib.sha256("\0".join((*ssh_program(), host)).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    refused = f"{folder}/{key}.refused"
+    if settings.get("controlpath", "none") != "none":
+        return Way(host, (), refused)
+    ours = (f"ControlPath={folder}/%C", "ControlMaster=auto", f"ControlPersist={_KEPT_SECONDS}")
+    return Way(host, tuple(word for option in ours for word in ("-o", option)), refused)
+
+
+def _find_folder() -> str:
+    """In /tmp, since the name of a socket is short. One that another user made is not used."""
+    folder = f"/tmp/neuromanager-{os.geteuid()}"
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(folder, 0o700)
+    found = os.lstat(folder)
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
+        raise PermissionError(0, "is not a folder of yours alone; remove it", folder)
+    return folder
+
+
+def is_connected(way: Way) -> bool:
+    """Whether there is a connection to share; the network is not asked."""
+    return ask_silently(ssh_words(way, "-O", "check"), _LOCAL_SECONDS) == 0
+
+
+def disconnect(way: Way) -> bool:
+    """Ends the connection that is shared, if it is ours."""
+    return bool(way.options) and ask_silently(ssh_words(way, "-O", "exit"), _LOCAL_SECONDS) == 0
+
+
+def connect(way: Way, by_hand: bool) -> tuple[str, ...]:
+    """The options for one more session over the shared connection, which is made where it is missing and may be.
+
+    Under a lock: of several that start one at once all but the first would stay for ever as connections without use.
+    """
+    if by_hand or os.path.exists(way.refused):
+        return ("-o", "ControlMaster=no", "-o", "ProxyCommand=false")  # over a connection that is there, or not at all
+    if way.options:
+        with _alone(way):
+            if not is_connected(way):
+                ask_silently(ssh_words(way, "-f", "-N", "-o", "ControlMaster=yes"), _MASTER_SECONDS)
+    return ()
+
+
+@contextlib.contextmanager
+def _alone(way: Way) -> Iterator[None]:
+    lock = os.open(
+        way.refused.replace(".refused", ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+    )
+    try:
+        deadline = time.monotonic() + _MASTER_SECONDS
+        while time.monotonic() < deadline:
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            time.sleep(0.02)
+        yield
+    finally:
+        os.close(lock)
+
+
+def note_refusal(way: Way) -> None:
+    """A login without a person failed, and each further try would be one more in the host's log."""
+    with contextlib.suppress(OSError):
+        os.close(os.open(way.refused, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+
+
+def forget_refusal(way: Way) -> None:
+    with contextlib.suppress(OSError):
+        os.unlink(way.refused)

@@ -1,0 +1,1 @@
+"""Login nodes on loopback, each an sshd of its own before a Slurm of its own."""

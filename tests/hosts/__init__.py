@@ -1,0 +1,1 @@
+"""neuromanager/hosts."""

@@ -1,0 +1,134 @@
+"""A laptop and a cluster behind sshd: launched, looked at, waited for, cancelled; the code by its content, once."""
+
+from __future__ import annotations
+
+import json
+import os
+import unittest
+from pathlib import Path
+
+from tests.command import finish, wait_until
+from tests.hostruns import HostCase
+
+
+class HostsTest(HostCase):
+    def codes(self) -> list[Path]:
+        return sorted(path for path in (self.place / "there-dir/code").iterdir())
+
+    def test_from_neurun_to_the_log(self) -> None:
+        done = self.done("neurun", "--runs=3", "--name=x", "cedar", "cpu", "./program", "{run_dir}", "it's *")
+        self.assertEqual(done.stdout, "runs/x\n")
+        self.wait_for_marks(3)
+        self.assertEqual(self.states("x"), ["RUNNING"] * 3)
+        self.assertIn("cedar/cpu", self.done("neustat").stdout)
+        follower = self.files.start("neulog", "-f", "x:1")
+        self.go()
+        self.assertEqual(self.done("neuwait", "x").code, 0)
+        (code,) = self.codes()
+        text = f"out of 1 in {code}: {self.there('x')}/x_1 it's *\n"
+        self.assertEqual(self.done("neulog", "x:1").stdout, text)
+        self.assertEqual(finish(follower).stdout, text)
+        self.assertEqual(self.done("neulog", "-e", "x:2").stdout, "err of 2\n")
+        self.assertEqual(self.files.events("x")[1:], ["finished attempt=1 exit_code=0"])
+        there = (self.there("x") / "x_0/events.txt").read_text()
+        self.assertEqual(self.files.read("runs/x/x_0/events.txt"), there)
+        self.assertEqual(self.done("neustat", "--check", "x").code, 0)
+
+    def test_equal_code_is_sent_once_and_what_has_changed_is_new(self) -> None:
+        self.go()
+        self.files.write("sub/a file\nof two lines", "1")
+        os.symlink("program", self.folder / "link")
+        first = self.done("neurun", "--name=x", "--wait", "cedar", "cpu", "./program")
+        self.assertIn("3 of 3 files of code", first.stderr)
+        (code,) = self.codes()
+        self.assertEqual((code / "sub/a file\nof two lines").read_text(), "1")
+        self.assertEqual(os.readlink(code / "link"), "program")
+        again = self.done("neurun", "--name=y", "--wait", "cedar", "cpu", "./link")
+        self.assertNotIn("files of code", again.stderr)
+        self.assertEqual(self.codes(), [code])
+        self.files.write("sub/more", "2")
+        more = self.done("neurun", "--name=z", "--wait", "cedar", "cpu", "./program")
+        self.assertIn("1 of 4 files of code", more.stderr)
+        other = next(path for path in self.codes() if path != code)
+        self.assertEqual((other / "program").stat().st_ino, (code / "program").stat().st_ino)
+        (other / "sub/more").write_text("changed there")
+        fresh = self.done("neurun", "--name=w", "--wait", "cedar", "cpu", "./program")
+        self.assertIn("files of code", fresh.stderr)
+        self.assertEqual(len(self.codes()), 3)
+
+    def test_git_decides_what_is_code(self) -> None:
+        self.go()
+        self.files.write(".gitignore", "data/\n*.o\n")
+        for name in ("data/large", "x.o", "kept.py", "gone.py", "new.py"):
+            self.files.write(name, name)
+        self.files.shell(
+            "git init -q sub && cd sub && echo 1 > inner && git add . && "
+            "git -c user.name=a -c user.email=a commit -qm 1"
+        )
+        self.files.shell("git init -q . && git -c protocol.file.allow=always submodule -q add ./sub sub")
+        self.done("git", "add", "kept.py", "gone.py", "program", ".gitignore")
+        (self.folder / "gone.py").unlink()
+        self.done("neurun", "--name=x", "--wait", "cedar", "cpu", "./program")
+        (code,) = self.codes()
+        found = {str(path.relative_to(code)) for path in code.rglob("*") if path.is_file()}
+        self.assertEqual(
+            found, {".gitignore", ".gitmodules", ".neu-whole", "kept.py", "new.py", "program", "sub/inner"}
+        )
+
+    def test_cancelled_there(self) -> None:
+        self.done("neurun", "--runs=3", "--name=x", "cedar", "cpu", "./program")
+        self.wait_for_marks(3)
+        self.assertEqual(self.done("neucancel", "x:0-1").stdout, "x:0-1\n")
+        (self.there("x") / "x_2/go").touch()
+        self.assertEqual(self.neu("neuwait", "x").code, 123)
+        self.assertEqual(self.states("x"), ["CANCELLED", "CANCELLED", "COMPLETED"])
+
+    def test_failed_runs_say_why_and_are_launched_again(self) -> None:
+        self.go(3)
+        self.assertEqual(self.neu("neurun", "--runs=2", "--name=x", "--wait", "cedar", "cpu", "./program").code, 123)
+        self.assertIn("err of 1", self.done("neustat", "x").stdout)
+        self.go(0)
+        self.assertEqual(self.done("neurerun", "--wait", "x").code, 0)
+        self.assertEqual(self.marks(), ["0 1 cedar", "0 2 cedar", "1 1 cedar", "1 2 cedar"])
+
+    def test_refusals_leave_nothing(self) -> None:
+        for key, value, said in (
+            ("dir", "$NOWHERE/neu", "$NOWHERE is not set there"),
+            ("links", {"data": "/no/such/data"}, "links.data"),
+            ("code", ["no-such-file"], "no-such-file"),
+        ):
+            self.set_everywhere(**{key: value})
+            refused = self.neu("neurun", "--name=x", "cedar", "cpu", "./program")
+            self.assertEqual((refused.code, said in refused.stderr), (100, True), refused.stderr)
+            self.assertFalse((self.folder / "runs").exists())
+            self.set_everywhere(**{"dir": str(self.place / "there-dir"), "links": {}, "code": True})
+        wrong = self.neu("neurun", "--name=x", "-r", "partition=nowhere", "cedar", "cpu", "./program")
+        self.assertEqual(wrong.code, 100, wrong.stderr)
+        self.assertIn("invalid partition", wrong.stderr)
+        self.assertFalse((self.folder / "runs").exists())
+        self.assertFalse(os.path.lexists("/neu"))
+
+    def test_two_clusters_with_equal_numbers_of_jobs(self) -> None:
+        jobs: dict[str, str] = {}
+        while jobs.get("cedar") != jobs.get("mp2") or not jobs:
+            behind = min(("cedar", "mp2"), key=lambda name: int(jobs.get(name, 0)))
+            said = self.slurm(behind, "sbatch", "--parsable", "--hold", "--wrap=true").stdout
+            jobs[behind] = said.strip()
+        self.done("neurun", "--name=x", "-r", "hold", "cedar", "cpu", "./program")
+        self.done("neurun", "--name=y", "-r", "hold", "mp2", "cpu", "./program")
+        rows = [json.loads(line) for line in self.done("neustat", "--json").lines()]
+        self.assertEqual({row["job"] for row in rows}, {str(int(jobs["mp2"]) + 1)}, rows)
+        self.assertEqual(self.done("neucancel", "y").stdout, "y:0\n")
+        self.assertEqual(self.states("x", "y"), ["PENDING", "CANCELLED"])
+
+    def test_wait_for_a_state(self) -> None:
+        self.done("neurun", "--name=x", "cedar", "gpu", "./program")
+        self.wait_for_marks(1)
+        waiter = self.files.start("neuwait", "x")
+        self.go()
+        self.assertEqual(finish(waiter).code, 0)
+        wait_until(lambda: self.states("x") == ["COMPLETED"], "the end")
+
+
+if __name__ == "__main__":
+    unittest.main()
