@@ -28,15 +28,7 @@ from typing import Any, NamedTuple, Union
 ROOT = Path(__file__).resolve().parent.parent
 
 # The slow ones come last, so that most mistakes show within seconds; of those the slowest first, for two run at a time.
-LAST = (
-    "launch.test_kills",
-    "slurm.test_chain",
-    "slurm.test_cancel",
-    "slurm.test_cluster",
-    "slurm.test_fake_contract",
-    "slurm",
-    "test_project",
-)
+LAST = ("launch.test_kills", "slurm.test_chain", "slurm.test_cancel", "slurm", "test_project")
 SLOW_SECONDS = 2.0
 WORDS = ("passed", "failed", "skipped")
 

@@ -239,7 +239,7 @@ class WordsTest(BadInputTest):
                 self.refused("neurun", "-r", word, "local", "cpu", "./show")
         self.refused("neurun", "-rx", "-ry=1", "--resource=z", "local", "cpu", "./show", lines=3)
 
-    def test_wait_is_for_clusters_and_no_other_words_follow_a_dash(self) -> None:
+    def test_no_other_words_follow_a_dash(self) -> None:
         self.assertIn("after -, which reads", self.refused("neurun", "local", "cpu", "-", "x y")[0])
 
     def test_terminal_escapes_are_shown_and_not_obeyed(self) -> None:
@@ -382,13 +382,17 @@ class WorldTest(BadInputTest):
     def test_killed_in_the_middle_of_preparing(self) -> None:
         """A directory without experiment.json is no experiment; nothing of it runs."""
         self.folder.write("many", "./show {index}\n" * 200_000)
-        process = self.folder.start("bash", "-c", "exec neurun --name=t local cpu - < many")
-        wait_until((self.folder.path / "runs/t/logs").exists, "the directory")
-        process.kill()
-        finish(process)
-        if not (self.folder.path / "runs/t/experiment.json").exists():
-            self.assertFalse(list((self.folder.path / "runs/t").glob("t_*")))
-            self.assertEqual(self.folder.shown(), [])
+        for name in "abcdefgh":
+            directory = self.folder.path / "runs" / name
+            process = self.folder.start("bash", "-c", f"exec neurun --name={name} local cpu - < many")
+            wait_until((directory / "logs").exists, "the directory")
+            process.kill()
+            finish(process)
+            if not (directory / "experiment.json").exists():
+                self.assertFalse(list(directory.glob(f"{name}_*")))
+                return
+            self.folder.run("neucancel", name)
+        self.fail("eight times the kill came too late")
 
 
 if __name__ == "__main__":

@@ -301,7 +301,7 @@ class WordsTest(unittest.TestCase):
     """argv in = argv out, through every way that words can take."""
 
     # {index}, {repeat}, {run_dir} and {name} are neurun's to replace; no other word is
-    words = (*HARD_WORDS, *random_words(3000, seed=9))
+    words = (*HARD_WORDS, *random_words(1000, seed=9))
 
     def setUp(self) -> None:
         self.folder = Folder(self, CONFIG)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import pwd
 import shutil
 import subprocess
 import sys
@@ -15,7 +14,6 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from tests.beds.slurm import cluster
 from tests.beds.slurm.client import PATIENCE_SECONDS
 from tests.beds.slurm.contract import Contract
 from tests.beds.slurm.queue_contract import QueueContract
@@ -158,20 +156,6 @@ class FakeTest(Contract, QueueContract, unittest.TestCase):
         done = self.call("squeue", "-h", "-t", "all", "-j", job, FAKE_SLURM_MIN_JOB_AGE="0")
         self.assertEqual((done.returncode, done.stderr), (1, "slurm_load_jobs error: Invalid job id specified\n"))
         self.assertEqual(self.ask("sacct", "-X", "-n", "-P", "-o", "State", "-j", job), ["COMPLETED"])
-
-
-class SlurmTest(Contract, QueueContract, unittest.TestCase):
-    def setUp(self) -> None:
-        booted = cluster.require(self)
-        self.environment, self.version = booted.environment, booted.version
-        self.prepare(self)
-
-    def limit_submission(self, most: int | None) -> dict[str, str]:
-        user = pwd.getpwuid(os.geteuid()).pw_name
-        limit = f"MaxSubmitJobs={-1 if most is None else most}"
-        done = self.call("sacctmgr", "-i", "modify", "user", user, "set", limit)
-        self.assertEqual(done.returncode, 0, done.stderr)
-        return {}
 
 
 if __name__ == "__main__":

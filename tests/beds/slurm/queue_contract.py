@@ -1,4 +1,6 @@
-"""What squeue, sacct, scancel and scontrol promise; test_fake_contract.py runs it on the fake and the real Slurm.
+"""What squeue, sacct, scancel and scontrol promise.
+
+slurm/test_fake_contract.py runs it on the fake, check_contract.py on the real one.
 
 Each promise was seen on Slurm 20.11.4, 22.05.8 and 24.11.5; where these differ, that is said. The fake is a 22.05. None
 asks for what only one of them does.
