@@ -60,7 +60,7 @@ class PageTest(unittest.TestCase):
         words = {*schema["definitions"]["word"]["properties"], *schema["definitions"]["grid"]["properties"]}
         for word in words:
             self.assertIn(f'"{word}"', text)
-        self.assertEqual(len(words), 12)
+        self.assertEqual(len(words), 14)
 
 
 if __name__ == "__main__":

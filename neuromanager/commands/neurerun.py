@@ -31,7 +31,7 @@ from neuromanager.status.wait import is_complete, summarize, wait_for
 from neuromanager.system.faults import INCOMPLETE, TROUBLE, WRONG_INPUT, Failure, offer_nearest
 from neuromanager.system.signals import holding_signals
 from neuromanager.system.site import HERE
-from neuromanager.terminal.console import tell
+from neuromanager.terminal.console import be_quiet, tell
 from neuromanager.terminal.options import Parser, parse_options, split_operands
 
 NAME = "neurerun"
@@ -69,6 +69,7 @@ def make_parser() -> Parser:
     add("-n", "--dry-run", action="store_true", help="print run.sh (locally: the command lines), and launch nothing")
     add("--wait", action="store_true", help="wait for the runs: 0 if all completed, 123 otherwise")
     add("-y", "--yes", action="store_true", help="launch more than max_runs and max_gpu_hours of the profile allow")
+    add("-q", "--quiet", action="store_true", help="print nothing but faults on standard error")
     add("-h", "--help", action="help", help="print this and exit")
     add("--version", action="version", version=f"neurerun {__version__}", help="print the version and exit")
     return parser
@@ -78,6 +79,8 @@ def main(words: Sequence[str]) -> int:
     parser = make_parser()
     own, operands = split_operands(parser, words)
     options = parse_options(parser, own)
+    if options.quiet:
+        be_quiet()
     if options.dry_run and options.wait:
         raise Failure(WRONG_INPUT, "--dry-run and --wait exclude each other: nothing is launched to wait for")
     manner = read_manner(options)
@@ -268,5 +271,5 @@ def _wait(plans: Sequence[Plan]) -> int:
         tell("stopped waiting; the runs continue")
         raise
     for report in reports:
-        tell(f"{report.experiment.name}: {summarize(report.statuses)}")
+        tell(f"{report.experiment.name}: {summarize(report.statuses)}", fault=not is_complete(report))
     return 0 if all(map(is_complete, reports)) else INCOMPLETE

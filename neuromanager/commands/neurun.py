@@ -25,7 +25,7 @@ from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.programs import is_program
 from neuromanager.system.quoting import quote_word
 from neuromanager.system.site import HERE
-from neuromanager.terminal.console import tell
+from neuromanager.terminal.console import be_quiet, tell
 from neuromanager.terminal.options import Options, Parser, parse_number, parse_options, split_words
 
 NAME = "neurun"
@@ -96,6 +96,7 @@ def make_parser() -> Parser:
         action="store_true",
         help="write a config.json with what this machine and its cluster have, and launch nothing",
     )
+    add("-q", "--quiet", action="store_true", help="print nothing but faults on standard error")
     add("-h", "--help", action="help", help="print this and exit")
     add("--version", action="version", version=f"neurun {__version__}", help="print the version and exit")
     return parser
@@ -107,6 +108,8 @@ def main(words: Sequence[str]) -> int:
         raise Failure(WRONG_INPUT, "--attach: this is neuattach SUPPORT DEVICE COMMAND now")
     own, rest = split_words(parser, words)
     options = parse_options(parser, own)
+    if options.quiet:
+        be_quiet()
     if options.init:
         return _write_config(options, own, rest)
     _check_words(options, rest)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 
 from neuromanager import __version__
@@ -20,6 +20,7 @@ from neuromanager.terminal.options import Options, Parser, parse_options, split_
 
 if TYPE_CHECKING:  # each is imported where there is something to show
     from neuromanager.status.survey import Report
+    from neuromanager.status.tables import Row
 
 NAME = "neustat"
 CHUNK = 1000  # rows in one write
@@ -103,8 +104,8 @@ def _all_completed(reports: Iterable[Report]) -> bool:
 
 
 def _render(request: Request, reports: Sequence[Report], width: int | None) -> Iterator[str]:
-    from neuromanager.status.rows import read_facts, read_joblog, read_rows, read_where
-    from neuromanager.status.tables import render_rows, render_run, render_summaries, summarize
+    from neuromanager.status.rows import read_facts, read_joblog, read_points, read_rows, read_where
+    from neuromanager.status.tables import find_varying, render_rows, render_run, render_summaries, summarize
 
     now = time.time()
     if not request.by_run:
@@ -130,13 +131,14 @@ def _render(request: Request, reports: Sequence[Report], width: int | None) -> I
             for report, statuses in shown
             for facts, status in zip(read_facts(report, statuses), statuses)
         )
-    rows = [
-        row
-        for report, statuses in shown
-        if statuses
-        for row in read_rows(report, statuses, label_of(report.experiment, request.wanted.everywhere))
-    ]
-    return render_rows(rows, width, now)
+    rows: list[Row] = []
+    points: list[Mapping[str, str]] = []  # of the runs that are not shown, too: what differs tells a run from those
+    for report, statuses in shown:
+        if statuses:
+            own = read_points(report.experiment)
+            rows += read_rows(report, statuses, label_of(report.experiment, request.wanted.everywhere), own)
+            points += own
+    return render_rows(rows, width, now, find_varying(points))
 
 
 def _choose(statuses: Sequence[Status], states: frozenset[str]) -> Sequence[Status]:

@@ -9,23 +9,26 @@ from collections.abc import Iterable, Sequence
 from neuromanager import __version__
 from neuromanager.sweep.grid import Sweep
 from neuromanager.sweep.listing import list_objects, list_texts
-from neuromanager.sweep.parse import parse_sweep
+from neuromanager.sweep.parse import find_styles, parse_sweep
 from neuromanager.sweep.read import read_sources
 from neuromanager.sweep.selection import Selection, select
 from neuromanager.sweep.sweepwords import write_document
 from neuromanager.sweep.tree import LISTED, Point, render_point
 from neuromanager.sweep.words import (
-    STYLES,
+    PLAIN_STYLE,
+    Style,
     add_python,
     fill_placeholders,
     find_placeholders,
+    make_fillings,
+    parse_style,
     render_flags,
     render_variables,
 )
 from neuromanager.system.document import check_document, read_document
 from neuromanager.system.faults import INCOMPLETE, TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.files import open_unnamed
-from neuromanager.system.jsonvalues import LONGEST_VARIABLE, escape_unseen, render_json, text_of
+from neuromanager.system.jsonvalues import LONGEST_VARIABLE, Words, escape_unseen, render_json
 from neuromanager.system.programs import check_program, find_program, is_program
 from neuromanager.system.quoting import Command, quote_line
 from neuromanager.terminal.console import die_by, say
@@ -61,14 +64,15 @@ def make_parser() -> Parser:
     add("--seed", metavar="S", type=_whole_number, help="the seed of --sample and --shuffle (default: 0)")
     add(
         "--style",
-        choices=STYLES,
-        default="equals",
-        help="write --name=value (equals, the default), --name value (space), name=value (hydra), "
-        "env name=value before COMMAND (env), or nothing (none)",
+        metavar="STYLE,...",
+        help="write --name=value (equals, the default), --name value (space), name=value (hydra), value (values), "
+        "env name=value before COMMAND (env), or nothing (none); false as --no-name (no-x), --noname (nox) or "
+        "--name=false (bool); the name before each of several words (repeat)",
     )
     add("--each", action="store_true", help="run COMMAND once for each point, even if it reads batches")
     add("--batch", action="store_true", help="run COMMAND once, with all points in the file that NEU_POINTS names")
     add("--fail-fast", action="store_true", help="stop after the first point that fails")
+    add("-q", "--quiet", action="store_true", help="print nothing but faults on standard error")
     add("-h", "--help", action="help", help="print this and exit")
     add("--version", action="version", version=f"neusweep {__version__}", help="print the version and exit")
     return parser
@@ -84,10 +88,12 @@ def main(words: Sequence[str]) -> int:
     parser = make_parser()
     own, command = split_words(parser, words)
     options = parse_options(parser, own)
+    if options.quiet:
+        os.environ["NEU_QUIET"] = "1"  # for the commands that are started
     _check_together(options)
     if not command and not options.count and not options.json:
         raise Failure(WRONG_INPUT, "no command to sweep; write neusweep COMMAND [WORD ...] (see neusweep --help)")
-    sweep = _read_sweep(options)
+    sweep, style = _read_sweep(options)
     try:
         selection = select(sweep, at=options.at, sample=options.sample, shuffle=options.shuffle, seed=options.seed)
     except ValueError as error:
@@ -103,17 +109,17 @@ def main(words: Sequence[str]) -> int:
     placed = find_placeholders(command, sweep.names())
     _check_placed(placed, sweep)
     if options.print:
-        return print_lines(selection, command, placed, options.style)
+        return print_lines(selection, command, placed, style)
     command = (find_program(command[0]), *command[1:])
     check_program(command, ".", search=True)
     if options.batch or (not options.each and os.path.basename(command[0]) in READERS):
         if options.fail_fast:
             raise Failure(WRONG_INPUT, "--fail-fast: a batch is a single execution; add --each")
-        return run_batch(selection, command, placed, options.style)
-    return run_each(selection, command, placed, options.style, options.fail_fast)
+        return run_batch(selection, command, placed, style)
+    return run_each(selection, command, placed, style, options.fail_fast)
 
 
-def _read_sweep(options: Options) -> Sweep:
+def _read_sweep(options: Options) -> tuple[Sweep, Style]:
     if options.sweep:
         source = "--sweep"
         document = check_document(write_document(options.sweep), "params", source)
@@ -121,7 +127,15 @@ def _read_sweep(options: Options) -> Sweep:
         source = options.params or "params.json"
         mend = 'write one, as {"lr": [0.1, 0.01]}, or name another with -p FILE'
         document = read_document(source, "params", mend)
-    return parse_sweep(document, source, first=options.order == "first", contents=read_sources(document, source))
+    sweep = parse_sweep(document, source, first=options.order == "first", contents=read_sources(document, source))
+    given = [options.style] if options.style else find_styles(document)
+    try:
+        styles = list(map(parse_style, given))
+    except ValueError as error:
+        raise Failure(WRONG_INPUT, f"{'--style' if options.style else f'{source}: $style'}: {error}") from None
+    if len(set(styles)) > 1:
+        raise Failure(WRONG_INPUT, f"{source}: $style: {given[0]!r} and another in one file; give one of them")
+    return sweep, styles[0] if styles else PLAIN_STYLE
 
 
 def _check_placed(placed: Iterable[str], sweep: Sweep) -> None:
@@ -146,8 +160,8 @@ def _check_together(options: Options) -> None:
             raise Failure(WRONG_INPUT, f"--{names[0]} and --{names[1]} exclude each other; give one of them")
 
 
-def make_command(command: Command, placed: frozenset[str], point: Point, style: str) -> Command:
-    texts = {name: text_of(value) for name, value in point}  # all of them: {{name}} stands for {name}
+def make_command(command: Command, placed: frozenset[str], point: Point, style: Style) -> Command:
+    texts = make_fillings(point)  # all of them: {{name}} stands for {name}
     return (
         *_words_before(point, style, placed),
         *fill_placeholders(command, texts),
@@ -155,20 +169,20 @@ def make_command(command: Command, placed: frozenset[str], point: Point, style: 
     )
 
 
-def _words_before(point: Point, style: str, placed: frozenset[str]) -> Command:
-    return render_variables(point, placed) if style == "env" else ()
+def _words_before(point: Point, style: Style, placed: frozenset[str]) -> Command:
+    return render_variables(point, placed) if style.form == "env" else ()
 
 
-def print_lines(selection: Selection, command: Command, placed: frozenset[str], style: str) -> int:
+def print_lines(selection: Selection, command: Command, placed: frozenset[str], style: Style) -> int:
     """The command lines, streamed in constant memory."""
-    if not any("{" in word for word in command) and selection.is_whole() and style != "env":
+    if not any("{" in word for word in command) and selection.is_whole() and style.form != "env":
         texts = list_texts(selection.sweep, quote_line(command), "", lambda point: _quote_flags(point, style))
         return write_lines(texts, at_once=1)
     commands = (make_command(command, placed, point, style) for point in selection.points())
     return write_lines(quote_line(command) + "\n" for command in commands)
 
 
-def _quote_flags(point: Point, style: str) -> str:
+def _quote_flags(point: Point, style: Style) -> str:
     return "".join(" " + quote_line((word,)) for word in render_flags(point, style))
 
 
@@ -184,7 +198,7 @@ def write_lines(lines: Iterable[str], at_once: int = LISTED) -> int:
     return 0
 
 
-def run_each(selection: Selection, command: Command, placed: frozenset[str], style: str, fail_fast: bool) -> int:
+def run_each(selection: Selection, command: Command, placed: frozenset[str], style: Style, fail_fast: bool) -> int:
     """One execution per point, in order; goes on after a failure unless told not to."""
     from neuromanager.system.process import run_through
     from neuromanager.system.signals import Forwarder
@@ -213,7 +227,7 @@ def run_each(selection: Selection, command: Command, placed: frozenset[str], sty
     return INCOMPLETE if failed else 0
 
 
-def run_batch(selection: Selection, command: Command, placed: frozenset[str], style: str) -> int:
+def run_batch(selection: Selection, command: Command, placed: frozenset[str], style: Style) -> int:
     """One execution for all points, which it finds in the file NEU_POINTS; its exit code is ours.
 
     The file has no name that could stay behind, and the reader says on a descriptor that it took the points.
@@ -227,6 +241,8 @@ def run_batch(selection: Selection, command: Command, placed: frozenset[str], st
             words = render_json(list(render_flags(point, style, placed)))
             before = _words_before(point, style, placed)
             more = f', "before": {render_json(list(before))}' if before else ""
+            several = [name for name, value in point if isinstance(value, Words)]
+            more += f', "several": {render_json(several)}' if several else ""
             file.write(f'{{"point": {render_point(point)}, "words": {words}{more}}}\n')
         file.flush()
         file.seek(0)

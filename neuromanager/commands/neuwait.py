@@ -35,7 +35,11 @@ def make_parser() -> Parser:
     )
     add = parser.add_argument
     add("--any", action="store_true", help="return when the first experiment has ended, and print its path")
-    add("--timeout", metavar="TIME", help="wait at most this long: minutes, MM:SS, HH:MM:SS or D-HH:MM:SS")
+    add(
+        "--timeout",
+        metavar="TIME",
+        help="wait at most this long: 90s, 30m, 2h, or minutes, MM:SS, HH:MM:SS or D-HH:MM:SS",
+    )
     add("--report", action="store_true", help="print how it ended: counts, each failed run and why, and what to do")
     add("-h", "--help", action="help", help="print this and exit")
     add("--version", action="version", version=f"neuwait {__version__}", help="print the version and exit")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from neuromanager.sweep.words import fill_placeholders, find_placeholders
-from neuromanager.system.jsonvalues import render_json, text_of
+from neuromanager.sweep.words import fill_placeholders, find_placeholders, make_fillings
+from neuromanager.system.jsonvalues import render_json
 from neuromanager.system.quoting import Command
 from neuromanager.system.values import Any, NamedTuple
 
@@ -69,7 +69,7 @@ def make_asked(commands: Sequence[Command], points: Sequence[SweptPoint], repeat
             if fixed:
                 asked += [Asked(repeat, line, text, True, silent) for repeat in range(repeats)]
                 continue
-            values = {} if swept.replaced else {key: text_of(value) for key, value in swept.point.items()}
+            values = {} if swept.replaced else make_fillings(swept.point.items())
             silent = silent and not find_placeholders(command, values)
             for repeat in range(repeats):
                 launch = {"index": INDEX, "repeat": str(repeat), "name": name, "run_dir": RUN_DIR}

@@ -172,7 +172,7 @@ class Feed:
         self._is_refused = True
         if not self._is_away_told:
             title = find_scheduler(self.launch.profile.scheduler).TITLE
-            tell(f"{refusal.faults[-1]}; {len(self.left)} runs are deferred until {title} answers")
+            tell(f"{refusal.faults[-1]}; {len(self.left)} runs are deferred until {title} answers", fault=True)
         self._is_away_told = True
 
     def _ask_room(self, limit: str) -> int | None:

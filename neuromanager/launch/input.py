@@ -11,6 +11,7 @@ from neuromanager.experiment.runs import SweptPoint
 from neuromanager.sweep.words import find_placeholders
 from neuromanager.system.document import parse_json
 from neuromanager.system.faults import WRONG_INPUT, Failure
+from neuromanager.system.jsonvalues import Words
 from neuromanager.system.quoting import Command, parse_line, quote_word
 from neuromanager.system.values import NamedTuple
 
@@ -77,7 +78,10 @@ def _read_points(environ: Mapping[str, str]) -> list[SweptPoint]:
                 value, faults = parse_json(line, f"{source}, line {number}")
                 if faults or not isinstance(value, dict) or not isinstance(value.get("point"), dict):
                     raise Failure(WRONG_INPUT, *(faults or [f"{source}, line {number}: not a point with its words"]))
-                words, before = (tuple(map(str, value.get(name, []))) for name in ("words", "before"))
+                words, before, several = (
+                    tuple(map(str, value.get(name, []))) for name in ("words", "before", "several")
+                )
+                value["point"].update((name, Words(value["point"][name])) for name in several if name in value["point"])
                 points.append(SweptPoint(value["point"], words, before))
     except OSError as error:
         raise Failure(WRONG_INPUT, f"{source}: {path}: {error.strerror}; unset it if no sweep is meant") from None

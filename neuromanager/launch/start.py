@@ -233,8 +233,10 @@ def _wait(experiment: Experiment, numbers: Sequence[int], site: Site) -> int:
     if lost:
         tell(
             f"{describe_count(lost)} left the queue without recording an end; "
-            "the node or the batch script probably died"
+            "the node or the batch script probably died",
+            fault=True,
         )
     completed = sum(status.state == COMPLETED for status in report.statuses)
-    tell(f"{describe_count(len(numbers))}: {completed} completed, {len(numbers) - completed} did not")
+    others = len(numbers) - completed
+    tell(f"{describe_count(len(numbers))}: {completed} completed, {others} did not", fault=others > 0)
     return 0 if completed == len(numbers) else INCOMPLETE

@@ -118,12 +118,15 @@ class Recorder:
     def _tell_failure(self, program: Program, ending: Ending, reason: str | None, pause: float | None) -> None:
         log = self._experiment.log(program.number, "stderr")
         again = "" if pause is None else f"; started again in {pause:g} s ({self._turns.left(program.number)} left)"
-        tell(f"run {program.number}: {_describe(ending, reason)}{again}; see {os.path.relpath(log, self._here)}")
+        tell(
+            f"run {program.number}: {_describe(ending, reason)}{again}; see {os.path.relpath(log, self._here)}",
+            fault=True,
+        )
         if self._quotes:
             # The last state of a line that was redrawn again and again, as progress bars are.
             lines = [line.rstrip("\r").rpartition("\r")[2] for line in read_tail(log, program.log_sizes[1]).split("\n")]
             for line in [line for line in lines if line.strip()][-_QUOTED_LINES:]:
-                tell(f"  {line[:_LONGEST_QUOTE]}")
+                tell(f"  {line[:_LONGEST_QUOTE]}", fault=True)
 
     def _read_failed_line(self, ready: int, ending: Ending, log: int) -> str | None:
         """Why the command was not started; None when it was. The word of render_env_script, which has ended."""

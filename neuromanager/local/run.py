@@ -200,7 +200,8 @@ def _conclude(pool: Pool, recorder: Recorder, slots: Slots, count: int) -> int:
     if pool.wish.number is not None:
         tell(
             f"stopped by signal {pool.wish.number}"
-            + (f"; {not_started} of {count} runs were not started" if not_started else "")
+            + (f"; {not_started} of {count} runs were not started" if not_started else ""),
+            fault=True,
         )
         slots.stop(pool.wish.number)
         return TROUBLE
@@ -211,10 +212,11 @@ def _conclude(pool: Pool, recorder: Recorder, slots: Slots, count: int) -> int:
                 f"; {not_started} of {count} runs were not started; --resume launches what is missing"
                 if not_started
                 else ""
-            )
+            ),
+            fault=True,
         )
     if count > 1:
-        tell(f"{count} runs: {completed} completed, {failed} failed")
+        tell(f"{count} runs: {completed} completed, {failed} failed", fault=failed > 0)
     elif isinstance(recorder.last, Ending):
         return recorder.last.as_exit_code() or (INCOMPLETE if failed else 0)
     return 0 if completed == count else INCOMPLETE

@@ -8,8 +8,10 @@ from collections.abc import Iterable, Mapping
 from neuromanager.profile.host import DEFAULT_SCHEDULER, Host, describe_host, host_of, resolve_host
 from neuromanager.system.faults import WRONG_INPUT, Failure, offer_nearest
 from neuromanager.system.jsonvalues import text_of
+from neuromanager.system.times import render_limit
 from neuromanager.system.values import Any, NamedTuple
 
+TIMES = frozenset(("time", "time-min"))
 Resources = tuple[tuple[str, "str | None"], ...]  # option, value; None: an option without a value
 
 # Options of a batch script's submission that neurun itself needs, and what does their work here.
@@ -111,7 +113,7 @@ def _merge_resources(shared: Any, own: Any, path: str, faults: list[str]) -> dic
         elif isinstance(value, str) and not value.isprintable():
             faults.append(f"{path}.{name}: a character that does not print; remove it")
         else:
-            resources[name] = None if value is True else text_of(value)
+            resources[name] = None if value is True else _plain_time(name, text_of(value))
     return resources
 
 
@@ -135,7 +137,12 @@ def _override_resource(resources: dict[str, str | None], override: str, faults: 
     elif equals and not value:
         resources.pop(name, None)
     else:
-        resources[name] = value if equals else None
+        resources[name] = _plain_time(name, value) if equals else None
+
+
+def _plain_time(name: str, value: str) -> str:
+    """``2h`` is ours; sbatch would read the time as something else, or refuse it."""
+    return render_limit(value) if name in TIMES else value
 
 
 def check_own_options(profile: Profile, own: Mapping[str, str], source: str) -> None:

@@ -7,13 +7,12 @@ import re
 from collections.abc import Iterable
 from fractions import Fraction
 
-from neuromanager.profile.profile import Profile, Resources, override_resources
+from neuromanager.profile.profile import TIMES, Profile, Resources, override_resources
 from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.patterns import compile_late
 from neuromanager.system.times import parse_duration
 
 SIZES = frozenset(("mem", "mem-per-cpu", "mem-per-gpu", "tmp"))
-TIMES = frozenset(("time", "time-min"))
 COUNTS = frozenset(
     (
         "cpus-per-task",

@@ -20,9 +20,9 @@ from neuromanager.system.quoting import parse_line
 from neuromanager.system.signals import name_signal
 
 
-def read_rows(report: Report, statuses: Sequence[Status], label: str) -> list[Row]:
-    """For a table; ``statuses`` are those of the report that are shown. Raises Failure."""
-    points, whys = read_points(report.experiment), explain_all(report.experiment, statuses)
+def read_rows(report: Report, statuses: Sequence[Status], label: str, points: Sequence[Mapping[str, str]]) -> list[Row]:
+    """For a table; ``statuses`` of the report that are shown, ``points`` of all runs. Raises Failure."""
+    whys = explain_all(report.experiment, statuses)
     none: Mapping[str, str] = {}
     return [
         Row(

@@ -102,12 +102,11 @@ def render_summaries(summaries: Sequence[Summary], width: int | None) -> Iterato
 # One line for each run
 
 
-def render_rows(rows: Sequence[Row], width: int | None, now: float) -> Iterator[str]:
-    """Lines of a table, header first; the parameters that are not the same in all rows have a column each.
+def render_rows(rows: Sequence[Row], width: int | None, now: float, names: Sequence[str] = ()) -> Iterator[str]:
+    """Lines of a table, header first; ``names``: the parameters that have a column each.
 
     Why comes last, for it is a sentence: it alone is cut where the terminal is too narrow for both.
     """
-    names = find_varying([row.point for row in rows])
     lines = [["RUN", "STATE", "EXIT", "ATTEMPT", "JOB", "NODE", "ELAPSED", *["PARAMETERS"] * bool(names), "WHY"]]
     parameters = _render_points([row.point for row in rows], names)
     for (label, status, ending, why, _, progress), varied in zip(rows, parameters):

@@ -108,7 +108,7 @@ class Patience:
         who = line.partition(" ")[0]
         if who not in self._heard:
             self._heard.add(who)
-            tell(f"{line}; still waiting")
+            tell(f"{line}; still waiting", fault=True)
 
 
 class _Watch:

@@ -10,10 +10,10 @@ from neuromanager.sweep.grid import Grid, Sweep, make_sweep
 from neuromanager.sweep.ranges import parse_geometric, parse_linear, parse_range
 from neuromanager.sweep.tree import Leaf, Listed, Node, Point, Row, draws_in, make_product, make_sum, prune
 from neuromanager.system.faults import WRONG_INPUT, Failure, join_path, offer_nearest
-from neuromanager.system.jsonvalues import Value, equality_key, render_json
+from neuromanager.system.jsonvalues import Value, Words, equality_key, render_json
 from neuromanager.system.values import Any, NamedTuple
 
-GRID_WORDS = ("$schema", "$include", "$exclude")
+GRID_WORDS = ("$schema", "$style", "$include", "$exclude")
 RANGES: dict[str, Callable[[list[Value]], Any]] = {
     "$range": parse_range,
     "$linspace": parse_linear,
@@ -21,6 +21,7 @@ RANGES: dict[str, Callable[[list[Value]], Any]] = {
 }
 DISTRIBUTIONS = ("$uniform", "$loguniform", "$randint")
 SOURCES = ("$files", "$lines")
+EXACT = ("$value", "$words")  # one value as it stands, whatever it is
 Contents = Mapping[tuple[str, str], tuple[str, ...]]  # ($files or $lines, what stands there) -> values
 
 
@@ -59,6 +60,11 @@ def parse_sweep(
     return make_sweep(grids)
 
 
+def find_styles(document: Any) -> list[str]:
+    """Every ``$style`` of a document."""
+    return [grid["$style"] for grid in (document if isinstance(document, list) else [document]) if "$style" in grid]
+
+
 def find_sources(document: Any) -> Iterable[tuple[str, str, str]]:
     """Every ``$files`` and ``$lines`` of a document, as its JSON path, the word and its text."""
     stack = [("", document)]
@@ -70,7 +76,7 @@ def find_sources(document: Any) -> Iterable[tuple[str, str, str]]:
             for name, item in value.items():
                 if name in SOURCES:
                     yield join_path(path, name), name, item
-                elif name not in ("$value", *GRID_WORDS):
+                elif name not in (*EXACT, *GRID_WORDS):
                     stack.append((join_path(path, name), item))
 
 
@@ -106,10 +112,7 @@ def _fits_some_point(entry: Point, tree: Node, excluded: list[Point]) -> bool:
 def _parse_entries(document: dict[str, Any], word: str, path: str, reading: Reading) -> list[Point]:
     """The objects of ``$include`` or ``$exclude``: names with one value each."""
     here = join_path(path, word)
-    entries = [
-        tuple((name, value["$value"] if isinstance(value, dict) else value) for name, value in entry.items())
-        for entry in document.get(word, [])
-    ]
+    entries = [tuple((name, _take_exact(value)) for name, value in entry.items()) for entry in document.get(word, [])]
     keys = [frozenset(partial.items()) for partial in _partials_of(entries)]
     _refuse_repeated(keys, [dict(entry) for entry in entries], here, reading.faults)
     return entries
@@ -190,26 +193,33 @@ def _parse_list(name: str, items: list[Any], path: str, reading: Reading) -> Par
     if _is_alternative(items[0]):
         return _add(_parse_object(item, f"{path}[{place}]", reading) for place, item in enumerate(items))
     if isinstance(items[0], list):
-        mend = f'zip parameters by a name like "{name},depth", or write {{"$value": [...]}} for a list as a value'
+        mend = f'zip parameters by a name like "{name},depth", or write {{"$words": [...]}} for a list as a value'
         reading.faults.append(f"{path}: a list of lists, and one name; {mend}")
         return Part(EMPTY, {name: path})
     pieces: list[Node] = []
     rows: list[Row] = []
     keys: list[Any] = []
     for place, item in enumerate(items):
-        if isinstance(item, dict) and "$value" not in item:
+        if isinstance(item, dict) and not set(item) & set(EXACT):
             pieces += [Leaf((name,), Listed(tuple(rows)))] if rows else []
             pieces.append(_parse_word(name, item, f"{path}[{place}]", reading))
             rows = []
             keys.append(object())
         else:
-            value = item["$value"] if isinstance(item, dict) else item
+            value = _take_exact(item)
             rows.append((value,))
             keys.append(equality_key(value))
     pieces += [Leaf((name,), Listed(tuple(rows)))] if rows else []
     _refuse_repeated(keys, items, path, reading.faults)
     _refuse_met(pieces, path, reading.faults)
     return Part(pieces[0] if len(pieces) == 1 else make_sum(pieces), {name: path})
+
+
+def _take_exact(item: Any) -> Any:
+    """A value that stands for itself: plain, or as ``$value`` and ``$words`` say."""
+    if not isinstance(item, dict):
+        return item
+    return Words(item["$words"]) if "$words" in item else item.get("$value")
 
 
 def _is_alternative(item: Any) -> bool:
@@ -251,7 +261,7 @@ def _parse_zip(names: tuple[str, ...], table: Any, path: str, reading: Reading) 
             mend = f"write a list of {len(names)} values"
             reading.faults.append(f"{path}[{place}]: {told} for {len(names)} names; {mend}")
             continue
-        rows.append(tuple(item.get("$value") if isinstance(item, dict) else item for item in row))
+        rows.append(tuple(map(_take_exact, row)))
     _refuse_repeated([tuple(map(equality_key, row)) for row in rows], [list(row) for row in rows], path, reading.faults)
     return Part(Leaf(names, Listed(tuple(rows))), {name: path for name in names})
 
@@ -261,8 +271,8 @@ def _parse_word(name: str, document: dict[str, Any], path: str, reading: Reading
     ((word, given),) = document.items()
     here = join_path(path, word)
     try:
-        if word == "$value":
-            return Leaf((name,), Listed(((given,),)))
+        if word in EXACT:
+            return Leaf((name,), Listed(((_take_exact(document),),)))
         if word in RANGES:
             return Leaf((name,), RANGES[word](given))
         if word in DISTRIBUTIONS:

@@ -26,6 +26,10 @@ class Float(float):
     text: str
 
 
+class Words(list[Any]):
+    """A list whose elements are a word each on a command line: ``--sizes 64 32``. In JSON it is a list."""
+
+
 def parse_integer(text: str) -> Integer | Float:
     if len(text) > 4000:  # int() refuses texts above 4300 digits since Python 3.11 (CVE-2020-10735)
         return parse_float(text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from neuromanager.system.patterns import compile_late
 
+_UNITS = compile_late(r"(?=\d)(?:(?P<days>\d+)d)?(?:(?P<h>\d+)h)?(?:(?P<m>\d+)m)?(?:(?P<s>\d+)s)?")  # 90s, 1h30m
 _FORMS = compile_late(
     r"(?:(?P<days>\d+)-(?P<dh>\d+)(?::(?P<dm>\d+)(?::(?P<ds>\d+))?)?"
     r"|(?P<h>\d+):(?P<hm>\d+):(?P<hs>\d+)|(?P<m>\d+)(?::(?P<s>\d+))?)"
@@ -11,16 +12,33 @@ _FORMS = compile_late(
 
 
 def parse_duration(text: str) -> int:
-    """Seconds of ``minutes``, ``MM:SS``, ``HH:MM:SS``, ``D-HH``, ``D-HH:MM``, ``D-HH:MM:SS``; raises ValueError."""
-    match = _FORMS.fullmatch(text)
+    """Seconds of ``90s``, ``1h30m``, ``minutes``, ``MM:SS``, ``HH:MM:SS``, ``D-HH``, ``D-HH:MM``, ``D-HH:MM:SS``.
+
+    Raises ValueError.
+    """
+    match = _FORMS.fullmatch(text) or _UNITS.fullmatch(text)
     if not match:
-        raise ValueError(f"{text!r} is not a time; write minutes, MM:SS, HH:MM:SS, D-HH, D-HH:MM or D-HH:MM:SS")
+        raise ValueError(
+            f"{text!r} is not a time; write 90s, 30m, 2h, 1d, or minutes, MM:SS, HH:MM:SS, D-HH, D-HH:MM or D-HH:MM:SS"
+        )
     part = {name: int(digits or 0) for name, digits in match.groupdict().items()}
-    hours, minutes = part["dh"] + part["h"], part["dm"] + part["hm"] + part["m"]
-    seconds = ((part["days"] * 24 + hours) * 60 + minutes) * 60 + part["ds"] + part["hs"] + part["s"]
+    hours, minutes = part.get("dh", 0) + part["h"], part.get("dm", 0) + part.get("hm", 0) + part["m"]
+    seconds = ((part["days"] * 24 + hours) * 60 + minutes) * 60 + part.get("ds", 0) + part.get("hs", 0) + part["s"]
     if seconds == 0:
         raise ValueError(f"{text!r}: the time must be more than zero")
     return seconds
+
+
+def render_limit(text: str) -> str:
+    """A time with units as every batch system reads it, ``2h`` as ``02:00:00``; any other text as it is."""
+    if not _UNITS.fullmatch(text) or text.isdigit():
+        return text
+    try:
+        minutes, seconds = divmod(parse_duration(text), 60)
+    except ValueError:  # 0s, which the scheduler refuses
+        return text
+    days, hours = divmod(minutes // 60, 24)
+    return (f"{days}-" if days else "") + f"{hours:02d}:{minutes % 60:02d}:{seconds:02d}"
 
 
 def parse_moment(text: str) -> int:

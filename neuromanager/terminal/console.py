@@ -22,6 +22,7 @@ def say(who: str, text: str) -> None:
 # Trying again cannot help until somebody has made room, or given the right.
 _NEEDS_MENDING = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
 _speaker = "neuromanager"
+_quiet = False
 _clear: Callable[[], None] | None = None
 
 
@@ -31,8 +32,20 @@ def speak_as(name: str) -> None:
     _speaker = name
 
 
-def tell(text: str) -> None:
+def be_quiet() -> None:
+    """From now on only faults are told, by -q or NEU_QUIET."""
+    global _quiet
+    _quiet = True
+
+
+def is_quiet() -> bool:
+    return _quiet
+
+
+def tell(text: str, fault: bool = False) -> None:
     """One line on stderr, from the command that this process is; a progress line is taken away before it."""
+    if _quiet and not fault and not text.startswith(("error:", "warning:")):
+        return
     if _clear:
         _clear()
     say(_speaker, text)
@@ -54,6 +67,8 @@ def print_text(text: str) -> None:
 def run_command(who: str, main: Callable[[Sequence[str]], int]) -> NoReturn:
     """Runs a command's ``main`` on the words given, and leaves the process with the suite's exit codes."""
     speak_as(who)
+    if os.environ.get("NEU_QUIET"):
+        be_quiet()
     _fill_closed_descriptors()
     # Words of the system that are no UTF-8 travel as surrogates; what is printed gets the same bytes back.
     for stream in (sys.stdout, sys.stderr):

@@ -8,7 +8,7 @@ import time
 
 from neuromanager.system.times import render_duration
 from neuromanager.system.values import NamedTuple
-from neuromanager.terminal.console import clear_before_telling
+from neuromanager.terminal.console import clear_before_telling, is_quiet
 
 _EVERY_SECONDS = 0.1  # at most
 _IDLE_SECONDS = 1.0  # so that the time left goes on
@@ -20,7 +20,12 @@ _ERASE = b"\r\x1b[K\x1b[C\x1b[J\r"
 
 def may_draw() -> bool:
     """Whether standard error is a terminal that can erase a line, and plain text was not asked for (no-color.org)."""
-    return os.isatty(2) and os.environ.get("TERM") not in (None, "", "dumb") and not os.environ.get("NO_COLOR")
+    return (
+        not is_quiet()
+        and os.isatty(2)
+        and os.environ.get("TERM") not in (None, "", "dumb")
+        and not os.environ.get("NO_COLOR")
+    )
 
 
 def erase_line() -> None:

@@ -176,7 +176,7 @@ class WordsTest(BadInputTest):
             (("neurun", "-nz"), "-z: no such option"),
             (("neurun", "--wait=1"), "--wait: takes no value"),
             (("neusweep", "--fail_fast"), "did you mean '--fail-fast'?"),
-            (("neusweep", "--style=tabs"), "--style: invalid choice"),
+            (("neusweep", "--style=tabs"), "--style: 'tabs': no such style; known: equals"),
             (("neusweep", "--each", "--batch"), "--each and --batch exclude each other"),
         ):
             with self.subTest(words=words):

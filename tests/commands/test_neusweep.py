@@ -68,6 +68,33 @@ class PrintTest(unittest.TestCase):
         )
         self.assertEqual(self.printed("--style=space", "x")[0], "x --amp -k 3 -single '' --double 1 -v")
 
+    def test_styles_of_the_file_and_of_the_option(self) -> None:
+        params = '{"$style": "no-x,repeat", "amp": [true, false], "sizes": {"$words": [64, "a b"]}}'
+        first, second = self.printed("x", params=params)
+        self.assertEqual((first, second), ("x --amp --sizes=64 '--sizes=a b'", "x --no-amp --sizes=64 '--sizes=a b'"))
+        self.assertEqual(self.printed("--style=equals", "x")[1], "x --sizes 64 'a b'")
+        self.assertEqual(self.printed("--style=values", "x", "{sizes}")[1], "x 64 'a b' false")
+        for params, words, part in (
+            ('{"$style": "spaces", "a": 1}', (), "params.json: $style: 'spaces': no such style; did you mean 'space'?"),
+            ('[{"$style": "space", "a": 1}, {"$style": "nox", "a": 1}]', (), "$style: 'space' and another"),
+            ('{"a": 1}', ("--style=none,nox",), "--style: none writes all values in its own way"),
+            ('{"a": {"$words": 3}}', (), "a.$words: the number 3 where a list is expected"),
+            ('{"a": {"$words": [[1]]}}', (), "a.$words[0]: a list where "),
+        ):
+            self.folder.write("params.json", params)
+            done = self.folder.run("neusweep", "-n", *words, "x")
+            self.assertEqual((done.code, done.stdout), (100, ""))
+            self.assertIn(part, done.stderr)
+
+    def test_several_words_reach_neurun(self) -> None:
+        self.folder.write("params.json", '{"sizes": [{"$words": [64, "a b"]}, {"$words": []}]}')
+        show = self.folder.show()
+        done = self.folder.run("neusweep", "neurun", "local", "cpu", show, "-k", "{sizes}", "e={sizes}")
+        self.assertEqual(done.code, 0, done.stderr)
+        self.assertEqual(self.folder.shown(), [["-k", "64", "a b", "e=64,a b"], ["-k", "e="]])
+        (path,) = self.folder.path.glob("runs/*/params.txt")
+        self.assertEqual(path.read_text(), '{"sizes": [64, "a b"]}\n{"sizes": []}\n')
+
     def test_placeholders(self) -> None:
         self.assertEqual(self.printed("x", "out/{lr}/{layers}.txt")[:2], ["x out/0.1/4.txt", "x out/0.1/8.txt"])
         self.assertEqual(self.printed("x", "{layers}")[:2], ["x 4 --lr=0.1", "x 8 --lr=0.1"])

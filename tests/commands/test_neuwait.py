@@ -183,7 +183,7 @@ class NeuwaitTest(LaunchedCase):
         self.assertIn("no experiment in ./runs", self.neu("neuwait").stderr)
         self.make(1)
         for words, told in (
-            (("--timeout=soon",), "--timeout: 'soon' is not a time; write minutes"),
+            (("--timeout=soon",), "--timeout: 'soon' is not a time; write 90s"),
             (("--timeout=0",), "--timeout: '0': the time must be more than zero"),
             (("nosuch",), "'nosuch': no such experiment"),
             (("99",), "no experiment here has this job"),

@@ -62,7 +62,8 @@ class CheckTest(unittest.TestCase):
             (
                 f"{place}partition: not supported on this machine; {known}",
                 f"{place}nicer: not supported on this machine; did you mean 'nice'? ({known})",
-                f"{place}time: 'soon' is not a time; write minutes, MM:SS, HH:MM:SS, D-HH, D-HH:MM or D-HH:MM:SS",
+                f"{place}time: 'soon' is not a time; write 90s, 30m, 2h, 1d, "
+                "or minutes, MM:SS, HH:MM:SS, D-HH, D-HH:MM or D-HH:MM:SS",
                 f"{place}cpus-per-task: 100000 asked for each run, and this machine has {there}; ask for at most that",
                 f"{place}mem: 'much' is not a size; write it as 8000 (MiB), 8000M or 8G",
                 f"{place}nice: '20' is not a step of priority; write 1 to 19, or true for 10",

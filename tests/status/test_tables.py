@@ -144,7 +144,7 @@ class RowsTest(unittest.TestCase):
             Row("t:10", Status(10, PENDING), "", "waits for a node", {"lr": "1e-3", "steps": "5"}),
         ]
         self.assertEqual(
-            list(render_rows(rows, None, NOW)),
+            list(render_rows(rows, None, NOW, find_varying([row.point for row in rows]))),
             [
                 "RUN   STATE      EXIT  ATTEMPT  JOB  NODE  ELAPSED  PARAMETERS     WHY",
                 "t:0   COMPLETED  0     1        7_0  n1    0:30     lr=0.1   k=16",
@@ -164,7 +164,7 @@ class RowsTest(unittest.TestCase):
         row = Row(f"{evil}:0", Status(0, FAILED, node=evil, job=evil), "1", evil, {f"a{evil}": evil})
         other = Row("b:0", Status(0, FAILED), "1", "", {})
         for line in [
-            *render_rows([row, other], None, NOW),
+            *render_rows([row, other], None, NOW, [f"a{evil}"]),
             *render_summaries([summarize(evil, evil, [], evil, NOW)], None),
         ]:
             self.assertTrue(line.isprintable(), repr(line))

@@ -224,7 +224,7 @@ class SchemaTest(unittest.TestCase):
         """Every word is offered by name with a description, where it may stand; the schema lies beside the code."""
         definitions = SCHEMA["definitions"]
         self.assertEqual(set(definitions["word"]["properties"]), set(definitions["choices"]["properties"]))
-        for where, names in (("word", 9), ("grid", 3)):
+        for where, names in (("word", 10), ("grid", 4)):
             properties = definitions[where]["properties"]
             self.assertEqual(len(properties), names)
             for name, given in properties.items():
