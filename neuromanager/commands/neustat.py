@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import sys
 import time
@@ -19,8 +20,9 @@ from neuromanager.terminal.console import tell
 from neuromanager.terminal.options import Options, Parser, parse_options, split_operands
 
 if TYPE_CHECKING:  # each is imported where there is something to show
-    from neuromanager.status.survey import Report
+    from neuromanager.status.survey import Memory, Report
     from neuromanager.status.tables import Row
+    from neuromanager.status.watch import Drawn
 
 NAME = "neustat"
 CHUNK = 1000  # rows in one write
@@ -92,8 +94,13 @@ def _check_joblog(options: Options) -> None:
             raise Failure(WRONG_INPUT, f"--joblog and --{name} exclude each other; leave one of them out")
 
 
-def _read(selected: Sequence[Selected], ask: bool = True, unanswered: Callable[[str], None] = tell) -> Reading:
-    reading = read_readable(selected, ask, unanswered)
+def _read(
+    selected: Sequence[Selected],
+    ask: bool = True,
+    unanswered: Callable[[str], None] = tell,
+    memory: Memory | None = None,
+) -> Reading:
+    reading = read_readable(selected, ask, unanswered, memory)
     for fault in reading.faults:
         tell(f"error: {fault}")
     return reading
@@ -169,35 +176,61 @@ def _print(lines: Iterable[str]) -> None:
 
 
 def _watch(request: Request) -> int:
-    from neuromanager.status.watch import Drawn, keep_known, watch
-
-    known: dict[tuple[str, int], Status] = {}
-    told: list[str] = []
-
-    def draw(width: int, ask: bool) -> Drawn:
-        nonlocal told
-        news: list[str] = []
-        try:
-            selected = select_wanted(request.wanted, os.environ)
-            reports = _read(selected, ask, news.append).reports if selected else []
-        except Failure as failure:
-            return Drawn(["", *failure.faults])
-        if ask:
-            told = news
-        merged = []
-        for report in reports:
-            place = report.experiment.directory
-            statuses = (
-                report.statuses
-                if ask
-                else [keep_known(status, known.get((place, status.number))) for status in report.statuses]
-            )
-            known.update(((place, status.number), status) for status in statuses)
-            merged.append(report._replace(statuses=statuses))
-        lines = list(_render(request, merged, width)) if selected else ["", describe_nothing(request.wanted)]
-        return Drawn(lines + told, news)
+    from neuromanager.status.watch import watch
 
     if request.wanted.operands:
         select_wanted(request.wanted, os.environ)  # a wrong name is told before the screen is taken
-    watch(draw, " ".join((NAME, *request.wanted.operands)), os.environ)
+    watch(_Screen(request).draw, " ".join((NAME, *request.wanted.operands)), os.environ)
     return 0
+
+
+class _Screen:
+    """What --watch shows, and what it knows from one drawing to the next."""
+
+    def __init__(self, request: Request) -> None:
+        from neuromanager.status.survey import Memory
+
+        self._request, self._memory = request, Memory()
+        self._known: dict[tuple[str, int], Status] = {}
+        self._merged: dict[str, tuple[Report, Report]] = {}  # directory -> as it was read, as it is shown
+        self._told: list[str] = []
+        self._drawn: tuple[int, list[Report], list[str]] = (0, [], [])
+
+    def draw(self, width: int, ask: bool) -> Drawn:
+        from neuromanager.status.watch import Drawn
+
+        news: list[str] = []
+        try:
+            selected = select_wanted(self._request.wanted, os.environ)
+            reports = _read(selected, ask, news.append, self._memory).reports if selected else []
+        except Failure as failure:
+            return Drawn(["", *failure.faults])
+        if ask:
+            self._told = news
+        lines = self._render([self._merge(report, ask) for report in reports], width) if selected else []
+        return Drawn((lines or ["", describe_nothing(self._request.wanted)]) + self._told, news)
+
+    def _merge(self, report: Report, ask: bool) -> Report:
+        """With what the scheduler said before, where it was not asked this time; the same object where all is known."""
+        from neuromanager.status.watch import keep_known
+
+        place, known = report.experiment.directory, self._known
+        before = self._merged.get(place)
+        if before and before[0] is report:
+            return before[1]
+        statuses = [
+            status if ask else keep_known(status, known.get((place, status.number))) for status in report.statuses
+        ]
+        known.update(((place, status.number), status) for status in statuses)
+        shown = report._replace(statuses=statuses)
+        self._merged[place] = report, shown
+        return shown
+
+    def _render(self, reports: list[Report], width: int) -> list[str]:
+        """Rows of runs that have all ended are the same every time; the ages of experiments are not."""
+        before_width, before, lines = self._drawn
+        same = len(before) == len(reports) and all(map(operator.is_, before, reports))
+        if not (self._request.by_run and same and width == before_width):
+            lines = list(_render(self._request, reports, width))
+        self._drawn = width, reports, lines
+        return lines

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 
@@ -43,6 +44,19 @@ def _parse_event(line: str) -> Event | None:
     except ValueError:
         return None
     return Event(word, moment, dict(detail.split("=", 1) for detail in details if "=" in detail))
+
+
+def find_begun(experiment: Experiment) -> set[int] | None:
+    """The runs whose directory is there: it is made when a run starts. None when that cannot be told.
+
+    One question for all; and a network disk then looks anew for what was not there.
+    """
+    start = f"{experiment.name}_"
+    try:
+        names = os.listdir(experiment.directory)
+    except OSError:
+        return None
+    return {int(name[len(start) :]) for name in names if name.startswith(start) and name[len(start) :].isdecimal()}
 
 
 def read_trail(experiment: Experiment, number: int) -> Trail:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from neuromanager.experiment.directory import Experiment
-from neuromanager.experiment.events import read_events
+from neuromanager.experiment.events import find_begun, read_events
 from neuromanager.experiment.launches import has_hosts
 from neuromanager.experiment.logs import LogPart, find_bounds, find_parts, read_pieces
 from neuromanager.experiment.numbers import shorten_indices
@@ -30,6 +30,7 @@ _GONE = select.POLLERR | select.POLLHUP | select.POLLNVAL
 _LOCAL_QUESTION_SECONDS = 1.0  # on this machine a look at /proc
 _COURIER_SECONDS, _COURIER_GROWTH, _SILENT_SECONDS = (1.0, 5.0), 1.2, 30.0  # between two looks at a host
 _TOLD_SECONDS = 2.0  # from the end of a run that was told to end to the question whether it comes back
+_MANY = 20  # runs of which listings tell whom to look at
 _MOST_LINES = 10  # on stderr about runs without output
 
 Write = Callable[[LogPart, bytes], None]
@@ -53,12 +54,23 @@ class _Watch:
     def look(self, write: Write) -> bool:
         """Shows what is new, and forgets the runs that have ended; whether there was something new."""
         ended, news = [], False
-        for run in self.open:
+        for run in self._find_present():
             if self._has_ended(run):  # asked first: what it printed before that is then all there
                 ended.append(run)
             news = self._look_at(run, write) or news
         self.forget(ended)
         return news
+
+    def _find_present(self) -> list[Followed]:
+        """Without the many that wait: whose directory and logs are not there has nothing to show."""
+        if len(self.open) <= _MANY:
+            return self.open
+        there = {experiment: _list_present(experiment) for experiment in {run.experiment for run in self.open}}
+        return [
+            run
+            for run in self.open
+            if run in self._begun or (present := there[run.experiment]) is None or run.number in present
+        ]
 
     def _has_ended(self, run: Followed) -> bool:
         """By its own events. One that was told to end may be put back into the queue: only its scheduler knows."""
@@ -128,6 +140,17 @@ class _Courier:
         self._told = bool(silent)
         self._pause_seconds = min(self._pause_seconds * _COURIER_GROWTH, _COURIER_SECONDS[1])
         self._due = time.monotonic() + (_SILENT_SECONDS if silent else self._pause_seconds)
+
+
+def _list_present(experiment: Experiment) -> set[int] | None:
+    """Runs with a directory or a log of their own; None when that cannot be told."""
+    begun = find_begun(experiment)
+    try:
+        names = os.listdir(experiment.path("logs"))
+    except OSError:
+        return None
+    logs = {name.rpartition(".")[0].rpartition("_")[2] for name in names}
+    return None if begun is None else begun | {int(number) for number in logs if number.isdecimal()}
 
 
 def follow(runs: Sequence[Followed], streams: Sequence[str], lines: int | None, write: Write, site: Site) -> None:

@@ -14,7 +14,7 @@ from neuromanager.system.site import HERE
 from neuromanager.system.values import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from neuromanager.status.survey import Report
+    from neuromanager.status.survey import Memory, Report
 
 
 class Wanted(NamedTuple):
@@ -60,12 +60,14 @@ def describe_nothing(wanted: Wanted) -> str:
     return f"no experiment in ./{RUNS}; neurun SUPPORT DEVICE COMMAND makes one, --all shows those of other folders"
 
 
-def read_readable(selected: Sequence[Selected], ask: bool, unanswered: Callable[[str], None]) -> Reading:
+def read_readable(
+    selected: Sequence[Selected], ask: bool, unanswered: Callable[[str], None], memory: Memory | None = None
+) -> Reading:
     """All with the same few questions."""
     from neuromanager.status.survey import read_reports
 
     try:
-        return Reading(read_reports(selected, HERE, ask, unanswered), (), 0)
+        return Reading(read_reports(selected, HERE, ask, unanswered, memory=memory), (), 0)
     except (Failure, OSError):
         pass
     readable, codes = [], []
@@ -80,7 +82,7 @@ def read_readable(selected: Sequence[Selected], ask: bool, unanswered: Callable[
         except OSError as error:
             codes.append(TROUBLE)
             faults.append(f"{error.filename or each.experiment.directory}: {error.strerror}")
-    reports = read_reports(readable, HERE, ask, unanswered) if readable else []
+    reports = read_reports(readable, HERE, ask, unanswered, memory=memory) if readable else []
     return Reading(reports, faults, max(codes, default=0))
 
 

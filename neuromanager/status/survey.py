@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from neuromanager.experiment.cancelled import read_cancelled
 from neuromanager.experiment.directory import Experiment
-from neuromanager.experiment.events import read_trail
+from neuromanager.experiment.events import find_begun, read_trail
 from neuromanager.experiment.launches import Feeding, Launch, find_current, read_feeding, read_launches
 from neuromanager.experiment.record import count_runs, read_record
 from neuromanager.experiment.select import Selected
@@ -17,10 +17,13 @@ from neuromanager.local.status import find_local, holds_lock, is_locked
 from neuromanager.schedulers import LOCAL, find_scheduler
 from neuromanager.status.cache import is_settled, read_settled, write_settled
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
+from neuromanager.system.files import mark_file
 from neuromanager.system.procfs import lives
 from neuromanager.system.site import Site
 from neuromanager.system.values import Any, NamedTuple
 from neuromanager.terminal.console import tell
+
+_MANY = 20  # runs of which one listing tells who has begun, instead of an open for each
 
 
 class Report(NamedTuple):
@@ -31,6 +34,31 @@ class Report(NamedTuple):
     """experiment.json"""
     statuses: list[Status]
     """In ascending order of their numbers."""
+
+
+class Memory:
+    """For what looks again and again: experiments whose runs have all settled, read anew only when a file has changed.
+
+    By stat(2) alone, which a network disk may answer from memory for a minute: a launch on another machine that adds
+    to such an experiment is then seen that much later.
+    """
+
+    def __init__(self) -> None:
+        self._settled: dict[Selected, tuple[object, Report]] = {}
+
+    def find(self, selected: Selected) -> Report | None:
+        known = self._settled.get(selected)
+        return known[1] if known and known[0] == _mark(selected.experiment) else None
+
+    def keep(self, selected: Selected, mark: object, report: Report) -> None:
+        """``mark``: of the files before they were read."""
+        if all(map(is_settled, report.statuses)):
+            self._settled[selected] = mark, report
+
+
+def _mark(experiment: Experiment) -> object:
+    """Another one after a launch, new runs, or another experiment in this place."""
+    return [mark_file(experiment.path(name)) for name in ("experiment.json", "commands.txt", "jobs.jsonl")]
 
 
 class _Survey(NamedTuple):
@@ -51,6 +79,7 @@ def read_reports(
     ask: bool = True,
     unanswered: Callable[[str], None] = tell,
     bring: bool | None = None,
+    memory: Memory | None = None,
 ) -> list[Report]:
     """``unanswered`` gets a line for each question without an answer; with ``ask`` False no scheduler is asked.
 
@@ -58,7 +87,10 @@ def read_reports(
 
     Raises Failure for an experiment whose experiment.json, commands.txt or jobs.jsonl cannot be read.
     """
-    surveys = [_survey(each) for each in selected]
+    known = {each: report for each in selected if (report := memory.find(each))} if memory else {}
+    rest = [each for each in selected if each not in known]
+    marks = [_mark(each.experiment) for each in rest] if memory else []
+    surveys = [_survey(each) for each in rest]
     silent = _bring(surveys, site) if (ask if bring is None else bring) else {}
     for text in silent.values():
         unanswered(text)
@@ -67,10 +99,12 @@ def read_reports(
     for survey in surveys:
         if sum(map(is_settled, survey.statuses.values())) > survey.kept:
             write_settled(survey.experiment, survey.statuses)
-    return [
-        Report(survey.experiment, survey.record, [survey.statuses[number] for number in survey.numbers])
-        for survey in surveys
-    ]
+    for each, survey in zip(rest, surveys):
+        statuses = [survey.statuses[number] for number in survey.numbers]
+        known[each] = Report(survey.experiment, survey.record, statuses)
+    for each, mark in zip(rest, marks):
+        memory.keep(each, mark, known[each])  # type: ignore[union-attr]
+    return [known[each] for each in selected]
 
 
 def _survey(selected: Selected) -> _Survey:
@@ -99,12 +133,15 @@ def _read_trails(survey: _Survey) -> dict[int, Trail]:
     """Reads the runs that are not cached; what is known without events is returned at once."""
     trails: dict[int, Trail] = {}
     never: list[int] = []
-    for number in survey.numbers:
-        if number in survey.statuses:
-            continue
+    wanted = [number for number in survey.numbers if number not in survey.statuses]
+    begun = find_begun(survey.experiment) if len(wanted) > _MANY else None
+    for number in wanted:
         launch = survey.current.get(number)
         if launch is None:
             never.append(number)
+            continue
+        if begun is not None and number not in begun:
+            trails[number] = Trail()
             continue
         try:
             trails[number] = read_trail(survey.experiment, number)

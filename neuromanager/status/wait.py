@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from neuromanager.experiment.events import read_events
+from neuromanager.experiment.events import find_begun, read_events
 from neuromanager.experiment.launches import has_hosts
 from neuromanager.experiment.select import Selected
 from neuromanager.experiment.states import COMPLETED, STATES, UNKNOWN, Status
@@ -258,10 +256,8 @@ class _Watch:
         waited = list(self._waits_for(place, self._known[place]))
         if not waited:
             return []
-        experiment, names = self._selected[place].experiment, set()
-        with contextlib.suppress(OSError):
-            names = set(os.listdir(experiment.directory))  # a network disk then looks anew for what was not there
-        return [status.number for status in waited if not status.asked or f"{experiment.name}_{status.number}" in names]
+        begun = find_begun(self._selected[place].experiment) or set()
+        return [status.number for status in waited if not status.asked or status.number in begun]
 
     def _tell_unseen(self) -> None:
         """A run of this suite's local support on another machine is followed by its events alone."""

@@ -93,6 +93,15 @@ def open_unnamed() -> TextIO:
     return open(descriptor, "w+", encoding="utf-8", errors="surrogateescape")
 
 
+def mark_file(path: str) -> tuple[int, int, int] | None:
+    """What differs when a file has changed: time, size and inode; None where there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
 def make_beside(name: str) -> str:
     """A name for what becomes ``name``."""
     return f".{name}.{os.urandom(6).hex()}"
