@@ -18,6 +18,7 @@ from neuromanager.system.values import Any
 
 _SURELY_FITS = 100  # runs; asking about fewer would cost the controller more than the rare refusal
 _KEPT_SECONDS = 3600.0
+_asked: dict[str, tuple[float, Limits]] = {}  # by this process: one launch asks once, though it may write no cache
 _QUERY_SECONDS = 30.0
 
 
@@ -40,6 +41,7 @@ def ask_limits(site: Site) -> Limits:
     found = parse_config(answer.stdout)  # 24.11 may tell all and say 1: where it limits how often a user may ask
     if found is None:
         return Limits()
+    _asked[_key(site)] = time.time(), found
     entry = {"read": time.time(), "size": found.array_size, "tasks": found.array_tasks, "jobs": found.job_count}
     _write_cache(site, {**_read_cache(site), _cluster_key(site): entry})
     return found
@@ -112,13 +114,18 @@ def _cluster_key(site: Site) -> str:
 
 
 def _find_remembered(site: Site) -> Limits | None:
-    with contextlib.suppress(KeyError, TypeError, ValueError):
-        entry = _read_cache(site)[_cluster_key(site)]
-        if 0 <= time.time() - entry["read"] < _KEPT_SECONDS:
-            return Limits(
-                int(entry["size"]), *(None if entry[key] is None else int(entry[key]) for key in ("tasks", "jobs"))
-            )
-    return None
+    key = _key(site)
+    if key not in _asked:
+        with contextlib.suppress(KeyError, TypeError, ValueError):
+            entry = _read_cache(site)[_cluster_key(site)]
+            numbers = (None if entry[name] is None else int(entry[name]) for name in ("tasks", "jobs"))
+            _asked[key] = entry["read"], Limits(int(entry["size"]), *numbers)
+    read, limits = _asked.get(key, (0.0, None))
+    return limits if 0 <= time.time() - read < _KEPT_SECONDS else None
+
+
+def _key(site: Site) -> str:
+    return f"{_cache_path(site)} {_cluster_key(site)}"
 
 
 def _cache_path(site: Site) -> str:

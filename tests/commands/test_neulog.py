@@ -359,6 +359,24 @@ class FollowTest(unittest.TestCase):
         self.assertEqual(finish(self.follow(folder, "-n", "2")).lines(), ["98", "99"])
         self.assertEqual(len(finish(self.follow(folder, "-n", "all")).lines()), 100)
 
+    def test_of_many_that_wait_those_that_print_are_shown(self) -> None:
+        """One has begun; of another there is a log alone, as when the disk takes that and not the events."""
+        folder = Folder(self)
+        made = Made(folder, "try", 30)
+        process = self.follow(folder)
+        assert process.stderr
+        self.assertIn(b"try:0-29: has not started", process.stderr.readline())
+        made.begin(7)
+        made.log(7, b"seven\n")
+        self.assertEqual(self.read_until(process, b"seven\n"), b"==> try:7 stdout <==\nseven\n")
+        made.log(9, b"nine\n")
+        self.assertEqual(self.read_until(process, b"nine\n"), b"\n==> try:9 stdout <==\nnine\n")
+        for number in range(30):
+            if number != 7:
+                made.begin(number)
+            made.end(number, exit_code=0)
+        self.assertEqual(finish(process), (0, b"", b""))
+
     def test_several_runs_have_headers_as_they_come(self) -> None:
         folder = Folder(self)
         made = Made(folder, "try", 2)

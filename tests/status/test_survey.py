@@ -332,6 +332,32 @@ class SettledTest(StatusCase):
         self.assertEqual(list(cache.read_settled(experiment, tokens)), [0])
         self.assertEqual(cache.read_settled(experiment, {0: "another"}), {})
 
+    def test_what_has_settled_is_not_looked_at_again_until_it_is_launched_again(self) -> None:
+        experiment, memory = self.make(2), survey.Memory()
+        self.launch(experiment, 0, 1)
+
+        def look() -> survey.Report:
+            return survey.read_reports([Selected(experiment, None)], HERE, memory=memory)[0]
+
+        for number in (0, 1):
+            self.assertEqual(look().statuses[number].state, PENDING)
+            self.start(experiment, number, os.getpid())
+            self.finish(experiment, number, exit_code=0)
+        first = look()
+        self.assertEqual([found.state for found in first.statuses], [COMPLETED, COMPLETED])
+        os.unlink(experiment.path("settled.json"))
+        for number in (0, 1):
+            os.unlink(experiment.events(number))
+        self.assertIs(look(), first)
+        self.launch(experiment, 1)
+        self.assertEqual(look().statuses[1].state, PENDING)
+
+    def test_of_many_that_wait_the_one_that_has_begun_is_found(self) -> None:
+        experiment = self.make(50)
+        self.launch(experiment, *range(50))
+        self.start(experiment, 33, os.getpid(), process=read_identity(os.getpid()))
+        self.assertEqual([found.number for found in self.read(experiment) if found.state == RUNNING], [33])
+
     def test_one_selection_keeps_what_another_found(self) -> None:
         experiment = self.make(2)
         self.launch(experiment, 0, 1)
