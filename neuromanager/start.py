@@ -41,6 +41,10 @@ def neucancel() -> None:
     _run("neucancel")
 
 
+def neudiff() -> None:
+    _run("neudiff")
+
+
 def neufree() -> None:
     _run("neufree")
 

@@ -370,7 +370,10 @@ class NamesTest(unittest.TestCase):
         text = (ROOT / "man" / page).read_text(encoding="utf-8")
         profile = re.search(r"(?m)^\.Cm (support .*) \.$", text)
         self.assertEqual(profile.group(1).split(" , ") if profile else [], list(record["profile"]))
-        files = {re.sub(r"\btry_\d", "NAME_i", name) for name in found} - {"logs", "NAME_i"} | {"NAME_i/"}
+        files = {re.sub(r"\btry_\d", "NAME_i", name) for name in found} - {"logs", "NAME_i", "environments"} | {
+            "NAME_i/"
+        }
+        files = {re.sub(r"(?<=^environments/).*", "JOB_NODE.txt", name) for name in files}
         at_times = {
             "run.sh",
             "repeats.txt",

@@ -82,9 +82,9 @@ def _find_runs(selected: Selected, states: frozenset[str]) -> list[Run]:
         numbers = [status.number for status in report.statuses if status.state in states]
         if not numbers:
             raise Failure(WRONG_INPUT, f"{word}: no run is {' or '.join(sorted(states))}")
-    there = [number for number in numbers if os.path.isdir(experiment.run_directory(number))]
+    there = [number for number in numbers if read_trail(experiment, number).attempts]
     if not there:
-        raise Failure(WRONG_INPUT, f"{word}: no run of these has a directory: none has started")
+        raise Failure(WRONG_INPUT, f"{word}: none of these runs has started")
     if len(there) < len(numbers):
         tell(f"{word}: {describe_count(len(numbers) - len(there))} left out, which never started")
     return read_runs(experiment, record, there)

@@ -14,13 +14,18 @@ def read_parts(path: str) -> dict[str, list[str]]:
     return {title.partition(":")[0]: body.strip("\n").split("\n") for title, _, body in parts}
 
 
-def _read_own() -> dict[str, list[str]]:
-    return read_parts(os.path.join(os.path.dirname(os.path.abspath(__file__)), "recorder.bash"))
+def _read_own(name: str = "recorder.bash") -> dict[str, list[str]]:
+    return read_parts(os.path.join(os.path.dirname(os.path.abspath(__file__)), name))
 
 
 def render_gate() -> list[str]:
     """Defines ``neu_gate TOKEN``, which ends the script if the launch of that token is not to execute this run."""
     return _read_own()["gate"]
+
+
+def render_environment() -> list[str]:
+    """Defines ``neu_environment FILE LINE``, which records what the program of that command line finds here."""
+    return _read_own("environment.bash")["environment"]
 
 
 def render_recorder(who: str, taken_back: str, job: Sequence[str], host: str, tell: Sequence[str] = ()) -> list[str]:
@@ -31,11 +36,14 @@ def render_recorder(who: str, taken_back: str, job: Sequence[str], host: str, te
     """
     parts = _read_own()
     return [
+        *render_environment(),
         *parts["recorder"],
         f"# {who} takes it back from its end, which the cache of settled runs may have.",
         f'if {taken_back}; then rm -f "$NEU_EXPERIMENT/settled.json"; fi',
         *parts["attempt"],
         *job[:-1],
+        f"neu_key={job[-1]}",
+        f"neu_key=${{neu_key%%[_.]*}}_{host}  # the same for all runs that the job has on this node",
         *tell,
         f'neu_event started "host={host} pid=$$ job={job[-1]}$neu_started" || exit 111',
         *parts["traps"],

@@ -47,6 +47,7 @@ class Launch(NamedTuple):
     arrangement: Arrangement = PLAIN
     pid_namespace: str | None = None
     there: str | None = None  # the experiment's folder on the host of its profile; None: it is here
+    git: Mapping[str, Any] | None = None  # experiment.code
 
     @property
     def reached(self) -> str | None:
@@ -192,6 +193,7 @@ def _parse_intent(value: Mapping[str, Any]) -> Launch:
         arrangement=arrangement_of(value.get("arrangement")),
         pid_namespace=value.get("pid_namespace"),
         there=value.get("there"),
+        git=value.get("git"),
     )
 
 

@@ -70,6 +70,7 @@ neu_before() {  # before each command below; $1: how the last one ended, $2: the
     if [ "$2" = "${#neu_script[@]}" ]; then
       neu_stage='command'
       if [ -n "$neu_told" ]; then neu_finish 143 ''; fi  # told to end while env was done: nothing is begun any more
+      neu_environment "$NEU_EXPERIMENT/environments/$neu_key.txt" "$neu_text"
       neu_heed
       return
     fi

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 
+from neuromanager.experiment.bashrecorder import render_environment
 from neuromanager.experiment.catalog import read_runs
 from neuromanager.experiment.directory import Experiment
+from neuromanager.experiment.environment import environment_path
 from neuromanager.experiment.events import read_trail
 from neuromanager.experiment.launches import make_token
 from neuromanager.experiment.record import read_lines, read_record
+from neuromanager.experiment.runs import Run
 from neuromanager.launch.protocol import refusing, write_launch
 from neuromanager.launch.request import Launch
 from neuromanager.local import run
 from neuromanager.local.resources import check_resources
 from neuromanager.system.faults import INCOMPLETE, TROUBLE
+from neuromanager.system.process import CannotExecute, start_program
+from neuromanager.system.quoting import quote_word
 from neuromanager.system.signals import may_read_stdin
 from neuromanager.terminal.console import die_by
 
@@ -61,6 +67,23 @@ def _execute(launch: Launch, stdin: int | None, take_leave: TakeLeave | None) ->
         launch.lock,
         launch.manner,
         shows=launch.shows,
+        environment=_record_environment(launch, token, runs[0]),
     )
     alone = len(runs) > 1 or len(read_lines(experiment, "commands.txt")) == 1
     return code if alone or code in (0, TROUBLE) else INCOMPLETE
+
+
+def _record_environment(launch: Launch, token: str, first: Run) -> str:
+    """What the program of the first run finds; where the profile has an env, that has to be done first, by the run."""
+    path, profile = environment_path(launch.experiment, token, os.uname().nodename), launch.profile
+    if not profile.env:
+        script = "\n".join([*render_environment(), 'cd -- "$1" && neu_environment "$2" "$3"'])
+        words = ("bash", "-c", script, "neurun", launch.cwd, path, quote_word((*profile.wrap, *first.command)[0]))
+        with contextlib.suppress(CannotExecute, OSError):  # nothing depends on it
+            null = os.open(os.devnull, os.O_RDWR)
+            try:
+                variables = {**launch.site.environ, **dict(profile.variables)}
+                os.waitpid(start_program(words, variables, {0: null, 1: null, 2: null}), 0)
+            finally:
+                os.close(null)
+    return path

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from neuromanager.experiment.code import read_commit
 from neuromanager.experiment.directory import Experiment
+from neuromanager.experiment.environment import FOLDER
 from neuromanager.experiment.events import read_events
 from neuromanager.experiment.launches import Launch as Intent
 from neuromanager.experiment.launches import (
@@ -151,7 +152,8 @@ def _intend(launch: Launch, scheduler: Scheduler, job: Job, batch: Batch, limits
 def write_launch(
     launch: Launch, token: str, numbers: Sequence[int], name: str, elements: str | None, after: Sequence[str]
 ) -> None:
-    """The intent. Raises OSError."""
+    """The intent, and the folder for what its runs record of their nodes. Raises OSError."""
+    os.makedirs(launch.experiment.path(FOLDER), exist_ok=True)
     write_intent(
         launch.experiment,
         token,

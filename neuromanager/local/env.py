@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from neuromanager.experiment.bashrecorder import render_environment
 from neuromanager.system.quoting import quote_word
 
 # Where env has set a trap on EXIT, bash stays to do it, as run.sh does on a node; signals reach the program all the
@@ -24,10 +25,11 @@ _STAY = r"""if [ -n "$(trap -p EXIT)" ]; then
 fi""".split("\n")
 
 
-def render_env_script(env: tuple[str, ...], ready_descriptor: int) -> str:
+def render_env_script(env: tuple[str, ...], ready_descriptor: int, environment: str | None = None) -> str:
     """For ``bash -c TEXT neurun WORDS...`` on this machine: env, then the words' program.
 
     The descriptor gets ``.`` before the program starts, or the line that failed; nothing when env left by itself.
+    ``environment``: the file in which what the program finds is recorded.
     """
     lines = [
         "set +o posix",
@@ -37,5 +39,8 @@ def render_env_script(env: tuple[str, ...], ready_descriptor: int) -> str:
     ]
     for line in env:
         lines += [f"{{ {line}", f"}} || neu_failed $? {quote_word(line)}"]
+    if environment:
+        recorded = f'neu_environment {quote_word(environment)} "$(printf %q "${{neu_words[0]}}")"'
+        lines += [*render_environment(), recorded]
     lines += [f"printf . >&{ready_descriptor}", f"exec {ready_descriptor}>&-", *_STAY, 'exec "${neu_words[@]}"']
     return "\n".join(lines) + "\n"

@@ -61,13 +61,15 @@ def run_all(
     lock: int,
     manner: Manner = _PLAIN,
     shows: bool = True,
+    environment: str | None = None,
 ) -> int:
     """Runs them in order, as ``manner`` says, and goes on after a failure; returns neurun's exit code.
 
     One at a time their output comes to our own stdout and stderr too, unless ``shows`` is false. Without
     ``manner.jobs`` as many at a time as there are GPUs for, else one. ``attempts`` has how often a run was started
     before, where it was. ``lock`` is a descriptor that stays open until the last end is on record, whatever is killed
-    meanwhile. Raises Stopped after a signal, Failure when ``cwd`` is gone.
+    meanwhile. ``environment`` is the file that records what the first of them finds. Raises Stopped after a signal,
+    Failure when ``cwd`` is gone.
     """
     if not os.access(cwd, os.X_OK) or not os.path.isdir(cwd):
         raise Failure(TROUBLE, f"{cwd}: the working folder of the runs is gone or closed; nothing was run")
@@ -106,7 +108,7 @@ def run_all(
         try:
             with shares:
                 listen(pool.handlers(), link)
-                pool.run(_prepare(experiment, profile, turns, variables, recorder, shares))
+                pool.run(_prepare(experiment, profile, turns, variables, recorder, shares, environment))
         except Failure as failure:
             for fault in failure.faults:
                 tell(f"error: {fault}")
@@ -132,6 +134,7 @@ def _prepare(
     environ: Mapping[str, str],
     recorder: Recorder,
     shares: Shares,
+    environment: str | None,
 ) -> Iterator[Program | None]:
     """Each run, made ready when its turn comes, if it has not been cancelled by then; None while it has no GPU."""
     own = dict(profile.variables)
@@ -165,7 +168,8 @@ def _prepare(
         ready = writer = None
         if profile.env:
             ready, writer = os.pipe()
-            words = ("bash", "-c", render_env_script(profile.env, writer), "neurun", *words)
+            unrecorded = environment if environment and not os.path.exists(environment) else None
+            words = ("bash", "-c", render_env_script(profile.env, writer, unrecorded), "neurun", *words)
         logs = _open_logs(experiment, run.number)
         sizes = (os.fstat(logs[0]).st_size, os.fstat(logs[1]).st_size) if attempt > 1 else (0, 0)
         yield Program(run.number, attempt, words, env, logs, sizes, writer, ready, share)

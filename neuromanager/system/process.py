@@ -142,6 +142,8 @@ def run_together(tasks: Sequence[Task], most: int, forwarder: Forwarder) -> Iter
                 out, err = tempfile.TemporaryFile(), tempfile.TemporaryFile()
                 process = subprocess.Popen(words, env=env, cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
                 running[process.pid] = place, process, out, err
+                if forwarder.stopped_by:  # just before it stood there
+                    process.send_signal(forwarder.stopped_by)
             if not running:
                 return
             ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)

@@ -95,7 +95,8 @@ class EnvironmentTest(unittest.TestCase):
         for words in COMMANDS:
             done = folder.run(*words, environ={**variables, **set_too})
             outcomes.append((done.code, self.same(folder, done.out), self.same(folder, done.err)))
-        tree = folder.tree()
+        # What a run finds is told as it is; the file has the launch's token in its name.
+        tree = {name: content for name, content in folder.tree().items() if "/environments/" not in name}
         files = {name: None if content is None else self.same(folder, content) for name, content in tree.items()}
         return outcomes, files
 

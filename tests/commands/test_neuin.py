@@ -84,7 +84,7 @@ class InTest(unittest.TestCase):
             started.send_signal(signal.SIGTERM)
             self.assertEqual(finish(started).code, -signal.SIGTERM)
             self.assertFalse((self.folder.path / "words.out-3").exists())
-            self.assertEqual(pids_with(f"MARK=own-{len(options)}"), [])
+            wait_until(lambda: not pids_with(f"MARK=own-{len(options)}"), "all of it has ended", 60)  # noqa: B023
             ready.unlink()
 
 

@@ -1,0 +1,149 @@
+"""neudiff: what differs between two experiments or runs, or between one and the code of now."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+
+from neuromanager import __version__
+from neuromanager.experiment.directory import RUNS
+from neuromanager.experiment.select import resolve_selections
+from neuromanager.experiment.side import Side, read_side
+from neuromanager.system.faults import ANSWER_NO, TROUBLE, WRONG_INPUT, Failure
+from neuromanager.system.process import ask
+from neuromanager.system.values import Any
+from neuromanager.terminal.console import print_text
+from neuromanager.terminal.options import Parser, parse_options, split_operands
+
+NAME = "neudiff"
+_PATIENCE_SECONDS = 60
+_SHORT = 12
+
+
+def make_parser() -> Parser:
+    parser = Parser(
+        NAME,
+        "neudiff [OPTION ...] EXPERIMENT|RUN [EXPERIMENT|RUN]",
+        "Shows what differs between two: code, command, parameters, input files, profile, environment.",
+        "With one operand, what has changed in the code since it was launched.\n"
+        "Exit: 0 nothing differs, 1 something does, 100 wrong input. See neudiff(1).",
+    )
+    add = parser.add_argument
+    add("-p", "--patch", action="store_true", help="show the changed lines of the code, and not only how many")
+    add("-h", "--help", action="help", help="print this and exit")
+    add("--version", action="version", version=f"{NAME} {__version__}", help="print the version and exit")
+    return parser
+
+
+def main(words: Sequence[str]) -> int:
+    parser = make_parser()
+    own, operands = split_operands(parser, words)
+    options = parse_options(parser, own)
+    if not 1 <= len(operands) <= 2:
+        raise Failure(WRONG_INPUT, "write neudiff A B, or neudiff A: one or two experiments or runs")
+    sides = [read_side(resolve_selections([word], os.environ)[0], word) for word in operands]
+    lines = list(
+        _compare(sides[0], sides[1], options.patch) if len(sides) == 2 else _compare_now(sides[0], options.patch)
+    )
+    if lines:
+        print_text("\n".join(lines) + "\n")
+    return ANSWER_NO if lines else 0
+
+
+def _compare(left: Side, right: Side, patch: bool) -> Iterator[str]:
+    if not (left.tokens and left.tokens == right.tokens):
+        yield from _compare_codes(left, right, patch)
+    yield from _compare_values("command", left.command, right.command)
+    yield from _compare_values("parameters", left.parameters, right.parameters)
+    yield from _compare_inputs(left.inputs, right.inputs)
+    yield from _compare_values("profile", left.profile, right.profile)
+    if left.environment is not None and right.environment is not None:
+        yield from _compare_values("environment", left.environment, right.environment)
+    elif left.environment is not right.environment:
+        missing = left if left.environment is None else right
+        yield from ("environment", f"  {missing.label}: not recorded")
+
+
+def _compare_values(title: str, left: Mapping[str, str], right: Mapping[str, str]) -> Iterator[str]:
+    names = [name for name in dict.fromkeys([*left, *right]) if left.get(name) != right.get(name)]
+    if names:
+        yield title
+    for name in names:
+        for sign, side in (("-", left), ("+", right)):
+            if name in side:
+                yield " ".join(part for part in ("  " + sign, name, side[name]) if part)
+
+
+def _compare_inputs(left: Mapping[str, str], right: Mapping[str, str]) -> Iterator[str]:
+    names = [name for name in sorted({*left, *right}) if left.get(name) != right.get(name)]
+    if names:
+        yield "input files"
+    for name in names:
+        before, after = (side.get(name, "").splitlines() for side in (left, right))
+        yield from (f"  {line}" for line in difflib.unified_diff(before, after, name, name, lineterm="", n=0))
+
+
+def _compare_codes(left: Side, right: Side, patch: bool) -> Iterator[str]:
+    """Changes that were on no record are never taken for the same."""
+    commits = [[code.get("commit") for code in side.codes] for side in (left, right)]
+    if commits[0] == commits[1] and not any(code.get("dirty") for code in (*left.codes, *right.codes)):
+        return
+    yield "code"
+    for sign, side in (("-", left), ("+", right)):
+        yield from (f"  {sign} {_describe_code(code)}" for code in side.codes)
+        if not side.codes:
+            yield f"  {sign} not recorded: no repository"
+    if all(len(side) == 1 and side[0] for side in commits) and commits[0] != commits[1]:
+        yield from _show(_ask_git(left.folder, "diff", *_how(patch), str(commits[0][0]), str(commits[1][0])))
+
+
+def _describe_code(code: Mapping[str, Any]) -> str:
+    commit = str(code.get("commit") or "no commit yet")[:_SHORT]
+    return f"{commit} and changes that are on no record" if code.get("dirty") else commit
+
+
+def _compare_now(side: Side, patch: bool) -> Iterator[str]:
+    """With the work tree."""
+    commits = [code.get("commit") for code in side.codes]
+    if len(commits) != 1 or not commits[0]:
+        raise Failure(
+            WRONG_INPUT,
+            f"{side.label}: "
+            + ("its runs were launched with several commits; name runs" if commits else "no commit is on its record"),
+        )
+    told = list(_show(_diff_work_tree(side.folder, str(commits[0]), _how(patch))))
+    if told or side.codes[0].get("dirty"):
+        yield from ("code", f"  - {_describe_code(side.codes[0])}", "  + the work tree", *told)
+
+
+def _how(patch: bool) -> tuple[str, ...]:
+    return ("--no-color", "--no-ext-diff", "-p" if patch else "--stat=100")
+
+
+def _show(text: str) -> Iterator[str]:
+    return (f"    {line}" for line in text.splitlines())
+
+
+def _diff_work_tree(folder: str, commit: str, how: Sequence[str]) -> str:
+    """With an index of our own: in that of the user, files of the commit may be missing, and new ones are."""
+    with tempfile.TemporaryDirectory(prefix="neudiff-") as scratch:
+        index = {"GIT_INDEX_FILE": os.path.join(scratch, "index")}
+        _ask_git(folder, "read-tree", commit, **index)
+        _ask_git(folder, "add", "--intent-to-add", "--", ":/", **index)
+        return _ask_git(folder, "diff", *how, commit, **index)
+
+
+def _ask_git(folder: str, *words: str, **variables: str) -> str:
+    """Raises Failure when git does not answer: then nothing is known."""
+    store = os.path.join(folder, RUNS, ".code", "git")  # of a project without a repository of its own
+    place = [f"--git-dir={store}", f"--work-tree={folder}"] if os.path.isdir(store) else []
+    env = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C", **variables}
+    try:
+        answer = ask(["git", *place, *words], _PATIENCE_SECONDS, env, cwd=folder)
+    except OSError as error:
+        raise Failure(WRONG_INPUT, f"git: {error.strerror}; the code cannot be compared") from None
+    if answer.exit_code:
+        raise Failure(TROUBLE, f"git: {answer.stderr.strip().split(chr(10))[0]}; the code cannot be compared")
+    return answer.stdout
