@@ -24,7 +24,7 @@ from neuromanager.experiment.submission import (
     Unsettled,
     Wait,
 )
-from neuromanager.profile.profile import Profile, Resources
+from neuromanager.profile.profile import Profile, Resources, Spelling
 from neuromanager.profile.profile import find_schedulers as list_schedulers
 from neuromanager.system.quoting import Command
 from neuromanager.system.site import Site
@@ -36,7 +36,7 @@ LOCAL = "local"
 
 
 class Scheduler(Protocol):
-    """Five functions compute; the others ask, and raise Failure if nothing answers."""
+    """Six functions compute; the others ask, and raise Failure if nothing answers."""
 
     @property
     def NAME(self) -> str: ...
@@ -46,8 +46,16 @@ class Scheduler(Protocol):
         """For people."""
 
     @property
+    def UNIT(self) -> str:
+        """For people: what several runs that are submitted together are to it; an array."""
+
+    @property
+    def SPELLING(self) -> Spelling:
+        """How its resources are written in config.json."""
+
+    @property
     def DOES(self) -> frozenset[str]:
-        """Names of neurun's options; one that it does not do is refused, or done by neurun (capacity)."""
+        """Names of neurun's options; one that it does not do is refused, or done by neurun (capacity, after)."""
 
     @property
     def OWN_OPTIONS(self) -> Mapping[str, str]:
@@ -75,11 +83,19 @@ class Scheduler(Protocol):
     ) -> list[Part]:
         """The fewest submissions for those runs. Raises Failure where there can be none."""
 
+    def files(self, profile: Profile, job: Job, part: Part, layout: Arrangement) -> Mapping[str, str]:
+        """What the submission needs beside run.sh: names in launches/, and their texts; none for most.
+
+        The first is what a dry run shows of it. A text that begins with ``#!`` becomes a program.
+        """
+
     def words(self, profile: Profile, job: Job, part: Part, waits: Sequence[Wait]) -> list[str]:
         """The command line that submits it."""
 
-    def estimate(self, script: str, part: Part, site: Site, what: str) -> str | None:
-        """When that script would start, or why not; None if that is unknown. For a dry run."""
+    def estimate(
+        self, profile: Profile, job: Job, part: Part, layout: Arrangement, site: Site, what: str
+    ) -> str | None:
+        """When that part would start, or why not; None if that is unknown. For a dry run."""
 
     def limits(self, numbers: Sequence[int], site: Site, anew: bool = False) -> Limits:
         """For runs with those numbers; ``anew``: what is remembered does not hold."""
@@ -111,6 +127,12 @@ class Scheduler(Protocol):
 
     def find_put_back(self, unsettled: Sequence[Unsettled], site: Site) -> list[Status]:
         """Those runs with an end on record that the scheduler executes again. Raises Failure without an answer."""
+
+    def clear(self, unsettled: Sequence[Unsettled], site: Site) -> None:
+        """Before those runs are launched again: jobs of theirs that failed, and that somebody could still release, go.
+
+        Raises Failure where one goes on, and where that is not known.
+        """
 
     def throttle(self, job: str, most: int, site: Site) -> tuple[str, ...]:
         """Lets so many elements of an array run at a time from now on (0: no limit); its faults."""

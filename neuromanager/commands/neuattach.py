@@ -58,7 +58,7 @@ def main(words: Sequence[str]) -> int:
     profile, source = find_profile(options.config, support, device, options.resource)
     check_env(profile, source)
     scheduler = find_scheduler(profile.scheduler)
-    check_own_options(profile, scheduler.OWN_OPTIONS, source)
+    check_own_options(profile, scheduler.OWN_OPTIONS, scheduler.SPELLING, source)
     faults = []
     if "attach" not in scheduler.DOES:
         faults.append(f"{support}.{device}: {scheduler.TITLE} attaches no command; neuattach is for a cluster")

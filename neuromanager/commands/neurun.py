@@ -198,7 +198,7 @@ def _check_words(options: Options, rest: Sequence[str]) -> None:
 def _check_profile(options: Options, profile: Profile, source: str, layout: Arrangement) -> str:
     """Where the runs are executed. Raises Failure for what their scheduler does not do."""
     scheduler = find_scheduler(profile.scheduler)
-    check_own_options(profile, scheduler.OWN_OPTIONS, source)
+    check_own_options(profile, scheduler.OWN_OPTIONS, scheduler.SPELLING, source)
     if faults := find_unsupported(options, profile.scheduler):
         raise Failure(WRONG_INPUT, *faults)
     _refuse_contradictions(options, profile)

@@ -5,15 +5,18 @@ The token is of the launch that was cancelled, so that a later launch of the sam
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from collections.abc import Iterable, Sequence
 
+from neuromanager.experiment.catalog import word_for
 from neuromanager.experiment.directory import Experiment, format_time
 from neuromanager.experiment.launches import read_launches
 from neuromanager.experiment.numbers import format_indices, parse_indices
 from neuromanager.experiment.record import read_lines
 from neuromanager.experiment.states import Status
+from neuromanager.experiment.submission import CancelRequest
 from neuromanager.system.files import append_line, read_bytes
 
 
@@ -31,6 +34,39 @@ def write_cancelled(experiment: Experiment, statuses: Iterable[Status]) -> None:
 def read_cancelled(experiment: Experiment) -> dict[str, set[int]]:
     """A launch's token -> runs of it that were cancelled. Raises Failure."""
     return _parse_lines(read_lines(experiment, "cancelled.txt"))
+
+
+def find_cancelled(experiment: Experiment, token: str) -> frozenset[int]:
+    """Those of one launch; cancelled.txt is read once, however many runs ask."""
+    try:
+        changed = os.stat(experiment.path("cancelled.txt")).st_mtime_ns
+    except OSError:
+        return frozenset()
+    return _parse_cancelled(experiment, changed).get(token, frozenset())
+
+
+@functools.lru_cache(maxsize=4)
+def _parse_cancelled(experiment: Experiment, changed: int) -> dict[str, frozenset[int]]:
+    return {token: frozenset(runs) for token, runs in read_cancelled(experiment).items()}
+
+
+def find_torn(request: CancelRequest) -> list[str]:
+    """Where a job has other open runs than those: a scheduler can only end it whole."""
+    experiment, faults = request.experiment, []
+    tokens = {status.token for status in request.meant}
+    chosen = {status.number for status in request.meant}
+    for launch in read_launches(experiment):
+        if launch.token not in tokens or launch.arrangement.pack < 2 or not launch.elements:
+            continue
+        for line in read_lines(experiment, launch.elements):
+            together = set(map(int, line.split()))
+            left = sorted((together & request.opened) - chosen)
+            if left and together & chosen:
+                faults.append(
+                    f"{word_for(experiment)}:{format_indices(sorted(together & chosen))}: in one job with "
+                    f"{format_indices(left)} (--pack); name them too, or wait for their end"
+                )
+    return faults
 
 
 def _parse_lines(lines: Sequence[str]) -> dict[str, set[int]]:

@@ -11,6 +11,7 @@ from neuromanager.experiment.catalog import find_experiments, find_indexed, is_w
 from neuromanager.experiment.directory import RUNS, Experiment
 from neuromanager.experiment.numbers import parse_indices
 from neuromanager.experiment.record import count_runs, read_lines
+from neuromanager.experiment.states import split_job
 from neuromanager.system.faults import WRONG_INPUT, Failure, offer_nearest
 from neuromanager.system.values import NamedTuple
 
@@ -98,7 +99,7 @@ def _resolve_job(word: str, environ: Mapping[str, str]) -> Selected:
     """A job's number, or that of an element: all runs that it has, for an element may be a pack of them."""
     from neuromanager.experiment.launches import read_launches
 
-    job, _, element = word.partition("_")
+    job, element = split_job(word)
     for experiment in reversed([*find_indexed(environ), *find_experiments()]):
         for launch in read_launches(experiment):
             if (launch.job or "").partition(";")[0] != job:

@@ -34,6 +34,12 @@ def parse_states(text: str | None) -> frozenset[str]:
     return frozenset(words)
 
 
+def split_job(job: str | None) -> tuple[str, str]:
+    """``123_4`` or ``123.4``: the number of a job, and of one element of it; "" where there is none."""
+    number, _, element = (job or "").replace(".", "_").partition("_")
+    return number, element
+
+
 class Status(NamedTuple):
     """A run as far as it is known. Times are ISO 8601 in UTC; None where there is none, or none is known."""
 
@@ -59,6 +65,8 @@ class Status(NamedTuple):
     finished: str | None = None
     token: str | None = None
     """Of the launch that last covered the run."""
+    held: bool = False
+    """Whether it failed, and its scheduler keeps the job: somebody may have it executed again."""
 
     @property
     def asked(self) -> bool:

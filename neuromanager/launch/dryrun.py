@@ -72,9 +72,11 @@ def print_commands(launch: Launch, runs: Sequence[Run]) -> str:
 
 def print_script(launch: Launch, job: Job, what: str, led_by: str = "", estimates: bool = False) -> None:
     scheduler = find_scheduler(launch.profile.scheduler)
-    script = scheduler.render(launch.profile, job, launch.layout)
-    print_text(script)
     calls, part = preview(launch, job)
+    script = scheduler.render(launch.profile, job, launch.layout)
+    for text in [text for text in scheduler.files(launch.profile, job, part, launch.layout).values() if text != script]:
+        print_text(text + "\n")
+    print_text(script)
     tell(f"{led_by}{what}: {calls[0]}")
     for call in calls[1:]:
         tell(f"{led_by}then {call}")
@@ -83,7 +85,8 @@ def print_script(launch: Launch, job: Job, what: str, led_by: str = "", estimate
     demand = describe_demand(make_demand(launch.profile.resources, len(launch.numbers), launch.layout.pack))
     start = None
     if "estimate" in scheduler.DOES:
-        start = scheduler.estimate(script, part, launch.site, "it" if len(calls) == 1 else "the first array")
+        what = "it" if len(calls) == 1 else f"the first {scheduler.UNIT}"
+        start = scheduler.estimate(launch.profile, job, part, launch.layout, launch.site, what)
     for line in (demand, start):
         if line:
             tell(line)

@@ -23,7 +23,8 @@ def describe_launch(launch: Launch, job: Job) -> str:
     capacity, throttle = find_capacity(launch), layout.throttle
     if launch.run_count > 1 and not (capacity and capacity < runs):
         calls, limits = _plan(launch, job, launch.numbers)
-        text += f" in {len(calls)} arrays ({_name_limit(limits)})" if len(calls) > 1 else " in 1 array"
+        unit = find_scheduler(launch.profile.scheduler).UNIT
+        text += f" in {len(calls)} {unit}s ({_name_limit(limits)})" if len(calls) > 1 else f" in 1 {unit}"
     parts = [text]
     if layout.pack > 1:
         parts.append(f"{layout.pack} to a job (--pack)")
@@ -32,14 +33,17 @@ def describe_launch(launch: Launch, job: Job) -> str:
         parts.append(f"{capacity} at a time ({why})")
     if throttle and launch.run_count > 1:
         parts.append(f"{throttle} running at a time (--throttle)")
+    if layout.capacity and not capacity and layout.capacity < runs:
+        parts.append(f"{layout.capacity} at a time (--capacity)")
     demand = describe_demand(make_demand(launch.profile.resources, runs, layout.pack))
     return ", ".join([*parts, *([demand] if demand else [])])
 
 
 def find_capacity(launch: Launch) -> int | None:
     """Runs that may be with the scheduler at a time: --capacity, and no more jobs than the controller keeps."""
-    asked = launch.layout.capacity
-    most = find_scheduler(launch.profile.scheduler).limits(launch.numbers, launch.site).job_count
+    scheduler = find_scheduler(launch.profile.scheduler)
+    asked = None if "capacity" in scheduler.DOES else launch.layout.capacity
+    most = scheduler.limits(launch.numbers, launch.site).job_count
     kept = None if most is None else most * launch.layout.pack
     return min((each for each in (asked, kept) if each is not None), default=None)
 
@@ -79,6 +83,7 @@ def preview(launch: Launch, job: Job) -> Preview:
 
 def describe_jobs(jobs: Sequence[str]) -> str:
     """``job 7``, ``jobs 7, 8 (2 arrays)``, ``jobs 1, 2, 3, ..., 10 (10 arrays)``."""
+    jobs = [job.replace(";", " on ") for job in jobs]  # another cluster's, or the schedd's
     if len(jobs) == 1:
         return f"job {jobs[0]}"
     few = jobs if len(jobs) <= 4 else [*jobs[:3], "...", jobs[-1]]

@@ -18,6 +18,7 @@ from neuromanager.experiment.environment import FOLDER
 from neuromanager.experiment.events import read_events
 from neuromanager.experiment.launches import Launch as Intent
 from neuromanager.experiment.launches import (
+    find_current,
     make_token,
     read_feeding,
     read_launches,
@@ -28,7 +29,8 @@ from neuromanager.experiment.launches import (
 )
 from neuromanager.experiment.layout import describe_arrangement, render_elements
 from neuromanager.experiment.record import read_lines, read_record
-from neuromanager.experiment.submission import Job, Limits, Lost, Part, Refused, Taken, Wait
+from neuromanager.experiment.states import Trail, split_job
+from neuromanager.experiment.submission import Job, Limits, Lost, Part, Refused, Taken, Unsettled, Wait
 from neuromanager.launch.request import Launch
 from neuromanager.profile.profile import describe_profile
 from neuromanager.schedulers import Scheduler, find_scheduler, is_batch_system
@@ -108,6 +110,7 @@ def submit(launch: Launch, batch: Batch, done: Submitted, withdrawn: Callable[[]
     with refusing(experiment):
         write_file(experiment.path("run.sh"), scheduler.render(launch.profile, job, launch.layout))
         os.chmod(experiment.path("run.sh"), 0o755)
+    _clear(experiment, batch.numbers, launch.site)
     left, limits = batch, scheduler.limits(batch.numbers, launch.site)
     calls = _intend(launch, scheduler, job, left, limits)
     while calls:
@@ -131,6 +134,21 @@ def submit(launch: Launch, batch: Batch, done: Submitted, withdrawn: Callable[[]
     return None
 
 
+def _clear(experiment: Experiment, numbers: Sequence[int], site: Site) -> None:
+    """What schedulers still have of earlier launches of those runs. Raises NothingLaunched."""
+    current = find_current(read_launches(experiment))
+    earlier: dict[str, list[Unsettled]] = {}
+    for number in numbers:
+        launch = current.get(number)
+        if launch and is_batch_system(launch.scheduler):
+            earlier.setdefault(launch.scheduler, []).append(Unsettled(experiment, launch, number, Trail()))
+    for name, runs in earlier.items():
+        try:
+            find_scheduler(name).clear(runs, site)
+        except Failure as failure:
+            raise NothingLaunched(failure.code, *failure.faults, "nothing was launched; try again") from None
+
+
 def _intend(launch: Launch, scheduler: Scheduler, job: Job, batch: Batch, limits: Limits) -> list[Call]:
     """Plans the submissions, and puts all that is to be found after a kill on the disk. Raises NothingLaunched."""
     calls = plan_calls(launch, scheduler, job, batch, limits)
@@ -141,12 +159,21 @@ def _intend(launch: Launch, scheduler: Scheduler, job: Job, batch: Batch, limits
             if elements:
                 os.makedirs(experiment.path("launches"), exist_ok=True)
                 write_file(experiment.path(elements), render_elements(part.numbers, launch.layout.pack))
+            for file, text in scheduler.files(launch.profile, job, part, launch.layout).items():
+                _write_beside(experiment.path("launches", file), text)
             write_launch(launch, part.token, part.numbers, name or experiment.name, elements, batch.after)
         if launch.there:
             from neuromanager.hosts.record import lay
 
             lay(launch.site.session(), experiment, launch.there, [call.part.token for call in calls])
     return calls
+
+
+def _write_beside(path: str, text: str) -> None:
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    write_file(path, text)
+    if text.startswith("#!"):
+        os.chmod(path, 0o755)
 
 
 def write_launch(
@@ -344,7 +371,7 @@ def _find_started_jobs(
     """Jobs of which a run has begun since: a scheduler forgets a job some minutes after its end."""
     for number in numbers:
         for event in read_events(experiment, number):
-            job = event.details.get("job", "").partition("_")[0]
+            job, _ = split_job(event.details.get("job", ""))
             if event.word == "started" and job and job not in known and event.time >= asked:
                 yield job
 

@@ -143,7 +143,7 @@ def _change(group: Group, experiment: Experiment, changes: Changes, nodes: Seque
     place = f"{experiment.name}:{shorten_indices(group.numbers)}"
     profile = change_resources(group.profile, changes.resources, place)
     scheduler = find_scheduler(profile.scheduler)
-    check_own_options(profile, scheduler.OWN_OPTIONS, place)
+    check_own_options(profile, scheduler.OWN_OPTIONS, scheduler.SPELLING, place)
     if faults := changes.find_unsupported(profile.scheduler):
         raise Failure(WRONG_INPUT, *faults)
     if nodes:

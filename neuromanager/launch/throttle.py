@@ -7,7 +7,7 @@ from neuromanager.experiment.launches import read_launches
 from neuromanager.experiment.layout import MOST, share_throttle
 from neuromanager.experiment.runs import describe_count
 from neuromanager.experiment.select import resolve_selections
-from neuromanager.experiment.states import PENDING, UNKNOWN
+from neuromanager.experiment.states import PENDING, UNKNOWN, split_job
 from neuromanager.launch.preview import describe_jobs
 from neuromanager.schedulers import LOCAL, find_scheduler
 from neuromanager.status.survey import Report, read_reports
@@ -72,7 +72,7 @@ def _find_arrays(report: Report, site: Site) -> list[_Array]:
     arrays: dict[tuple[str, str], _Array] = {}
     launches = {launch.token: launch for launch in read_launches(report.experiment)}
     for status in live:
-        job, element, _ = (status.job or "").partition("_")
+        job, element = split_job(status.job)
         launch = launches.get(status.token or "")
         job = (launch and launch.job) or job  # it says on which cluster as well
         if status.state == PENDING and element:

@@ -8,16 +8,17 @@ from collections.abc import Mapping
 from neuromanager.experiment.layout import Arrangement
 from neuromanager.local.cancel import cancel
 from neuromanager.local.resources import check_resources
-from neuromanager.profile.profile import Profile, Resources
+from neuromanager.profile.profile import Profile, Resources, Spelling
 from neuromanager.system.values import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from neuromanager.experiment.free import Free
     from neuromanager.system.site import Site
 
-__all__ = ["DOES", "NAME", "OWN_OPTIONS", "TITLE", "cancel", "check", "check_programs", "free"]
+__all__ = ["DOES", "NAME", "OWN_OPTIONS", "SPELLING", "TITLE", "cancel", "check", "check_programs", "free"]
 
 NAME, TITLE = "local", "this machine"
+SPELLING = Spelling("[a-z][a-z0-9-]*", 'a name such as "cpus-per-task"')
 DOES = frozenset("jobs tee retries halt idle-gpus free".split())
 OWN_OPTIONS: Mapping[str, str] = {}
 

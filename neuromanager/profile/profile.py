@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 
 from neuromanager.profile.host import DEFAULT_SCHEDULER, Host, describe_host, host_of, resolve_host
@@ -12,6 +13,7 @@ from neuromanager.system.times import render_limit
 from neuromanager.system.values import Any, NamedTuple
 
 TIMES = frozenset(("time", "time-min"))
+FALSE = "false"
 Resources = tuple[tuple[str, "str | None"], ...]  # option, value; None: an option without a value
 
 # Options of a batch script's submission that neurun itself needs, and what does their work here.
@@ -26,6 +28,14 @@ OWN_OPTIONS = {
     "usage": "see neurun --help",
     "version": "see neurun --version",
 }
+
+
+class Spelling(NamedTuple):
+    """How a scheduler's resources are written."""
+
+    names: str  # a regular expression
+    mend: str  # what to write instead, after "write "
+    false: bool = False  # whether false is a value
 
 
 class Profile(NamedTuple):
@@ -106,14 +116,12 @@ def _merge_resources(shared: Any, own: Any, path: str, faults: list[str]) -> dic
     for name, value in merged.items():
         if value is None:
             continue
-        if value is False:
-            faults.append(f"{path}.{name}: false means nothing to the scheduler; write null to leave the option out")
-        elif value == "":
+        if value == "":
             faults.append(f"{path}.{name}: an empty text; write true for an option without a value, null for none")
         elif isinstance(value, str) and not value.isprintable():
             faults.append(f"{path}.{name}: a character that does not print; remove it")
         else:
-            resources[name] = None if value is True else _plain_time(name, text_of(value))
+            resources[name] = None if value is True else FALSE if value is False else _plain_time(name, text_of(value))
     return resources
 
 
@@ -128,7 +136,7 @@ def override_resources(resources: Resources, overrides: Iterable[str], faults: l
 def _override_resource(resources: dict[str, str | None], override: str, faults: list[str]) -> None:
     """``KEY=VALUE`` sets, ``KEY`` is an option without a value, ``KEY=`` leaves it out."""
     name, equals, value = override.partition("=")
-    if not name.replace("-", "").isalnum() or not name.islower() or name.startswith("-"):
+    if not re.fullmatch(r"\+?[^\W\d_][\w.-]*", name, re.ASCII):
         faults.append(
             f"--resource: {override!r}: write KEY=VALUE, KEY a long option of the scheduler without its dashes"
         )
@@ -145,9 +153,21 @@ def _plain_time(name: str, value: str) -> str:
     return render_limit(value) if name in TIMES else value
 
 
-def check_own_options(profile: Profile, own: Mapping[str, str], source: str) -> None:
-    """Raises Failure for resources that a scheduler's part of neurun gives itself."""
+def check_own_options(profile: Profile, own: Mapping[str, str], spelling: Spelling, source: str) -> None:
+    """Raises Failure for resources that a scheduler's part of neurun gives itself, and for what is no name of one."""
     place = f"{source}: {profile.support}.{profile.device}.resources"
+    faults = [
+        f"{place}.{name}: {name!r} does not fit; write {spelling.mend}"
+        for name, _ in profile.resources
+        if not re.fullmatch(spelling.names, name)
+    ]
+    faults += [
+        f"{place}.{name}: false means nothing to the scheduler; write null to leave the option out"
+        for name, value in profile.resources
+        if value == FALSE and not spelling.false
+    ]
+    if faults:
+        raise Failure(WRONG_INPUT, *faults)
     if faults := [f"{place}.{name}: {own[name]}" for name, _ in profile.resources if name in own]:
         raise Failure(WRONG_INPUT, *faults)
 

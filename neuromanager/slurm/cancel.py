@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from neuromanager.experiment.cancelled import write_cancelled
+from neuromanager.experiment.cancelled import find_torn, write_cancelled
 from neuromanager.experiment.catalog import word_for
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.launches import Launch, read_launches
@@ -83,7 +83,7 @@ def cancel(requests: Sequence[CancelRequest], signal: int | None, site: Site) ->
     """One scancel for all, of each cluster. What Slurm accepted is written down: of an element that is cancelled while
     it waits it keeps no record. Raises Failure, before anything is done, for a part of a job that has no parts.
     """
-    torn = [fault for request in requests for fault in _find_torn(request)]
+    torn = [fault for request in requests for fault in find_torn(request)]
     if torn:
         raise Failure(WRONG_INPUT, *torn, "nothing was cancelled")
     clusters: dict[str, dict[str, Sequence[int] | None]] = {}
@@ -143,25 +143,6 @@ def _find_targets(request: CancelRequest) -> Targets:
 
 def _number_of(launch: Launch) -> str | None:
     return launch.job.partition(";")[0] if launch.job else None
-
-
-def _find_torn(request: CancelRequest) -> list[str]:
-    """Where a job has other open runs than those: Slurm can only end it whole."""
-    experiment, faults = request.experiment, []
-    tokens = {status.token for status in request.meant}
-    chosen = {status.number for status in request.meant}
-    for launch in read_launches(experiment):
-        if launch.token not in tokens or launch.arrangement.pack < 2 or not launch.elements:
-            continue
-        for line in read_lines(experiment, launch.elements):
-            together = set(map(int, line.split()))
-            left = sorted((together & request.opened) - chosen)
-            if left and together & chosen:
-                faults.append(
-                    f"{word_for(experiment)}:{format_indices(sorted(together & chosen))}: in one job with "
-                    f"{format_indices(left)} (--pack); name them too, or wait for their end"
-                )
-    return faults
 
 
 def _find_element(experiment: Experiment, status: Status, launch: Launch | None) -> tuple[str, int | None]:

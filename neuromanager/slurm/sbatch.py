@@ -12,6 +12,7 @@ from neuromanager.experiment.submission import Job, Limits, Lost, Part, Refused,
 from neuromanager.profile.profile import Profile
 from neuromanager.slurm.client import TOO_OFTEN, call, client_environment, describe_failure, query
 from neuromanager.slurm.dependency import render_dependency
+from neuromanager.slurm.script import render_script
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.patterns import compile_late
 from neuromanager.system.process import Answer
@@ -195,7 +196,9 @@ def find_jobs(tokens: Sequence[str], site: Site) -> dict[str, str]:
     return parse_found(query(find_words(), _QUERY_SECONDS, site), tokens) or {}
 
 
-def estimate_start(script: str, part: Part, site: Site, what: str = "it") -> str | None:
+def estimate_start(
+    profile: Profile, job: Job, part: Part, layout: Arrangement, site: Site, what: str = "it"
+) -> str | None:
     """What Slurm says of a script without taking it; None where there is no Slurm to ask, or no answer."""
     import tempfile  # costs a start 10 ms, and only a dry run needs it
 
@@ -204,7 +207,7 @@ def estimate_start(script: str, part: Part, site: Site, what: str = "it") -> str
     array = _array_of(part)
     try:
         with tempfile.NamedTemporaryFile("w", suffix=".sh", encoding="utf-8", errors="surrogateescape") as file:
-            file.write(script)
+            file.write(render_script(profile, job, layout))
             file.flush()
             words = ["sbatch", "--test-only", *([] if array is None else [f"--array={array}"]), file.name]
             answer = site.ask(words, _TEST_SECONDS, client_environment(site.environ))

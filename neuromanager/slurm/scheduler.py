@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from neuromanager.profile.profile import OWN_OPTIONS
+from collections.abc import Mapping, Sequence
+
+from neuromanager.experiment.layout import Arrangement
+from neuromanager.experiment.submission import Job, Part, Unsettled
+from neuromanager.profile.profile import OWN_OPTIONS, Profile, Spelling
 from neuromanager.slurm.cancel import cancel
 from neuromanager.slurm.check import check, check_programs, exclude
 from neuromanager.slurm.client import set_throttle as throttle
@@ -17,18 +21,23 @@ from neuromanager.slurm.sbatch import plan, submit
 from neuromanager.slurm.script import render_script as render
 from neuromanager.slurm.srun import attach
 from neuromanager.slurm.status import find_put_back, look
+from neuromanager.system.site import Site
 
 __all__ = [
     "DOES",
     "NAME",
     "OWN_OPTIONS",
+    "SPELLING",
     "TITLE",
+    "UNIT",
     "attach",
     "cancel",
     "check",
     "check_programs",
+    "clear",
     "estimate",
     "exclude",
+    "files",
     "find",
     "find_put_back",
     "free",
@@ -43,9 +52,20 @@ __all__ = [
     "words",
 ]
 
-NAME, TITLE = "slurm", "Slurm"
+NAME, TITLE, UNIT = "slurm", "Slurm", "array"
+SPELLING = Spelling("[a-z][a-z0-9-]*", 'the long option of sbatch without its dashes, as "cpus-per-task"')
 DOES = frozenset(
     (
-        "throttle pack pack-jobs requeue signal-before signal-with after-each exclude-nodes attach estimate init free"
+        "throttle pack pack-jobs requeue signal-before signal-with after after-each exclude-nodes attach estimate "
+        "init free"
     ).split()
 )
+
+
+def files(profile: Profile, job: Job, part: Part, layout: Arrangement) -> Mapping[str, str]:
+    """run.sh, which sbatch copies, is all."""
+    return {}
+
+
+def clear(unsettled: Sequence[Unsettled], site: Site) -> None:
+    """A job that failed is gone."""

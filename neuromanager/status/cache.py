@@ -59,7 +59,7 @@ def is_settled(status: Status) -> bool:
     if status.asked and (status.finished or "") > format_time(time.time() - _LATE_SECONDS):
         return False
     seen = status.state != CANCELLED or status.finished is not None or status.reason == "cancelled by neucancel"
-    return not status.open and status.state != UNKNOWN and status.token is not None and seen
+    return not (status.open or status.held) and status.state != UNKNOWN and status.token is not None and seen
 
 
 def write_settled(experiment: Experiment, statuses: Mapping[int, Status]) -> None:

@@ -31,11 +31,12 @@ from neuromanager.experiment.submission import (
     Unsettled,
     Wait,
 )
-from neuromanager.profile.profile import Profile, Resources
+from neuromanager.profile.profile import Profile, Resources, Spelling
 from neuromanager.slurm.script import render_script
 from neuromanager.system.site import Site
 
-NAME, TITLE = "folderqueue", "the folder queue"
+NAME, TITLE, UNIT = "folderqueue", "the folder queue", "folder"
+SPELLING = Spelling("[a-z]+", "a word")
 DOES: frozenset[str] = frozenset()
 OWN_OPTIONS: Mapping[str, str] = {}
 
@@ -52,6 +53,10 @@ def check_programs() -> None: ...
 
 
 render = render_script
+
+
+def files(profile: Profile, job: Job, part: Part, layout: Arrangement) -> Mapping[str, str]:
+    return {}
 
 
 def plan(
@@ -120,6 +125,9 @@ def cancel(requests: Sequence[CancelRequest], signal: int | None, site: Site) ->
 
 def find_put_back(unsettled: Sequence[Unsettled], site: Site) -> list[Status]:
     return []
+
+
+def clear(unsettled: Sequence[Unsettled], site: Site) -> None: ...
 
 
 def serve(folder: Path) -> None:

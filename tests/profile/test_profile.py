@@ -5,7 +5,7 @@ from __future__ import annotations
 import unittest
 from typing import Any
 
-from neuromanager.profile.profile import OWN_OPTIONS, Profile, check_own_options, resolve_profile
+from neuromanager.profile.profile import OWN_OPTIONS, Profile, Spelling, check_own_options, resolve_profile
 from neuromanager.system.document import parse_json
 from neuromanager.system.faults import WRONG_INPUT, Failure
 
@@ -57,7 +57,7 @@ class ResolveTest(unittest.TestCase):
             self.faults("toy", "gpu"),
             (
                 "config.json: toy.gpu: 'toy' is not the name of a scheduler; "
-                'add "scheduler": one of local, slurm, to this profile or to toy."*"',
+                'add "scheduler": one of htcondor, local, slurm, to this profile or to toy."*"',
             ),
         )
 
@@ -92,24 +92,35 @@ class ResolveTest(unittest.TestCase):
             "slurm",
             "gpu",
             "--mem=1",
-            "Mem=1",
             "",
             "=1",
             "m em=1",
             "mem=a\nb",
-            config={"slurm": {"gpu": {"resources": {"a": False, "b": "", "c": "x\ty", "wrap": "x"}}}},
+            config={"slurm": {"gpu": {"resources": {"b": "", "c": "x\ty", "wrap": "x"}}}},
         )
-        self.assertEqual(len(faults), 9, faults)
-        for fault, part in zip(faults, (".a: false", ".b: an empty text", ".c: a character that does not print")):
+        self.assertEqual(len(faults), 7, faults)
+        for fault, part in zip(faults, (".b: an empty text", ".c: a character that does not print")):
             self.assertIn(f"config.json: slurm.gpu.resources{part}", fault)
-        for fault in faults[3:8]:
+        for fault in faults[2:6]:
             self.assertIn("write KEY=VALUE, KEY a long option", fault)
+
+    def test_names_are_spelled_as_the_scheduler_has_them(self) -> None:
+        config = {"slurm": {"gpu": {"resources": {"Mem": 1, "exclusive": False}}}}
+        profile = resolve_profile(config, "slurm", "gpu", ["request_cpus=1"], "c")
+        plain = Spelling("[a-z-]+", "a word")
+        with self.assertRaises(Failure) as caught:
+            check_own_options(profile, {}, plain, "c")
+        parts = (".Mem: 'Mem' does not fit; write a word", ".request_cpus: ", ".exclusive: false means nothing")
+        for fault, part in zip(caught.exception.faults, parts):
+            self.assertIn(f"c: slurm.gpu.resources{part}", fault)
+        self.assertEqual(len(caught.exception.faults), 3)
+        check_own_options(profile, {}, plain._replace(names=".*", false=True), "c")
 
     def test_what_neurun_needs_for_itself(self) -> None:
         for name, mend in OWN_OPTIONS.items():
             profile = resolve_profile({"slurm": {"gpu": {}}}, "slurm", "gpu", [f"{name}=1"], "config.json")
             with self.assertRaises(Failure) as caught:
-                check_own_options(profile, OWN_OPTIONS, "config.json")
+                check_own_options(profile, OWN_OPTIONS, Spelling("[a-z-]+", "a word"), "config.json")
             self.assertEqual(caught.exception.faults, (f"config.json: slurm.gpu.resources.{name}: {mend}",))
 
 
