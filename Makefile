@@ -18,7 +18,7 @@ SUITES =
 
 help:
 	@echo 'make demo       sweep examples/train.py over params.json on this machine'
-	@echo 'make test       run all tests; on Debian as root it installs a Slurm for them to start'
+	@echo 'make test       run all tests; on Debian as root it installs a Slurm and an HTCondor for them'
 	@echo 'make test-slurm-versions'
 	@echo '                run what asks a Slurm on 20.11, 22.05 and 24.11; as root, with debootstrap'
 	@echo 'make lint       ruff, mypy --strict, shellcheck, mandoc'
@@ -35,6 +35,7 @@ demo: setup
 
 test: setup
 	@bash tests/beds/slurm/install.sh
+	@bash tests/beds/htcondor/install.sh
 	@"$(PREPARED)" -m tests $(TESTS)
 
 # Some 7 minutes for each version, and once 1 to install it in ~/.cache; SUITES=trixie and TESTS=... choose.
