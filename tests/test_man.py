@@ -50,7 +50,7 @@ PARSERS: dict[str, Callable[[], Parser]] = {
     name: importlib.import_module(f"neuromanager.commands.{name}").make_parser for name in COMMANDS
 }
 # What is about one kind of scheduler, and the formats of files.
-CONCEPTS = {"neuromanager.7", "neuromanager-local.7", "neuromanager-slurm.7", "neuromanager-ssh.7"}
+CONCEPTS = {f"neuromanager{kind}.7" for kind in ("", "-htcondor", "-local", "-slurm", "-ssh")}
 FORMATS = {"neuromanager-config.5", "neuromanager-experiment.5", "neuromanager-params.5"}
 # mdoc(7) executes these words wherever they stand on a line of a macro: `.Ss In a pipe` prints "<a> pipe".
 MACROS = set(

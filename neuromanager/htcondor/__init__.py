@@ -1,0 +1,1 @@
+"""HTCondor as a scheduler: neuromanager/schedulers.py says what it has to answer."""

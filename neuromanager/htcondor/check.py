@@ -1,0 +1,140 @@
+"""What can be told to be wrong with a profile before anything is made or submitted; HTCondor's own dry run is asked."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Sequence
+
+from neuromanager.experiment.layout import Arrangement
+from neuromanager.experiment.submission import Job, Part
+from neuromanager.htcondor.client import client_environment, describe_missing, place_words, read_said
+from neuromanager.htcondor.description import render_description
+from neuromanager.htcondor.keys import find_faults, find_path_fault, find_value, offer_command, quote_string
+from neuromanager.profile.profile import Profile, Resources
+from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
+from neuromanager.system.patterns import compile_late
+from neuromanager.system.process import Answer
+from neuromanager.system.site import HERE, Site
+
+_DRY_RUN_SECONDS = 20.0
+_ANALYSIS_SECONDS = 60.0  # it reads all machines of the pool
+_UNUSED = compile_late(r"the line '\s*([^=]*?)\s*=.*' was unused by condor_submit")
+
+
+def check(profile: Profile, layout: Arrangement, place: str, last: tuple[Resources, str] | None = None) -> str:
+    """The folder of the runs. Raises Failure."""
+    where = f"{place}: {profile.support}.{profile.device}.resources"
+    requeue = layout.requeue
+    faults = [f"{where}.{fault}" for fault in find_faults(profile.resources, requeue is not None)]
+    limit = find_value(profile.resources, "allowed_job_duration") or ""
+    if requeue and limit.isdecimal() and int(limit) <= requeue.before_seconds:
+        faults.append(
+            f"--requeue: the program is told {requeue.before_seconds} s before the time limit, and that is "
+            f"{limit} s; write a longer allowed_job_duration, or a smaller --signal-before"
+        )
+    if faults:
+        raise Failure(WRONG_INPUT, *faults)
+    given = find_value(profile.resources, "initialdir")
+    before = find_value(last[0], "initialdir") if last else None
+    folder = last[1] if last and before == given else os.path.abspath(given or ".")
+    if not os.path.isdir(folder):
+        raise Failure(WRONG_INPUT, f"{where}.initialdir: {given}: no such folder")
+    for path in (folder, os.getcwd()):
+        if why := find_path_fault(path):
+            raise Failure(WRONG_INPUT, f"{path}: HTCondor cannot be told of a folder with {why}; rename it")
+    _ask_condor_submit(profile, layout, where, folder)
+    return folder
+
+
+def check_programs() -> None:
+    """Raises Failure when there is nothing to submit with."""
+    if shutil.which("condor_submit") is None:
+        raise Failure(TROUBLE, describe_missing("condor_submit"))
+
+
+def exclude(profile: Profile, nodes: Sequence[str], place: str) -> Profile:
+    """Its ``requirements`` name the machines that no run is to be sent to."""
+    given = find_value(profile.resources, "requirements")
+    terms = [f"TARGET.Machine =!= {quote_string(node)}" for node in nodes]
+    left = [term for term in terms if term not in (given or "")]
+    text = " && ".join([*([f"({given})"] if given and left else [given] if given else []), *left])
+    others = tuple(pair for pair in profile.resources if pair[0].lower() != "requirements")
+    return profile._replace(resources=(*others, ("requirements", text)))
+
+
+def _ask_condor_submit(profile: Profile, layout: Arrangement, where: str, folder: str) -> None:
+    """Raises Failure for what this version of condor_submit does not know, or refuses, whatever the runs are."""
+    text = _render_trial(profile, layout, folder)
+    answer = _try(["-dry-run", os.devnull], text, HERE)
+    if answer and (faults := parse_trial(answer, where)):
+        raise Failure(WRONG_INPUT, *faults)
+
+
+def parse_trial(answer: Answer, where: str) -> list[str]:
+    """A fault for each line of condor_submit's that tells of one. ``where``: the resources stand."""
+    said = read_said(answer)
+    unused = [name for line in said if (match := _UNUSED.search(line)) for name in match.groups()]
+    faults = [f"{where}.{name}: condor_submit does not know it; {offer_command(name)}" for name in unused]
+    if answer.exit_code and not faults:
+        lines = [
+            re.sub(r"^ERROR:\s*(?:on Line \d+ of submit file: )?", "", line)
+            for line in said
+            if not line.startswith("Dry-Run")
+        ]
+        faults = [f"{where}: condor_submit says: " + " ".join(lines)] if lines else []
+    return faults
+
+
+def _render_trial(profile: Profile, layout: Arrangement, folder: str) -> str:
+    """The description of two runs of a program that is everywhere."""
+    job = Job(folder, "trial", folder, 2, 1, ("true",), None)
+    text = render_description(profile, job, Part("0", range(2)), layout._replace(pack=1, pack_jobs=1))
+    return re.sub(r"(?m)^(executable|log) = .*$", _replace_path, text)
+
+
+def _replace_path(match: re.Match[str]) -> str:
+    return f"{match.group(1)} = {_TRIAL[match.group(1)]}"
+
+
+_TRIAL = {"executable": "/bin/sh", "log": os.devnull}
+
+
+def _try(options: Sequence[str], text: str, site: Site) -> Answer | None:
+    """condor_submit with a description that is gone afterwards; None where there is none, or no answer."""
+    import tempfile  # costs a start 10 ms
+
+    try:
+        with tempfile.NamedTemporaryFile("w", suffix=".sub", encoding="utf-8", errors="surrogateescape") as file:
+            file.write(text)
+            file.flush()
+            words = ["condor_submit", *options, file.name]
+            return site.ask(words, _DRY_RUN_SECONDS, client_environment(site.environ))
+    except OSError:
+        return None
+
+
+def estimate(profile: Profile, job: Job, part: Part, layout: Arrangement, site: Site, what: str) -> str | None:
+    """Which condition no machine of the pool fulfils; None where one does, or where that is not known."""
+    import tempfile
+
+    text = _render_trial(profile, layout, job.cwd)
+    try:
+        with tempfile.NamedTemporaryFile("r", suffix=".ads", encoding="utf-8", errors="replace") as ads:
+            made = _try(["-dry-run", ads.name], text, site)
+            if made is None or made.exit_code:
+                return None
+            words = ["condor_q", *place_words(profile.resources)[2:], "-jobads", ads.name, "-better-analyze"]
+            answer = site.ask(words, _ANALYSIS_SECONDS, client_environment(site.environ))
+    except OSError:
+        return None
+    return parse_analysis(answer, what) if answer.exit_code == 0 else None
+
+
+def parse_analysis(answer: Answer, what: str) -> str | None:
+    """From ``[5]           0  TARGET.Memory >= RequestMemory``: the first condition that no slot fulfils."""
+    rows = re.findall(r"(?m)^\[\d+\]\s+(\d+)\s+(\S.*?)\s*$", answer.stdout)
+    if none := next((condition for count, condition in rows if count == "0"), None):
+        return f"no machine fits {what}: none has {none}"
+    return None

@@ -1,0 +1,98 @@
+"""The submit description of one launch: launches/TOKEN.sub, complete and readable, what neurun adds at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from neuromanager.experiment.layout import PLAIN, Arrangement, element_count
+from neuromanager.experiment.submission import Job, Part
+from neuromanager.htcondor.keys import PLACES, find_value, quote_path, quote_string, render_value
+from neuromanager.profile.profile import Profile
+
+MOST_AT_ONCE = 10_000  # jobs that a schedd has of one launch at a time; OSPool and CHTC ask for max_idle beyond that
+_MAX_IDLE = 2000
+VACATE_SECONDS = 30
+_COMBINED = ("requirements", "periodic_remove")
+
+
+def count_jobs(part: Part, pack: int) -> int:
+    return element_count(len(part.numbers), pack)
+
+
+def render_description(profile: Profile, job: Job, part: Part, arrangement: Arrangement = PLAIN) -> str:
+    """The profile's commands in file order, then neurun's own, then ``queue``."""
+    given = {name.lower() for name, _ in profile.resources}
+    lines = [
+        f"{name} = {render_value(name, value)}"
+        for name, value in profile.resources
+        if name.lower() not in (*PLACES, *_COMBINED)
+    ]
+    own = _own_commands(profile, job, part, arrangement)
+    lines += ["", "# neurun's own", *(f"{name} = {value}" for name, value in own if name.lower() not in given)]
+    lines += [f"{name} = {value}" for name, value in _combine(profile, _is_factory(part, arrangement))]
+    lines += _on_exit(arrangement)
+    return "\n".join([*lines, *_queue(part, arrangement), ""])
+
+
+def _is_factory(part: Part, arrangement: Arrangement) -> bool:
+    """Whether the schedd makes its jobs one after the other: 10,000 are then submitted as fast as two."""
+    return count_jobs(part, arrangement.pack) > 1
+
+
+def _own_commands(profile: Profile, job: Job, part: Part, arrangement: Arrangement) -> list[tuple[str, str]]:
+    launch = quote_path(f"{job.directory}/launches/{part.token}")
+    own = [
+        ("executable", f"{launch}.sh"),
+        ("arguments", f"\"'$(NeuRun)' $(ClusterId).$(Process) {part.token}\""),
+        ("initialdir", quote_path(job.cwd)),
+        ("output", "/dev/null"),
+        ("error", "/dev/null"),
+        ("log", f"{launch}.log"),
+        ("should_transfer_files", "NO"),
+        ("getenv", "PATH, HOME, USER, LOGNAME, LANG, LC_*"),
+        ("batch_name", job.name),
+        ("job_max_vacate_time", str(VACATE_SECONDS)),
+        ("+NeuToken", quote_string(part.token)),
+        ("+NeuRun", '"$(NeuRun)"'),
+    ]
+    if _is_factory(part, arrangement):
+        own += [("max_materialize", str(_count_at_once(part, arrangement))), ("+NeuCancelled", "{}")]
+        if count_jobs(part, arrangement.pack) > MOST_AT_ONCE:
+            own.append(("max_idle", str(_MAX_IDLE)))
+    return own
+
+
+def _count_at_once(part: Part, arrangement: Arrangement) -> int:
+    """Of --throttle and --capacity the lower one: HTCondor has no more jobs than it makes."""
+    capacity = None if arrangement.capacity is None else max(1, arrangement.capacity // arrangement.pack)
+    limits = (arrangement.throttle, capacity, count_jobs(part, arrangement.pack))
+    return min(limit for limit in limits if limit is not None)
+
+
+def _combine(profile: Profile, factory: bool) -> list[tuple[str, str]]:
+    """Theirs and ours. What is not made yet cannot be removed; so it is made, matches nothing, and is removed."""
+    cancelled = "member(MY.ProcId, MY.NeuCancelled)"
+    ours = {"requirements": f"{cancelled} =!= true", "periodic_remove": cancelled} if factory else {}
+    found = []
+    for name, joined in (("requirements", "&&"), ("periodic_remove", "||")):
+        theirs = find_value(profile.resources, name)
+        parts = [f"({theirs})" if theirs and name in ours else theirs, ours.get(name)]
+        if any(parts):
+            found.append((name, f" {joined} ".join(part for part in parts if part)))
+    return found
+
+
+def _on_exit(arrangement: Arrangement) -> list[str]:
+    """Its shell ends itself with USR1 to be put back into the queue: no exit code of a program says so."""
+    if arrangement.requeue is None:
+        return []
+    again = "(ExitBySignal =?= true && ExitSignal =?= 10)"
+    return [f"on_exit_remove = {again} =!= true || NumJobCompletions > {arrangement.requeue.times}"]
+
+
+def _queue(part: Part, arrangement: Arrangement) -> Sequence[str]:
+    if not part.mapped:
+        return ["NeuRun = $(Process)", f"queue {count_jobs(part, arrangement.pack)}"]
+    pack, numbers = arrangement.pack, part.numbers
+    elements = (" ".join(map(str, numbers[first : first + pack])) for first in range(0, len(numbers), pack))
+    return ["queue NeuRun from (", *elements, ")"]

@@ -1,0 +1,42 @@
+"""HTCondor as neuromanager/schedulers.py wants a scheduler."""
+
+from __future__ import annotations
+
+from neuromanager.htcondor.cancel import cancel, clear
+from neuromanager.htcondor.check import check, check_programs, estimate, exclude
+from neuromanager.htcondor.keys import OWNED as OWN_OPTIONS
+from neuromanager.htcondor.script import render_script as render
+from neuromanager.htcondor.status import find_put_back, look
+from neuromanager.htcondor.submit import files, find, limits, plan, room, submit, words
+from neuromanager.htcondor.throttle import throttle
+from neuromanager.profile.profile import Spelling
+
+__all__ = [
+    "DOES",
+    "NAME",
+    "OWN_OPTIONS",
+    "SPELLING",
+    "TITLE",
+    "UNIT",
+    "cancel",
+    "check",
+    "check_programs",
+    "clear",
+    "estimate",
+    "exclude",
+    "files",
+    "find",
+    "find_put_back",
+    "limits",
+    "look",
+    "plan",
+    "render",
+    "room",
+    "submit",
+    "throttle",
+    "words",
+]
+
+NAME, TITLE, UNIT = "htcondor", "HTCondor", "cluster"
+SPELLING = Spelling(r"(?i)(\+|my\.)?[a-z_][a-z0-9_.]*", 'a command of a submit description, as "request_cpus"', True)
+DOES = frozenset("throttle capacity pack pack-jobs requeue signal-before signal-with exclude-nodes estimate".split())

@@ -1,0 +1,54 @@
+"""The text of run.sh: what HTCondor executes. launches/TOKEN.sh is the one that a launch was made with."""
+
+from __future__ import annotations
+
+from neuromanager.experiment.bashrecorder import render_gate, render_recorder
+from neuromanager.experiment.bashrun import READ_COMMAND, enter, env_lines, last_line, point_lines, repeat_lines
+from neuromanager.experiment.layout import PLAIN, Arrangement
+from neuromanager.experiment.submission import Job
+from neuromanager.htcondor.element import render_element
+from neuromanager.htcondor.keys import RETRYING, find_value, has_any
+from neuromanager.profile.profile import Profile
+from neuromanager.system.quoting import quote_word
+
+
+def render_script(profile: Profile, job: Job, arrangement: Arrangement = PLAIN) -> str:
+    """The job's part, the recorder, ``env``, the command. Its words: the runs of the job, its number, the token."""
+    if job.run_count == 1:
+        arrangement = arrangement._replace(pack=1, pack_jobs=1)
+    limit = find_value(profile.resources, "allowed_job_duration") or ""
+    seconds = int(limit) if limit.isdecimal() else None
+    lines = [
+        "#!/bin/bash",
+        "set +o posix; neu_messages=''",
+        f"export NEU_EXPERIMENT={quote_word(job.directory)} NEU_NAME={quote_word(job.name)}",
+        *render_element(arrangement, seconds, has_any(profile.resources, RETRYING)),
+        "export NEU_INDEX=$2",
+        'exec >> "$NEU_EXPERIMENT/logs/${NEU_NAME}_$NEU_INDEX.stdout" '
+        '2>> "$NEU_EXPERIMENT/logs/${NEU_NAME}_$NEU_INDEX.stderr" < /dev/null || exit 111',
+        *(repeat_lines(job) if job.run_count > 1 else ["export NEU_REPEAT=0"]),
+        *render_gate(),
+        'neu_job=$3; neu_gate "$4"',
+        'export NEU_RUN_DIR="$NEU_EXPERIMENT/${NEU_NAME}_$NEU_INDEX" NEU_ATTEMPT=1',
+        "unset NEU_POINT",
+        *point_lines(job),
+        'export PYTHONUNBUFFERED="${PYTHONUNBUFFERED-1}"  # logs grow as the program prints',
+        "",
+        *render_recorder("HTCondor", '[ "$NEU_ATTEMPT" -gt 1 ]', ("$neu_job",), "$HOSTNAME"),
+        enter(job.cwd),
+        *(READ_COMMAND if job.run_count > 1 else ()),
+        "",
+        *(f"export {name}={quote_word(value)}" for name, value in profile.variables),
+        "set --  # what env sources is to see no words of ours",
+        *(_heed(arrangement.requeue.signal) if arrangement.requeue else ()),
+        "# Below: env, then on the last line the command. A line of env that fails ends the run.",
+        'trap \'neu_before "$?" "$LINENO"\' DEBUG',
+        "",
+        *env_lines(profile),
+        last_line(profile, job),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _heed(signal: str) -> list[str]:
+    return [f"neu_signal={signal}; trap neu_told={signal} {signal}"]

@@ -1,0 +1,1 @@
+"""HTCondor as a scheduler, on a real one."""
