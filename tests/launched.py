@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from neuromanager.experiment.directory import Experiment
-from neuromanager.experiment.launches import held_lock
+from neuromanager.experiment.locks import held_lock
 from neuromanager.launch import protocol
 from neuromanager.launch.request import Launch
 from neuromanager.profile.profile import Profile

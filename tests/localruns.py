@@ -10,7 +10,8 @@ import os
 import sys
 
 from neuromanager.experiment.directory import Experiment
-from neuromanager.experiment.launches import held_lock, write_intent
+from neuromanager.experiment.launches import write_intent
+from neuromanager.experiment.locks import held_lock
 from neuromanager.experiment.runs import Run
 from neuromanager.local import run
 from neuromanager.local.options import Manner
@@ -32,6 +33,7 @@ def main(count: int, jobs: int, command: tuple[str, ...]) -> int:
         try:
             return run.run_all(
                 experiment,
+                "now",
                 profile,
                 runs,
                 attempts,

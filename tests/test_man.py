@@ -37,6 +37,7 @@ from neuromanager.experiment.launches import (
     write_intent,
     write_job,
     write_refusal,
+    write_worker,
 )
 from neuromanager.profile.profile import OWN_OPTIONS, resolve_profile
 from neuromanager.system import faults
@@ -391,6 +392,7 @@ class NamesTest(unittest.TestCase):
             experiment = Experiment(str(folder), "try")
             write_intent(experiment, "0", [0], scheduler="slurm", name="try", profile={}, cwd="/", git=None, there="/")
             write_begun(experiment, "0")
+            write_worker(experiment, "0")
             write_job(experiment, "0", "1;cluster")
             write_refusal(experiment, "0", "no", full=True)
             write_feeding(experiment, "1", [1], None)

@@ -12,7 +12,7 @@ from neuromanager import __version__
 from neuromanager.experiment.catalog import word_for
 from neuromanager.experiment.create import holding_names
 from neuromanager.experiment.directory import RUNS, Experiment, format_time
-from neuromanager.experiment.launches import Locked, held_lock
+from neuromanager.experiment.locks import Locked, held_lock
 from neuromanager.experiment.runs import describe_count
 from neuromanager.experiment.select import resolve_selections
 from neuromanager.experiment.states import PENDING, RUNNING, UNKNOWN

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from neuromanager.experiment.catalog import index_experiment, is_whole
 from neuromanager.experiment.directory import RUNS, TRASH, Experiment, find_free_name, write_record
-from neuromanager.experiment.launches import Locked, held_lock
+from neuromanager.experiment.locks import Locked, held_lock
 from neuromanager.experiment.runs import NO_POINT, Run
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.files import write_file

@@ -19,10 +19,15 @@ class Event(NamedTuple):
     details: dict[str, str]
 
 
-def append_event(experiment: Experiment, index: int, word: str, details: Mapping[str, object]) -> None:
-    """A line of events.txt as run.sh writes it too: word, time, then ``key=value`` words quoted for a shell."""
+def append_event(
+    experiment: Experiment, index: int, word: str, details: Mapping[str, object], at: float | None = None
+) -> None:
+    """A line of events.txt as run.sh writes it too: word, time, then ``key=value`` words quoted for a shell.
+
+    ``at``: seconds since the epoch, else now. Raises FileNotFoundError where a run has removed its folder.
+    """
     words = " ".join(f"{key}={quote_word(str(value))}" for key, value in details.items())
-    append_line(experiment.events(index), f"{word} {format_time(time.time())} {words}")
+    append_line(experiment.events(index), f"{word} {format_time(time.time() if at is None else at)} {words}")
 
 
 def read_events(experiment: Experiment, index: int) -> list[Event]:

@@ -8,12 +8,10 @@ which the job carries in its comment, finds it.
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from neuromanager.experiment.directory import Experiment, format_time
 from neuromanager.experiment.layout import PLAIN, Arrangement, arrangement_of
@@ -48,6 +46,7 @@ class Launch(NamedTuple):
     pid_namespace: str | None = None
     there: str | None = None  # the experiment's folder on the host of its profile; None: it is here
     git: Mapping[str, Any] | None = None  # experiment.code
+    worker: tuple[int, str | None] | None = None  # on this machine: what executes the runs, and its identity
 
     @property
     def reached(self) -> str | None:
@@ -64,8 +63,13 @@ class Launch(NamedTuple):
     def is_seen(self) -> bool:
         """Whether we can see its processes: the same host, and the same container if it has that name."""
         here = self.host == os.uname().nodename
-        restarted = self.boot != (read_identity(os.getpid()) or "").partition("@")[2]
-        return here and (restarted or self.pid_namespace in (None, read_pid_namespace()))
+        return here and (self.was_restarted or self.pid_namespace in (None, read_pid_namespace()))
+
+    @property
+    def was_restarted(self) -> bool:
+        """Whether that machine surely was, since: another boot, and both are known."""
+        boot = (read_identity(os.getpid()) or "").partition("@")[2]
+        return bool(boot and self.boot) and boot != self.boot
 
     @property
     def cluster(self) -> str:
@@ -136,6 +140,12 @@ def write_begun(experiment: Experiment, token: str) -> None:
     append_line(experiment.path("jobs.jsonl"), json.dumps({"token": token, "begun": format_time(time.time())}))
 
 
+def write_worker(experiment: Experiment, token: str) -> None:
+    """We execute the runs of that launch, of this machine: our death, and no other's, is the end of it."""
+    worker = {"pid": os.getpid(), "process": read_identity(os.getpid())}
+    append_line(experiment.path("jobs.jsonl"), json.dumps({"token": token, "worker": worker}))
+
+
 def write_refusal(experiment: Experiment, token: str, text: str, full: bool = False) -> None:
     """Nothing of this launch was started, and nothing will be: a job of it that comes late reads this, and starts none.
 
@@ -164,6 +174,9 @@ def parse_launches(lines: list[str]) -> list[Launch]:
                 found[token] = _parse_intent(value)
             elif token in found and "begun" in value:
                 found[token] = found[token]._replace(after=())
+            elif token in found and "worker" in value:
+                worker = (int(value["worker"]["pid"]), value["worker"].get("process"))
+                found[token] = found[token]._replace(worker=worker)
             elif token in found:
                 job, submitted, refused = (value.get(name) for name in ("job", "submitted", "refused"))
                 job = f"{job};{value['cluster']}" if job and value.get("cluster") else job
@@ -255,54 +268,3 @@ def has_hosts(experiments: Iterable[Experiment]) -> bool:
 def find_current(launches: list[Launch]) -> dict[int, Launch]:
     """Run -> the last launch that covers it and was not refused."""
     return {index: launch for launch in launches if launch.refused is None for index in launch.runs}
-
-
-class Locked(Exception):
-    """Another process holds the lock."""
-
-
-@contextlib.contextmanager
-def held_lock(path: str, wait_seconds: float | None = 0.0) -> Iterator[int]:
-    """flock on a file, made if need be; its descriptor, for a child that shall hold it on (``pass_fds``).
-
-    Raises Locked after ``wait_seconds`` (None: waits for ever). A file system without locks gives one that holds
-    nothing: the name of an experiment is taken by mkdir, which is a lock everywhere. Raises FileNotFoundError when the
-    folder does not exist, or was removed by the process that held the lock.
-    """
-    descriptor = _open_locked(path, wait_seconds)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _open_locked(path: str, wait_seconds: float | None) -> int:
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
-        try:
-            _take(descriptor, wait_seconds)
-            if os.fstat(descriptor).st_ino == os.stat(path).st_ino:
-                return descriptor
-        except FileNotFoundError:  # the file that we waited for was deleted; the folder may be there still
-            pass
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)
-
-
-def _take(descriptor: int, wait_seconds: float | None) -> None:
-    deadline = None if wait_seconds is None else time.monotonic() + wait_seconds
-    pause = 0.01
-    while True:
-        try:
-            return fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if deadline is None else fcntl.LOCK_NB))
-        except OSError as error:
-            if error.errno in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
-                return None
-            if error.errno not in (errno.EAGAIN, errno.EACCES):
-                raise
-        if deadline is None or time.monotonic() >= deadline:
-            raise Locked
-        time.sleep(pause)
-        pause = min(pause * 1.5, 0.5)

@@ -19,7 +19,7 @@ from neuromanager.local.keeper import Stopped
 from neuromanager.status.survey import Report
 from neuromanager.status.wait import summarize, wait_for
 from neuromanager.system.faults import INCOMPLETE, WRONG_INPUT, Failure
-from neuromanager.system.procfs import lives
+from neuromanager.system.procfs import may_live
 from neuromanager.system.signals import name_signal
 from neuromanager.system.site import Site
 from neuromanager.terminal.console import tell
@@ -57,7 +57,7 @@ def _leads_to(experiment: Experiment, directory: str, seen: set[str]) -> bool:
     waiting = {
         place
         for launch in launches
-        if launch.after and lives(launch.pid, launch.process)
+        if launch.after and may_live(launch.pid, launch.process)
         for place in launch.after
         if place not in seen
     }

@@ -57,6 +57,7 @@ def _execute(launch: Launch, stdin: int | None, take_leave: TakeLeave | None) ->
         hold_back(experiment, token, numbers, launch.dependencies, launch.site)
     code = run.run_all(
         experiment,
+        token,
         launch.profile,
         runs,
         attempts,

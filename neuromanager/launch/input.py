@@ -11,6 +11,7 @@ from neuromanager.experiment.runs import SweptPoint
 from neuromanager.sweep.words import find_placeholders
 from neuromanager.system.document import parse_json
 from neuromanager.system.faults import WRONG_INPUT, Failure
+from neuromanager.system.files import opened
 from neuromanager.system.jsonvalues import Words
 from neuromanager.system.quoting import Command, parse_line, quote_word
 from neuromanager.system.values import NamedTuple
@@ -73,10 +74,13 @@ def _read_points(environ: Mapping[str, str]) -> list[SweptPoint]:
         return [SweptPoint(point, (), (), replaced=True)]
     points, source = [], "NEU_POINTS"
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+        with (
+            opened(path) as descriptor,
+            open(descriptor, encoding="utf-8", errors="surrogateescape", closefd=False) as file,
+        ):
             for number, line in enumerate(file, 1):
                 value, faults = parse_json(line, f"{source}, line {number}")
-                if faults or not isinstance(value, dict) or not isinstance(value.get("point"), dict):
+                if faults or not _is_point(value):
                     raise Failure(WRONG_INPUT, *(faults or [f"{source}, line {number}: not a point with its words"]))
                 words, before, several = (
                     tuple(map(str, value.get(name, []))) for name in ("words", "before", "several")
@@ -91,7 +95,13 @@ def _read_points(environ: Mapping[str, str]) -> list[SweptPoint]:
     return points
 
 
+def _is_point(value: object) -> bool:
+    if not isinstance(value, dict) or not isinstance(value.get("point"), dict):
+        return False
+    return all(isinstance(value.get(name, []), list) for name in ("words", "before"))
+
+
 def _say_taken(environ: Mapping[str, str]) -> None:
     """Tells neusweep that its points were read: it would report a batch that was not read."""
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError, OverflowError):
         os.write(int(environ.get("NEU_POINTS_TAKEN", "")), b".")

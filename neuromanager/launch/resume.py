@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 
 from neuromanager.experiment.create import write_runs
 from neuromanager.experiment.directory import Experiment
-from neuromanager.experiment.launches import Locked, held_lock, read_launches
+from neuromanager.experiment.launches import read_launches
+from neuromanager.experiment.locks import Locked, held_lock
 from neuromanager.experiment.match import match_runs
 from neuromanager.experiment.record import read_lines, read_record
 from neuromanager.experiment.runs import NO_POINT, Run, fill_number, find_repeat, make_asked
@@ -18,7 +19,7 @@ from neuromanager.experiment.states import COMPLETED, UNKNOWN, Status
 from neuromanager.launch.request import Request
 from neuromanager.status.survey import find_put_back, read_reports
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
-from neuromanager.system.procfs import lives
+from neuromanager.system.procfs import may_live
 from neuromanager.system.site import Site
 from neuromanager.system.values import Any, NamedTuple
 from neuromanager.terminal.console import tell
@@ -76,7 +77,7 @@ def take_lock(experiment: Experiment, locks: contextlib.ExitStack) -> int:
 
 def _refuse_second(experiment: Experiment) -> None:
     launches = read_launches(experiment)
-    if launches and launches[-1].host == os.uname().nodename and lives(launches[-1].pid, launches[-1].process):
+    if launches and launches[-1].host == os.uname().nodename and may_live(launches[-1].pid, launches[-1].process):
         who = f"process {launches[-1].pid} on {launches[-1].host}"
         raise Failure(
             TROUBLE, f"{experiment.shown} is being launched by neurun ({who}); wait for it: neuwait {experiment.name}"

@@ -37,6 +37,7 @@ def find_group(experiment: Experiment, status: Status) -> int | None:
     if status.node != os.uname().nodename or not status.pid or not lives(status.pid, status.process):
         return None
     owner = find_owner(experiment.events(status.number))
+    owner = find_owner(experiment.directory) if owner is None else owner
     if owner != os.geteuid() and not is_marked(status.pid, experiment.marker(status.number), owner):
         return None
     with contextlib.suppress(OSError):

@@ -20,7 +20,7 @@ from types import FrameType
 from neuromanager.local.orphans import take_over
 from neuromanager.local.table import Slot, Slots
 from neuromanager.system.faults import BUG
-from neuromanager.system.process import keep_descriptors
+from neuromanager.system.process import keep_descriptors, keep_signal_mask
 from neuromanager.system.signals import PASSED_ON, STOPPING
 from neuromanager.system.values import NoReturn
 from neuromanager.terminal.console import tell
@@ -53,6 +53,7 @@ def keep(
         with contextlib.suppress(OSError, ValueError, AttributeError):
             stream.flush()  # once, and not by both
     gc.freeze()  # what a collection touches would be copied
+    keep_signal_mask()
     signal.pthread_sigmask(signal.SIG_BLOCK, _HELD)
     worker = os.fork()
     if worker == 0:
@@ -85,7 +86,7 @@ def listen(handlers: Mapping[int, object], link: int) -> None:
     os.set_blocking(link, False)
     fcntl.fcntl(link, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(link, fcntl.F_SETFL, fcntl.fcntl(link, fcntl.F_GETFL) | os.O_ASYNC)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {*_HELD, *handlers})  # our caller may have had some blocked
 
 
 def _become_subreaper() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 from neuromanager.system.faults import WRONG_INPUT, Failure
@@ -9,6 +10,7 @@ from neuromanager.system.values import NamedTuple
 from neuromanager.terminal.options import Options, Parser, parse_number
 
 LARGEST_JOBS = 10_000
+_OWN_FILES = 24  # open ones that neurun itself needs
 _FIRST_LOOK = 3  # ends, before a share of failures means anything; as parallel(1), --halt
 
 
@@ -57,6 +59,8 @@ def read_manner(options: Options) -> Manner:
     """Raises Failure with all faults at once."""
     faults: list[str] = []
     jobs = parse_number("--jobs", options.jobs, 1, LARGEST_JOBS, faults)
+    if jobs and jobs > 1:
+        check_open_files(jobs, options.tee, os.sysconf("SC_OPEN_MAX"), faults)
     retries = parse_number("--retries", options.retries, 0, 1000, faults) or 0
     halt = None
     try:
@@ -66,6 +70,17 @@ def read_manner(options: Options) -> Manner:
     if faults:
         raise Failure(WRONG_INPUT, *faults)
     return Manner(jobs, options.tee, retries, halt, options.idle_gpus)
+
+
+def check_open_files(jobs: int, tee: bool, limit: int, faults: list[str]) -> None:
+    """Each run has two logs open, and with ``tee`` two pipes; one is for its env. Half a sweep must not fail of it."""
+    each = 5 if tee else 3
+    fitting = max(1, (limit - _OWN_FILES) // each)
+    if limit > 0 and jobs > fitting:
+        faults.append(
+            f"--jobs: {jobs} at a time may need {jobs * each + _OWN_FILES} open files, and the limit is {limit} "
+            f"(ulimit -n): raise it, or take {fitting} at most"
+        )
 
 
 def parse_halt(text: str) -> Halt:

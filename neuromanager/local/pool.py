@@ -131,22 +131,20 @@ class Pool:
             self.trouble = self.trouble or error
 
     def _start(self, program: Program) -> None:
-        slot = self._free.pop()
+        slot, pipes = self._free.pop(), list[tuple[int, int]]()
         self._slots.begin(slot, program.number, program.attempt, program.log_sizes)
-        pipes = [os.pipe(), os.pipe()] if self._shows else []
-        descriptors = dict(zip((1, 2), (writer for _, writer in pipes) if self._shows else program.logs))
-        if self._stdin is not None:
-            descriptors[0] = self._stdin
-        if program.passed is not None:
-            os.set_inheritable(program.passed, True)
-        refusal = None
-        share = program.share
+        refusal, pid = None, 0
         try:
-            with share.starting() if share else contextlib.nullcontext():
-                pid = start_program(program.words, program.env, descriptors)
+            pipes.extend(os.pipe() for _ in range(2 if self._shows else 0))
+            pid = self._spawn(program, [writer for _, writer in pipes])
         except CannotExecute as caught:
             refusal = caught.error
         except OSError:
+            for descriptor in (
+                *sum(pipes, ()),
+                *(each for each in (program.passed, program.ready) if each is not None),
+            ):
+                os.close(descriptor)
             self._give_back(slot, program)
             raise
         for descriptor in (*(writer for _, writer in pipes), *(() if program.passed is None else (program.passed,))):
@@ -160,6 +158,15 @@ class Pool:
             self._watcher.refused(program, refusal)
         finally:
             self._give_back(slot, program)
+
+    def _spawn(self, program: Program, writers: Sequence[int]) -> int:
+        descriptors = dict(zip((1, 2), writers or program.logs))
+        if self._stdin is not None:
+            descriptors[0] = self._stdin
+        if program.passed is not None:
+            os.set_inheritable(program.passed, True)
+        with program.share.starting() if program.share else contextlib.nullcontext():
+            return start_program(program.words, program.env, descriptors)
 
     def _take_in(self, running: Running) -> None:
         self.running[running.pid] = running

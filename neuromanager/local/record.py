@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 
 from neuromanager.experiment.cancelled import Cancellations
 from neuromanager.experiment.directory import Experiment
@@ -18,6 +19,7 @@ from neuromanager.system.faults import NOT_EXECUTABLE, NOT_FOUND
 from neuromanager.system.process import Ending
 from neuromanager.system.procfs import read_identity
 from neuromanager.system.signals import name_signal
+from neuromanager.system.values import NamedTuple
 from neuromanager.terminal.console import tell
 
 KILLED = "neurun was killed, and the run with it"
@@ -31,8 +33,10 @@ _host = os.uname().nodename
 class Recorder:
     """The watcher of the pool of one launch."""
 
-    def __init__(self, experiment: Experiment, here: str, turns: Turns, *, one_of_many: bool, quotes: bool) -> None:
-        """``quotes``: a failed run's last lines are shown, since its output is not."""
+    def __init__(
+        self, experiment: Experiment, token: str, here: str, turns: Turns, *, one_of_many: bool, quotes: bool
+    ) -> None:
+        """``token``: the launch's. ``quotes``: a failed run's last lines are shown, since its output is not."""
         self.cancelled: Cancellations | None = None
         self.is_orphaned: Callable[[], bool] = lambda: False
         self.gives_up: Callable[[], bool] = lambda: False
@@ -40,7 +44,9 @@ class Recorder:
         self.begun = self.completed = self.failed = self.skipped = self.halted = 0
         self._turns, self._quotes = turns, quotes
         self.last: Ending | None = None
-        self._experiment, self._here, self._one_of_many = experiment, here, one_of_many
+        self._experiment, self._token = experiment, token
+        self._begun: dict[int, Begun] = {}  # of runs in progress: their programs may remove what is on record of it
+        self._here, self._one_of_many = here, one_of_many
 
     def skip(self, number: int) -> None:
         """It was cancelled before its turn came."""
@@ -51,19 +57,21 @@ class Recorder:
             self.skipped += 1
 
     def started(self, running: Running) -> None:
-        program = running.program
+        self._record_start(running.program, running.pid)
+
+    def _record_start(self, program: Program, pid: int) -> None:
         self.begun += program.number not in self._turns.tried
-        _append_started(self._experiment, program.number, program.attempt, running.pid, program.log_sizes)
+        begun = self._begun[program.number] = make_begun(self._token, program.attempt, pid, program.log_sizes)
+        record_start(self._experiment, program.number, begun)
 
     def refused(self, program: Program, error: OSError) -> None:
         """Said where the program's own complaint would stand."""
-        self.begun += program.number not in self._turns.tried
         if program.ready is not None:
             os.close(program.ready)
         text = f"{program.words[0]}: {error.strerror}"
         tell(f"error: {text}")
         os.write(program.logs[1], f"neurun: error: {text}\n".encode("utf-8", "surrogateescape"))
-        _append_started(self._experiment, program.number, program.attempt, 0, program.log_sizes)
+        self._record_start(program, 0)
         code = NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE
         self._conclude(program, Ending(code, None), None)
 
@@ -100,7 +108,8 @@ class Recorder:
         return f"neurun was stopped ({name_signal(number)})"
 
     def _conclude(self, program: Program, ending: Ending, reason: str | None) -> None:
-        append_event(self._experiment, program.number, "finished", _details_of(program.attempt, ending, reason))
+        begun = self._begun.pop(program.number)
+        record_end(self._experiment, program.number, begun, _details_of(program.attempt, ending, reason))
         self.last = ending
         if not ending.as_exit_code() and not ending.timed_out and not ending.over_memory:
             self._turns.settle(program.number, False)
@@ -146,14 +155,15 @@ class Recorder:
         return "env left before the command was started"
 
 
-def record_lost(experiment: Experiment, slot: Slot, code: int | None, ours: bool) -> None:
+def record_lost(experiment: Experiment, token: str, slot: Slot, code: int | None, ours: bool) -> None:
     """In the keeper: the end of a run whose recorder was killed, so far as it is not on record. Raises OSError."""
     events = [event for event in read_events(experiment, slot.number) if _attempt_of(event.details) == slot.attempt]
     words = {event.word for event in events}
     if "finished" in words or not (slot.pid or words):
         return  # its end is recorded, or it had not begun
+    begun = make_begun(token, slot.attempt, slot.pid, slot.log_sizes)
     if "started" not in words:
-        _append_started(experiment, slot.number, slot.attempt, slot.pid, slot.log_sizes)
+        record_start(experiment, slot.number, begun)
     if code is None:
         details: dict[str, object] = {"attempt": slot.attempt, "state": "UNKNOWN", "reason": LOST}
         if ours:  # not a child of ours, on a system that gives no orphans to a keeper
@@ -161,7 +171,7 @@ def record_lost(experiment: Experiment, slot: Slot, code: int | None, ours: bool
     else:
         ending = Ending(None if code < 0 else code, -code if code < 0 else None, told=signal.SIGTERM if ours else None)
         details = _details_of(slot.attempt, ending, KILLED if ours and code else None)
-    append_event(experiment, slot.number, "finished", details)
+    record_end(experiment, slot.number, begun, details)
 
 
 def _attempt_of(details: dict[str, str]) -> int:
@@ -169,13 +179,39 @@ def _attempt_of(details: dict[str, str]) -> int:
     return int(text) if text.isdigit() else 0
 
 
-def _append_started(experiment: Experiment, index: int, attempt: int, pid: int, log_sizes: tuple[int, int]) -> None:
+class Begun(NamedTuple):
+    """What ``started`` says of an attempt, and when it was."""
+
+    details: Mapping[str, object]
+    at: float
+
+
+def make_begun(token: str, attempt: int, pid: int, log_sizes: tuple[int, int]) -> Begun:
     details: dict[str, object] = {"attempt": attempt, "host": _host, "pid": pid}
     if identity := pid and read_identity(pid, also_dead=True):
         details["process"] = identity
+    details["token"] = token
     if attempt > 1:
         details["stdout_bytes"], details["stderr_bytes"] = log_sizes
-    append_event(experiment, index, "started", details)
+    return Begun(details, time.time())
+
+
+def record_start(experiment: Experiment, number: int, begun: Begun) -> None:
+    """Its program may have removed its folder already. Raises OSError."""
+    try:
+        append_event(experiment, number, "started", begun.details, begun.at)
+    except FileNotFoundError:
+        os.mkdir(experiment.run_directory(number))
+        append_event(experiment, number, "started", begun.details, begun.at)
+
+
+def record_end(experiment: Experiment, number: int, begun: Begun, details: Mapping[str, object]) -> None:
+    """A program that removes its folder when it is done has ended all the same. Raises OSError."""
+    try:
+        append_event(experiment, number, "finished", details)
+    except FileNotFoundError:
+        record_start(experiment, number, begun)
+        append_event(experiment, number, "finished", details)
 
 
 def _details_of(attempt: int, ending: Ending, reason: str | None) -> dict[str, object]:

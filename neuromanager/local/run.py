@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from neuromanager.experiment.cancelled import Cancellations
 from neuromanager.experiment.directory import Experiment
+from neuromanager.experiment.launches import write_worker
 from neuromanager.experiment.runs import Run, describe_count
 from neuromanager.local.cgroups import find_home, make_prefix, remove_groups
 from neuromanager.local.env import render_env_script
@@ -26,6 +27,7 @@ from neuromanager.system.faults import INCOMPLETE, TROUBLE, Failure
 from neuromanager.system.files import is_ours
 from neuromanager.system.jsonvalues import LONGEST_VARIABLE
 from neuromanager.system.process import Ending
+from neuromanager.system.times import parse_seconds
 from neuromanager.terminal.console import clear_before_telling, tell
 from neuromanager.terminal.progressbar import ProgressBar, erase_line, may_draw
 
@@ -51,6 +53,7 @@ def run_variables(experiment: Experiment, run: Run, attempt: int) -> dict[str, s
 
 def run_all(
     experiment: Experiment,
+    token: str,
     profile: Profile,
     runs: Sequence[Run],
     attempts: Mapping[int, int],
@@ -66,10 +69,10 @@ def run_all(
     """Runs them in order, as ``manner`` says, and goes on after a failure; returns neurun's exit code.
 
     One at a time their output comes to our own stdout and stderr too, unless ``shows`` is false. Without
-    ``manner.jobs`` as many at a time as there are GPUs for, else one. ``attempts`` has how often a run was started
-    before, where it was. ``lock`` is a descriptor that stays open until the last end is on record, whatever is killed
-    meanwhile. ``environment`` is the file that records what the first of them finds. Raises Stopped after a signal,
-    Failure when ``cwd`` is gone.
+    ``manner.jobs`` as many at a time as there are GPUs for, else one. ``token`` is the launch's. ``attempts`` has how
+    often a run was started before, where it was. ``lock`` is a descriptor that stays open until the last end is on
+    record, whatever is killed meanwhile. ``environment`` is the file that records what the first of them finds. Raises
+    Stopped after a signal, Failure when ``cwd`` is gone.
     """
     if not os.access(cwd, os.X_OK) or not os.path.isdir(cwd):
         raise Failure(TROUBLE, f"{cwd}: the working folder of the runs is gone or closed; nothing was run")
@@ -81,12 +84,14 @@ def run_all(
 
     def work(link: int) -> int:
         os.chdir(cwd)
+        write_worker(experiment, token)
         if bar:
             clear_before_telling(bar.clear)
         given = stdin if alone else os.open(os.devnull, os.O_RDONLY)  # one stdin is for one program
         variables = {**environ, "PWD": cwd} if cwd != here else dict(environ)
-        turns = Turns(runs, attempts, manner.retries, _read_pause(environ), time.monotonic)
-        recorder = Recorder(experiment, here, turns, one_of_many=len(runs) > 1, quotes=not (alone or manner.tee))
+        pause = parse_seconds(environ.get("NEU_RETRY_SECONDS"), 1.0)  # before the first retry
+        turns = Turns(runs, attempts, manner.retries, pause, time.monotonic)
+        recorder = Recorder(experiment, token, here, turns, one_of_many=len(runs) > 1, quotes=not (alone or manner.tee))
         shares = Shares(needs, variables, prefix)
         pool = Pool(
             slots,
@@ -108,7 +113,7 @@ def run_all(
         try:
             with shares:
                 listen(pool.handlers(), link)
-                pool.run(_prepare(experiment, profile, turns, variables, recorder, shares, environment))
+                pool.run(_prepare(experiment, token, profile, turns, variables, recorder, shares, environment))
         except Failure as failure:
             for fault in failure.faults:
                 tell(f"error: {fault}")
@@ -120,7 +125,7 @@ def run_all(
     if bar:
         clear_before_telling(erase_line)  # here, in the keeper: its worker draws, and may be gone
     try:
-        return keep(slots, work, experiment.marker, lambda *lost: record_lost(experiment, *lost))
+        return keep(slots, work, experiment.marker, lambda *lost: record_lost(experiment, token, *lost))
     finally:
         clear_before_telling(None)
         if needs.memory_bytes:
@@ -129,6 +134,7 @@ def run_all(
 
 def _prepare(
     experiment: Experiment,
+    token: str,
     profile: Profile,
     turns: Turns,
     environ: Mapping[str, str],
@@ -138,7 +144,7 @@ def _prepare(
 ) -> Iterator[Program | None]:
     """Each run, made ready when its turn comes, if it has not been cancelled by then; None while it has no GPU."""
     own = dict(profile.variables)
-    cancelled = recorder.cancelled = Cancellations(experiment)
+    cancelled = recorder.cancelled = Cancellations(experiment, token)
     for turn in turns.take_all():
         if turn is None:
             shares.rest()
@@ -197,8 +203,8 @@ def _conclude(pool: Pool, recorder: Recorder, slots: Slots, count: int) -> int:
         tell(f"{describe_count(recorder.skipped)} {'was' if recorder.skipped == 1 else 'were'} cancelled")
     if pool.trouble:
         tell(
-            f"error: {pool.trouble.filename or 'a pipe'}: {pool.trouble.strerror}; what cannot be recorded is not "
-            f"run: {count - completed} of {describe_count(count)} did not complete"
+            f"error: {pool.trouble.filename or 'a pipe'}: {pool.trouble.strerror}; what cannot be started or "
+            f"recorded is not run: {count - completed} of {describe_count(count)} did not complete"
         )
         return TROUBLE
     if pool.wish.number is not None:
@@ -229,11 +235,3 @@ def _conclude(pool: Pool, recorder: Recorder, slots: Slots, count: int) -> int:
 def _look_at_halt(halt: Halt | None, recorder: Recorder, pool: Pool) -> None:
     if halt and not pool.given_up and halt.is_reached(recorder.failed, recorder.failed + recorder.completed):
         pool.give_up(halt.now)
-
-
-def _read_pause(environ: Mapping[str, str]) -> float:
-    """Seconds before the first retry; NEU_RETRY_SECONDS says another number."""
-    try:
-        return max(0.0, float(environ.get("NEU_RETRY_SECONDS", "1")))
-    except ValueError:
-        return 1.0

@@ -11,7 +11,7 @@ class Surroundings(NamedTuple):
 
     same_host: bool
     host: str  # where it was launched
-    tended: bool  # neurun, or the keeper or worker it left, is there
+    tended: bool  # neurun, or the worker it left, is there
     restarted: bool  # the machine was, since
     cancelled: bool  # neucancel named the run
     after: tuple[str, ...] = ()  # names of the experiments that the launch waits for
@@ -33,6 +33,9 @@ def resolve_local(base: Status, trail: Trail | None, lives: bool, around: Surrou
             what = f"{around.host} was restarted" if around.restarted else "neurun and the run are gone"
             return running._replace(state=UNKNOWN, reason=f"{what}; no end was recorded")
         return running._replace(state=UNKNOWN, open=True, reason=f"it was started on {around.host}; ask there")
+    if lives:
+        reason = "neurun was killed before it recorded the start"
+        return base._replace(state=RUNNING, open=True, attempt=base.attempt + 1, reason=reason)
     if around.cancelled:
         return base._replace(state=CANCELLED, reason="cancelled by neucancel")
     if not around.same_host:
@@ -43,11 +46,14 @@ def resolve_local(base: Status, trail: Trail | None, lives: bool, around: Surrou
     return base._replace(state=CANCELLED, reason="was not started; its neurun is gone")
 
 
-def belongs_here(trail: Trail, asked: str, launcher: str | None) -> bool:
-    """Whether a local attempt is of the launch that was asked for at that time by the process ``launcher``.
+def belongs_here(trail: Trail, token: str, asked: str, launcher: str | None) -> bool:
+    """Whether a local attempt is of that launch, asked for at that time by the process ``launcher``: its token says so.
 
-    Times have whole seconds; within one, the order in which the two processes started (``TICKS@BOOT``) decides.
+    Where it has none the times do, which a clock that is set back turns round. They have whole seconds; within one,
+    the order in which the two processes started (``TICKS@BOOT``) decides.
     """
+    if "token" in trail.begun:
+        return trail.begun["token"] == token
     moment = trail.started or trail.finished
     if moment is None or moment < asked:
         return False

@@ -4,110 +4,97 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from neuromanager.experiment.cancelled import read_cancelled
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.events import read_trail
 from neuromanager.experiment.launches import Launch
-from neuromanager.experiment.states import Status, Trail
+from neuromanager.experiment.states import UNKNOWN, Status, Trail
 from neuromanager.local.states import Surroundings, belongs_here, resolve_local
-from neuromanager.system.procfs import lives, read_identity
-
-
-def is_locked(path: str) -> bool:
-    """Whether another process of this machine holds a lock on a file, without touching the lock (proc_locks(5)).
-
-    By the file's number alone: what /proc/locks calls the device is not always what stat does (overlay, btrfs).
-    """
-    ours = str(os.getpid())  # a launching process holds the lock while asking for the state of the runs
-    return os.path.exists(path) and (bool(_find_holders(path) - {ours}) or _is_open(path))
-
-
-def holds_lock(path: str) -> bool:
-    """Whether we ourselves do."""
-    return str(os.getpid()) in _find_holders(path)
-
-
-def _find_holders(path: str) -> set[str]:
-    try:
-        inode = str(os.stat(path).st_ino)
-        with open("/proc/locks", encoding="ascii", errors="replace") as file:
-            lines = [line.split() for line in file]
-    except OSError:
-        return set()
-    return {
-        fields[4]
-        for fields in lines
-        if "->" not in fields and len(fields) > 5 and fields[5].rpartition(":")[2] == inode
-    }
-
-
-def _is_open(path: str) -> bool:
-    """Whether another process of ours has a file open.
-
-    In a container /proc/locks leaves out a lock whose taker has died, though its heirs hold it still (seen: 6.18, and
-    locks_translate_pid() in the kernel's fs/locks.c).
-    """
-    place = os.path.realpath(path)
-    with contextlib.suppress(OSError):
-        for entry in os.listdir("/proc"):
-            if entry.isdigit() and int(entry) != os.getpid():
-                with contextlib.suppress(OSError):
-                    folder = f"/proc/{entry}/fd"
-                    if any(os.readlink(f"{folder}/{number}") == place for number in os.listdir(folder)):
-                        return True
-    return False
+from neuromanager.system.procfs import find_marked, may_live, read_identity
 
 
 def find_local(experiment: Experiment, trails: Mapping[int, Trail], launches: Mapping[int, Launch]) -> list[Status]:
     """The statuses of runs whose last launch was local; their events are as they were read a moment ago."""
     cancelled: dict[str, set[int]] | None = None
     around: dict[str, Surroundings] = {}
-    statuses = []
+    statuses, silent = [], []
     for number, trail in trails.items():
         launch = launches[number]
         base = Status(number, "", attempt=trail.attempts, token=launch.token, submitted=launch.asked)
-        ours = trail if belongs_here(trail, launch.asked, launch.process) else None
+        ours = _find_ours(trail, launch)
         if ours and ours.finished:
             statuses.append(resolve_local(base, ours, False, _NOWHERE))
             continue
         if cancelled is None:
             cancelled = read_cancelled(experiment)
         if launch.token not in around:
-            around[launch.token] = _look_around(experiment, launch)
+            around[launch.token] = _look_around(launch)
         here = around[launch.token]._replace(cancelled=number in cancelled.get(launch.token, ()))
-        statuses.append(_resolve_anew(experiment, base, launch, here, ours))
-    return statuses
+        status, fresh = _resolve_anew(experiment, base, launch, here, ours)
+        if fresh is None and here.same_host and not here.tended:
+            silent.append((base, here))
+        else:
+            statuses.append(status)
+    return [*statuses, *_resolve_silent(experiment, silent)]
 
 
 _NOWHERE = Surroundings(False, "", False, False, False)
 
 
+def _find_ours(trail: Trail, launch: Launch) -> Trail | None:
+    return trail if belongs_here(trail, launch.token, launch.asked, launch.process) else None
+
+
 def _resolve_anew(
     experiment: Experiment, base: Status, launch: Launch, around: Surroundings, trail: Trail | None
-) -> Status:
+) -> tuple[Status, Trail | None]:
     """An unrecorded end is believed only when the events, read after the look around, do not have it."""
     status = resolve_local(base, trail, _lives(trail), around)
-    if status.open and status.state != "RUNNING":
-        return status
-    if status.open and _lives(trail):
-        return status
+    if status.open and (status.state != "RUNNING" or _lives(trail)):
+        return status, trail
     fresh = read_trail(experiment, base.number)
-    ours = fresh if belongs_here(fresh, launch.asked, launch.process) else None
-    return resolve_local(base._replace(attempt=fresh.attempts), ours, _lives(ours), around)
+    ours = _find_ours(fresh, launch)
+    return resolve_local(base._replace(attempt=fresh.attempts), ours, _lives(ours), around), ours
+
+
+def _resolve_silent(experiment: Experiment, silent: Collection[tuple[Status, Surroundings]]) -> list[Status]:
+    """Runs that have recorded no start, and nobody is left who could: one may have been started just before.
+
+    Its processes carry its mark. The folder of a run is made when its turn has come.
+    """
+    marks = {experiment.marker(base.number): base.number for base, _ in silent}
+    found: dict[int, int] = {}
+    for pid, mark in find_marked(marks).items():
+        if marks[mark] not in found or _leads(pid):
+            found[marks[mark]] = pid
+    statuses = []
+    for base, around in silent:
+        status = resolve_local(base, None, base.number in found, around)
+        if base.number in found:
+            pid = found[base.number]
+            status = status._replace(pid=pid, process=read_identity(pid), node=os.uname().nodename)
+        elif base.attempt == 0 and not around.cancelled and os.path.isdir(experiment.run_directory(base.number)):
+            status = status._replace(state=UNKNOWN, reason="its neurun is gone, and may have started it")
+        statuses.append(status)
+    return statuses
+
+
+def _leads(pid: int) -> bool:
+    with contextlib.suppress(OSError):
+        return os.getpgid(pid) == pid
+    return False
 
 
 def _lives(trail: Trail | None) -> bool:
     if trail is None or not trail.begun.get("pid", "").isdecimal():
         return False
-    return lives(int(trail.begun["pid"]), trail.begun.get("process"))
+    return may_live(int(trail.begun["pid"]), trail.begun.get("process"))
 
 
-def _look_around(experiment: Experiment, launch: Launch) -> Surroundings:
+def _look_around(launch: Launch) -> Surroundings:
     seen = launch.is_seen
-    tended = seen and (lives(launch.pid, launch.process) or is_locked(experiment.path("lock")))
-    boot = (read_identity(os.getpid()) or "").partition("@")[2]
+    tended = seen and any(may_live(*each) for each in ((launch.pid, launch.process), launch.worker) if each)
     where = launch.host if seen or launch.host != os.uname().nodename else f"another container of {launch.host}"
-    restarted = bool(launch.process) and launch.boot != boot
-    return Surroundings(seen, where, tended, restarted, False, tuple(map(os.path.basename, launch.after)))
+    return Surroundings(seen, where, tended, launch.was_restarted, False, tuple(map(os.path.basename, launch.after)))

@@ -18,6 +18,7 @@ from neuromanager.system.patterns import compile_late
 from neuromanager.system.process import Answer
 from neuromanager.system.programs import search_path
 from neuromanager.system.site import Site
+from neuromanager.system.times import parse_seconds
 from neuromanager.system.values import NamedTuple
 
 # sbatch itself tries again for 15 + 14 + ... + 1 seconds when the queue is full (src/sbatch/sbatch.c, MAX_RETRIES).
@@ -218,10 +219,7 @@ def estimate_start(
 
 def submit(words: Sequence[str], site: Site, lock: int) -> SchedulersAnswer:
     """One call of sbatch. NEU_SBATCH_SECONDS in the environment says how long it may take."""
-    try:
-        patience = float(site.environ.get("NEU_SBATCH_SECONDS", PATIENCE_SECONDS))
-    except ValueError:
-        patience = PATIENCE_SECONDS
+    patience = parse_seconds(site.environ.get("NEU_SBATCH_SECONDS"), PATIENCE_SECONDS) or PATIENCE_SECONDS
     try:
         return parse_submission(call(words, patience, site, pass_fds=(lock,)), patience)
     except OSError as error:

@@ -9,16 +9,17 @@ from neuromanager.experiment.cancelled import read_cancelled
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.events import find_begun, read_trail
 from neuromanager.experiment.launches import Feeding, Launch, find_current, read_feeding, read_launches
+from neuromanager.experiment.locks import holds_lock, is_locked
 from neuromanager.experiment.record import count_runs, read_record
 from neuromanager.experiment.select import Selected
 from neuromanager.experiment.states import CANCELLED, PENDING, UNKNOWN, Status, Trail
 from neuromanager.experiment.submission import Unsettled
-from neuromanager.local.status import find_local, holds_lock, is_locked
+from neuromanager.local.status import find_local
 from neuromanager.schedulers import LOCAL, find_scheduler
 from neuromanager.status.cache import is_settled, read_settled, write_settled
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.files import mark_file
-from neuromanager.system.procfs import lives
+from neuromanager.system.procfs import may_live
 from neuromanager.system.site import Site
 from neuromanager.system.values import Any, NamedTuple
 from neuromanager.terminal.console import tell
@@ -229,7 +230,7 @@ def find_put_back(experiment: Experiment, statuses: Sequence[Status], site: Site
 
 def _is_at_work(experiment: Experiment, launch: Launch) -> bool:
     """Whether the process of a launch without an answer is still there, or what it started holds the lock."""
-    return launch.is_seen and (is_locked(experiment.path("lock")) or lives(launch.pid, launch.process))
+    return launch.is_seen and (is_locked(experiment.path("lock")) or may_live(launch.pid, launch.process))
 
 
 def _find_never_launched(survey: _Survey, numbers: Sequence[int]) -> list[Status]:

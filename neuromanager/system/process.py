@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     Dialogue = subprocess.Popen[bytes]  # a program that is spoken with, as ``converse`` starts it
 
 
+if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:  # a caller that ignores it would hide from us how programs end
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+
+
 class Answer(NamedTuple):
     """What a program said; ``exit_code`` is None when it did not end in time, negative when a signal ended it."""
 
@@ -215,13 +219,17 @@ class CannotExecute(Exception):
 # What Python ignores and a program is to get as the system has it; caught signals are the system's again after exec.
 _ignored_by_us = [getattr(signal, name) for name in ("SIGPIPE", "SIGXFSZ") if hasattr(signal, name)]
 _paths: dict[tuple[str, str | None], str] = {}
+_mask: set[int] = set()  # of signals that our caller had blocked: a program is to get them as it would without us
+_LIMITS = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)  # of the system, whatever the program is
+_MOST_DESCRIPTORS = 65536  # that are looked at one by one
 
 
 def start_program(words: tuple[str, ...], env: Mapping[str, str], descriptors: Mapping[int, int]) -> int:
     """Starts a program in a session of its own, ``descriptors`` (its number -> ours) and the rest of 0-2 open in it.
 
-    Returns its process id, which is its group's and its session's too. Raises CannotExecute. Descriptors of ours that
-    are inheritable are the program's as well: see ``keep_descriptors``.
+    Returns its process id, which is its group's and its session's too. Raises CannotExecute, and OSError where the
+    system has no room for another process. Descriptors of ours that are inheritable are the program's as well: see
+    ``keep_descriptors``.
     """
     key = (words[0], env.get("PATH"))
     known = _paths.get(key)
@@ -229,14 +237,20 @@ def start_program(words: tuple[str, ...], env: Mapping[str, str], descriptors: M
     try:
         path = known or _find_program(words[0], env)
         try:
-            pid = os.posix_spawn(path, words, env, file_actions=actions, setsid=True, setsigdef=_ignored_by_us)
+            pid = os.posix_spawn(
+                path, words, env, file_actions=actions, setsid=True, setsigdef=_ignored_by_us, setsigmask=_mask
+            )
         except FileNotFoundError:
             if not known:
                 raise
             path = _find_program(words[0], env)  # it moved
-            pid = os.posix_spawn(path, words, env, file_actions=actions, setsid=True, setsigdef=_ignored_by_us)
+            pid = os.posix_spawn(
+                path, words, env, file_actions=actions, setsid=True, setsigdef=_ignored_by_us, setsigmask=_mask
+            )
     except OSError as error:
         _paths.pop(key, None)
+        if error.errno in _LIMITS:
+            raise OSError(error.errno, error.strerror, words[0]) from None
         raise CannotExecute(error) from None
     _paths[key] = path
     return pid
@@ -269,6 +283,12 @@ def become(words: Sequence[str], env: Mapping[str, str]) -> NoReturn:
             signal.signal(number, handler)
 
 
+def keep_signal_mask() -> None:
+    """For the programs that we start, before we block signals ourselves."""
+    _mask.clear()
+    _mask.update(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+
+
 def ignore(number: int) -> None:
     """For us alone: the programs that we start get the signal as they would have got it without us."""
     if signal.signal(number, signal.SIG_IGN) is not signal.SIG_IGN:
@@ -277,7 +297,11 @@ def ignore(number: int) -> None:
 
 def keep_descriptors() -> None:
     """What our caller left open beyond 0-2 stays with us: no program is to hold a pipe or a lock of others."""
-    for entry in os.listdir("/dev/fd"):
-        if int(entry) > 2:
+    try:
+        numbers = list(map(int, os.listdir("/dev/fd")))
+    except OSError:  # no /proc, where it is a link to
+        numbers = list(range(min(os.sysconf("SC_OPEN_MAX"), _MOST_DESCRIPTORS)))
+    for number in numbers:
+        if number > 2:
             with contextlib.suppress(OSError):  # that of the listing itself
-                os.set_inheritable(int(entry), False)
+                os.set_inheritable(number, False)

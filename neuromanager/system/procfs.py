@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Collection
 
@@ -128,5 +129,16 @@ def read_identity(pid: int, also_dead: bool = False) -> str | None:
 
 
 def lives(pid: int, identity: str | None) -> bool:
-    """Whether that very process still exists."""
+    """Whether that very process still exists, for sure: it may be signalled."""
     return identity is not None and read_identity(pid) == identity
+
+
+def may_live(pid: int, identity: str | None) -> bool:
+    """Whether that process may still exist. Without /proc, now or when it was recorded, its number alone says so."""
+    if identity is not None and read_identity(os.getpid()) is not None:
+        return read_identity(pid) == identity
+    try:
+        os.kill(pid, 0)
+    except OSError as error:
+        return error.errno != errno.ESRCH
+    return True

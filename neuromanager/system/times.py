@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from neuromanager.system.patterns import compile_late
 
+_LONGEST_SECONDS = 1e6  # for which a program may be waited for
 _UNITS = compile_late(r"(?=\d)(?:(?P<days>\d+)d)?(?:(?P<h>\d+)h)?(?:(?P<m>\d+)m)?(?:(?P<s>\d+)s)?")  # 90s, 1h30m
 _FORMS = compile_late(
     r"(?:(?P<days>\d+)-(?P<dh>\d+)(?::(?P<dm>\d+)(?::(?P<ds>\d+))?)?"
@@ -39,6 +40,15 @@ def render_limit(text: str) -> str:
         return text
     days, hours = divmod(minutes // 60, 24)
     return (f"{days}-" if days else "") + f"{hours:02d}:{minutes % 60:02d}:{seconds:02d}"
+
+
+def parse_seconds(text: str | None, default: float) -> float:
+    """Of a variable of the environment; ``default`` for what is no time, such as ``nan`` and ``inf``."""
+    try:
+        seconds = float(text or "")
+    except ValueError:
+        return default
+    return min(seconds, _LONGEST_SECONDS) if 0 <= seconds < float("inf") else default
 
 
 def parse_moment(text: str) -> int:

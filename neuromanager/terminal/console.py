@@ -21,6 +21,11 @@ def say(who: str, text: str) -> None:
 
 # Trying again cannot help until somebody has made room, or given the right.
 _NEEDS_MENDING = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
+_LIMITS = {
+    errno.EAGAIN: "processes (ulimit -u)",
+    errno.ENOMEM: "memory (ulimit -v)",
+    errno.EMFILE: "open files (ulimit -n)",
+}
 _speaker = "neuromanager"
 _quiet = False
 _clear: Callable[[], None] | None = None
@@ -94,9 +99,11 @@ def run_command(who: str, main: Callable[[Sequence[str]], int]) -> NoReturn:
 
         die_by(SIGPIPE)
     except OSError as error:
-        place = "the current folder" if isinstance(error, FileNotFoundError) else "standard output"
-        say(who, f"error: {error.filename or place}: {error.strerror}")
+        say(who, f"error: {_describe(error)}")
         code = WRONG_INPUT if error.errno in _NEEDS_MENDING else TROUBLE
+    except MemoryError:
+        say(who, f"error: {_describe(OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)))}")
+        code = TROUBLE
     except Exception:
         import traceback
 
@@ -104,6 +111,20 @@ def run_command(who: str, main: Callable[[Sequence[str]], int]) -> NoReturn:
         say(who, "error: a bug in neuromanager; please report the lines above")
         code = BUG
     _leave(code)
+
+
+def _describe(error: OSError) -> str:
+    """What no caller had a better word for."""
+    if error.filename is not None:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    if isinstance(error, FileNotFoundError):
+        return f"the current folder: {error.strerror}"
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        return f"standard output: {error.strerror}"
+    limit = _LIMITS.get(error.errno or 0)
+    return f"the system: {error.strerror}" + (f"; the limit of {limit} is reached" if limit else "")
 
 
 def _fill_closed_descriptors() -> None:

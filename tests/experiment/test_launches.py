@@ -11,15 +11,14 @@ import unittest
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.launches import (
     Launch,
-    Locked,
     find_current,
-    held_lock,
     make_token,
     read_launches,
     write_intent,
     write_job,
     write_refusal,
 )
+from neuromanager.experiment.locks import Locked, held_lock
 from neuromanager.system.procfs import lives, read_identity
 from tests.command import ROOT, Folder
 from tests.hardwords import HARD_WORDS
@@ -102,7 +101,9 @@ class LaunchesTest(unittest.TestCase):
     def test_a_launch_has_the_keys_it_is_read_by(self) -> None:
         self.intend("aa", [0])
         line = json.loads(self.folder.read("jobs.jsonl"))
-        self.assertEqual(set(line) | {"job", "submitted", "refused", "full"}, {*Launch._fields, "git"})
+        self.assertEqual(
+            set(line) | {"job", "submitted", "refused", "full", "worker", "there"}, {*Launch._fields, "git"}
+        )
 
 
 class LockTest(unittest.TestCase):
@@ -112,7 +113,7 @@ class LockTest(unittest.TestCase):
     def hold_elsewhere(self) -> subprocess.Popen[bytes]:
         """A process that holds the lock until its standard input ends."""
         text = (
-            "import sys\nfrom neuromanager.experiment.launches import held_lock\n"
+            "import sys\nfrom neuromanager.experiment.locks import held_lock\n"
             "with held_lock(sys.argv[1]) as lock:\n    print(1, flush=True)\n    sys.stdin.read()\n"
         )
         process = subprocess.Popen(

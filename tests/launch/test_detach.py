@@ -16,7 +16,7 @@ import time
 import unittest
 from pathlib import Path
 
-from neuromanager.experiment.launches import held_lock
+from neuromanager.experiment.locks import held_lock
 from neuromanager.system.procfs import find_children, read_identity
 from tests.command import Folder, Outcome, finish, is_alive, pids_with, wait_until
 

@@ -16,7 +16,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from neuromanager.experiment import launches
+from neuromanager.experiment import launches, locks
 from neuromanager.experiment.cancelled import write_cancelled
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.layout import PLAIN
@@ -145,7 +145,7 @@ class KeptBackTest(StatusCase):
 
     def test_when_nobody_does(self) -> None:
         self.assert_left()
-        with launches.held_lock(self.experiment.path("lock")):  # ours, and somebody waits for it
+        with locks.held_lock(self.experiment.path("lock")):  # ours, and somebody waits for it
             waiting = subprocess.Popen(["sleep", "60"], stdin=os.open(self.experiment.path("lock"), os.O_RDONLY))
             self.addCleanup(waiting.wait)
             self.addCleanup(waiting.kill)
@@ -515,7 +515,7 @@ class LastMomentTest(FakeSlurmCase):
             seen.append([launch.runs for launch in launches.read_launches(experiment)][-1])
             return True
 
-        with launches.held_lock(experiment.path("lock")) as lock:
+        with locks.held_lock(experiment.path("lock")) as lock:
             launch = Launch(experiment, lock, profile, str(self.folder), [2, 3], 4, site)
             refusal = submit(launch, Batch([2, 3]), done, is_withdrawn)
         self.assertEqual((refusal, done.jobs, seen), (None, [], [(2, 3)]))

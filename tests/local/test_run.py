@@ -115,7 +115,7 @@ class OutputTest(LocalTest):
         self.run_bash("echo $NEU_ATTEMPT", ATTEMPTS="1")
         self.assertEqual((self.log("stdout"), self.log("stderr")), (b"one\n2\n", b"2\n"))
         started = [line for line in self.folder.events("t") if line.startswith("started")]
-        self.assertRegex(started[0], r"^started attempt=1 host=\S+ pid=\d+ process=\d+@[0-9a-f]{8}$")
+        self.assertRegex(started[0], r"^started attempt=1 host=\S+ pid=\d+ process=\d+@[0-9a-f]{8} token=now$")
         self.assertRegex(started[1], r"^started attempt=2 .* stdout_bytes=4 stderr_bytes=2$")
         self.assertEqual(self.folder.ends("t"), ["attempt=1 exit_code=0", "attempt=2 exit_code=0"])
 
@@ -395,7 +395,7 @@ class FullDiskTest(LocalTest):
                 done = self.folder.shell(f"cd disk && {words}")
                 self.assertEqual(done.code, 111, done.stderr)
                 match = re.fullmatch(
-                    r"neurun: error: .*: No space left on device; what cannot be recorded is not run: "
+                    r"neurun: error: .*: No space left on device; what cannot be started or recorded is not run: "
                     r"(\d+) of 100 runs did not complete",
                     done.errors()[-1],
                 )

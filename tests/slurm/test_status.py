@@ -14,7 +14,7 @@ from pathlib import Path
 
 import jsonschema
 
-from neuromanager.experiment import launches
+from neuromanager.experiment import launches, locks
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.events import read_events
 from neuromanager.experiment.select import Selected
@@ -388,7 +388,7 @@ class UnsureTest(unittest.TestCase):
         jobs.write_text(jobs.read_text().replace('"process": "', '"process": "9'))  # another process, now gone
         self.assertEqual((look().state, look().open), (UNKNOWN, True))
         self.assertIn("sbatch gave no answer", look().reason or "")
-        with launches.held_lock(experiment.path("lock")) as lock:
+        with locks.held_lock(experiment.path("lock")) as lock:
             sbatch = subprocess.Popen(["cat"], stdin=subprocess.PIPE, pass_fds=[lock])  # as one that hangs
             self.assertEqual(look().reason, "is being submitted")
         sbatch.communicate()

@@ -11,13 +11,14 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from neuromanager.experiment import launches
+from neuromanager.experiment import launches, locks
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.events import append_event
 from neuromanager.experiment.select import Selected
 from neuromanager.experiment.states import CANCELLED, COMPLETED, FAILED, PENDING, RUNNING, TIMEOUT, UNKNOWN, Status
 from neuromanager.status import cache, survey
 from neuromanager.system.faults import Failure
+from neuromanager.system.files import append_line
 from neuromanager.system.procfs import read_identity
 from neuromanager.system.site import HERE
 
@@ -155,16 +156,21 @@ class LocalTest(StatusCase):
 
     def test_a_run_whose_end_the_keeper_is_writing_still_runs(self) -> None:
         experiment = self.make(1)
-        self.launch(experiment, 0, **self.gone())
+        token = self.launch(experiment, 0, **self.gone())
         process = self.sleeper()
         self.start(experiment, 0, process.pid)
         process.kill()
         process.wait()
-        with launches.held_lock(experiment.path("lock")) as lock:  # ours, as that of who launches again
+        with locks.held_lock(experiment.path("lock")) as lock:
+            other = subprocess.Popen(["cat"], stdin=subprocess.PIPE, pass_fds=[lock])
             self.assert_state(self.read(experiment)[0], UNKNOWN, False, "no end was recorded")
-            keeper = subprocess.Popen(["cat"], stdin=subprocess.PIPE, pass_fds=[lock])
-            self.assert_state(self.read(experiment)[0], RUNNING, True)
-        keeper.communicate()
+        other.communicate()
+        worker = self.sleeper()
+        line = {"token": token, "worker": {"pid": worker.pid, "process": read_identity(worker.pid)}}
+        append_line(experiment.path("jobs.jsonl"), json.dumps(line))
+        self.assert_state(self.read(experiment)[0], RUNNING, True)
+        worker.kill()
+        worker.wait()
         self.assert_state(self.read(experiment)[0], UNKNOWN, False, "no end was recorded")
 
     def test_runs_that_wait_or_never_started(self) -> None:
@@ -247,7 +253,7 @@ class LocalTest(StatusCase):
 HEIR = """
 import fcntl, os, sys
 sys.path.insert(0, sys.argv[2])
-from neuromanager.local.status import is_locked
+from neuromanager.experiment.locks import is_locked
 reader, writer = os.pipe()
 if os.fork() == 0:
     descriptor = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
