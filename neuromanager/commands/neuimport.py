@@ -2,27 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 
 from neuromanager import __version__
-from neuromanager.sweep.imports import find_bare_names, import_alphaex, import_clutils, import_clutils_profile
+from neuromanager.sweep.importlines import import_hydra, import_job_list
+from neuromanager.sweep.importpoints import (
+    import_github,
+    import_qanat,
+    import_remote,
+    import_seml,
+    import_table,
+    import_wandb,
+)
+from neuromanager.sweep.imports import Imported, find_bare_names, import_alphaex, import_clutils, import_clutils_profile
 from neuromanager.sweep.parse import parse_sweep
 from neuromanager.sweep.read import read_sources
-from neuromanager.system.document import check_document, parse_json, read_text
+from neuromanager.system.document import check_document, read_text
 from neuromanager.system.faults import WRONG_INPUT, Failure, offer_nearest
 from neuromanager.system.jsonvalues import render_document
+from neuromanager.system.notations import parse_json_or_yaml, parse_literal
+from neuromanager.system.quoting import quote_line
 from neuromanager.terminal.console import say
 from neuromanager.terminal.options import Parser, parse_options, split_words
 
-TOOLS = ("clutils", "alphaex")
+CONVERTERS: dict[str, Callable[[object], Imported]] = {
+    "clutils": import_clutils,
+    "alphaex": import_alphaex,
+    "wandb": import_wandb,
+    "seml": import_seml,
+    "github": import_github,
+    "qanat": import_qanat,
+    "remoteexperiments": import_remote,
+}
+TEXTS: dict[str, Callable[[str], Imported]] = {
+    "hydra": import_hydra,
+    "csv": lambda text: import_table(text, ","),
+    "tsv": lambda text: import_table(text, "\t"),
+}
+TOOLS = (*CONVERTERS, *TEXTS, "lines")
 
 
 def make_parser() -> Parser:
     parser = Parser(
         "neuimport",
         "neuimport [OPTION ...] TOOL FILE",
-        "Prints a params.json with the points of another tool's sweep file.",
-        "TOOL is clutils or alphaex. The command to type is printed on standard error.\n"
+        "Prints a params.json with the points of another tool's sweep file, or lines for neurun of a job list.",
+        f"TOOL is {', '.join(TOOLS[:-1])}\nor lines; FILE may be - for standard input. "
+        "The command to type is printed on standard error.\n"
         "Exit: 0 done, 100 wrong input. See neuimport(1).",
     )
     add = parser.add_argument
@@ -47,16 +74,39 @@ def main(words: Sequence[str]) -> int:
         raise Failure(WRONG_INPUT, f"{tool}: no such tool; {offer_nearest(tool, TOOLS)}")
     if options.config and tool != "clutils":
         raise Failure(WRONG_INPUT, f"--config: a sweep of {tool} holds no profile; only those of clutils do")
-    document, faults = parse_json(read_text(path, "name the sweep file of the other tool"), path)
-    if faults:
-        raise Failure(WRONG_INPUT, *faults)
-    _print_imported(tool, path, document, options.config)
+    source = "standard input" if path == "-" else path
+    text = _read_stdin() if path == "-" else read_text(path, "name the sweep file of the other tool")
+    if tool == "lines":
+        return _print_lines(text, source, path)
+    if tool in TEXTS:
+        imported = TEXTS[tool](text)
+    elif tool == "remoteexperiments":
+        imported = import_remote(parse_literal(text, source, "dimensions"))
+    else:
+        convert = import_clutils_profile if options.config else CONVERTERS[tool]
+        imported = convert(parse_json_or_yaml(text, source))
+    _print_imported(tool, source, imported, options.config)
     return 0
 
 
-def _print_imported(tool: str, path: str, document: object, config: bool) -> None:
-    convert = import_clutils_profile if config else {"clutils": import_clutils, "alphaex": import_alphaex}[tool]
-    imported = convert(document)
+def _read_stdin() -> str:
+    try:
+        return sys.stdin.buffer.read().decode("utf-8") if sys.stdin else ""
+    except UnicodeDecodeError:
+        raise Failure(WRONG_INPUT, "standard input: not UTF-8") from None
+
+
+def _print_lines(text: str, source: str, path: str) -> int:
+    lines, faults = import_job_list(text)
+    if faults:
+        raise Failure(WRONG_INPUT, *(f"{source}: {fault}" for fault in faults))
+    shown = "" if path == "-" else f"neuimport lines {quote_line([path])} | "
+    say("neuimport", f"{shown}neurun -j N local cpu -, or neurun SUPPORT DEVICE -")
+    print("\n".join(lines))
+    return 0
+
+
+def _print_imported(tool: str, path: str, imported: Imported, config: bool) -> None:
     faults = imported.faults
     bare = find_bare_names(imported.document) if tool == "clutils" and not config else []
     faults += [

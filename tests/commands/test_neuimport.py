@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import sys
 import unittest
 from typing import Any
+from unittest import mock
 
 from neuromanager.sweep.imports import import_alphaex, import_clutils
 from neuromanager.sweep.parse import parse_sweep
 from neuromanager.system.document import parse_json
+from neuromanager.system.faults import Failure
+from neuromanager.system.notations import parse_json_or_yaml
 from tests.command import Folder
 from tests.slowsweep import Source, expand_clutils
 
@@ -179,6 +184,64 @@ class ClutilsTest(unittest.TestCase):
                 outcome = folder.run("neuimport", "clutils", "sweep.json")
                 self.assertEqual((outcome.code, outcome.stdout), (100, ""), outcome.stderr)
                 self.assertIn(told, outcome.stderr)
+
+
+class FurtherToolsTest(unittest.TestCase):
+    """The points are tested in sweep/test_importpoints; here are files, standard input, and what goes on from there."""
+
+    def setUp(self) -> None:
+        self.folder = Folder(self, None)
+
+    def sweep(self, tool: str, name: str, content: object, *words: str) -> list[str]:
+        self.folder.write(name, content)
+        done = self.folder.run("neuimport", tool, name)
+        self.assertEqual(done.code, 0, done.stderr)
+        self.folder.write("params.json", done.stdout)
+        return self.folder.run("neusweep", "-n", "p", *words).lines()
+
+    def test_files(self) -> None:
+        self.assertEqual(self.sweep("wandb", "s.json", '{"parameters": {"lr": {"values": [1e-4]}}}'), ["p --lr=1e-4"])
+        self.assertEqual(self.sweep("hydra", "h.txt", "t.py -m lr=1e-4,2\n"), ["p lr=1e-4", "p lr=2"])
+        self.assertEqual(self.sweep("csv", "p.csv", "lr,k\n1e-4,a\n"), ["p --lr=1e-4 -k a"])
+        sweep = "import numpy\nsweep = {'name': 'x', 'dimensions': {('m', 'a'): [(1, 2)]}}\nsubmit(sweep)\n"
+        self.assertEqual(self.sweep("remoteexperiments", "r.py", sweep), ["p -m 1 -a 2"])
+
+    def test_yaml(self) -> None:
+        text = "varying_args:\n  range:\n    options:\n      --n: [0, 2, 1]\nfixed_args:\n  options: {--lr: 1.0e-4}\n"
+        if not importlib.util.find_spec("yaml"):
+            self.skipTest("optional: this python has no package yaml")
+        self.assertEqual(self.sweep("qanat", "q.yaml", text), ["p --lr 1.0e-4 --n 0", "p --lr 1.0e-4 --n 1"])
+        self.folder.write("bad.yml", "a: [1")
+        done = self.folder.run("neuimport", "wandb", "bad.yml")
+        self.assertEqual((done.code, len(done.errors())), (100, 1))
+        self.assertIn("bad.yml: not YAML: ", done.stderr)
+
+    def test_a_python_without_yaml_says_so(self) -> None:
+        """For such a Python: a module of this name that cannot be imported."""
+        with mock.patch.dict(sys.modules, {"yaml": None}), self.assertRaises(Failure) as refused:
+            parse_json_or_yaml("a: 1", "s.yaml")
+        self.assertIn(
+            "s.yaml: this python has no package yaml; pip install pyyaml, or convert", str(refused.exception.faults)
+        )
+
+    def test_a_job_list_runs(self) -> None:
+        self.folder.write("jobs", "cd / && pwd\nexport X=1; echo $X\nseq 3 | wc -l\n( echo sub ) 2>&1\n")
+        done = self.folder.shell("neuimport lines jobs | neurun -j2 --tee local cpu -")
+        self.assertEqual((done.code, sorted(done.lines())), (0, ["0: /", "1: 1", "2: 3", "3: sub"]), done.stderr)
+        refused = self.folder.shell("neurun local cpu - < jobs")
+        self.assertIn("neuimport lines FILE | neurun SUPPORT DEVICE -", refused.errors()[-1])
+
+    def test_standard_input(self) -> None:
+        done = self.folder.run("neuimport", "tsv", "-", stdin=b"a\tb\n1\t2\n")
+        self.assertEqual((done.code, json.loads(done.stdout)), (0, {"a,b": [[1, 2]]}), done.stderr)
+        for tool, stdin, told in (
+            ("tsv", b"\xff", "not UTF-8"),
+            ("hydra", b"t.py", "standard input: no override"),
+            ("wandb", b"{", "standard input:1:2"),
+        ):
+            done = self.folder.run("neuimport", tool, "-", stdin=stdin)
+            self.assertEqual((done.code, done.stdout), (100, ""))
+            self.assertIn(told, done.stderr)
 
 
 class AlphaExTest(unittest.TestCase):
