@@ -5,6 +5,11 @@ PYTHON ?= python3
 PREFIX ?= $(HOME)/.local
 COMMANDS = $(notdir $(wildcard bin/*))
 PAGES = $(wildcard man/*.[1-9])
+SHARE = $(DESTDIR)$(PREFIX)/share
+BASH_COMPLETION = $(SHARE)/bash-completion/completions
+ZSH_COMPLETION = $(SHARE)/zsh/site-functions
+FISH_COMPLETION = $(SHARE)/fish/vendor_conf.d
+VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"$$/\1/p' neuromanager/__init__.py)
 LIBRARY = $(DESTDIR)$(PREFIX)/lib/neuromanager
 
 # What tests/setup.sh left: the clone's own Python where it needed one.
@@ -13,7 +18,7 @@ PREPARED = $$(if [ -x .venv/bin/python3 ]; then echo .venv/bin/python3; else ech
 # Of Debian's suites: bullseye has Slurm 20.11, bookworm 22.05, trixie 24.11. None named: all.
 SUITES =
 
-.PHONY: help demo test lint bench install uninstall clean setup
+.PHONY: help demo test lint bench install uninstall clean setup deb completion
 .PHONY: test-slurm-versions record-slurm-answers clean-slurm-versions
 
 help:
@@ -25,6 +30,7 @@ help:
 	@echo 'make bench      measure, against a stopwatch'
 	@echo 'make install    into PREFIX (now $(PREFIX)): the commands and their man pages'
 	@echo 'make uninstall  take that back'
+	@echo 'make deb        a Debian package, in build/'
 	@echo 'make clean      remove what make made here (never runs/)'
 
 setup:
@@ -70,12 +76,36 @@ install:
 	    folder='$(DESTDIR)$(PREFIX)'/share/man/man$${page##*.}; \
 	    install -d "$$folder" && install -m 644 "$$page" "$$folder" || exit 1; \
 	done
+	install -d '$(BASH_COMPLETION)' '$(ZSH_COMPLETION)' '$(FISH_COMPLETION)'
+	for command in $(COMMANDS); do install -m 644 completion/neuromanager.bash '$(BASH_COMPLETION)/'"$$command"; done
+	install -m 644 completion/_neuromanager '$(ZSH_COMPLETION)'
+	install -m 644 completion/neuromanager.fish '$(FISH_COMPLETION)'
 	@'$(PYTHON)' -c 'import jsonschema' 2>/dev/null || echo 'Note: $(PYTHON) has no jsonschema yet, which neuromanager needs.'
 
 uninstall:
 	for command in $(COMMANDS); do rm -f '$(DESTDIR)$(PREFIX)/bin/'"$$command"; done
 	for page in $(notdir $(PAGES)); do rm -f '$(DESTDIR)$(PREFIX)'/share/man/man$${page##*.}/"$$page"; done
+	for command in $(COMMANDS); do rm -f '$(BASH_COMPLETION)/'"$$command"; done
+	rm -f '$(ZSH_COMPLETION)/_neuromanager' '$(FISH_COMPLETION)/neuromanager.fish'
 	rm -rf '$(LIBRARY)'
+
+# The files of completion/ name all commands; to be run when there is a new one.
+completion:
+	for command in $(COMMANDS); do ln -sf ../neuromanager.bash "completion/bash/$$command"; done
+	sed -i -E 's/^(complete -F _neuromanager|#compdef|for name in) neu.*/\1 $(sort $(COMMANDS))/' \
+	    completion/neuromanager.bash completion/_neuromanager completion/neuromanager.fish
+
+# Needs dpkg-deb alone; what it makes has no build of a Python's version, that is done where it is installed.
+deb:
+	rm -rf build/deb
+	$(MAKE) install DESTDIR="$$PWD/build/deb" PREFIX=/usr
+	find build/deb -name __pycache__ -prune -exec rm -rf {} +
+	mv build/deb/usr/share/zsh/site-functions build/deb/usr/share/zsh/vendor-completions
+	find build/deb/usr/share/man -type f -exec gzip -9n {} +
+	sed 's/@VERSION@/$(VERSION)/' packaging/control | install -D -m 644 /dev/stdin build/deb/DEBIAN/control
+	install -m 755 packaging/postinst packaging/prerm build/deb/DEBIAN
+	install -D -m 644 LICENSE build/deb/usr/share/doc/neuromanager/copyright
+	dpkg-deb --root-owner-group --build build/deb 'build/neuromanager_$(VERSION)_all.deb'
 
 clean:
 	rm -rf .venv .venv-lint .mypy_cache .ruff_cache build neuromanager.egg-info

@@ -12,6 +12,11 @@ from __future__ import annotations
 import os
 import sys
 
+from neuromanager.system.values import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from neuromanager.terminal.options import Parser
+
 
 def _start_again_if_needed() -> None:
     flags = ["-E"] if "PYTHONPATH" in os.environ and not sys.flags.ignore_environment else []
@@ -28,9 +33,23 @@ def _run(name: str) -> None:
     _start_again_if_needed()
     from neuromanager.terminal.console import run_command
 
+    if "NEU_COMPLETE" in os.environ:
+        from neuromanager.completion import main
+
+        run_command(name, lambda words: main([name, *words], _find_parser))
     module = f"neuromanager.commands.{name}"
     __import__(module)  # importlib would bring warnings with it
     run_command(name, sys.modules[module].main)
+
+
+def _find_parser(name: str) -> Parser | None:
+    """That of a command of the suite; None for another program."""
+    module = f"neuromanager.commands.{name}"
+    try:
+        __import__(module)
+    except ImportError:
+        return None
+    return sys.modules[module].make_parser()  # type: ignore[no-any-return]
 
 
 def neuattach() -> None:

@@ -22,7 +22,7 @@ FLOORS = (
     "status",
     "results",
     "launch",
-    "commands",
+    "commands completion",
     "start",
 )
 # Imports against that order that are still to be mended; none may be added.

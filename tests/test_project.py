@@ -13,6 +13,8 @@ import unittest
 import zipfile
 from pathlib import Path
 
+import neuromanager
+
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = ("neucancel", "neuimport", "neulog", "neurerun", "neurun", "neustat", "neusweep", "neuwait")
 
@@ -89,29 +91,74 @@ class CloneTest(ProjectTest):
         shutil.copy(clone / "params.json", self.folder)
         shutil.rmtree(clone)
         self.check_commands(prefix / "bin")
-        for page, section in self.manual_pages():
-            self.assertTrue((prefix / "share" / "man" / f"man{section}" / page).is_file(), page)
+        self.check_shared(prefix / "share")
         if shutil.which("man"):
             found = self.succeed("man", "-w", "neusweep", folder=self.folder, MANPATH=str(prefix / "share" / "man"))
             self.assertEqual(found, f"{prefix}/share/man/man1/neusweep.1\n")
         self.succeed("make", f"--file={ROOT}/Makefile", "uninstall", f"PREFIX={prefix}", folder=ROOT)
         self.assertEqual([path for path in prefix.rglob("*") if not path.is_dir()], [])
 
-    def test_pip_install(self) -> None:
+    def test_sdist_and_wheel(self) -> None:
+        """The wheel is made of the sdist, and installed without the network; nothing of the clone is left then."""
         clone, venv = self.clone(), self.folder / "venv"
         made = run("python3", "-m", "venv", "--system-site-packages", str(venv), folder=self.folder)
         if made.returncode:
             self.skipTest("optional: this Python can make no venv (on Debian: apt-get install python3-venv)")
-        pip = [str(venv / "bin" / "python3"), "-m", "pip", "--disable-pip-version-check"]
-        needed = ("setuptools>=61", "jsonschema>=3.2")
+        python = str(venv / "bin" / "python3")
+        pip = [python, "-m", "pip", "--disable-pip-version-check"]
+        needed = ("setuptools>=61", "wheel", "jsonschema>=3.2")
         if run(*pip, "download", "--quiet", "--dest=wheels", *needed, folder=self.folder).returncode:
             self.skipTest("optional: pip reaches no index from here")
-        self.succeed(*pip, "install", "--quiet", str(clone), folder=self.folder)
+        offline = ["--quiet", "--no-index", "--find-links=wheels"]
+        self.succeed(*pip, "install", *offline, *needed, folder=self.folder)
+        build = "import setuptools.build_meta as backend; print(backend.build_sdist('..'))"
+        sdist = self.succeed(python, "-c", build, folder=clone).splitlines()[-1]
         shutil.copy(clone / "params.json", self.folder)
         shutil.rmtree(clone)
+        self.assertEqual(sdist, f"neuromanager-{neuromanager.__version__}.tar.gz")
+        self.succeed(*pip, "wheel", *offline, "--no-deps", "--no-build-isolation", sdist, folder=self.folder)
+        (wheel,) = self.folder.glob("neuromanager-*.whl")
+        self.succeed(*pip, "install", *offline, wheel.name, folder=self.folder)
         self.check_commands(venv / "bin")
+        self.check_shared(venv / "share")
+
+    def test_debian_package(self) -> None:
+        if shutil.which("dpkg-deb") is None:
+            self.skipTest("optional: there is no dpkg-deb here")
+        clone = self.clone()
+        self.succeed("make", "deb", folder=clone)
+        package = clone / "build" / f"neuromanager_{neuromanager.__version__}_all.deb"
+        facts = self.succeed("dpkg-deb", "--field", str(package), folder=self.folder)
+        self.assertIn(f"Version: {neuromanager.__version__}\n", facts)
+        self.assertIn("Depends: python3 (>= 3.9), python3-jsonschema", facts)
+        root = self.folder / "root"
+        self.succeed("dpkg-deb", "--extract", str(package), str(root), folder=self.folder)
+        self.succeed("dpkg-deb", "--control", str(package), "control", folder=self.folder)
+        for script in ("postinst", "prerm"):
+            self.succeed("sh", "-n", f"control/{script}", folder=self.folder)
+        shutil.copy(clone / "params.json", self.folder)
+        shutil.rmtree(clone)
+        self.assertEqual(list(root.rglob("__pycache__")), [], "of one version of Python")
+        self.check_commands(root / "usr" / "bin")
+        self.check_shared(root / "usr" / "share", packed=".gz", zsh="vendor-completions")
+
+    def check_shared(self, share: Path, packed: str = "", zsh: str = "site-functions") -> None:
+        """Man pages, and completion for the shells."""
         for page, section in self.manual_pages():
-            self.assertTrue((venv / "share" / "man" / f"man{section}" / page).is_file(), page)
+            self.assertTrue((share / "man" / f"man{section}" / f"{page}{packed}").is_file(), page)
+        bash = share / "bash-completion" / "completions"
+        self.assertEqual({path.name for path in bash.iterdir()}, {path.name for path in (ROOT / "bin").iterdir()})
+        for path in (
+            bash / "neurun",
+            share / "zsh" / zsh / "_neuromanager",
+            share / "fish/vendor_conf.d/neuromanager.fish",
+        ):
+            self.assertTrue(path.is_file() and "neurun" in path.read_text(encoding="utf-8"), path)
+
+    def test_version_stands_in_one_file(self) -> None:
+        version = re.escape(neuromanager.__version__)
+        for name in ("Makefile", "pyproject.toml", "packaging/control"):
+            self.assertNotRegex((ROOT / name).read_text(encoding="utf-8"), version)
 
     def manual_pages(self) -> list[tuple[str, str]]:
         pages = [(path.name, path.suffix[1:]) for path in (ROOT / "man").iterdir()]
