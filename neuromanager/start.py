@@ -92,6 +92,10 @@ def neurun() -> None:
     _run("neurun")
 
 
+def neusnap() -> None:
+    _run("neusnap")
+
+
 def neustat() -> None:
     _run("neustat")
 

@@ -34,7 +34,12 @@ WORDS = ("passed", "failed", "skipped")
 
 # What a user's shell, a job of a cluster, `make` or a git hook may have set, and no test may depend on.
 CLEARED_PREFIXES = ("NEU_", "SLURM", "SBATCH_", "SQUEUE_", "SACCT_", "SCANCEL_", "SINFO_", "PYTHON", "GIT_", "MAKE")
-KEPT = ("NEU_SEED", "NEU_KILL_EXPERIMENTS")  # of test_kills: to repeat the moments of an earlier run
+KEPT = (
+    "NEU_SEED",
+    "NEU_KILL_EXPERIMENTS",
+    "NEU_RACY_EDITS",
+    "NEU_SNAP_KILLS",
+)  # of test_kills: to repeat the moments of an earlier run
 CLEARED_NAMES = (
     "MFLAGS",
     "BASH_ENV",

@@ -16,7 +16,7 @@ FLOORS = (
     "system",
     "terminal sweep profile",
     "experiment",
-    "hosts",
+    "hosts snapshot",
     "htcondor local slurm",
     "schedulers",
     "status",

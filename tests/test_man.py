@@ -377,6 +377,7 @@ class NamesTest(unittest.TestCase):
         files = {re.sub(r"(?<=^environments/).*", "JOB_NODE.txt", name) for name in files}
         at_times = {
             "run.sh",
+            "code",
             "repeats.txt",
             "launches/TOKEN.txt",
             "cancelled.txt",

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from neuromanager import __version__
 from neuromanager.experiment.catalog import read_runs
+from neuromanager.experiment.code import find_code
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.numbers import shorten_indices
 from neuromanager.experiment.record import count_runs
@@ -18,7 +19,7 @@ from neuromanager.launch.dryrun import print_commands, print_script
 from neuromanager.launch.layout import add_arrangement_options, find_unsupported, read_arrangement
 from neuromanager.launch.protocol import Batch, make_job, settle
 from neuromanager.launch.request import Launch, site_for_runs
-from neuromanager.launch.rerun import RESTARTABLE, Changes, Group, Plan, describe_code, make_plan
+from neuromanager.launch.rerun import RESTARTABLE, Changes, Group, Plan, describe_change, make_plan
 from neuromanager.launch.resume import take_lock, wait_for_late
 from neuromanager.launch.start import begin, find_ground, finish, print_path, stand_on
 from neuromanager.local.options import Manner, add_options, read_manner
@@ -83,6 +84,9 @@ def main(words: Sequence[str]) -> int:
         be_quiet()
     if options.dry_run and options.wait:
         raise Failure(WRONG_INPUT, "--dry-run and --wait exclude each other: nothing is launched to wait for")
+    code = find_code(os.getcwd())
+    if code:
+        os.chdir(code.project)
     manner = read_manner(options)
     read_arrangement(options)  # what is wrong in itself is said before anything is looked at
     changes = Changes(
@@ -92,6 +96,7 @@ def main(words: Sequence[str]) -> int:
         lambda before: read_arrangement(options, before),
         lambda scheduler: find_unsupported(options, scheduler),
         options.yes,
+        code,
     )
     selected = resolve_selections(operands, os.environ)
     shown = {one.experiment.directory: _shorten(one.experiment.directory) for one in selected}
@@ -197,7 +202,10 @@ def _launch(plan: Plan, lock: int, shown: str, manner: Manner) -> int:
     done, code = 0, 0
     for group in plan.groups:
         launch = _make_launch(plan, group, lock, manner)
-        launch = stand_on(launch, find_ground(group.profile, os.getcwd(), f"{shown}: config.json"))
+        launch = stand_on(
+            launch,
+            find_ground(group.profile, group.code.folder if group.code else os.getcwd(), f"{shown}: config.json"),
+        )
         try:
             with holding_signals() as held:  # from the first file to the job's number on record
                 feed = begin(launch, [Batch(group.numbers)])
@@ -224,16 +232,20 @@ def _make_launch(plan: Plan, group: Group, lock: int, manner: Manner) -> Launch:
         group.layout,
         manner,
         flying=tuple(plan.flying),
+        code=group.code,
     )
 
 
 def _warn(plan: Plan, shown: str) -> None:
-    text = describe_code(plan.record.get("git"))
+    text = describe_change(plan.record.get("git"))
     if text:
         tell(f"warning: {shown}: {text}")
     if plan.nodes == ():
         tell(f"{shown}: no run ended with NODE_FAIL on a node that is known; no node is left out")
     for group in plan.groups:
+        code = group.code
+        if code and code.place != (group.git or {}).get("code"):
+            tell(f"{shown}: {describe_count(len(group.numbers))} with the code {code.commit[:12]} from now on")
         changed = describe_changes(group.before, group.profile.resources)
         if changed:
             tell(f"{shown}: {describe_count(len(group.numbers))} with {changed}")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import os
+import sys
 from collections.abc import Sequence
 
 from neuromanager import __version__
 from neuromanager.experiment.catalog import word_for
 from neuromanager.experiment.directory import check_name
 from neuromanager.experiment.layout import MOST, Arrangement
+from neuromanager.launch.frozen import add_code, enter_code
 from neuromanager.launch.input import read_input
 from neuromanager.launch.layout import add_arrangement_options, find_unsupported, read_arrangement
 from neuromanager.launch.profiles import find_profile, write_config
@@ -22,7 +24,8 @@ from neuromanager.profile.profile import Profile, check_own_options
 from neuromanager.schedulers import find_scheduler, is_batch_system
 from neuromanager.sweep.words import add_python
 from neuromanager.system.faults import WRONG_INPUT, Failure
-from neuromanager.system.programs import is_program
+from neuromanager.system.process import become
+from neuromanager.system.programs import find_program, is_program
 from neuromanager.system.quoting import quote_word
 from neuromanager.system.site import HERE
 from neuromanager.terminal.console import be_quiet, tell
@@ -121,13 +124,18 @@ def main(words: Sequence[str]) -> int:
         tell(f"warning: {text}")
     if is_batch_system(profile.scheduler):
         layout = layout._replace(capacity=layout.capacity or profile.capacity)
+    code = enter_code(profile, options.name if options.resume else None)
+    if profile.snap and not code and not options.dry_run:
+        become((find_program("neusnap"), "--", sys.argv[0], *words), os.environ)
     cwd = _check_profile(options, profile, source, layout)
+    if code:
+        os.chdir(code.project)
     dependencies = _read_dependencies(options)
     given = read_input(tuple(command), os.environ, options.name)
     given = given._replace(commands=[add_python(line, lambda word: is_program(word, cwd)) for line in given.commands])
     check_programs(profile, given.commands, cwd)
     request = Request(
-        profile,
+        add_code(profile, code),
         given,
         repeats,
         options.name,
@@ -142,6 +150,7 @@ def main(words: Sequence[str]) -> int:
         options.wait,
         options.yes,
         source,
+        code,
     )
     if options.dry_run:
         return _print_plan(request)

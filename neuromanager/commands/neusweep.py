@@ -16,6 +16,7 @@ from neuromanager.sweep.sweepwords import write_document
 from neuromanager.sweep.tree import LISTED, Point, render_point
 from neuromanager.sweep.words import (
     PLAIN_STYLE,
+    READERS,
     Style,
     add_python,
     fill_placeholders,
@@ -33,8 +34,6 @@ from neuromanager.system.programs import check_program, find_program, is_program
 from neuromanager.system.quoting import Command, quote_line
 from neuromanager.terminal.console import die_by, say
 from neuromanager.terminal.options import Options, Parser, parse_options, split_words
-
-READERS = ("neurun",)  # the commands of the suite that read NEU_POINTS
 
 
 def make_parser() -> Parser:

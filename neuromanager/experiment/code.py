@@ -1,16 +1,124 @@
-"""Which code was launched: the commit of the current folder, and whether it was changed since."""
+"""Which code was launched: a frozen folder where there is one, else the commit, and whether it was changed since.
+
+A frozen folder is ``runs/.code/NAME/TOP``, and ``code.json`` beside it says what it is. So a process that is in one
+knows it by its own folder, and needs to be told nothing.
+"""
 
 from __future__ import annotations
 
 import functools
+import json
 import os
+from collections.abc import Mapping
 
+from neuromanager.experiment.directory import RUNS, Experiment
+from neuromanager.experiment.launches import read_launches
+from neuromanager.experiment.record import read_record
+from neuromanager.system.files import read_text
 from neuromanager.system.process import ask
+from neuromanager.system.values import Any, NamedTuple
 
+STORE = ".code"  # in runs/
 _PATIENCE_SECONDS = 10
 
 
-def read_commit() -> dict[str, str | bool | None] | None:
+class Code(NamedTuple):
+    """A frozen folder."""
+
+    top: str  # the tree, absolute
+    project: str  # the live folder that has runs/, absolute
+    live_top: str
+    prefix: str  # of the project below the top; "" for the top itself
+    commit: str
+    tree: str
+    head: str | None  # the commit on which it was made
+    python: tuple[str, ...] = ()  # folders of Python projects, below the top
+    links: tuple[str, ...] = ()  # that were asked for
+    prepare: str | None = None
+    own: bool = False  # of a repository that is ours
+
+    @property
+    def folder(self) -> str:
+        """Where its programs are started."""
+        return os.path.join(self.top, self.prefix) if self.prefix else self.top
+
+    @property
+    def place(self) -> str:
+        """``.code/NAME/TOP``, for the record."""
+        return os.path.relpath(self.top, os.path.join(self.project, RUNS))
+
+    def describe(self) -> dict[str, Any]:
+        """For the record, with all by which it is laid again."""
+        asked = {"links": list(self.links), "prepare": self.prepare}
+        told = {"commit": self.commit, "dirty": False, "head": self.head, "code": self.place}
+        return {**told, **{name: value for name, value in asked.items() if value}}
+
+
+def find_python_path(code: Code, given: str) -> list[str]:
+    """Folders in the frozen tree that come first on PYTHONPATH, which was ``given``.
+
+    Those of Python projects, for an editable install (``pip install -e``) names the live ones; and those given.
+    """
+    found = []
+    for root in code.python:
+        here = os.path.join(code.top, root).rstrip("/")
+        found += [here, *([f"{here}/src"] if os.path.isdir(f"{here}/src") else [])]
+    for entry in given.split(":"):
+        below = os.path.relpath(os.path.abspath(entry), code.live_top) if entry else ".."
+        if entry and f"{entry}/".startswith(f"{code.top}/"):
+            found.append(entry)
+        elif below != ".." and not below.startswith("../"):
+            found.append(os.path.normpath(os.path.join(code.top, below)))
+    return list(dict.fromkeys(found))
+
+
+def find_code(folder: str) -> Code | None:
+    """The frozen folder that a folder is in; None where it is in none, or in one that is not whole."""
+    here = os.path.abspath(folder)
+    while True:
+        place, name = os.path.split(here)
+        if not name:
+            return None
+        store = os.path.dirname(place)
+        if os.path.basename(store) == STORE and os.path.basename(os.path.dirname(store)) == RUNS:
+            return read_code(here)
+        here = place
+
+
+def read_code(top: str) -> Code | None:
+    try:
+        told = json.loads(read_text(os.path.join(os.path.dirname(top), "code.json")))
+        project = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(top))))
+        return Code(
+            top,
+            project,
+            told["top"],
+            told["prefix"],
+            told["commit"],
+            told["tree"],
+            told["head"],
+            tuple(told["python"]),
+            tuple(told["links"]),
+            told["prepare"],
+            told["own"],
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def read_launched(experiment: Experiment) -> Mapping[str, Any] | None:
+    """What the last launch has on record of its code; that of the experiment where it has no launch. Raises Failure."""
+    launches = [launch for launch in read_launches(experiment) if launch.refused is None]
+    git = launches[-1].git if launches else read_record(experiment).get("git")
+    return git if isinstance(git, dict) else None
+
+
+def describe_code(code: Code | None) -> Mapping[str, Any] | None:
+    """For the record: the frozen code, or that of the current folder as ``read_commit`` has it."""
+    return code.describe() if code else read_commit()
+
+
+def read_commit() -> Mapping[str, Any] | None:
     """``commit`` (None before the first one) and ``dirty`` of tracked files; None where there is no repository."""
     return _read_commit(os.getcwd())
 

@@ -70,9 +70,15 @@ def make_experiment(
         experiment = made.experiment
         runs = lay_out(experiment)
         write_runs(experiment, [run.command for run in runs], [run.point for run in runs], None)
+        _link_code(experiment, record.get("git"))
         write_record(experiment, {"name": experiment.name, "runs": len(runs), **record})
     index_experiment(experiment, os.environ)
     return made
+
+
+def _link_code(experiment: Experiment, git: object) -> None:
+    if isinstance(git, Mapping) and git.get("code"):
+        os.symlink(os.path.join(os.pardir, str(git["code"])), experiment.path("code"))
 
 
 def write_runs(
@@ -170,7 +176,7 @@ def _judge(experiment: Experiment, anew: bool) -> None:
 
 def _remove_half_made(experiment: Experiment) -> None:
     """Only what neurun itself puts there; a folder of another origin is not our leftover."""
-    ours = {"lock", "logs", "commands.txt", "params.txt", "repeats.txt", "run.sh", "launches"}
+    ours = {"lock", "logs", "commands.txt", "params.txt", "repeats.txt", "run.sh", "launches", "code"}
     shown = experiment.shown
     for entry in os.listdir(experiment.directory):
         beside = re.fullmatch(r"\.(.+)\.[0-9a-f]{12}", entry)  # system.files.make_beside

@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import Sequence
 
+from neuromanager.experiment.code import find_code
 from neuromanager.profile.host import Host
 from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.process import ask
@@ -62,12 +63,20 @@ def read_code(folder: str, host: Host, place: str) -> Code:
 
 def find_files(folder: str) -> list[str]:
     """What git tracks plus what it does not ignore, submodules included; without git all but the experiments."""
+    if find_code(folder):
+        return sorted(name for name in _walk(folder, ".") if not _leaves(folder, name))
     if _git(folder, "rev-parse", "--is-inside-work-tree") is None:
         return sorted(_walk(folder, "."))
     own = _git(folder, "ls-files", "-z", "-c", "--recurse-submodules") or ""
     new = _git(folder, "ls-files", "-z", "-o", "--exclude-standard") or ""
     names = {name for name in (own + new).split("\0") if name}
     return sorted(name for name in names if name not in _NOT_CODE and not name.startswith("runs/"))
+
+
+def _leaves(folder: str, name: str) -> bool:
+    """A link out of a frozen folder is to data, which ``links`` of the host stand for."""
+    path = os.path.join(folder, name)
+    return os.path.islink(path) and os.path.isabs(os.readlink(path))
 
 
 def _git(folder: str, *words: str) -> str | None:

@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from neuromanager.experiment.code import read_commit
+from neuromanager.experiment.code import describe_code
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.environment import FOLDER
 from neuromanager.experiment.events import read_events
@@ -189,7 +189,7 @@ def write_launch(
         name=name,
         profile=describe_profile(launch.profile),
         cwd=launch.cwd,
-        git=read_commit(),
+        git=describe_code(launch.code),
         elements=elements,
         after=after,
         arrangement=describe_arrangement(launch.layout) if is_batch_system(launch.profile.scheduler) else None,

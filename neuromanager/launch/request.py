@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 
 from neuromanager import __version__
-from neuromanager.experiment.code import read_commit
+from neuromanager.experiment.code import Code, describe_code
 from neuromanager.experiment.directory import Experiment, format_time
 from neuromanager.experiment.layout import PLAIN, Arrangement
 from neuromanager.experiment.runs import Run, make_runs
@@ -55,6 +55,7 @@ class Request(NamedTuple):
     wait: bool = False
     yes: bool = False
     source: str = "config.json"  # where the profile is from
+    code: Code | None = None  # frozen; the runs are executed in it
 
     @property
     def run_count(self) -> int:
@@ -78,6 +79,7 @@ class Launch(NamedTuple):
     shows: bool = True  # our stderr has a reader
     may_read_stdin: bool = True
     there: str | None = None  # the experiment's folder on the host; None: it is here
+    code: Code | None = None
 
 
 def make_launch(
@@ -96,6 +98,7 @@ def make_launch(
         request.dependencies,
         shows=shows,
         may_read_stdin=not request.input.used_stdin,
+        code=request.code,
     )
 
 
@@ -114,7 +117,7 @@ def make_record(request: Request) -> Mapping[str, object]:
         "profile": describe_profile(request.profile),
         "tags": list(request.tags),
         "note": request.note,
-        "git": read_commit(),
+        "git": describe_code(request.code),
         "host": os.uname().nodename,
         "versions": {"neuromanager": __version__, "python": ".".join(map(str, sys.version_info[:3]))},
     }

@@ -6,13 +6,14 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 
-from neuromanager.experiment.code import read_commit
+from neuromanager.experiment.code import Code, read_commit
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.launches import find_current, read_launches
 from neuromanager.experiment.layout import PLAIN, Arrangement, describe_arrangement
 from neuromanager.experiment.numbers import shorten_indices
 from neuromanager.experiment.runs import describe_count
 from neuromanager.experiment.states import COMPLETED, LIVE, NODE_FAIL, STATES, UNKNOWN, Status
+from neuromanager.launch.frozen import add_code, refuse_folder, restore_code
 from neuromanager.profile.profile import Profile, Resources, check_own_options, profile_of
 from neuromanager.profile.scaling import change_resources
 from neuromanager.schedulers import find_scheduler, is_batch_system
@@ -33,6 +34,8 @@ class Changes(NamedTuple):
     """A fault for each option given that a scheduler does not do."""
     yes: bool = False
     """More may be launched than the profile allows at once."""
+    code: Code | None = None
+    """The frozen folder that the runs are to be executed in from now on; None: as before."""
 
 
 class Group(NamedTuple):
@@ -44,6 +47,10 @@ class Group(NamedTuple):
     before: Resources
     """What their last attempt asked for."""
     layout: Arrangement = PLAIN
+    git: Mapping[str, Any] | None = None
+    """What their last launch has on record of its code."""
+    code: Code | None = None
+    """Frozen; what they are executed in now."""
 
 
 class Plan(NamedTuple):
@@ -123,17 +130,18 @@ def _find_dead_nodes(statuses: Sequence[Status]) -> tuple[str, ...]:
 def _group(report: Report, numbers: Sequence[int]) -> list[Group]:
     """By what they were last launched with; those of a cluster first, since those here take until they end."""
     current = find_current(read_launches(report.experiment))
-    groups: dict[str, tuple[Mapping[str, object], str, Arrangement, list[int]]] = {}
+    groups: dict[str, tuple[Mapping[str, object], str, Arrangement, Mapping[str, Any] | None, list[int]]] = {}
     for number in numbers:
         launch = current.get(number)
         profile = launch.profile if launch else report.record["profile"]
         cwd = launch.cwd if launch else report.record["cwd"]
         arrangement = launch.arrangement if launch else PLAIN
+        git = launch.git if launch else report.record.get("git")
         key = json.dumps([profile, cwd, describe_arrangement(arrangement)])
-        groups.setdefault(key, (profile, cwd, arrangement, []))[3].append(number)
+        groups.setdefault(key, (profile, cwd, arrangement, git, []))[4].append(number)
     made = [
-        Group(profile := profile_of(recorded), cwd, chosen, profile.resources, arrangement)
-        for recorded, cwd, arrangement, chosen in groups.values()
+        Group(profile := profile_of(recorded), cwd, chosen, profile.resources, arrangement, git)
+        for recorded, cwd, arrangement, git, chosen in groups.values()
     ]
     return sorted(made, key=lambda group: not is_batch_system(group.profile.scheduler))
 
@@ -148,6 +156,7 @@ def _change(group: Group, experiment: Experiment, changes: Changes, nodes: Seque
         raise Failure(WRONG_INPUT, *faults)
     if nodes:
         profile = scheduler.exclude(profile, nodes, place)
+    group, profile = _choose_code(group, profile, experiment, changes.code)
     if profile.host is None and not os.path.isdir(group.cwd):
         raise Failure(WRONG_INPUT, f"{place}: {group.cwd}: no such folder; it is where these runs were executed")
     layout = changes.lay_out(group.layout) if is_batch_system(profile.scheduler) else group.layout
@@ -157,10 +166,20 @@ def _change(group: Group, experiment: Experiment, changes: Changes, nodes: Seque
     return group._replace(profile=profile, cwd=cwd, layout=layout)
 
 
-def describe_code(recorded: Mapping[str, object] | None) -> str | None:
+def _choose_code(group: Group, profile: Profile, experiment: Experiment, code: Code | None) -> tuple[Group, Profile]:
+    """With another code, or with that of their last launch, laid again if it is gone. Raises Failure."""
+    if code:
+        refuse_folder(profile)
+        return group._replace(cwd=code.folder, code=code), add_code(profile, code)
+    if group.git and group.git.get("code"):
+        group = group._replace(code=restore_code(experiment, group.git))
+    return group, profile
+
+
+def describe_change(recorded: Mapping[str, object] | None) -> str | None:
     """How the code of the current folder differs from what an experiment was launched with; None for not at all."""
     now = read_commit()
-    if recorded is None or now is None or recorded.get("commit") is None:
+    if recorded is None or now is None or recorded.get("commit") is None or recorded.get("code"):
         return None  # nothing to compare with
     if recorded["commit"] != now["commit"]:
         changed = " and has changes" if now["dirty"] else ""

@@ -52,6 +52,7 @@ class Profile(NamedTuple):
     max_gpu_hours: float | None = None
     capacity: int | None = None  # where --capacity says nothing
     host: Host | None = None  # None: this machine
+    snap: bool = False  # neurun freezes the code of what it launches
 
 
 def resolve_profile(
@@ -94,6 +95,7 @@ def resolve_profile(
         _find_limit(own, shared, "max_gpu_hours"),
         _find_limit(own, shared, "capacity"),
         host,
+        own.get("snap", shared.get("snap", False)),
     )
 
 

@@ -85,6 +85,39 @@ def ask(
                 stream.close()
 
 
+class Exchange(NamedTuple):
+    """What a filter made of what it was given, byte by byte."""
+
+    exit_code: int  # negative: the signal that ended it
+    stdout: bytes
+    stderr: bytes
+
+
+def exchange(words: Sequence[str], data: bytes, env: Mapping[str, str], cwd: str) -> Exchange:
+    """Gives a program its standard input, and keeps what it prints, however long it takes.
+
+    In a session of its own, as ``ask``; it is killed when we are interrupted. Raises OSError.
+    """
+    import subprocess
+
+    process = subprocess.Popen(
+        words,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=env,
+        start_new_session=True,
+        cwd=cwd,
+    )
+    with process:
+        try:
+            stdout, stderr = process.communicate(data)
+        except BaseException:
+            process.kill()
+            raise
+    return Exchange(process.returncode, stdout, stderr)
+
+
 def run_through(
     words: Sequence[str], env: Mapping[str, str], forwarder: Forwarder, pass_fds: Sequence[int] = ()
 ) -> Ending:

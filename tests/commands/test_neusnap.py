@@ -1,0 +1,364 @@
+"""neusnap: what was launched is what runs, whatever is edited meanwhile; here and on a real Slurm."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import unittest
+from pathlib import Path
+
+from tests.beds.slurm import cluster
+from tests.command import Outcome, finish, wait_until
+from tests.hostruns import HostCase
+from tests.snapshot.scratch import SETTINGS, Tree
+
+SCRIPT = 'echo "v1 $1 in ${PWD##*/}"'
+SLURM = {"slurm": {"gpu": {"resources": {"account": "myproject", "partition": "big-gpu"}}}}
+
+
+def git_of(tree: Tree, name: str) -> list[dict[str, str]]:
+    """What the experiment and each launch have on record of their code."""
+    lines = [json.loads(line) for line in tree.read(f"runs/{name}/jobs.jsonl").splitlines()]
+    record = json.loads(tree.read(f"runs/{name}/experiment.json"))
+    return [record["git"], *(line["git"] for line in lines if "git" in line)]
+
+
+class ScriptCase(unittest.TestCase):
+    """A work tree with a script that says which it is."""
+
+    def tree(self) -> Tree:
+        tree = Tree(self)
+        tree.write("try.sh", SCRIPT)
+        tree.commit()
+        return tree
+
+    def edit(self, tree: Tree, number: int) -> None:
+        tree.write("try.sh", SCRIPT.replace("v1", f"v{number}"))
+
+
+class CommandTest(ScriptCase):
+    def test_folder_and_commit(self) -> None:
+        tree = self.tree()
+        head = tree.git("rev-parse", "HEAD")
+        outcome = tree.run("neusnap")
+        self.assertEqual(outcome.stdout, f"{tree.path}/runs/.code/{head[:12]}/project {head}\n")
+        self.assertEqual(outcome.stderr, f"neusnap: {head[:12]}: data linked\n")
+        self.edit(tree, 2)
+        outcome = tree.run("neusnap", "bash", "-c", "bash try.sh; echo $NEU_CODE; pwd; exit 7")
+        self.assertEqual(outcome.code, 7)
+        self.assertIn(f": {head[:7]} + 1 changed; data linked\n", outcome.stderr)
+        said, code, folder = outcome.lines()
+        self.assertEqual((said, code), ("v2  in project", folder))
+        self.assertEqual(tree.git("show", f"{Path(folder).parent.name}:try.sh"), SCRIPT.replace("v1", "v2"))
+
+    def test_what_would_be_frozen(self) -> None:
+        tree = self.tree()
+        self.edit(tree, 2)
+        tree.write("a b", "x")
+        (tree.path / "t.txt").unlink()
+        before = tree.tree()
+        outcome = tree.run("neusnap", "-n", "true")
+        self.assertEqual(outcome.lines(), ["changed try.sh", "new 'a b'", "deleted t.txt", "link data"])
+        self.assertIn("+ 1 changed, 1 new, 1 deleted; data linked", outcome.stderr)
+        self.assertEqual(tree.tree(), before)
+        self.assertEqual(
+            tree.run("neusnap", "-n", "--tracked").lines(), ["changed try.sh", "deleted t.txt", "link data"]
+        )
+        plain = Tree(self, make=False)
+        self.assertEqual(plain.run("neusnap", "-n").lines(), ["new config.json"])
+        self.assertEqual(os.listdir(plain.path), ["config.json"])
+
+    def test_words_that_cannot_be(self) -> None:
+        tree = self.tree()
+        live = f"{tree.path}/try.sh"
+        for words, code, part in (
+            (["--commit=HEAD", "--tracked"], 100, "--commit and --tracked exclude each other"),
+            (["--of=x", "--commit=HEAD"], 100, "--of and --commit exclude each other"),
+            (["--clean", "true"], 100, "takes no command"),
+            (["--max-size=much"], 100, "write a size"),
+            (["--with=/etc/passwd"], 100, "not below"),
+            (["--with=no-such"], 100, "no such file"),
+            (["--link=/data"], 100, "an absolute path"),
+            (["--of=no-such"], 100, "no such experiment"),
+            (["bash", live], 100, f"{live!r}: names the file that you edit"[1:12]),
+            (["bash", live], 100, "write try.sh"),
+            (["true", f"--script={live}"], 100, "write try.sh"),
+            (["no-such-program"], 127, "no such program"),
+            (["--commmit=x"], 100, "did you mean '--commit'"),
+        ):
+            outcome = tree.run("neusnap", *words)
+            self.assertEqual((outcome.code, outcome.out), (code, b""), words)
+            self.assertIn(part, outcome.stderr)
+        self.assertEqual(tree.run("neusnap", "true", "/etc/hostname", f"{tree.path}/data/d").code, 0)
+        outcome = tree.run(
+            "neusnap", "true", PATH=os.path.dirname(shutil.which("neusnap", path=tree.environment["PATH"]) or "")
+        )
+        self.assertIn(outcome.code, (111, 127))  # no python3, or no git
+
+    def test_a_sweep_reaches_who_reads_it(self) -> None:
+        tree = self.tree()
+        outcome = tree.run(
+            "neusweep", "-s", "lr=1,2", "neusnap", "neurun", "--name=x", "local", "cpu", "bash", "try.sh", "{lr}"
+        )
+        self.assertEqual((outcome.code, outcome.lines()), (0, ["v1 1 in project", "v1 2 in project"]), outcome.stderr)
+        outcome = tree.run("neusweep", "-s", "lr=1,2", "neusnap", "bash", "try.sh")
+        self.assertEqual((outcome.code, outcome.out), (100, b""))
+        self.assertIn("write neusweep --each neusnap bash try.sh", outcome.stderr)
+        outcome = tree.run("neusweep", "--each", "-s", "lr=1,2", "neusnap", "bash", "try.sh")
+        self.assertEqual(outcome.lines(), ["v1 --lr=1 in project", "v1 --lr=2 in project"])
+        outcome = tree.run(
+            "neusnap", "neusweep", "-s", "lr=1", "neusnap", "neurun", "local", "cpu", "bash", "try.sh", "{lr}"
+        )
+        self.assertEqual((outcome.code, outcome.lines()), (0, ["v1 1 in project"]))
+
+    def test_a_folder_below_the_top(self) -> None:
+        tree = self.tree()
+        tree.write("sub/config.json", tree.read("config.json"))
+        tree.write("sub/here.sh", "cat ../t.txt; pwd")
+        outcome = tree.shell("cd sub && neusnap neurun --name=x local cpu bash here.sh && neurerun x")
+        top = f"{tree.path}/sub/runs/.code"
+        self.assertEqual(outcome.lines()[0], "one")
+        self.assertRegex(outcome.lines()[1], f"^{top}/[0-9a-f]+/project/sub$")
+        self.assertTrue((tree.path / "sub/runs/x/code/sub/here.sh").is_file())
+
+
+class ExperimentTest(ScriptCase):
+    """An experiment with code runs in it, always."""
+
+    def launch(self, tree: Tree, *words: str, values: str = "1,2", before: tuple[str, ...] = ("neusnap",)) -> Outcome:
+        command = ("local", "cpu", "bash", "try.sh", "{lr}")
+        return tree.run(*before, "neusweep", "-s", f"lr={values}", "neurun", "--name=x", *words, *command)
+
+    def test_record_and_resume(self) -> None:
+        tree = self.tree()
+        outcome = self.launch(tree)
+        self.assertEqual(outcome.lines(), ["v1 1 in project", "v1 2 in project"])
+        head = tree.git("rev-parse", "HEAD")
+        told = {"commit": head, "dirty": False, "head": head, "code": f".code/{head[:12]}/project"}
+        self.assertEqual(git_of(tree, "x"), [told, told])
+        self.assertEqual(os.readlink(tree.path / "runs/x/code"), f"../.code/{head[:12]}/project")
+        self.edit(tree, 2)
+        outcome = self.launch(tree, "--resume", values="1,2,3", before=())
+        self.assertEqual(outcome.lines(), ["v1 3 in project"], outcome.stderr)
+        outcome = self.launch(tree, "--resume", values="1,2,3,4")
+        self.assertEqual((outcome.code, outcome.out), (100, b""))
+        self.assertIn("the code is now another: try.sh; write neurun without neusnap", outcome.stderr)
+        self.edit(tree, 1)
+        tree.write("params.json", {"lr": [1]})  # is no code of the programs
+        tree.write("config.json", {"local": {"cpu": {"variables": {"X": "1"}}}})
+        outcome = self.launch(tree, "--resume", values="1,2,3,4")
+        self.assertEqual(outcome.lines(), ["v1 4 in project"], outcome.stderr)
+        self.assertEqual(git_of(tree, "x"), [told] * 4)
+        tree.write("sub/params.json", "{}")
+        self.assertEqual(self.launch(tree, "--resume", values="5").code, 100)
+
+    def test_neurerun(self) -> None:
+        tree = self.tree()
+        tree.write("try.sh", "echo v1; [ -e data/ok ]")
+        self.launch(tree)
+        tree.write("try.sh", "echo v2; [ -e data/ok ]")
+        outcome = tree.run("neurerun", "x")
+        self.assertEqual(outcome.lines(), ["v1", "v1"])
+        self.assertNotIn("warning", outcome.stderr)
+        outcome = tree.run("neusnap", "neurerun", "x:1")
+        self.assertEqual(outcome.lines(), ["v2"], outcome.stderr)
+        self.assertIn("1 run with the code", outcome.stderr)
+        commits = [git["commit"] for git in git_of(tree, "x")]
+        self.assertEqual((len(set(commits[:3])), len(set(commits))), (1, 2))
+        tree.write("try.sh", "echo v3")
+        tree.write("data/ok", "")
+        self.assertEqual(tree.run("neurerun", "-n", "x").code, 0)
+        self.assertEqual(sorted(tree.run("neurerun", "x").lines()), ["v1", "v2"])
+        self.assertEqual(tree.run("neusnap", "--of=x", "cat", "try.sh").stdout, "echo v2; [ -e data/ok ]")
+
+    def test_a_folder_that_is_gone_is_laid_again(self) -> None:
+        tree = self.tree()
+        tree.write("try.sh", "echo v1; [ -e data/ok ]")
+        self.launch(tree)
+        tree.write("data/ok", "")
+        tree.write("try.sh", "echo v2")
+        shutil.rmtree(tree.path / "runs/.code")
+        outcome = tree.run("neurerun", "x:0")
+        self.assertEqual(outcome.lines(), ["v1"], outcome.stderr)
+        self.assertIn("laid its code", outcome.stderr)
+        shutil.rmtree(tree.path / "runs/.code")
+        self.assertEqual(self.launch(tree, "--resume", before=()).lines(), ["v1"])
+        shutil.rmtree(tree.path / "runs/.code")
+        self.assertEqual(tree.run("neusnap", "--of=x", "cat", "try.sh").stdout, "echo v1; [ -e data/ok ]")
+        shutil.rmtree(tree.path / "runs/.code")
+        shutil.rmtree(tree.path / ".git")
+        outcome = tree.run("neusnap", "--of=x", "cat", "try.sh")
+        self.assertEqual((outcome.code, outcome.out), (100, b""), outcome.stderr)
+
+    def test_no_code_to_run_in(self) -> None:
+        tree = self.tree()
+        tree.run("neurun", "--name=plain", "local", "cpu", "true")
+        outcome = tree.run("neusnap", "--of=plain", "true")
+        self.assertEqual(outcome.code, 100)
+        self.assertIn(f"neusnap --commit={tree.git('rev-parse', 'HEAD')[:12]}", outcome.stderr)
+
+    def test_snap_in_a_profile(self) -> None:
+        tree = self.tree()
+        tree.write("config.json", {"local": {"cpu": {"snap": True}}})
+        outcome = self.launch(tree, before=())
+        self.assertEqual(outcome.lines(), ["v1 1 in project", "v1 2 in project"], outcome.stderr)
+        self.assertTrue(git_of(tree, "x")[0]["code"])
+        self.edit(tree, 2)
+        self.assertEqual(self.launch(tree, "--resume", values="1,2,3", before=()).lines(), ["v1 3 in project"])
+        outcome = tree.run("neurun", "-n", "local", "cpu", "bash", "try.sh")
+        self.assertEqual(outcome.lines(), ["bash try.sh"])
+
+    def test_messages_and_paths_are_those_of_the_project(self) -> None:
+        tree = self.tree()
+        tree.write("config.json", {"local": {"cpu": {}}, "slurm": {"gpu": {"resources": {"chdir": "/tmp"}}}})
+        outcome = tree.run("neusnap", "neurun", "--name=bad", "--runs=2", "local", "cpu", "cat", "no-such")
+        self.assertIn("see runs/bad/logs/bad_1.stderr", outcome.stderr)
+        after = tree.run(
+            "neusnap", "neurun", "--after-any=bad", "--name=then", "local", "cpu", "bash", "-c", 'echo "$NEU_RUN_DIR"'
+        )
+        self.assertEqual(after.stdout, f"{tree.path}/runs/then/then_0\n", after.stderr)
+        outcome = tree.run("neusnap", "neurun", "-n", "slurm", "gpu", "true")
+        self.assertIn("-r chdir=", outcome.stderr)
+        lines = tree.run("neusnap", "neurun", "-n", "-r", "chdir=", "slurm", "gpu", "true").lines()
+        commit = tree.run("neusnap").lines()[0]
+        self.assertIn(
+            f"#SBATCH --chdir={commit.split()[0]}"
+            if "'" not in commit
+            else f'#SBATCH --chdir="{commit.rpartition(" ")[0]}"',
+            lines,
+        )
+
+    def test_python_projects(self) -> None:
+        """An editable install is a path in site-packages; here it is one in PYTHONPATH, and a module below src."""
+        tree = self.tree()
+        tree.write("pyproject.toml", "")
+        tree.write("src/mod.py", "V = 1\n")
+        tree.write("train.py", "import mod, os\nprint(mod.V)\nassert os.path.exists('data/ok')\n")
+        live = {"PYTHONPATH": f"{tree.path}/src:/elsewhere"}
+        words = ("neurun", "--name=py", "local", "cpu", "python3", "train.py")
+        self.assertEqual(tree.run("neusnap", *words, environ=live).lines(), ["1"])
+        tree.write("src/mod.py", "V = 2\n")
+        tree.write("data/ok", "")
+        self.assertEqual(tree.run("neurerun", "py", environ=live).lines(), ["1"])
+        self.assertEqual(tree.run("neusnap", "python3", "-c", "import mod; print(mod.V)").lines(), ["2"])
+
+    def test_clean(self) -> None:
+        tree = self.tree()
+        tree.write("try.sh", "touch up; while [ ! -e data/go ]; do sleep 0.05; done")
+        tree.write("up", "")
+        process = tree.start("neusnap", "neurun", "--name=x", "local", "cpu", "bash", "-c", "touch data/up; . ./try.sh")
+        wait_until((tree.path / "data/up").exists, "the run")
+        used = Path(os.path.realpath(tree.path / "runs/x/code")).parent.name
+        for number in (1, 2):
+            self.edit(tree, number)
+            outcome = tree.run("neusnap", "bash", "-c", "[ $0 = 1 ] || echo r > result.csv", str(number))
+        outcome = tree.run("neusnap", "--clean", "-n")
+        self.assertEqual(len(outcome.lines()), 1)
+        self.assertEqual(len(outcome.errors()), 2)
+        gone = tree.run("neusnap", "--clean").lines()
+        self.assertEqual(gone, outcome.lines())
+        self.assertFalse((tree.path / gone[0]).exists())
+        self.assertTrue((tree.path / "runs/.code" / used).exists())
+        self.assertIn("used by x:0", outcome.stderr)
+        self.assertIn("such as project/result.csv", outcome.stderr)
+        tree.write("data/go", "")
+        self.assertEqual(finish(process).code, 0)
+        self.assertEqual(len(tree.run("neusnap", "--clean").lines()), 1)
+
+
+class SlurmTest(unittest.TestCase):
+    """The nodes know nothing of git."""
+
+    def setUp(self) -> None:
+        self.bed = cluster.require(self)
+        self.tree = Tree(self)
+        self.tree.environment.update(self.bed.environment)
+        self.tree.write("config.json", SLURM)
+        self.tree.write("try.sh", f"{SCRIPT}; [ -e data/ok ]")
+        self.tree.commit()
+
+    def neu(self, *words: str) -> Outcome:
+        return self.tree.run(*words)
+
+    def submit(self, *words: str, values: str = "1,2") -> Outcome:
+        sweep = ("neusweep", "-s", f"lr={values}", "neurun", "--name=x", *words)
+        return self.neu("neusnap", *sweep, "slurm", "gpu", "bash", "try.sh", "{lr}")
+
+    def edit(self) -> None:
+        self.tree.write("try.sh", "echo edited; [ -e data/ok ]")
+
+    def job(self) -> str:
+        lines = map(json.loads, self.tree.read("runs/x/jobs.jsonl").splitlines())
+        return [str(line["job"]) for line in lines if "job" in line][-1]
+
+    def outputs(self) -> list[str]:
+        paths = sorted((self.tree.path / "runs/x/logs").glob("x_*.stdout"))
+        return [line for path in paths for line in path.read_text().splitlines()]
+
+    def test_hold_edit_release_and_all_that_follows(self) -> None:
+        outcome = self.submit("-r", "hold")
+        self.assertEqual(outcome.stdout, "runs/x\n", outcome.stderr)
+        self.edit()
+        self.neu("scontrol", "release", self.job())
+        self.assertEqual(self.neu("neuwait", "x").code, 123)
+        self.assertEqual(self.outputs(), ["v1 1 in project", "v1 2 in project"])
+        self.tree.write("data/ok", "")
+        self.neu("neurerun", "--wait", "-r", "hold=", "x:0")
+        sweep = ("neusweep", "-s", "lr=1,2,3", "neurun", "--resume", "--name=x", "--wait", "slurm", "gpu")
+        outcome = self.neu(*sweep, "bash", "try.sh", "{lr}")
+        self.assertEqual(outcome.code, 0, outcome.stderr)
+        wanted = ["v1 1 in project"] * 2 + ["v1 2 in project"] * 2 + ["v1 3 in project"]
+        self.assertEqual(self.outputs(), wanted)
+
+    def test_requeued(self) -> None:
+        self.tree.write("try.sh", "echo v1; touch data/up; while [ ! -e data/go ]; do sleep 0.05; done")
+        self.submit(values="1")
+        wait_until((self.tree.path / "data/up").exists, "the run", 60)
+        self.edit()
+        self.tree.write("data/ok", "")
+        self.neu("scontrol", "requeuehold", self.job())
+        wait_until(lambda: "PENDING" in self.neu("squeue", "-h", "-o", "%T", "-j", self.job()).stdout, "the queue", 60)
+        self.tree.write("data/go", "")
+        self.neu("scontrol", "release", self.job())
+        self.assertEqual(self.neu("neuwait", "x").code, 0)
+        self.assertEqual(self.outputs(), ["v1", "v1"])
+
+    def test_a_folder_that_is_gone(self) -> None:
+        self.submit("-r", "hold", values="1")
+        self.edit()
+        shutil.rmtree(self.tree.path / "runs/.code")
+        self.tree.write("data/ok", "")
+        self.neu("scontrol", "release", self.job())
+        self.assertEqual(self.neu("neuwait", "x").code, 123)
+        self.assertEqual(self.tree.ends("x")[0].split(" ")[1], "exit_code=111")
+        self.assertEqual(self.outputs(), [])
+        outcome = self.neu("neurerun", "--wait", "-r", "hold=", "x")
+        self.assertEqual((outcome.code, self.outputs()), (0, ["v1 1 in project"]), outcome.stderr)
+
+
+class HostTest(HostCase):
+    """A cluster behind ssh gets the frozen code, and has it again."""
+
+    def test_frozen_code_there(self) -> None:
+        self.files.environment.update(SETTINGS)
+        self.files.write(".gitignore", "data/\n")
+        self.files.write("data/d", "d")
+        self.files.write("pyproject.toml", "")
+        self.files.write("src/mod.py", "V = 1\n")
+        self.files.write("train.py", "import mod, sys\nprint(mod.V)\nsys.exit(int(sys.argv[1]))\n")
+        self.files.shell("git init -q . && git add -A && git commit -qm one")
+        self.neu("neusnap", "neurun", "--name=x", "--wait", "cedar", "cpu", "python3", "train.py", "3")
+        self.assertEqual(self.done("neulog", "x").stdout, "1\n")
+        self.files.write("src/mod.py", "V = 2\n")
+        git = [json.loads(line)["git"] for line in self.files.read("runs/x/jobs.jsonl").splitlines() if '"git"' in line]
+        self.assertTrue(git[0]["code"])
+        shutil.rmtree(self.folder / "runs/.code")
+        self.assertEqual(self.neu("neurerun", "--wait", "x").code, 123)
+        self.assertEqual(self.done("neulog", "x").stdout, "1\n")
+        self.neu("neusnap", "neurerun", "--wait", "x")
+        self.assertEqual(self.done("neulog", "x").stdout, "2\n")
+
+
+if __name__ == "__main__":
+    unittest.main()
