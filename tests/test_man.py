@@ -394,7 +394,7 @@ class NamesTest(unittest.TestCase):
             write_intent(experiment, "0", [0], scheduler="slurm", name="try", profile={}, cwd="/", git=None, there="/")
             write_begun(experiment, "0")
             write_worker(experiment, "0")
-            write_job(experiment, "0", "1;cluster")
+            write_job(experiment, "0", "1;cluster", home="usual")
             write_refusal(experiment, "0", "no", full=True)
             write_feeding(experiment, "1", [1], None)
             write_fed(experiment, "1")

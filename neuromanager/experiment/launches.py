@@ -46,6 +46,7 @@ class Launch(NamedTuple):
     pid_namespace: str | None = None
     there: str | None = None  # the experiment's folder on the host of its profile; None: it is here
     git: Mapping[str, Any] | None = None  # experiment.code
+    home: str | None = None  # the name of its scheduler, where that was known: there its job is asked about
     worker: tuple[int, str | None] | None = None  # on this machine: what executes the runs, and its identity
 
     @property
@@ -127,10 +128,11 @@ def write_intent(
     append_line(experiment.path("jobs.jsonl"), json.dumps(record), durable=True)
 
 
-def write_job(experiment: Experiment, token: str, job: str, skew_seconds: int = 0) -> None:
+def write_job(experiment: Experiment, token: str, job: str, skew_seconds: int = 0, home: str | None = None) -> None:
     """The scheduler has it, as ``9``, or as ``9;mp2`` on another cluster than its usual one. Raises OSError."""
     number, _, cluster = job.partition(";")
     line = {"token": token, "job": number, **({"cluster": cluster} if cluster else {})}
+    line.update({"home": home} if home else {})
     line["submitted"] = format_time(time.time() + skew_seconds)
     append_line(experiment.path("jobs.jsonl"), json.dumps(line))
 
@@ -181,7 +183,10 @@ def parse_launches(lines: list[str]) -> list[Launch]:
                 job, submitted, refused = (value.get(name) for name in ("job", "submitted", "refused"))
                 job = f"{job};{value['cluster']}" if job and value.get("cluster") else job
                 full = value.get("full") is True
-                found[token] = found[token]._replace(job=job, submitted=submitted, refused=refused, full=full)
+                home = value.get("home", found[token].home)
+                found[token] = found[token]._replace(
+                    job=job, submitted=submitted, refused=refused, full=full, home=home
+                )
         except (ValueError, KeyError, TypeError, AttributeError):
             continue
     return list(found.values())

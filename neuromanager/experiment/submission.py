@@ -61,6 +61,7 @@ class Taken(NamedTuple):
     """The scheduler has it as this job."""
 
     job: str
+    home: str | None = None  # the scheduler's own name, where a home folder may be that of several; None: not known
 
 
 class Refused(NamedTuple):

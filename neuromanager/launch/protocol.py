@@ -219,7 +219,7 @@ def _submit_first(launch: Launch, scheduler: Scheduler, calls: Sequence[Call]) -
         _write_off(experiment, calls, "; ".join(answer.faults), answer.why == "full")
         return answer
     try:
-        write_job(experiment, token, answer.job, launch.site.skew_seconds)
+        write_job(experiment, token, answer.job, launch.site.skew_seconds, answer.home)
     except OSError as error:
         tell(f"warning: {experiment.shown}/jobs.jsonl: {error.strerror}; the job ID could not be recorded")
     return answer

@@ -13,9 +13,11 @@ from neuromanager.experiment.layout import parse_elements
 from neuromanager.experiment.record import read_lines
 from neuromanager.experiment.states import UNKNOWN, Status, Trail
 from neuromanager.experiment.submission import Unsettled
+from neuromanager.slurm.client import find_cluster
 from neuromanager.slurm.queue import Row, Rows
 from neuromanager.slurm.states import read_meaning
 from neuromanager.system.patterns import compile_late
+from neuromanager.system.site import Site
 from neuromanager.system.times import parse_moment
 from neuromanager.system.values import NamedTuple
 
@@ -124,7 +126,8 @@ def earlier(moment: str, seconds: int = _SKEW_SECONDS) -> str:
 class Queue:
     """What squeue and sacct said, by job and by token."""
 
-    def __init__(self, queue: Rows, asked: int) -> None:
+    def __init__(self, queue: Rows, asked: int, site: Site) -> None:
+        self._site = site
         self.asked = asked  # how many jobs it was asked for
         self.failure = queue.failure
         self.unclear = queue.unclear
@@ -138,6 +141,14 @@ class Queue:
     def find(self, case: Case) -> Row | None:
         row = pick(self.rows, case)
         return row if row and _is_ours(row, case) else None
+
+    def is_home_of(self, launch: Launch) -> bool:
+        """Whether that launch was submitted to the very scheduler that answered; a home may be that of two clusters."""
+        if launch.reached or launch.cluster:
+            return True
+        if launch.home and (ours := find_cluster(self._site)):
+            return launch.home == ours
+        return launch.host == os.uname().nodename
 
     def denies(self, case: Case) -> bool:
         """Whether the controller itself says that there is no such job: it knows none of its number, or another."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 
 from neuromanager.system.faults import TROUBLE, Failure
+from neuromanager.system.files import read_text
 from neuromanager.system.patterns import compile_late
 from neuromanager.system.process import Answer
 from neuromanager.system.site import Site
@@ -33,6 +35,20 @@ case $neu_name in """
     + "|".join(_KEPT)
     + """) ;; *) unset "$neu_name" ;; esac; done; unset neu_name; exec "$@\""""
 )
+
+
+_CONFIGS = ("/etc/slurm/slurm.conf", "/run/slurm/conf/slurm.conf", "/etc/slurm-llnl/slurm.conf")
+_NAME = compile_late(r"(?im)^\s*ClusterName\s*=\s*([^\s#]+)")
+
+
+def find_cluster(site: Site) -> str | None:
+    """The name of the usual cluster by slurm.conf(5), without a question; None where that file is not to be had."""
+    named = site.environ.get("SLURM_CONF")
+    for path in [named] if named else _CONFIGS if site.host is None else ():
+        with contextlib.suppress(OSError):
+            found = _NAME.search(read_text(path))
+            return found[1].lower() if found else None
+    return None
 
 
 def call(

@@ -11,6 +11,25 @@
 #: told
 neu_told='' neu_killed='' neu_signal=''
 neu_groups=''  # of the runs there are now: the numbers of their leaders, suspended ones, too
+neu_strays() {  # $1: a signal for processes outside those groups, of run $2, or without it of all: neu_found, how many
+  # Workers in sessions of their own, say: their NEU_RUN_DIR tells the run, and SLURM_JOB_ID that it is this job's.
+  local place='' word='' ours='' job='' stat=''
+  neu_found=0
+  for place in /proc/[0-9]*; do
+    if [ ! -O "$place" ]; then continue; fi
+    ours='' job=''
+    while IFS= read -r -d '' word; do
+      case $word in
+        "NEU_RUN_DIR=$NEU_EXPERIMENT/${NEU_NAME}_"*) if [ "${word##*_}" = "${2-"${word##*_}"}" ]; then ours=yes; fi ;;
+        "SLURM_JOB_ID=$SLURM_JOB_ID") job=yes ;;
+      esac
+    done < "$place/environ"
+    if [ "$ours$job" != yesyes ] || ! read -r stat < "$place/stat"; then continue; fi
+    stat=${stat##*) ? } stat=${stat#* }  # its group comes next
+    if [[ " $neu_groups " = *" ${stat%% *} "* ]]; then continue; fi
+    if kill -s "$1" "${place#/proc/}"; then neu_found=$((neu_found + 1)); fi
+  done 2> /dev/null
+}
 
 #: plain: each run gets TERM from Slurm, and records that it was told
 trap 'neu_told=TERM' TERM INT
@@ -27,6 +46,7 @@ neu_ready() {  # where one of the last runs was told to end this shell may be to
 }
 neu_launched() { neu_begun=("$1" "${neu_begun[@]:0:neu_pack_jobs - 1}"); }
 neu_pause() { neu_wait; }
+neu_last() { neu_found=0; }  # Slurm ends what is left with the job
 
 #: requeue: near the time limit the runs are told, and what does not heed is killed before Slurm would
 neu_ended=''
@@ -37,6 +57,7 @@ neu_tell() {  # $1: the signal that Slurm sent: USR1 near the time limit, TERM a
   neu_told=$1 neu_deadline=$((SECONDS + neu_patience_seconds))
   if [ "$1$neu_signal" = TERMTERM ]; then return; fi  # Slurm has sent it to them, too
   for group in $neu_groups; do kill -s "$neu_signal" -- "-$group"; done 2> /dev/null
+  neu_strays "$neu_signal"
 }
 trap 'neu_tell USR1' USR1; trap 'neu_tell TERM' TERM INT
 # Linux sends HUP to a shell that is suspended while a child of its group ends.
@@ -53,8 +74,12 @@ neu_pause() {
   if [ "$neu_told" = USR1 ] && [ "$SECONDS" -ge "$neu_deadline" ]; then
     neu_killed=yes
     for group in $neu_groups; do kill -s KILL -- "-$group"; done 2> /dev/null
+    neu_strays KILL
   fi
   if [ -n "$neu_told" ]; then sleep 0.2; else neu_wait; fi
+}
+neu_last() {  # workers that were told may save longer than their launcher lives
+  if [ -n "$neu_told" ] && [ -z "$neu_killed" ]; then neu_strays 0; else neu_found=0; fi
 }
 
 #: runs: one after the other, so many at a time, each as this script with --run NUMBER
@@ -81,13 +106,26 @@ neu_look() {  # how run $1 ended in this job: neu_end, its exit code; empty when
     neu_end=${neu_end:-0}
   fi
 }
+neu_run_of=()  # by the number of its group
 neu_count() {  # how many runs there are now: neu_running, neu_groups
-  local group groups=""
+  local group groups="" gone=()
   neu_running=0
   for group in $neu_groups; do
-    if kill -0 "$group" 2> /dev/null; then groups+=" $group" neu_running=$((neu_running + 1)); fi
+    if kill -0 "$group" 2> /dev/null; then
+      groups+=" $group" neu_running=$((neu_running + 1))
+    else
+      gone+=("${neu_run_of[group]}")
+    fi
   done
   neu_groups=$groups
+  for group in "${gone[@]}"; do neu_clear "$group"; done
+}
+neu_clear() {  # what run $1 has left behind is not to keep its GPU from the next one
+  local until=$((SECONDS + 2))
+  if [ -n "$neu_told" ]; then return; fi
+  neu_strays TERM "$1"
+  while [ "$neu_found" != 0 ] && [ "$SECONDS" -le "$until" ]; do sleep 0.1; neu_strays 0 "$1"; done
+  if [ "$neu_found" != 0 ]; then neu_strays KILL "$1"; sleep 0.1; fi
 }
 neu_wait() {  # until one has ended; for a suspended one wait does not
   wait -n
@@ -101,10 +139,10 @@ for neu_run in "${neu_runs[@]}"; do
   neu_ready
   if [ -n "$neu_told" ]; then break; fi
   "$BASH" "${BASH_SOURCE[0]}" --run "$neu_run" ${1+"$1"} &
-  neu_groups+=" $!"
+  neu_groups+=" $!" neu_run_of[$!]=$neu_run
   neu_launched "$neu_run"
 done
-while neu_count && [ "$neu_running" != 0 ]; do neu_pause; done
+while neu_count && neu_last && [ "$neu_running$neu_found" != 00 ]; do neu_pause; done
 set +m
 neu_left=() neu_code=0
 for neu_run in "${neu_runs[@]}"; do

@@ -10,7 +10,7 @@ from neuromanager.experiment.layout import Arrangement, element_count, share_thr
 from neuromanager.experiment.numbers import format_indices
 from neuromanager.experiment.submission import Job, Limits, Lost, Part, Refused, SchedulersAnswer, Taken, Wait
 from neuromanager.profile.profile import Profile
-from neuromanager.slurm.client import TOO_OFTEN, call, client_environment, describe_failure, query
+from neuromanager.slurm.client import TOO_OFTEN, call, client_environment, describe_failure, find_cluster, query
 from neuromanager.slurm.dependency import render_dependency
 from neuromanager.slurm.script import render_script
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
@@ -221,6 +221,7 @@ def submit(words: Sequence[str], site: Site, lock: int) -> SchedulersAnswer:
     """One call of sbatch. NEU_SBATCH_SECONDS in the environment says how long it may take."""
     patience = parse_seconds(site.environ.get("NEU_SBATCH_SECONDS"), PATIENCE_SECONDS) or PATIENCE_SECONDS
     try:
-        return parse_submission(call(words, patience, site, pass_fds=(lock,)), patience)
+        answer = parse_submission(call(words, patience, site, pass_fds=(lock,)), patience)
     except OSError as error:
         return Refused((f"sbatch: {error.strerror}",))
+    return answer._replace(home=find_cluster(site)) if isinstance(answer, Taken) else answer

@@ -86,7 +86,7 @@ def _ask_queue(cases: Sequence[Case], site: Site) -> Queue:
     """By number; but of jobs without one, all that their users have."""
     jobs = sorted({case.job for case in cases if case.job}, key=lambda job: (len(job), job))
     users = {find_owner_id(case.experiment) for case in cases} if any(case.job is None for case in cases) else set()
-    return Queue(ask_squeue(jobs, sorted(users), site, cases[0].cluster), len(jobs) + len(users))
+    return Queue(ask_squeue(jobs, sorted(users), site, cases[0].cluster), len(jobs) + len(users), site)
 
 
 def _find_gone(

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from neuromanager.experiment.cancelled import read_cancelled
 from neuromanager.experiment.directory import Experiment, format_time
 from neuromanager.experiment.logs import find_log, read_tail
-from neuromanager.experiment.states import CANCELLED, NODE_FAIL, NOT_SHOWN, OUT_OF_MEMORY, PREEMPTED, Status
+from neuromanager.experiment.states import CANCELLED, COMPLETED, NODE_FAIL, NOT_SHOWN, OUT_OF_MEMORY, PREEMPTED, Status
 from neuromanager.slurm.case import Case, Queue, find_owner_id
 from neuromanager.slurm.evidence import find_end
 from neuromanager.slurm.packed import name_last_end, settle_shared, show_shared_end, show_shared_live
@@ -19,6 +19,7 @@ from neuromanager.slurm.reasons import describe_reason
 from neuromanager.slurm.states import Meaning, Verdict, read_meaning, settle_by_events, show_end, show_live, show_trace
 from neuromanager.system.values import Any
 
+_RECORD_SECONDS = 180  # for a file that a node has written to come into sight here, clocks included
 _HERE_SECONDS, _ELSEWHERE_SECONDS = 60, 300  # for an sbatch without an answer; on another host its end is not seen
 
 
@@ -41,6 +42,8 @@ def judge(case: Case, queue: Queue, accounted: Row | None, siblings: bool) -> St
     if row:
         base = base._replace(job=row.number, submitted=row.submitted or base.submitted)
     meaning = read_meaning(row.state) if row else None
+    if accounted and row is accounted and meaning and meaning.state == COMPLETED and not (case.ours or case.by_hand):
+        return _doubt(case, accounted)
     # Without the queue's word: a record of sacct's that may be of an attempt before the present one.
     if row and meaning and not meaning.open and not (queue.failure and meaning.state in (NODE_FAIL, PREEMPTED)):
         codes = accounted if accounted and read_meaning(accounted.state) == meaning else row
@@ -60,6 +63,18 @@ def judge(case: Case, queue: Queue, accounted: Row | None, siblings: bool) -> St
     return show_trace(base, case.ours, None, resources) or _judge_lost(case, queue, siblings)
 
 
+def _doubt(case: Case, row: Row) -> Status:
+    """A job completed, and the run recorded no start, without which run.sh executes nothing.
+
+    Its record is not in sight yet, or the job is another one of that number (accounting was set up anew).
+    """
+    late = (row.finished or "") > format_time(time.time() - _RECORD_SECONDS)
+    reason = f"job {row.number} completed, and this run has recorded no start" + (
+        "; ask again in some minutes" if late else ""
+    )
+    return case.base._replace(open=late, reason=reason)
+
+
 def _conclude(case: Case, base: Status, verdict: Verdict, seen: str | None, resources: Mapping[str, Any]) -> Status:
     requeue = case.launch.arrangement.requeue
     status = (show_shared_end if case.packed else show_end)(base, case.ours, verdict, seen, resources)
@@ -74,9 +89,13 @@ def _judge_lost(case: Case, queue: Queue, siblings: bool) -> Status:
     """
     if case.number in _read_cancelled(case.experiment).get(case.launch.token, ()):
         return case.base._replace(state=CANCELLED, open=False, reason="cancelled by neucancel")
-    gone = queue.denies(case)
     what = "it started and recorded no end" if case.ours else "it never started"
-    if gone:
+    if queue.denies(case):
+        if not queue.is_home_of(case.launch):
+            home = f"Slurm of {case.launch.home}" if case.launch.home else case.launch.host
+            return case.base._replace(
+                reason=f"{what}, and Slurm here does not know its job; ask on {home}, where it was launched"
+            )
         return case.base._replace(open=False, reason=f"{what}, and Slurm no longer knows its job")
     if siblings and not case.ours:
         return case.base._replace(open=False, reason=f"{what}: Slurm has other runs of its job, and not this one")

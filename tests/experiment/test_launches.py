@@ -102,7 +102,7 @@ class LaunchesTest(unittest.TestCase):
         self.intend("aa", [0])
         line = json.loads(self.folder.read("jobs.jsonl"))
         self.assertEqual(
-            set(line) | {"job", "submitted", "refused", "full", "worker", "there"}, {*Launch._fields, "git"}
+            set(line) | {"job", "submitted", "refused", "full", "worker", "there", "home"}, {*Launch._fields, "git"}
         )
 
 

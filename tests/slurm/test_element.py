@@ -38,6 +38,17 @@ open("up-" + number, "a").write("up\\n")
 while not os.path.exists("go-" + number): time.sleep(0.02)
 sys.exit(int(open("go-" + number).read()))
 """
+# Is told, and saves until the file saved is there.
+SAVER = """
+import os, signal, sys, time
+def save(*_):
+    open("saving", "w").close()
+    while not os.path.exists("saved"): time.sleep(0.02)
+    sys.exit(0)
+signal.signal(signal.SIGUSR1, save)
+open("up-0", "a").write("up\\n")
+time.sleep(60)
+"""
 
 
 class ElementTest(unittest.TestCase):
@@ -201,6 +212,33 @@ class ElementTest(unittest.TestCase):
         self.assertEqual(finish(job).code, 143)
         self.assertEqual(self.told(), ["-o show job 100", "requeue 100"])
         self.assertEqual(self.ends(0), ["attempt=1 signal=9 told=USR1"])
+
+    def test_workers_in_sessions_of_their_own_are_told_and_waited_for(self) -> None:
+        """Their launcher dies of the signal, as torchrun's does."""
+        self.files.write("worker.py", SAVER)
+        self.files.bash("launcher", "setsid python3 worker.py & wait")
+        self.make(Arrangement(requeue=Requeue(5)), [("./launcher",)])
+        job = self.start()
+        self.wait_for(0)
+        job.send_signal(signal.SIGUSR1)
+        wait_until((self.folder / "saving").exists, "the worker to save", 60)
+        self.assertRaises(subprocess.TimeoutExpired, job.wait, 0.5)
+        self.assertEqual(self.told(), [], "it goes back before its worker has saved")
+        self.files.write("saved", "")
+        self.assertEqual(finish(job).code, 143)
+        self.assertEqual(self.told(), ["-o show job 100", "requeue 100"])
+
+    def test_what_a_run_of_a_pack_leaves_behind_ends_before_the_next(self) -> None:
+        self.files.bash(
+            "leaver",
+            "if [ $NEU_INDEX = 1 ]; then grep -q 'State:.*[RSD] ' /proc/$(< left)/status && echo > there; exit 0; fi\n"
+            'setsid bash -c "trap : TERM; echo \\$\\$ > left; while :; do sleep 0.1; done" &\n'
+            "until [ -s left ]; do sleep 0.02; done",
+        )
+        self.make(Arrangement(pack=2), [("./leaver",)] * 2)
+        self.assertEqual(self.execute().code, 0)
+        self.assertFalse((self.folder / "there").exists())
+        self.assertEqual([self.ends(number) for number in range(2)], [["attempt=1 exit_code=0"]] * 2)
 
     def test_what_is_cancelled_while_it_saves_stays_cancelled(self) -> None:
         """Slurm would requeue it, from its end too."""

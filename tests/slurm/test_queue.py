@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import time
 import unittest
 from pathlib import Path
 
 from neuromanager.experiment import launches
-from neuromanager.experiment.directory import Experiment
+from neuromanager.experiment.directory import Experiment, format_time
 from neuromanager.experiment.events import append_event, read_trail
 from neuromanager.experiment.select import Selected
 from neuromanager.experiment.states import (
@@ -111,6 +112,7 @@ class QueueTest(QueueCase):
         first, second = self.make(2), self.make(1, "other")
         self.launch(first, "a" * 12, range(2), "10")
         self.launch(second, "b" * 12, range(1), "11")
+        self.start(second, 0, "11")
         self.answer("squeue", queued("10_0", "RUNNING", "a" * 12))
         self.answer("sacct", "11|COMPLETED|0:0|2026-01-01T00:00:00|2026-01-01T00:00:00|2026-01-01T00:00:01|n1|other")
         running, gone, done = self.read(first, second)
@@ -121,6 +123,35 @@ class QueueTest(QueueCase):
         squeue, sacct = self.calls()
         self.assertIn("--jobs=10,11", squeue)
         self.assertTrue(sacct.endswith("-j 10,11"), sacct)
+
+    def test_a_job_that_completed_without_the_record_of_a_start_may_be_another_s(self) -> None:
+        """run.sh starts nothing that it cannot record; sacct has the last job of a number."""
+        experiment = self.make(1)
+        self.launch(experiment, "a" * 12, range(1), "10")
+        row = "10|COMPLETED|0:0|2026-01-01T00:00:00|2026-01-01T00:00:00|{}|n1|q"
+        self.answer("sacct", row.format("2026-01-01T00:00:01"))
+        self.assert_state(self.read(experiment)[0], UNKNOWN, False, "no start")
+        now = format_time(time.time() - 20)
+        self.answer("sacct", row.format(now.rstrip("Z")))
+        self.assert_state(self.read(experiment)[0], UNKNOWN, True, "ask again")  # its record may still be on its way
+        self.start(experiment, 0, "10")
+        self.assert_state(self.read(experiment)[0], COMPLETED, False)
+
+    def test_the_slurm_of_another_cluster_ends_nothing(self) -> None:
+        """One home, two clusters: the other one does not know the job, or knows another of that number."""
+        here = self.files.write("slurm.conf", "# of this cluster\nclustername = Mp2  # its name\n")
+        self.files.environment["SLURM_CONF"] = str(here)
+        for home, is_open in (("cedar", True), ("mp2", False), (None, True)):
+            experiment = self.make(1, f"q-{home}")
+            self.launch(experiment, "a" * 12, range(1), None, host="elsewhere")
+            launches.write_job(experiment, "a" * 12, "10", home=home)
+            for program in (ANSWER, "#!/bin/bash\necho squeue: error: Invalid job id specified >&2\nexit 1\n"):
+                self.files.program("slurm/squeue", program)
+                self.answer("squeue", queued("10", "RUNNING", "b" * 12))
+                found = self.read(experiment)[0]
+                self.assert_state(found, UNKNOWN, is_open)
+                self.assertEqual(f"ask on {'Slurm of cedar' if home else 'elsewhere'}" in (found.reason or ""), is_open)
+                self.assertFalse(found.may_be_gone, "neucancel would send its number to this cluster")
 
     def test_not_asking_is_not_knowing(self) -> None:
         experiment = self.make(1)
