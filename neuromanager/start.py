@@ -3,8 +3,9 @@
 A user's PYTHONPATH is for the user's programs: a ``json.py`` in it would be imported by ours. The files of bin/ start
 Python with ``-E`` (ignore PYTHON* variables) and ``-S`` (no site-packages, whose .pth files may cost more than all of
 ours; system/document asks for them before it imports jsonschema). env(1) starts it, and no shell: dash drops exported
-functions and other variables that it cannot name. One that pip made starts again with -E where there is a PYTHONPATH.
-A clone whose ``make`` had to make a ``.venv`` is started with that one, which has jsonschema.
+functions and other variables that it cannot name. What pip installs are the same files: they find its packages, and
+its Python where PATH has another. A clone whose ``make`` had to make a ``.venv`` is started with that one, which has
+jsonschema.
 """
 
 from __future__ import annotations
@@ -19,14 +20,10 @@ if TYPE_CHECKING:
 
 
 def _start_again_if_needed() -> None:
-    flags = ["-E"] if "PYTHONPATH" in os.environ and not sys.flags.ignore_environment else []
-    python = sys.executable
     venv = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), ".venv", "bin", "python3")
     # By its name: the prefix of a venv is set by site alone, and its python3 is a link to another.
-    if os.path.abspath(python or "") != venv and os.access(venv, os.X_OK):
-        python, flags = venv, ["-S", "-E"]
-    if flags and python and os.path.exists(sys.argv[0]):
-        os.execv(python, [python, *flags, *sys.argv])
+    if os.path.abspath(sys.executable or "") != venv and os.access(venv, os.X_OK) and os.path.exists(sys.argv[0]):
+        os.execv(venv, [venv, "-S", "-E", *sys.argv])
 
 
 def _run(name: str) -> None:

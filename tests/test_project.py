@@ -114,6 +114,8 @@ class CloneTest(ProjectTest):
         build = "import setuptools.build_meta as backend; print(backend.build_sdist('..'))"
         sdist = self.succeed(python, "-c", build, folder=clone).splitlines()[-1]
         shutil.copy(clone / "params.json", self.folder)
+        first = (clone / "bin" / "neurun").read_bytes().splitlines()[0]
+        self.assertEqual((venv / "bin" / "neurun").read_bytes().splitlines()[0], first)  # which starts without site
         shutil.rmtree(clone)
         self.assertEqual(sdist, f"neuromanager-{neuromanager.__version__}.tar.gz")
         self.succeed(*pip, "wheel", *offline, "--no-deps", "--no-build-isolation", sdist, folder=self.folder)
