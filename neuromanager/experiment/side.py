@@ -17,11 +17,12 @@ from neuromanager.experiment.select import Selected
 from neuromanager.system.document import parse_json
 from neuromanager.system.files import read_text
 from neuromanager.system.jsonvalues import render_json
+from neuromanager.system.patterns import compile_late
 from neuromanager.system.quoting import quote_line, split_line
 from neuromanager.system.values import Any, NamedTuple
 
 INPUTS = "inputs"  # in an experiment: the templates of neuset
-_FROZEN = re.compile(r"/\.code/[^/]+/")  # a frozen folder's name tells its commit, which is the code and nothing else
+_FROZEN = compile_late(r"/\.code/[^/]+/")  # a frozen folder's name tells its commit, which is the code and nothing else
 _OF_FROZEN = "# neusnap's"
 
 

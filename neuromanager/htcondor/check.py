@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Sequence
 
 from neuromanager.experiment.layout import Arrangement
@@ -16,6 +15,7 @@ from neuromanager.profile.profile import Profile, Resources
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.patterns import compile_late
 from neuromanager.system.process import Answer
+from neuromanager.system.programs import search_path
 from neuromanager.system.site import HERE, Site
 
 _DRY_RUN_SECONDS = 20.0
@@ -50,7 +50,7 @@ def check(profile: Profile, layout: Arrangement, place: str, last: tuple[Resourc
 
 def check_programs() -> None:
     """Raises Failure when there is nothing to submit with."""
-    if shutil.which("condor_submit") is None:
+    if search_path("condor_submit") is None:
         raise Failure(TROUBLE, describe_missing("condor_submit"))
 
 
