@@ -119,12 +119,12 @@ def _describe(error: OSError) -> str:
         return f"{os.fsdecode(error.filename)}: {error.strerror}"
     if isinstance(error, FileNotFoundError):
         return f"the current folder: {error.strerror}"
-    try:
-        sys.stdout.flush()
-    except (OSError, ValueError):
-        return f"standard output: {error.strerror}"
     limit = _LIMITS.get(error.errno or 0)
-    return f"the system: {error.strerror}" + (f"; the limit of {limit} is reached" if limit else "")
+    return (
+        f"the system: {error.strerror}; the limit of {limit} is reached"
+        if limit
+        else f"standard output: {error.strerror}"
+    )
 
 
 def _fill_closed_descriptors() -> None:

@@ -148,11 +148,13 @@ class DocumentsTest(BadInputTest):
 
     def test_points_that_are_none(self) -> None:
         self.folder.write("points", "rubbish\n")
+        self.folder.write("none", "")
         for variables, part in (
             ({"NEU_POINT": "[1]"}, "NEU_POINT: not a JSON object; unset it"),
             ({"NEU_POINT": "{"}, "NEU_POINT:1:2: "),
             ({"NEU_POINTS": "/nowhere"}, "NEU_POINTS: /nowhere: No such file or directory; unset it"),
-            ({"NEU_POINTS": "/dev/null"}, "NEU_POINTS: /dev/null: no points"),
+            ({"NEU_POINTS": "/dev/null"}, "NEU_POINTS: /dev/null: not a regular file; unset it"),
+            ({"NEU_POINTS": "none"}, "NEU_POINTS: none: no points"),
             ({"NEU_POINTS": "points"}, "NEU_POINTS, line 1:1:1: not JSON"),
         ):
             self.assertIn(part, self.refused("neurun", "local", "cpu", "./show", environ=variables)[0])

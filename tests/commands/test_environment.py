@@ -60,7 +60,7 @@ COMMANDS = (
 )
 _CHANGES = (
     (rb"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ", b"TIME"),
-    (rb"pid=\d+ process=\S+", b"pid=N"),
+    (rb"pid=\d+ process=\S+ token=\S+", b"pid=N"),
     (rb'"pid": \d+, "process": "[^"]*"', b"NEURUN"),
     (rb'"token": "[0-9a-f]{12}"', b"TOKEN"),
 )

@@ -39,7 +39,9 @@ class RunTest(unittest.TestCase):
         self.assertEqual(self.folder.read("runs/bash-1/commands.txt"), "bash -c 'echo out; echo err >&2'\n")
         self.assertEqual(self.folder.read("runs/.gitignore"), "*\n")
         started, finished = self.folder.events("bash-1")
-        self.assertRegex(started, rf"^started attempt=1 host={os.uname().nodename} pid=[0-9]+ process=\S+$")
+        self.assertRegex(
+            started, rf"^started attempt=1 host={os.uname().nodename} pid=[0-9]+ process=\S+ token=[0-9a-f]{12}$"
+        )
         self.assertEqual(finished, "finished attempt=1 exit_code=0")
 
     def test_record(self) -> None:

@@ -63,6 +63,9 @@ class Batch:
     def words(self, _: Profile, __: Job, part: Part, ___: Sequence[Wait]) -> list[str]:
         return [part.token]
 
+    def files(self, *_: object) -> dict[str, str]:
+        return {}
+
     def limits(self, *_: object, anew: bool = False) -> Limits:
         return Limits()
 
