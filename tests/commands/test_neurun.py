@@ -40,7 +40,7 @@ class RunTest(unittest.TestCase):
         self.assertEqual(self.folder.read("runs/.gitignore"), "*\n")
         started, finished = self.folder.events("bash-1")
         self.assertRegex(
-            started, rf"^started attempt=1 host={os.uname().nodename} pid=[0-9]+ process=\S+ token=[0-9a-f]{12}$"
+            started, rf"^started attempt=1 host={os.uname().nodename} pid=[0-9]+ process=\S+ token=[0-9a-f]{{12}}$"
         )
         self.assertEqual(finished, "finished attempt=1 exit_code=0")
 
