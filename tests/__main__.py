@@ -39,7 +39,8 @@ KEPT = (
     "NEU_KILL_EXPERIMENTS",
     "NEU_RACY_EDITS",
     "NEU_SNAP_KILLS",
-)  # of test_kills: to repeat the moments of an earlier run
+    "NEU_HISTORIES",
+)  # of tests of chance: to repeat the moments of an earlier run, or to try more of them
 CLEARED_NAMES = (
     "MFLAGS",
     "BASH_ENV",
