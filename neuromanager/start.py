@@ -65,6 +65,14 @@ def neufree() -> None:
     _run("neufree")
 
 
+def neuget() -> None:
+    _run("neuget")
+
+
+def neuhost() -> None:
+    _run("neuhost")
+
+
 def neuimport() -> None:
     _run("neuimport")
 

@@ -20,6 +20,7 @@ CONFIG = {
         "cedar-jump": {},
         "cedar-frozen": {},
         "cedar-nokey": {},
+        "mp2-nokey": {},
     }.items()
 }
 

@@ -29,13 +29,14 @@ for neu_end in '' .2 .3 .4 .5 .6 .7 .8 .9 .10; do
     cd -- "$neu_place" && cut -z -d ' ' -f 2- .neu-whole | sed -z 's,^,./,' |
       xargs -0r sh -c 'find "$@" -maxdepth 0 -newer .neu-whole -print -quit' sh 2>&1
   )
-  if [ -z "$neu_changed" ]; then neu_found="old $neu_place"; break; fi
+  if [ -z "$neu_changed" ]; then neu_found="old $neu_place"; : > "$neu_place/.neu-used"; break; fi
 done
 printf '%s\0' "$neu_found"
 if [ "${neu_found%% *}" = new ]; then
-  neu_last=$(ls -td -- code/@PROJECT@-*/.neu-whole 2>/dev/null | head -n 1)
+  neu_last=$(ls -td -- code/@PROJECT@-*/.neu-whole 2>/dev/null | grep -vF .part. | head -n 1)
   if [ -n "$neu_last" ]; then printf '%s\0' "${neu_last%/*}"; cat -- "$neu_last"; fi
-fi"""
+fi
+true"""
 
 
 class Ground(NamedTuple):
@@ -58,7 +59,7 @@ def prepare(profile: Profile, cwd: str, place: str) -> Ground:
     try:
         session = reach(host.name, host.by_hand)
         find = "" if code is None else _FIND.replace("@NAME@", code.name).replace("@PROJECT@", code.name[:-13])
-        session.send(f"{_enter(str(host.directory))} && pwd -P | tr '\\n' '\\0' && {{ {find or ':'}\n}}")
+        session.send(f"{enter(str(host.directory))} && pwd -P | tr '\\n' '\\0' && {{ {find or ':'}\n}}")
         heard = session.receive()
         if heard.code:
             raise Failure(WRONG_INPUT, f"{place}.dir: {host.name}: {_words(heard)}")
@@ -76,7 +77,7 @@ def prepare(profile: Profile, cwd: str, place: str) -> Ground:
         raise Failure(TROUBLE, str(error.strerror), "nothing was launched") from None
 
 
-def _enter(directory: str) -> str:
+def enter(directory: str) -> str:
     """Bash that makes the folder and goes there; an unset variable must not make one in the root."""
     name, slash, rest = directory.partition("/")
     if name.startswith("$"):
@@ -91,7 +92,7 @@ def _enter(directory: str) -> str:
 
 def _words(heard: Heard) -> str:
     lines = [line for line in heard.err.decode("utf-8", "replace").split("\n") if line.strip()]
-    return lines[-1].strip() if lines else f"failed ({heard.code})"
+    return lines[0].strip() if lines else f"failed ({heard.code})"
 
 
 def _send(session: Session, directory: str, near: str, code: Code, last: Sequence[str]) -> None:

@@ -27,8 +27,8 @@ _LONGEST_RANGES = 60_000  # bytes in one word; of runs that are more scattered a
 _PIECE_BYTES = 8 << 20
 _MOST_LOG_BYTES = 100 << 20  # of one log at a time; of more only the end is brought
 
-# NAME and RANGES: those of its runs that have a folder. One listing and no look for each, which a network disk would
-# feel; a run that has not begun costs nothing.
+# NAME and RANGES: those of its runs that have a folder, one a line. One listing and no look for each, which a network
+# disk would feel; a run that has not begun costs nothing.
 _BEGUN = r"""ls -U | awk -v name=@NAME@_ -v ranges=@RANGES@ '
 BEGIN {
   n = split(ranges, part, ",")
@@ -37,8 +37,15 @@ BEGIN {
 index($0, name) == 1 {
   t = substr($0, length(name) + 1); if (t !~ /^[0-9]+$/) next; t += 0
   a = 1; b = n; while (a < b) { m = int((a + b + 1) / 2); if (low[m] <= t) a = m; else b = m - 1 }
-  if (low[a] <= t && t <= high[a]) print $0 "/events.txt"
-}' | xargs -r -d '\n' grep -aHs ''"""
+  if (low[a] <= t && t <= high[a]) print $0
+}'"""
+
+
+def list_begun(name: str, numbers: Sequence[int]) -> str:
+    """A line of bash, for the folder of the experiment."""
+    ranges = format_indices(numbers)
+    ranges = ranges if len(ranges) < _LONGEST_RANGES else "0-1000000000"
+    return _BEGUN.replace("@NAME@", quote_word(name)).replace("@RANGES@", ranges)
 
 
 class Wanted(NamedTuple):
@@ -105,10 +112,9 @@ def bring_events(asked: Asked) -> dict[str, str]:
 def _bring_events(session: Session, wanted: Sequence[Wanted]) -> None:
     """Raises Unreachable, OSError."""
     for each in wanted:
-        ranges = format_indices(each.numbers)
-        ranges = ranges if len(ranges) < _LONGEST_RANGES else "0-1000000000"
-        line = _BEGUN.replace("@NAME@", quote_word(each.experiment.name)).replace("@RANGES@", ranges)
-        session.send(f"cd -- {quote_word(each.there)} && {{ {line}\n}} | gzip -1")
+        begun = list_begun(each.experiment.name, each.numbers)
+        events = "sed 's,$,/events.txt,' | xargs -r -d '\\n' grep -aHs ''"
+        session.send(f"cd -- {quote_word(each.there)} && {{ {begun} | {events}\n}} | gzip -1")
     failed = []
     for each in wanted:
         heard = session.receive(_EVENTS_SECONDS)

@@ -46,6 +46,8 @@ def make_batches(asked: Request | Launch, numbers: list[int], total: int) -> lis
         _check_same(numbers, total, dependencies.each)
     known = _read(dependencies.awaited, site)
     _refuse(dependencies, known, scheduler)
+    host = asked.profile.host.name if asked.profile.host else None
+    _refuse_other_hosts(dependencies, known, host)
     _refuse_other_clusters(dependencies, known, dict(asked.profile.resources).get("clusters") or "")
     shared: list[Wait] = []
     after: list[str] = []
@@ -135,6 +137,19 @@ def _refuse_other_clusters(dependencies: Dependencies, known: Known, cluster: st
                 name = word_for(selected.experiment)
                 where = f"on cluster {launch.cluster}" if launch.cluster else "on the usual cluster"
                 faults.append(f"--after: {name} runs {where}, and only its jobs can wait for it; write neuwait {name}")
+    if faults:
+        raise Failure(WRONG_INPUT, *dict.fromkeys(faults))
+
+
+def _refuse_other_hosts(dependencies: Dependencies, known: Known, host: str | None) -> None:
+    """Raises Failure: neither does a scheduler know the jobs of another, nor do their numbers mean the same."""
+    faults = []
+    for selected in dependencies.awaited:
+        tokens = {status.token for status in known[selected.experiment.directory].values() if status.open}
+        for launch in launches.read_launches(selected.experiment):
+            if launch.token in tokens and launch.reached != host:
+                name, where = word_for(selected.experiment), launch.reached or "this machine's cluster"
+                faults.append(f"--after: {name} runs on {where}; write neuwait {name} && neurun ...")
     if faults:
         raise Failure(WRONG_INPUT, *dict.fromkeys(faults))
 

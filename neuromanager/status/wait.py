@@ -19,7 +19,7 @@ LOST_SECONDS = 8.0  # after a run left the queue, for its last line to reach us 
 _LOOK_SECONDS = (0.1, 5.0)  # between two looks at the events: at first, and at last
 _ASK_SECONDS = (2.0, 60.0)  # between two questions, likewise
 _LOOK_GROWTH = 1.3
-_BRING_SECONDS = (5.0, 60.0)  # between two looks at what runs on hosts have written
+_BRING_SECONDS = (1.0, 60.0)  # between two looks at what runs on hosts have written
 
 
 class Waited(NamedTuple):

@@ -227,12 +227,14 @@ def converse(words: Sequence[str]) -> Dialogue:
     )
 
 
-def ask_silently(words: Sequence[str], timeout_seconds: float) -> int | None:
-    """The exit code of a program that may leave a process behind: nothing of ours is open in either."""
+def ask_silently(words: Sequence[str], timeout_seconds: float, errors: int | None = None) -> int | None:
+    """The exit code of a program that may leave a process behind: nothing of ours is open in either, but ``errors``."""
     import subprocess
 
     null = subprocess.DEVNULL
-    process = subprocess.Popen(words, stdin=null, stdout=null, stderr=null, start_new_session=True)
+    process = subprocess.Popen(
+        words, stdin=null, stdout=null, stderr=null if errors is None else errors, start_new_session=True
+    )
     try:
         return process.wait(timeout_seconds)
     except subprocess.TimeoutExpired:

@@ -21,7 +21,17 @@ from neuromanager.system.process import Answer, converse
 from neuromanager.system.quoting import quote_word
 from neuromanager.system.remotebash import render_session
 from neuromanager.system.site import IN_FLIGHT, Unreachable
-from neuromanager.system.ssh import connect, disconnect, find_way, forget_refusal, is_connected, note_refusal, ssh_words
+from neuromanager.system.ssh import (
+    NotConnected,
+    Way,
+    connect,
+    disconnect,
+    find_way,
+    forget_refusal,
+    is_connected,
+    note_refusal,
+    ssh_words,
+)
 from neuromanager.system.values import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -46,8 +56,10 @@ class Session:
         try:
             self.way = find_way(host)
             options = connect(self.way, by_hand)
-            self.needs_person = bool(options)
+            self._needs_person = bool(options)
             self._process: Dialogue = converse([*ssh_words(self.way, *options), "bash"])
+        except NotConnected as refused:
+            raise _explain(self.way, str(refused), "", 255, False) from None
         except FileNotFoundError:
             raise Unreachable(f"{host}: ssh: no such program on PATH") from None
         except OSError as error:
@@ -99,10 +111,12 @@ class Session:
 
     def _collect(self, patience_seconds: float) -> tuple[bytes, bytes, list[bytes]]:
         deadline, mark = time.monotonic() + patience_seconds, b"\n" + self._mark.encode()
+        searched = {"stdout": 0, "stderr": 0}  # an answer may be long
         found: dict[str, tuple[bytes, list[bytes]]] = {}
         while True:
             for name, buffer in self._buffers.items():
-                place = -1 if name in found else buffer.find(mark)
+                place = -1 if name in found else buffer.find(mark, max(0, searched[name] - len(mark)))
+                searched[name] = len(buffer) if place < 0 else place
                 end = buffer.find(b"\n", place + 1) if place >= 0 else -1
                 if end >= 0:
                     found[name] = (bytes(buffer[:place]), bytes(buffer[place + len(mark) : end]).split())
@@ -127,25 +141,10 @@ class Session:
                 self._selector.unregister(key.fileobj)
         if not self._selector.get_map() or (ended and not heard):
             self.close()
-            raise self._explain()
-
-    def _explain(self) -> Unreachable:
-        said = self._buffers["stderr"].decode("utf-8", "replace").replace("\r", "").strip().split("\n")
-        noise = self._buffers["stdout"].decode("utf-8", "replace").strip()
-        lines = [line for line in said if line.strip() and not line.startswith(("Warning: Permanently", "mux_client"))]
-        last = lines[-1].strip() if lines else ""
-        if self._skew is not None:
-            return Unreachable(f"{self.host}: connection lost" + (f": {last}" if last else ""))
-        if "Permission denied" in last or (self.needs_person and self._process.returncode == 255):
-            note_refusal(self.way)
-            why = re.sub(r"^\S+@\S+: ", "", last) if "Permission denied" in last else "a person has to log in"
-            how = f"neuhost --login {self.host}" if self.way.options else f"ssh {self.host}"
-            return Unreachable(f"{self.host}: {why}; log in once: {how}", login=True)
-        if self._process.returncode != 255:  # a key that allows certain commands only, or start files that end bash
-            words = (noise.split("\n")[-1] or last)[:200]
-            return Unreachable(f"{self.host}: its ssh gives no shell" + (f": {words}" if words else ""), login=True)
-        last = re.sub(r"^ssh: (connect to )?", "", last)
-        return Unreachable(f"{self.host}: {last or 'ssh ended without a word'}")
+            said, noise = (self._buffers[name].decode("utf-8", "replace") for name in ("stderr", "stdout"))
+            if self._skew is not None:
+                raise Unreachable(f"{self.host}: connection lost")
+            raise _explain(self.way, said, noise, self._process.returncode, self._needs_person)
 
     def close(self) -> None:
         """Also after fork, in the child: then only our ends of the pipes."""
@@ -159,6 +158,23 @@ class Session:
             self._process.wait()
         if _sessions.get(self.host) is self:
             del _sessions[self.host]
+
+
+def _explain(way: Way, said: str, noise: str, code: int, needs_person: bool) -> Unreachable:
+    """Why there is no session: ``said`` by ssh, which ended with ``code``, and before by start files (``noise``)."""
+    lines = [line.strip() for line in said.split("\n") if line.strip()]
+    lines = [line for line in lines if not line.startswith(("Warning: Permanently", "mux_client"))]
+    last, host = lines[-1] if lines else "", way.host
+    if "Permission denied" in last or (needs_person and code == 255):
+        note_refusal(way)
+        why = re.sub(r"^\S+@\S+: |\.$", "", last) if "Permission denied" in last else "a person has to log in"
+        how = f"neuhost --login {host}" if way.options else f"ssh {host}"
+        return Unreachable(f"{host}: {why}; log in once: {how}", login=True)
+    if code != 255:  # a key that allows certain commands only, or start files that end bash
+        words = (noise.strip().split("\n")[-1] or last)[:200]
+        return Unreachable(f"{host}: its ssh gives no shell" + (f": {words}" if words else ""), login=True)
+    last = re.sub(r"^ssh: (connect to )?", "", last)
+    return Unreachable(f"{host}: {last or 'ssh ended without a word'}")
 
 
 _sessions: dict[str, Session] = {}

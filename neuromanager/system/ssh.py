@@ -53,6 +53,13 @@ def ssh_words(way: Way, *options: str, terminal: bool = False) -> list[str]:
     return [*ssh_program(), *kind, *given, *way.options, *options, "--", way.host]
 
 
+def login_words(way: Way) -> list[str]:
+    """For a person at a terminal; leaves the connection that is shared."""
+    if way.options:
+        return [*ssh_program(), *way.options, "-f", "-N", "-o", "ControlMaster=yes", "--", way.host]
+    return [*ssh_program(), "--", way.host, "true"]
+
+
 def find_way(host: str) -> Way:
     """A ControlPath of the user's own where there is one; else one in a folder that is only ours. Raises OSError."""
     answer = ask([*ssh_program(), "-G", "--", host], _LOCAL_SECONDS)
@@ -89,8 +96,14 @@ def disconnect(way: Way) -> bool:
     return bool(way.options) and ask_silently(ssh_words(way, "-O", "exit"), _LOCAL_SECONDS) == 0
 
 
+class NotConnected(Exception):
+    """What ssh said."""
+
+
 def connect(way: Way, by_hand: bool) -> tuple[str, ...]:
     """The options for one more session over the shared connection, which is made where it is missing and may be.
+
+    Raises NotConnected; where a person is needed it was tried once, for each try counts there.
 
     Under a lock: of several that start one at once all but the first would stay for ever as connections without use.
     """
@@ -99,8 +112,20 @@ def connect(way: Way, by_hand: bool) -> tuple[str, ...]:
     if way.options:
         with _alone(way):
             if not is_connected(way):
-                ask_silently(ssh_words(way, "-f", "-N", "-o", "ControlMaster=yes"), _MASTER_SECONDS)
+                _make_connection(way)
     return ()
+
+
+def _make_connection(way: Way) -> None:
+    """Raises NotConnected."""
+    path = f"{way.refused}.{os.urandom(6).hex()}"
+    errors = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    os.unlink(path)
+    try:
+        if ask_silently(ssh_words(way, "-f", "-N", "-o", "ControlMaster=yes"), _MASTER_SECONDS, errors) != 0:
+            raise NotConnected(os.pread(errors, 4096, 0).decode("utf-8", "replace"))
+    finally:
+        os.close(errors)
 
 
 @contextlib.contextmanager

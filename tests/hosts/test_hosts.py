@@ -10,6 +10,14 @@ from pathlib import Path
 from tests.command import finish, wait_until
 from tests.hostruns import HostCase
 
+MAKE = """#!/bin/bash
+mkdir -p "$NEU_RUN_DIR/sub dir"
+echo "a $NEU_INDEX" > "$NEU_RUN_DIR/a.csv"
+echo "b $NEU_INDEX" > "$NEU_RUN_DIR/sub dir/b.csv"
+echo c > "$NEU_RUN_DIR/c.bin"
+echo "beside $NEU_INDEX" > "beside $NEU_INDEX.csv"
+"""
+
 
 class HostsTest(HostCase):
     def codes(self) -> list[Path]:
@@ -128,6 +136,63 @@ class HostsTest(HostCase):
         self.go()
         self.assertEqual(finish(waiter).code, 0)
         wait_until(lambda: self.states("x") == ["COMPLETED"], "the end")
+
+
+class FilesTest(HostCase):
+    def test_only_named_files_and_nothing_twice(self) -> None:
+        self.files.program("make", MAKE)
+        self.done("neurun", "--runs=2", "--name=x", "--wait", "cedar", "cpu", "./make")
+        self.assertEqual(self.neu("neuget", "x").code, 100)
+        shown = self.done("neuget", "-n", "-p", "*.csv").lines()
+        paths = [f"runs/x/x_{number}/{name}" for number in (0, 1) for name in ("a.csv", "sub dir/b.csv")]
+        self.assertEqual(sorted(shown), paths)
+        self.assertEqual(sorted(self.done("neuget", "-p", "*.csv", "x").lines()), paths)
+        self.assertEqual(self.files.read("runs/x/x_1/sub dir/b.csv"), "b 1\n")
+        self.assertFalse((self.folder / "runs/x/x_0/c.bin").exists())
+        self.assertEqual(self.done("neuget", "-p", "*.csv", "x").stdout, "")
+        (self.there("x") / "x_1/a.csv").write_text("a new\n")
+        self.assertEqual(self.done("neuget", "-p", "*.csv", "x").lines(), ["runs/x/x_1/a.csv"])
+        beside = self.done("neuget", "--cwd", "-p", "beside*", "x")
+        self.assertEqual(beside.lines(), ["beside 0.csv", "beside 1.csv"])
+        self.assertEqual(self.files.read("beside 1.csv"), "beside 1\n")
+        linked = self.done("neuget", "-p", "a.csv", "--into", "all", "--as", "run{index}{suffix}", "x").lines()
+        self.assertEqual(linked, ["all/run0.csv", "all/run1.csv"])
+        self.assertEqual(self.files.read("all/run1.csv"), "a new\n")
+        self.bed.stop_server("cedar")
+        self.addCleanup(self.bed.start, "cedar")
+        away = self.neu("neuget", "-p", "c.bin", "x")
+        self.assertEqual((away.code, "cedar" in away.stderr), (111, True), away.stderr)
+
+    def test_a_large_file_goes_on_where_it_was_broken_off(self) -> None:
+        self.files.program("make", '#!/bin/bash\nhead -c 60000000 /dev/urandom > "$NEU_RUN_DIR/large"')
+        self.done("neurun", "--name=x", "--wait", "cedar", "cpu", "./make")
+        getting = self.files.start("neuget", "-p", "large", "x")
+        folder = self.folder / "runs/x/x_0"
+
+        def parts() -> list[Path]:
+            return list(folder.glob(".large.*.part"))
+
+        wait_until(lambda: [path for path in parts() if path.stat().st_size > 10_000_000], "a part of it")
+        self.bed.cut("cedar")
+        broken = finish(getting)
+        self.assertEqual(broken.code, 111, broken.stderr)
+        (part,) = parts()
+        inode = part.stat().st_ino
+        self.assertEqual(self.done("neuget", "-p", "large", "x").lines(), ["runs/x/x_0/large"])
+        self.assertEqual((folder / "large").stat().st_ino, inode)
+        self.assertEqual((folder / "large").read_bytes(), (self.there("x") / "x_0/large").read_bytes())
+        self.assertEqual(parts(), [])
+
+    def test_it_follows(self) -> None:
+        self.done("neurun", "--runs=2", "--name=x", "cedar", "cpu", "./program")
+        self.wait_for_marks(2)
+        getting = self.files.start("neuget", "-f", "--logs", "-p", "result.csv", "x")
+        (self.there("x") / "x_0/go").touch()
+        wait_until(lambda: (self.folder / "runs/x/x_0/result.csv").exists(), "the first file", 60)
+        self.go()
+        found = finish(getting)
+        self.assertEqual(found.lines(), ["runs/x/x_0/result.csv", "runs/x/x_1/result.csv"], found.stderr)
+        self.assertIn("out of 1", self.files.read("runs/x/logs/x_1.stdout"))
 
 
 if __name__ == "__main__":

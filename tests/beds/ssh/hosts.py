@@ -30,6 +30,7 @@ _shared: Bed | BootError | None = None
 _SSHD = """Port {port}
 ListenAddress 127.0.0.1
 ListenAddress 127.0.0.3
+ListenAddress 127.0.0.4
 HostKey {directory}/host
 PidFile none
 AuthorizedKeysFile {directory}/authorized_keys
@@ -49,18 +50,20 @@ _CLIENT = """Host {name} {name}-*
   HostName 127.0.0.1
   Port {port}
 """
-_ALL = """Host *-300
+_SPECIAL = """Host *-300
   HostName localhost
   ProxyCommand {python} -S -E {delay} 150 %h %p
 Host *-frozen
   HostName 127.0.0.2
   ProxyCommand {python} -S -E {delay} 0 127.0.0.1 %p
 Host *-jump
+  HostName 127.0.0.4
   ProxyJump mp2
 Host *-nokey
   HostName 127.0.0.3
   IdentityFile {directory}/stranger
-Host * !*-nokey
+"""
+_ALL = """Host * !*-nokey
   IdentityFile {directory}/id
 Host *
   User {user}
@@ -118,7 +121,8 @@ class Bed:
             Path(self.directory, f"{name}.conf").write_text(conf)
             text += _CLIENT.format(**places)
         delay = Path(__file__).with_name("delay.py")
-        Path(self.directory, "config").write_text(text + _ALL.format(**places, python=sys.executable, delay=delay))
+        special = _SPECIAL.format(**places, python=sys.executable, delay=delay)
+        Path(self.directory, "config").write_text(special + text + _ALL.format(**places))
 
     def home(self, name: str) -> Path:
         return Path(self.directory, "homes", name)

@@ -1,0 +1,30 @@
+"""neuhost without a host; with hosts it is tested in tests/hosts/test_hosts_ways.py."""
+
+from __future__ import annotations
+
+import unittest
+
+from tests.command import Folder
+
+
+class WordsTest(unittest.TestCase):
+    def test_refusals(self) -> None:
+        files = Folder(self, {"local": {"cpu": {}}, "a": {"cpu": {"host": "cedar"}}})
+        for words, said in (
+            (["ceder"], "did you mean 'cedar'"),
+            (["--login"], "which host"),
+            (["--login", "--close", "cedar"], "exclude each other"),
+            (["--clean", "x"], "no such experiment"),
+        ):
+            done = files.run("neuhost", *words)
+            self.assertEqual((done.code, said in done.stderr), (100, True), done.stderr)
+
+    def test_a_host_that_does_not_exist(self) -> None:
+        files = Folder(self, {"a": {"cpu": {"host": "no-such-host.invalid"}}})
+        done = files.run("neuhost")
+        self.assertEqual(done.code, 111, done.stderr)
+        self.assertIn("no-such-host.invalid: ", done.stdout)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,155 @@
+"""How hosts are reached: start files that do anything, logins that fail, keys that allow little, and neuhost."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import unittest
+from pathlib import Path
+
+from tests.beds.ssh import hosts
+from tests.command import finish
+from tests.hostruns import HostCase
+
+# What start files of clusters do, each seen somewhere; bashrc, profile.
+START_FILES = (
+    ('echo "Welcome to cedar"; printf "quota: 80%%"', 'echo hello; read -p "continue? " x; stty -a; mesg n'),
+    ('read -t 1 x; echo "you typed $x"', "export PATH=/opt/a:$PATH; set -e; false"),
+    ("exec bash -l", ""),
+    ("", "exit 0"),
+    ("", "exec zsh"),
+    ("", "exec bash --norc -i"),
+    (
+        "",
+        'trap "echo bye" EXIT; alias printf=false; printf() { :; }; export -f printf; shopt -s extglob; set -u; '
+        "export IFS=:; readonly R=1; export R",
+    ),
+    ("sleep 30 &", "sleep 30 & export PATH=/opt/bg:$PATH"),
+    ("", "export LC_ALL=fr_FR.UTF-8 TZ=America/Toronto SQUEUE_FORMAT=%i SLURM_TIME_FORMAT=relative SBATCH_HOLD=1"),
+)
+
+
+class WaysTest(HostCase):
+    def test_start_files(self) -> None:
+        self.go()
+        for number, (bashrc, profile) in enumerate(START_FILES):
+            (self.bed.home("cedar") / ".bashrc").write_text(f"{bashrc}\n")
+            (self.bed.home("cedar") / ".bash_profile").write_text(f"{profile}\n")
+            with self.subTest(bashrc=bashrc, profile=profile):
+                self.done("neurun", f"--name=x{number}", "cedar", "cpu", "./program")
+                self.assertIn(self.states(f"x{number}")[0], ("PENDING", "RUNNING", "COMPLETED"))
+
+    def test_the_environment_of_a_run_is_that_of_a_login_shell_there(self) -> None:
+        (self.bed.home("cedar") / ".bash_profile").write_text("export THERE='it is *'\n")
+        words = ["bash", "-c", 'echo "[$THERE] [${TZ-}] [${LC_ALL-}] [${BASH_ENV-}] [${OUT-}]" "$@"', "bash"]
+        hard = ["", " ", "it's", '"', "$HOME `id` \\", "*", "\n", "é", "-x", "\udcff"]
+        self.done("neurun", "--name=x", "--wait", "cedar", "cpu", *words, *hard, TZ="Asia/Tokyo", BASH_ENV="/none")
+        shown = f"[it is *] [] [] [] [] {' '.join(hard)}\n"
+        self.assertEqual(os.fsdecode(self.done("neulog", "x").out), shown)
+
+    def test_without_a_key(self) -> None:
+        before = self.bed.log("mp2").count("Connection closed by authenticating")
+        for _ in range(3):
+            refused = self.neu("neurun", "--name=x", "mp2-nokey", "cpu", "true")
+            self.assertEqual((refused.code, "neuhost --login mp2-nokey" in refused.stderr), (111, True), refused.stderr)
+        self.assertEqual(self.bed.log("mp2").count("Connection closed by authenticating") - before, 1)
+        self.assertFalse((self.folder / "runs").exists())
+
+    def test_by_hand(self) -> None:
+        """No connection is made; one that a person has made is used."""
+        self.set_everywhere(host="cedar-300", login="by-hand")
+        self.neu("neuhost", "--close", "cedar-300")
+        logins = self.logins("cedar")
+        refused = self.neu("neurun", "--name=x", "cedar", "cpu", "true")
+        self.assertEqual((refused.code, self.logins("cedar")), (111, logins), refused.stderr)
+        self.done("neuhost", "--login", "cedar-300")
+        self.done("neurun", "--name=x", "-r", "hold", "cedar", "cpu", "true")
+        self.assertEqual(self.logins("cedar"), logins + 1)
+        self.done("neuhost", "--close", "cedar-300")
+        away = self.neu("neustat", "--json", "x")
+        self.assertIn('"state": "UNKNOWN"', away.stdout)
+        self.assertIn("neuhost --login cedar-300", away.stderr)
+
+    def test_a_key_that_allows_few_commands(self) -> None:
+        keys = Path(self.bed.directory, "authorized_keys")
+        before = keys.read_text()
+        self.addCleanup(lambda: keys.write_text(before))
+        self.neu("neuhost", "--close", "cedar-300")
+        keys.write_text(f'command="echo Command rejected by allowed_commands.sh" {before}')
+        refused = self.neu("neurun", "--name=x", "cedar-300", "cpu", "true")
+        self.assertEqual(refused.code, 111, refused.stderr)
+        said = "its ssh gives no shell: Command rejected by allowed_commands.sh"
+        self.assertEqual(refused.errors()[0], f"neurun: error: cedar-300: {said}")
+
+    def test_several_at_once_share_one_connection(self) -> None:
+        self.neu("neuhost", "--close", "mp2")
+        logins = self.logins("mp2")
+        launching = [self.files.start("neurun", f"--name=x{n}", "-r", "hold", "mp2", "cpu", "true") for n in range(6)]
+        done = [finish(each) for each in launching]
+        self.assertEqual([each.code for each in done], [0] * 6, [each.stderr for each in done if each.code])
+        self.assertEqual(self.logins("mp2"), logins + 1)
+        self.assertEqual(len(self.codes()), 1)
+
+    def codes(self) -> list[Path]:
+        return list((self.place / "there-dir/code").iterdir())
+
+    def test_a_jump(self) -> None:
+        self.go()
+        self.done("neurun", "--name=x", "--wait", "cedar-jump", "cpu", "./program")
+        self.assertEqual(self.marks(), ["0 1 cedar"])
+
+    def test_neuhost(self) -> None:
+        self.go()
+        away = self.neu("neuhost", "cedar", "mp2", "cedar-nokey")
+        self.assertEqual(away.code, 111)
+        cedar, mp2, nokey = away.lines()
+        self.assertRegex(cedar, r"^cedar: reachable, Slurm answers, /\S+/there-dir, [0-9.]+ GB free, same time$")
+        self.assertRegex(mp2, "^mp2: reachable")
+        self.assertIn("Permission denied", nokey)
+        self.done("neurun", "--name=x", "--wait", "cedar", "cpu", "./program")
+        (code,) = self.codes()
+        there = self.there("x")
+        self.assertEqual(self.done("neuhost", "--clean", "cedar").stdout, "")
+        self.assertEqual(self.done("neuhost", "--clean", "x").stdout, f"cedar:{there}\n")
+        self.assertFalse(there.exists())
+        self.assertEqual(self.done("neuhost", "--clean", "cedar").stdout, "")  # used within a day
+        for name in (".neu-whole", ".neu-used"):
+            if (code / name).exists():
+                os.utime(code / name, (0, 0))
+        self.assertEqual(self.done("neuhost", "--clean", "cedar").stdout, f"cedar:{code}\n")
+        self.assertFalse(code.exists())
+        self.assertEqual(self.states("x"), ["COMPLETED"])
+
+    def test_room_for_nothing(self) -> None:
+        """A full disk there: said in tar's words, and nothing stays."""
+        if os.geteuid() != 0:
+            self.skipTest("optional: only root can mount a small disk")
+        small = self.place / "small"
+        small.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", small], check=True)
+        self.addCleanup(lambda: subprocess.run(["umount", "-l", small], check=True))
+        self.set_everywhere(dir=str(small / "neu"))
+        self.files.write("large.bin", os.urandom(300_000))
+        refused = self.neu("neurun", "--name=x", "cedar", "cpu", "./program")
+        self.assertEqual(refused.code, 111, refused.stderr)
+        self.assertRegex(refused.stderr, "large.bin: (Wrote only|.*No space left)")
+        self.assertFalse((self.folder / "runs").exists())
+        self.assertEqual([path for path in small.rglob("*") if path.is_file()], [])
+
+
+class FewSessionsTest(HostCase):
+    """MaxSessions 2: a host that lets little at a time over one connection."""
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        super().setUpClass()
+        cls.bed = hosts.Bed(cls.bed.clusters, sessions=2)
+        cls.addClassCleanup(cls.bed.stop)
+
+    def test_four_at_once(self) -> None:
+        launching = [self.files.start("neurun", f"--name=x{n}", "-r", "hold", "mp2", "cpu", "true") for n in range(4)]
+        self.assertEqual([finish(each).code for each in launching], [0] * 4)
+
+
+if __name__ == "__main__":
+    unittest.main()
