@@ -12,12 +12,14 @@ import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 
-from neuromanager.snapshot.git import Repository, find_repository, join_names, split_names
+from neuromanager.snapshot.git import Repository, find_repository, join_names, split_names, text_of
 from neuromanager.snapshot.survey import Survey, find_excess, parse_status
 from neuromanager.system.faults import WRONG_INPUT, Failure
+from neuromanager.system.patterns import compile_late
 from neuromanager.system.values import NamedTuple
 
 REFS = "refs/neuromanager"
+_LISTED = compile_late(r"(.) (\d+) ([0-9a-f]+) \d\t([^\0]*)\0")  # of git ls-files -v -s -z
 _STATUS = "status --porcelain=v2 --branch -z -uall --ignored=matching --no-renames".split()
 
 
@@ -135,12 +137,8 @@ def _add(repository: Repository, index: str, paths: Sequence[str]) -> None:
 
 def _read_entries(repository: Repository, index: str) -> list[tuple[Entry, str]]:
     """With the letter by which ``git ls-files -v`` marks what is not looked at; small: assumed to be unchanged."""
-    found = []
-    for line in split_names(repository.ask("ls-files", "-v", "-s", "-z", index=index)):
-        told, _, path = line.partition("\t")
-        tag, mode, number, _ = told.split(" ")
-        found.append((Entry(path, mode, number), tag))
-    return found
+    listed = text_of(repository.ask("ls-files", "-v", "-s", "-z", index=index))
+    return [(Entry(path, mode, number), tag) for tag, mode, number, path in _LISTED.findall(listed)]
 
 
 def _read_commit(repository: Repository, revision: str, names: Iterator[str]) -> Snapshot:

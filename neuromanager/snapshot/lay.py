@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from neuromanager.snapshot.commit import Entry, Snapshot
 from neuromanager.snapshot.git import WITHOUT_LFS, Repository, join_names, split_names
-from neuromanager.snapshot.survey import choose_links, find_folders
+from neuromanager.snapshot.survey import Survey, choose_links, find_folders
 from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.patterns import compile_late
 from neuromanager.system.values import NamedTuple
@@ -63,12 +63,12 @@ def list_files(snapshot: Snapshot, links: Sequence[str]) -> list[Entry]:
 
 def find_snapshot_links(snapshot: Snapshot) -> list[str]:
     frozen = [entry.path for entry in snapshot.entries] + [f"{path}/." for path in snapshot.inner]
-    return find_links(snapshot.repository, snapshot.survey.ignored, frozen)
+    return find_links(snapshot.repository, snapshot.survey, frozen)
 
 
-def find_links(repository: Repository, ignored: Sequence[str], frozen: Sequence[str]) -> list[str]:
+def find_links(repository: Repository, survey: Survey, frozen: Sequence[str]) -> list[str]:
     """Where data is: what git ignores, and empty folders."""
-    data = [*_expand(repository.top, ignored, frozen), *_find_empty_folders(repository)]
+    data = [*_expand(repository.top, survey.ignored, frozen), *_find_empty_folders(repository, survey)]
     return [path for path in choose_links(data, frozen) if os.path.lexists(os.path.join(repository.top, path))]
 
 
@@ -84,15 +84,20 @@ def _expand(top: str, ignored: Sequence[str], frozen: Sequence[str]) -> list[str
     return found
 
 
-def _find_empty_folders(repository: Repository) -> list[str]:
-    found = []
+def _find_empty_folders(repository: Repository, survey: Survey) -> list[str]:
+    """In what git does not track; what it ignores may be large, and is not looked into."""
+    found: list[str] = []
+    ignored = frozenset(path.rstrip("/") for path in survey.ignored)
     words = "ls-files -o --directory --exclude-standard -z".split()
     for path in split_names(repository.ask(*words)):
-        top = os.path.join(repository.top, path)
-        if path.endswith("/") and not os.path.exists(os.path.join(top, ".git")):
-            for folder, folders, files in os.walk(top):
-                if not folders and not files:
-                    found.append(os.path.relpath(folder, repository.top))
+        data = any(each.startswith(path) for each in ignored) and not any(each.startswith(path) for each in survey.new)
+        if not path.endswith("/") or data or os.path.exists(f"{repository.top}/{path}.git"):
+            continue
+        for folder, folders, files in os.walk(f"{repository.top}/{path.rstrip('/')}"):
+            near = os.path.relpath(folder, repository.top)
+            if not folders and not files:
+                found.append(near)
+            folders[:] = [name for name in folders if f"{near}/{name}" not in ignored]
     return found
 
 
@@ -122,11 +127,11 @@ def _share(snapshot: Snapshot, files: Sequence[Entry], place: str, earlier: Earl
         if folder not in made:
             os.makedirs(os.path.join(place, folder), exist_ok=True)
             made.add(folder)
-        before = os.path.join(earlier.folder, entry.path)
+        before = f"{earlier.folder}/{entry.path}"
         with contextlib.suppress(OSError):  # as many links as a file system allows; another one; a pointer's link
             found = os.lstat(before)
             if stat.S_ISREG(found.st_mode) and found.st_mtime_ns <= earlier.made_ns:
-                os.link(before, os.path.join(place, entry.path))
+                os.link(before, f"{place}/{entry.path}")
                 shared.add(entry.path)
     return shared
 

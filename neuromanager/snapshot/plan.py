@@ -27,9 +27,7 @@ def make_plan(project: str, wish: Wish) -> tuple[Survey, list[str]]:
             survey = survey._replace(new=())
         survey = survey._replace(new=(*survey.new, *wish.added))
         frozen = {*split_names(repository.ask("ls-files", "-z")), *survey.new} - {*survey.deleted}
-        return survey, find_links(
-            repository, survey.ignored, [f"{path}." if path[-1] == "/" else path for path in frozen]
-        )
+        return survey, find_links(repository, survey, [f"{path}." if path[-1] == "/" else path for path in frozen])
 
 
 def expand_added(project: str, paths: Sequence[str]) -> tuple[str, ...]:

@@ -182,7 +182,7 @@ def _is_changed(place: str, paths: Sequence[str]) -> bool:
     made_ns = os.stat(os.path.join(os.path.dirname(place), "code.json")).st_mtime_ns
     for path in paths:
         try:
-            found = os.lstat(os.path.join(place, path))
+            found = os.lstat(f"{place}/{path}")
         except OSError:
             return True
         if found.st_mtime_ns > made_ns and not stat.S_ISLNK(found.st_mode):
