@@ -19,13 +19,15 @@ PREPARED = $$(if [ -x .venv/bin/python3 ]; then echo .venv/bin/python3; else ech
 SUITES =
 
 .PHONY: help demo test lint bench install uninstall clean setup deb completion
-.PHONY: test-slurm-versions record-slurm-answers clean-slurm-versions
+.PHONY: test-editable test-slurm-versions record-slurm-answers clean-slurm-versions
 
 help:
 	@echo 'make demo       sweep examples/train.py over params.json on this machine'
 	@echo 'make test       run all tests; on Debian as root it installs a Slurm and an HTCondor for them'
 	@echo 'make test-slurm-versions'
 	@echo '                run what asks a Slurm on 20.11, 22.05 and 24.11; as root, with debootstrap'
+	@echo 'make test-editable'
+	@echo '                frozen code and pip install -e, every way that there is'
 	@echo 'make lint       ruff, mypy --strict, shellcheck, mandoc'
 	@echo 'make bench      measure, against a stopwatch'
 	@echo 'make install    into PREFIX (now $(PREFIX)): the commands and their man pages'
@@ -54,6 +56,10 @@ record-slurm-answers:
 
 clean-slurm-versions:
 	@bash tests/beds/slurm/versions.sh remove $(SUITES)
+
+# Frozen code and pip install -e, in 20 combinations; pip fetches the builders. Some 2 minutes.
+test-editable: setup
+	@bash tests/snapshot/editable.sh "$(PREPARED)"
 
 lint:
 	@bash tests/lint.sh '$(PYTHON)'
