@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests import poolbench, slurmbench
+from tests import poolbench, slurmbench, snapbench
 
 ROOT = Path(__file__).resolve().parent.parent
 TENS = list(range(10))
@@ -208,6 +208,7 @@ def main(rounds: int) -> None:
         print(f"the same where MaxArraySize is 1001, in 10 arrays: {seconds:.2f} s")
     slurmbench.main(min(rounds, 3))
     poolbench.main(rounds)
+    snapbench.main(min(rounds, 3))
 
 
 if __name__ == "__main__":
