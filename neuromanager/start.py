@@ -117,6 +117,10 @@ def neuthrottle() -> None:
     _run("neuthrottle")
 
 
+def neutop() -> None:
+    _run("neutop")
+
+
 def neutrash() -> None:
     _run("neutrash")
 

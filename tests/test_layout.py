@@ -42,6 +42,7 @@ PURE = (
     "local.states",
     "experiment.layout",
     "status.tables",
+    "status.top",
 )
 TOUCHES_THE_WORLD = ("sweep.read",)
 WORLDLY = {"os", "subprocess", "time", "random", "socket", "pathlib", "shutil", "tempfile", "signal", "datetime"}

@@ -193,6 +193,14 @@ def cut(line: str, width: int) -> str:
     return (line[:end] + "...")[:width]
 
 
+def slide(line: str, shift: int, width: int) -> str:
+    """What a terminal shows of a line whose first ``shift`` columns have gone out on the left."""
+    if not shift or line.isascii():
+        return cut(line[shift:], width)
+    start = next((place for place in range(len(line)) if _columns_of(line[:place]) >= shift), len(line))
+    return cut(line[start:], width)
+
+
 # JSON Lines
 
 

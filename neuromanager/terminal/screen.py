@@ -42,10 +42,39 @@ def run_on_screen(draw: Callable[[curses.window], None], who: str, mend: str, en
     for name in ("COLUMNS", "LINES"):  # ncurses would believe them rather than the terminal, and see no resize
         os.environ.pop(name, None)
     os.environ.setdefault("ESCDELAY", "25")  # ms, from an escape to the rest of a key's sequence; ncurses waits 1000
-    with _ending_by_signals() as ended, contextlib.suppress(_Told):
+    with _giving_back(), _ending_by_signals() as ended, contextlib.suppress(_Told):
         curses.wrapper(draw)
     if ended:
         die_by(ended[0])
+
+
+@contextlib.contextmanager
+def _giving_back() -> Iterator[None]:
+    """kill -9 leaves us no time: a child that is there for nothing else then gives the terminal back."""
+    import curses
+    import termios
+
+    reader, writer = os.pipe()
+    modes = termios.tcgetattr(1)
+    leaving = b"".join(curses.tigetstr(name) or b"" for name in ("sgr0", "rmkx", "cnorm", "rmcup"))
+    group, child = os.getpgrp(), os.fork()
+    if not child:
+        with contextlib.suppress(BaseException):
+            os.setpgid(0, 0)  # a Ctrl-C is not for it
+            signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+            os.close(writer)
+            if not os.read(reader, 1):
+                os.write(1, leaving)
+                if os.tcgetpgrp(1) == group:  # a shell that has taken the terminal has set its own modes
+                    termios.tcsetattr(1, termios.TCSANOW, modes)
+        os._exit(0)
+    os.close(reader)
+    try:
+        yield
+    finally:
+        os.write(writer, b".")
+        os.close(writer)
+        os.waitpid(child, 0)
 
 
 class _Told(BaseException):
@@ -80,3 +109,79 @@ def put(screen: curses.window, row: int, text: str, attribute: int = 0) -> None:
 
     with contextlib.suppress(curses.error):  # the last cell of the screen cannot be written without a complaint
         screen.addstr(row, 0, text, attribute)
+
+
+@contextlib.contextmanager
+def silenced() -> Iterator[None]:
+    """Nothing that is told meanwhile gets between the lines of the screen."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+_KEYS = {"\n": "enter", "\r": "enter", "\x1b": "esc", "\x7f": "backspace", "\b": "backspace", " ": "space"}
+
+
+def read_key(screen: curses.window) -> str:
+    """A letter, or the name of another key; "" for none within the window's time."""
+    import curses
+
+    try:
+        key = screen.get_wch()
+    except curses.error:
+        return ""
+    if isinstance(key, str):
+        return _KEYS.get(key, key)
+    names = {
+        curses.KEY_UP: "up",
+        curses.KEY_DOWN: "down",
+        curses.KEY_LEFT: "left",
+        curses.KEY_RIGHT: "right",
+        curses.KEY_PPAGE: "pgup",
+        curses.KEY_NPAGE: "pgdn",
+        curses.KEY_HOME: "home",
+        curses.KEY_END: "end",
+        curses.KEY_ENTER: "enter",
+        curses.KEY_BACKSPACE: "backspace",
+        curses.KEY_RESIZE: "resize",
+    }
+    return names.get(key, "other")
+
+
+class Palette:
+    """The attributes of styles: words such as ``bad cursor``. Make it when the screen is taken."""
+
+    def __init__(self) -> None:
+        import curses
+
+        self._attributes = {
+            "title": curses.A_BOLD,
+            "head": curses.A_UNDERLINE,
+            "cursor": curses.A_REVERSE,
+            "dim": curses.A_DIM,
+            "ask": curses.A_REVERSE | curses.A_BOLD,
+        }
+        with contextlib.suppress(curses.error):
+            curses.use_default_colors()
+            for number, (style, color) in enumerate(
+                (
+                    ("bad", curses.COLOR_RED),
+                    ("running", curses.COLOR_GREEN),
+                    ("waiting", curses.COLOR_YELLOW),
+                    ("unknown", curses.COLOR_MAGENTA),
+                ),
+                1,
+            ):
+                curses.init_pair(number, color, -1)
+                self._attributes[style] = curses.color_pair(number)
+
+    def __getitem__(self, style: str) -> int:
+        attribute = 0
+        for word in style.split():
+            attribute |= self._attributes.get(word, 0)
+        return attribute
