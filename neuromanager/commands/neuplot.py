@@ -101,7 +101,8 @@ def _check_options(options: Options, operands: Sequence[str]) -> None:
 
 
 def _read_runs(operands: Sequence[str], options: Options) -> list[Measured]:
-    measured, source = measure(read_reports(resolve_selections(operands, os.environ), HERE), Wanted(options.files))
+    wanted = Wanted(options.files, names=(parse_column(options.y).name,))
+    measured, source = measure(read_reports(resolve_selections(operands, os.environ), HERE), wanted)
     tell(f"results from {source}")
     return measured
 

@@ -13,13 +13,13 @@ from neuromanager.experiment.states import COMPLETED
 from neuromanager.results import render
 from neuromanager.results.choose import Rows, choose, parse_count
 from neuromanager.results.formats import template_pattern
-from neuromanager.results.lines import is_step
 from neuromanager.results.measure import Wanted, measure
-from neuromanager.results.records import FACTS, Measured, list_names, make_record, make_steps
+from neuromanager.results.records import Measured, list_names
+from neuromanager.results.rows import list_asked, list_words, make_rows
 from neuromanager.results.statistics import ERRORS
-from neuromanager.results.table import Column, Record, resolve_columns, resolve_name, split_constant
+from neuromanager.results.table import Record, resolve_columns, split_constant
 from neuromanager.status.survey import read_reports
-from neuromanager.system.faults import ANSWER_NO, WRONG_INPUT, Failure, offer_nearest
+from neuromanager.system.faults import ANSWER_NO, WRONG_INPUT, Failure
 from neuromanager.system.quoting import visible
 from neuromanager.system.site import HERE
 from neuromanager.terminal.console import tell
@@ -100,7 +100,7 @@ def main(words: Sequence[str]) -> int:
             _print(_list_measured(measured, source))
             return 0
         tell(f"results from {source}")
-        rows = _make_rows(measured, options)
+        rows = make_rows(measured, options)
     whole = rows.records
     rows = choose(rows, options)
     _print_rows(rows, options)
@@ -137,7 +137,7 @@ def _measure(operands: Sequence[str], options: Options) -> tuple[list[Measured],
     if pattern is not None:
         _check_pattern(pattern, "--template" if options.template else "--regex")
     reports = read_reports(resolve_selections(operands, os.environ), HERE)
-    return measure(reports, Wanted(options.files, pattern))
+    return measure(reports, Wanted(options.files, pattern, list_asked(options)))
 
 
 def _check_pattern(pattern: str, option: str) -> None:
@@ -164,63 +164,6 @@ def _list_measured(measured: Sequence[Measured], source: str) -> Iterator[str]:
     yield from render.render_text(table, render.DIGITS, visible)
 
 
-def _make_rows(measured: Sequence[Measured], options: Options) -> Rows:
-    known = list_names(measured)
-    words = [word for text in options.columns for word in text.split(",") if word]
-    facts = [_resolve_fact(word) for word in words if word.startswith("run.")]
-    asked = [word for word in words if not word.startswith("run.")]
-    plain = [Column("last", name) for name in known if not is_step(name)]
-    columns = resolve_columns(asked, known) if asked else [] if facts else plain
-    params = list(dict.fromkeys(name for each in measured for name in each.params))
-    if options.steps:
-        return _make_step_rows(measured, columns, options, params, facts)
-    at = _resolve_at(options.at, known) if options.at else None
-    records = [make_record(each, columns, at) for each in measured]
-    results = [str(column) for column in columns]
-    if not asked:
-        results = [name for name in results if not _says_nothing(name, records)]
-    return Rows(records, params, results, facts)
-
-
-def _says_nothing(name: str, records: Sequence[Record]) -> bool:
-    """No row has it, or it repeats the parameter of that name."""
-    values = [(record.results.get(name), record.params.get(name)) for record in records]
-    return all(value is None or value == param for value, param in values)
-
-
-def _make_step_rows(
-    measured: Sequence[Measured], columns: Sequence[Column], options: Options, params: list[str], facts: list[str]
-) -> Rows:
-    most = parse_count("--points", options.points)
-    records: list[Record] = []
-    left_out = 0
-    for each in measured:
-        more, fewer = make_steps(each, columns, most)
-        records += more
-        left_out += fewer
-    if left_out:
-        tell(f"--points: {left_out} steps are not shown")
-    names = list(dict.fromkeys(name for record in records for name in record.results))
-    return Rows(records, params, names, facts)
-
-
-def _resolve_fact(word: str) -> str:
-    known = [f"run.{name}" for name in FACTS]
-    if word not in known:
-        raise Failure(WRONG_INPUT, f"-k: nothing is called {word!r}; {offer_nearest(word, known)}")
-    return word
-
-
-def _resolve_at(at: str, known: Sequence[str]) -> str:
-    how, colon, name = at.partition(":")
-    if colon and how in ("min", "max"):
-        return f"{how}:{resolve_name('--at', name, known)}"
-    try:
-        return at if at == "last" else repr(float(at))
-    except ValueError:
-        raise Failure(WRONG_INPUT, f"--at: {at!r}: write last, the number of a step, min:NAME or max:NAME") from None
-
-
 def _read_stdin() -> Iterator[Record]:
     for number, line in enumerate(sys.stdin.buffer if sys.stdin else (), 1):
         if line.strip():
@@ -233,7 +176,7 @@ def _read_stdin() -> Iterator[Record]:
 def _read_rows(read: Iterable[Record], options: Options) -> Rows:
     records = list(read)
     results = list(dict.fromkeys(name for record in records for name in record.results))
-    words = [word for text in options.columns for word in text.split(",") if word]
+    words = list_words(options)
     if words:
         results = [str(column) for column in resolve_columns(words, results)]
     params = list(dict.fromkeys(name for record in records for name in record.params))

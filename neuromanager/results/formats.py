@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from neuromanager.results.eventfile import read_scalars
 from neuromanager.results.lines import parse_number, read_line
-from neuromanager.results.series import Row, Value, flatten
+from neuromanager.results.series import Row, Value, flatten, make_whole
 
 _BLOCK = 4096  # lines that are decoded as one array: json costs more for each call than for each line
 Pattern = "re.Pattern[bytes]"
@@ -107,14 +107,7 @@ def parse_log(data: bytes) -> Iterator[Row]:
     for line in data.decode("utf-8", "replace").split("\n"):
         reading = read_line(line) if line else None
         if reading:
-            yield {**_whole(reading.steps), **_whole(reading.values)}
-
-
-def _whole(values: Mapping[str, float]) -> dict[str, Value]:
-    return {
-        name: int(value) if value == value and value.is_integer() and abs(value) < 2**53 else value
-        for name, value in values.items()
-    }
+            yield {**make_whole(reading.steps), **make_whole(reading.values)}
 
 
 def make_matcher(pattern: str) -> Callable[[bytes], Iterator[Row]]:

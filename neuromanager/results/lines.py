@@ -81,6 +81,24 @@ class Reading(NamedTuple):
     values: dict[str, float]
 
 
+class Place(NamedTuple):
+    """The text of a number, and where it stands in the line; -1 when it does not stand there so."""
+
+    text: str
+    start: int = -1
+
+
+class Places(NamedTuple):
+    """What one line says, as texts. It depends on no digit of the line, but for those in ``keys``."""
+
+    steps: dict[str, Place]
+    values: dict[str, Place]
+    keys: tuple[tuple[int, int], ...] = ()  # where names with digits stand
+
+
+_Pair = tuple[str, Place]
+
+
 def parse_number(text: str) -> float:
     """The number in a text: thousands may have commas, and Fortran writes ``1.23D-05``."""
     return float(text.replace(",", "").lower().replace("d", "e") if "n" not in text.lower() else text)
@@ -92,27 +110,50 @@ def is_step(name: str) -> bool:
 
 def read_line(line: str) -> Reading | None:
     """None for a line that measures nothing. Of a line that was drawn over and over, what is seen at last counts."""
+    places = find_places(line)
+    return None if places is None else Reading(*(_parse_places(each) for each in places[:2]))
+
+
+def _parse_places(places: dict[str, Place]) -> dict[str, float]:
+    return {name: parse_number(place.text) for name, place in places.items()}
+
+
+def find_places(line: str) -> Places | None:
+    """As ``read_line``: the texts, and where they stand."""
+    start = 0
     if "\r" in line:
-        line = line.rstrip("\r").rpartition("\r")[2]
+        line = line.rstrip("\r")
+        start = line.rfind("\r") + 1
+        line = line[start:]
     if "\x1b" in line:
-        line = _ESCAPE.sub("", line)
+        line, start = _ESCAPE.sub("", line), -len(line)  # what is left of it stands nowhere
     if not line or len(line) > _LONGEST:
         return _read_object(line)
-    text = line[_HEAD.match(line).end() :].rstrip()  # type: ignore[union-attr]
+    head = _HEAD.match(line).end()  # type: ignore[union-attr]
+    text = line[head:].rstrip()
     if not text:
         return None
     cell = _CELLS.match(line.strip())
     if cell:
-        return _collect([(cell[1].strip().replace(" ", "_"), cell[2])], {}, "")
+        begin = start + len(line) - len(line.lstrip())
+        return _collect([_make_pair(cell[1].strip().replace(" ", "_"), cell, 2, begin)], {}, "", [(cell, begin)])
+    start += head
     split = _find_split(text)
-    quoted = _QUOTED.findall(text) if "'" in text or '"' in text else []
+    quoted = list(_QUOTED.finditer(text)) if "'" in text or '"' in text else []
     if quoted:
-        return _collect(quoted, {}, split)
-    steps = {name.lower(): parse_number(number) for name, number in _STEP.findall(text)}
-    return _collect(_find_assigned(text) or [], steps, split, _find_spaced(text, bool(steps or split)))
+        pairs = [_make_pair(match[1], match, 2, start) for match in quoted]
+        return _collect(pairs, {}, split, [(match, start) for match in quoted])
+    steps = {match[1].lower(): Place(match[2], start + match.start(2)) for match in _STEP.finditer(text)}
+    seen: list[tuple[re.Match[str], int]] = []
+    assigned = _find_assigned(text, start, seen)
+    return _collect([*assigned, *_find_spaced(text, bool(steps or split), start, seen)], steps, split, seen)
 
 
-def _read_object(line: str) -> Reading | None:
+def _make_pair(name: str, match: re.Match[str], group: int, start: int) -> _Pair:
+    return name, Place(match[group], start + match.start(group))
+
+
+def _read_object(line: str) -> Places | None:
     """A line too long to be prose may be JSON."""
     try:
         value = json.loads(line)
@@ -120,7 +161,7 @@ def _read_object(line: str) -> Reading | None:
         return None
     if not isinstance(value, dict):
         return None
-    return _collect([(name, repr(each)) for name, each in value.items() if isinstance(each, float)], {}, "")
+    return _collect([(name, Place(repr(each))) for name, each in value.items() if isinstance(each, float)], {}, "", [])
 
 
 def _find_split(text: str) -> str:
@@ -128,7 +169,7 @@ def _find_split(text: str) -> str:
     return _SPLITS.get(first[1].lower(), "") if first else ""
 
 
-def _find_assigned(text: str) -> list[tuple[str, str]]:
+def _find_assigned(text: str, start: int, seen: list[tuple[re.Match[str], int]]) -> list[_Pair]:
     found = []
     for match in _ASSIGNED.finditer(text):
         key, between, number, whole = match.groups()
@@ -136,9 +177,11 @@ def _find_assigned(text: str) -> list[tuple[str, str]]:
             continue  # tqdm's "train: 100%|"
         if between == ":" and not is_step(key) and (key[-1].isdigit() or not re.search(r"[.eEn]", number)):
             continue  # host:8080, mAP@0.5:0.95
+        place = Place(number, start + match.start(3))
         if whole:  # 9915/10000 of a test set
-            number = repr(parse_number(number) / parse_number(whole)) if parse_number(whole) else number
-        found.append((_extend(text, match.start(), key), number))
+            place = Place(repr(parse_number(number) / parse_number(whole)) if parse_number(whole) else number)
+        found.append((_extend(text, match.start(), key), place))
+        seen.append((match, start))
     return found
 
 
@@ -153,14 +196,15 @@ def _extend(text: str, start: int, key: str) -> str:
     return f"{splits[-1]}/{name}" if splits else name
 
 
-def _find_spaced(text: str, begins: bool) -> list[tuple[str, str]]:
+def _find_spaced(text: str, begins: bool, start: int, seen: list[tuple[re.Match[str], int]]) -> list[_Pair]:
     """``loss 0.3  accuracy 0.9``: of a line that begins with a step or a split, or has two of them."""
     found = []
     for match in _SPACED.finditer(text):
-        key, number = match[1], match[2]
+        key = match[1]
         if key.lower() in _PROSE or is_step(key) or key.lower() in _SPLITS:
             continue
-        found.append((_prefix(text, match.start(), key), number))
+        found.append(_make_pair(_prefix(text, match.start(), key), match, 2, start))
+        seen.append((match, start))
     return found if begins or len(found) > 1 else []
 
 
@@ -172,13 +216,15 @@ def _prefix(text: str, start: int, key: str) -> str:
 
 
 def _collect(
-    pairs: list[tuple[str, str]], steps: dict[str, float], split: str, spaced: list[tuple[str, str]] | None = None
-) -> Reading | None:
-    values: dict[str, float] = {}
-    for name, number in [*pairs, *(spaced or [])]:
+    pairs: list[_Pair], steps: dict[str, Place], split: str, seen: list[tuple[re.Match[str], int]]
+) -> Places | None:
+    """``seen``: what was found, whose first group is its key, and where the text begins."""
+    values: dict[str, Place] = {}
+    for name, place in pairs:
         if is_step(name):
-            steps.setdefault(name.lower(), parse_number(number))
+            steps.setdefault(name.lower(), place)
         else:
             whole = name if not split or _SPLIT_IN_NAME.search(name) else f"{split}/{name}"
-            values.setdefault(whole, parse_number(number))
-    return Reading(steps, values) if values else None
+            values.setdefault(whole, place)
+    keys = (tuple(start + end for end in match.span(1)) for match, start in seen if re.search(r"\d", match[1]))
+    return Places(steps, values, tuple(keys)) if values else None  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ from neuromanager.experiment.logs import find_bounds, find_parts, read_pieces
 from neuromanager.experiment.states import Status
 from neuromanager.results.formats import Unreadable, make_matcher, parse_file, parse_log
 from neuromanager.results.records import Measured, read_params
-from neuromanager.results.series import Row, Series, make_series
+from neuromanager.results.series import Row, Series, make_log_series, make_series
 from neuromanager.status.survey import Report
 from neuromanager.system.files import opened
 from neuromanager.system.values import NamedTuple
@@ -42,6 +42,8 @@ class Wanted(NamedTuple):
 
     files: str | None = None
     pattern: str | None = None
+    names: tuple[str, ...] = ()
+    """Of which more than the last number will be asked for, as far as that is known; they may lack what precedes."""
 
 
 def measure(reports: Iterable[Report], wanted: Wanted) -> tuple[list[Measured], str]:
@@ -61,7 +63,8 @@ def measure(reports: Iterable[Report], wanted: Wanted) -> tuple[list[Measured], 
 def _read_measures(taken: Sequence[Taken], wanted: Wanted) -> tuple[str, list[Series]]:
     """Where they come from, in words, and one series for each run; what cannot be read is reported, and left out."""
     if wanted.pattern is not None:
-        return LOGS, _read_all(taken, lambda each: _read_logs(each, make_matcher(wanted.pattern or "")))
+        matcher = make_matcher(wanted.pattern)
+        return LOGS, _read_all(taken, lambda each: (row for data in _read_logs(each) for row in matcher(data)))
     if wanted.files is not None:
         pattern = wanted.files
         return pattern, _read_all(taken, lambda each: _read_files(each.folder, _match_files(each.folder, pattern)))
@@ -73,7 +76,11 @@ def _read_measures(taken: Sequence[Taken], wanted: Wanted) -> tuple[str, list[Se
     if any(events):
         found = {id(each): paths for each, paths in zip(taken, events)}
         return EVENTS, _read_all(taken, lambda each: _read_files(each.folder, found[id(each)]))
-    return LOGS, _read_all(taken, lambda each: _read_logs(each, parse_log))
+
+    def is_wanted(name: str) -> bool:
+        return name.endswith(wanted.names)
+
+    return LOGS, _map(taken, lambda each: make_log_series(b"\n".join(_read_logs(each)), parse_log, is_wanted))
 
 
 def _read_all(taken: Sequence[Taken], read: Callable[[Taken], Iterable[Row]]) -> list[Series]:
@@ -139,9 +146,9 @@ def _read_regular(path: str) -> bytes:
         return b"".join(read_pieces(descriptor, 0, min(os.fstat(descriptor).st_size, _LARGEST_BYTES)))
 
 
-def _read_logs(taken: Taken, parse: Callable[[bytes], Iterable[Row]]) -> Iterator[Row]:
+def _read_logs(taken: Taken) -> Iterator[bytes]:
     """What the last attempt printed; what an earlier one did belongs to another try."""
     with contextlib.suppress(OSError):
         for part in find_parts(taken.experiment, taken.status.number, ("stdout", "stderr")):
             with contextlib.suppress(OSError), opened(part.path) as descriptor:
-                yield from parse(b"".join(read_pieces(descriptor, *find_bounds(descriptor, part, None))))
+                yield b"".join(read_pieces(descriptor, *find_bounds(descriptor, part, None)))

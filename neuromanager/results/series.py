@@ -3,28 +3,78 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from neuromanager.results.columns import Columns, read_columns
 from neuromanager.results.lines import STEPS, is_step
-from neuromanager.system.values import Any, NamedTuple, Union
+from neuromanager.system.values import Any, TypeVar, Union
 
 Value = Union[int, float, str, bool, None]
 Row = Mapping[str, Value]
 HOWS = ("last", "first", "min", "max", "mean", "count")
 
 
-class Series(NamedTuple):
-    """``step``: the name that orders the points; None where they have none, and stand as they were written."""
+class Series:
+    """``step``: the name that orders the points; None where they have none, and stand as they were written.
 
-    step: str | None
-    points: list[dict[str, Value]]
+    Its points are made of ``columns`` when somebody asks for points.
+    """
+
+    def __init__(self, step: str | None, points: list[dict[str, Value]], columns: Columns | None = None) -> None:
+        self.step = step
+        self._points, self._columns = points, columns
+
+    @property
+    def points(self) -> list[dict[str, Value]]:
+        if self._columns is not None:
+            self._points, self._columns = [make_whole(row) for row in self._columns.rows()], None
+        return self._points
 
     def names(self) -> list[str]:
         """In the order of their first appearance."""
-        return list(dict.fromkeys(name for point in self.points for name in point))
+        if self._columns is not None:
+            return self._columns.names()
+        return list(dict.fromkeys(name for point in self._points for name in point))
 
     def values(self, name: str) -> list[Value]:
-        return [point[name] for point in self.points if point.get(name) is not None]
+        if self._columns is not None:
+            return list(make_whole(dict(enumerate(self.numbers(name)))).values())
+        return [point[name] for point in self._points if point.get(name) is not None]
+
+    def end(self, name: str, last: bool = True) -> Value:
+        """The last value of a name, or the first; None where there is none."""
+        if self._columns is not None:
+            number = self._columns.end(name, last)
+            return None if number is None else make_whole({name: number})[name]
+        values = self.values(name)
+        return values[-1 if last else 0] if values else None
+
+    def numbers(self, name: str) -> Sequence[float]:
+        if self._columns is not None:
+            return self._columns.numbers(name)
+        return [float(value) for value in self.values(name) if isinstance(value, (int, float))]
+
+
+Name = TypeVar("Name")
+
+
+def make_whole(numbers: Mapping[Name, float]) -> dict[Name, Value]:
+    """Whole numbers as such: a log writes ``3.0`` where a program counts."""
+    return {
+        name: int(value) if value == value and value.is_integer() and abs(value) < 2**53 else value
+        for name, value in numbers.items()
+    }
+
+
+def make_log_series(
+    data: bytes, parse: Callable[[bytes], Iterable[Row]], is_wanted: Callable[[str], bool] = is_step
+) -> Series:
+    """Of a log; ``parse`` reads what is no table, and ``is_wanted`` tells whose numbers will be asked for."""
+    columns = read_columns(data, is_wanted)
+    if columns is None:
+        return make_series(parse(data))
+    step, ordered = columns.find_order()
+    return Series(step, [], columns) if ordered else make_series(map(make_whole, columns.rows()))
 
 
 def make_series(rows: Iterable[Row]) -> Series:
@@ -85,20 +135,17 @@ def pick(series: Series, how: str, name: str) -> Value:
 
     NaN is never least or greatest, and the mean of values with a NaN is NaN.
     """
-    values = series.values(name)
-    if how == "count":
-        return len(values)
-    if not values:
-        return None
     if how in ("last", "first"):
-        return values[-1 if how == "last" else 0]
-    numbers = [float(value) for value in values if isinstance(value, (int, float))]
+        return series.end(name, how == "last")
+    if how == "count":
+        return len(series.values(name))
+    numbers = series.numbers(name)
     if not numbers:
         return None
     if how == "mean":
         return math.fsum(numbers) / len(numbers) if all(map(math.isfinite, numbers)) else sum(numbers) / len(numbers)
-    ordered = [number for number in numbers if not math.isnan(number)]
-    return (min(ordered) if how == "min" else max(ordered)) if ordered else math.nan
+    ordered = [number for number in numbers if number == number]  # no NaN
+    return (min(ordered) if how == "min" else max(ordered)) + 0.0 if ordered else math.nan  # -0 is 0
 
 
 def find_point(series: Series, at: str) -> dict[str, Value]:

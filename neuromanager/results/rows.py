@@ -1,0 +1,82 @@
+"""What neutable is asked to show of the runs, as rows: which columns, from which points, and which facts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from neuromanager.results.choose import Rows, parse_count
+from neuromanager.results.lines import is_step
+from neuromanager.results.records import FACTS, Measured, list_names, make_record, make_steps
+from neuromanager.results.table import Column, Record, parse_column, resolve_columns, resolve_name
+from neuromanager.system.faults import WRONG_INPUT, Failure, offer_nearest
+from neuromanager.terminal.console import tell
+from neuromanager.terminal.options import Options
+
+
+def list_words(options: Options) -> list[str]:
+    """Of all -k."""
+    return [word for text in options.columns for word in text.split(",") if word]
+
+
+def list_asked(options: Options) -> tuple[str, ...]:
+    """The names of which more than the last number is asked for, as they were typed."""
+    columns = [parse_column(word) for word in list_words(options)]
+    return tuple(column.name for column in columns if column.how not in ("last", "first"))
+
+
+def make_rows(measured: Sequence[Measured], options: Options) -> Rows:
+    """A row for each run, or with --steps for each of its points. Raises Failure."""
+    known = list_names(measured)
+    words = list_words(options)
+    facts = [_resolve_fact(word) for word in words if word.startswith("run.")]
+    asked = [word for word in words if not word.startswith("run.")]
+    plain = [Column("last", name) for name in known if not is_step(name)]
+    columns = resolve_columns(asked, known) if asked else [] if facts else plain
+    params = list(dict.fromkeys(name for each in measured for name in each.params))
+    if options.steps:
+        return _make_step_rows(measured, columns, options, params, facts)
+    at = _resolve_at(options.at, known) if options.at else None
+    records = [make_record(each, columns, at) for each in measured]
+    results = [str(column) for column in columns]
+    if not asked:
+        results = [name for name in results if not _says_nothing(name, records)]
+    return Rows(records, params, results, facts)
+
+
+def _says_nothing(name: str, records: Sequence[Record]) -> bool:
+    """No row has it, or it repeats the parameter of that name."""
+    values = [(record.results.get(name), record.params.get(name)) for record in records]
+    return all(value is None or value == param for value, param in values)
+
+
+def _make_step_rows(
+    measured: Sequence[Measured], columns: Sequence[Column], options: Options, params: list[str], facts: list[str]
+) -> Rows:
+    most = parse_count("--points", options.points)
+    records: list[Record] = []
+    left_out = 0
+    for each in measured:
+        more, fewer = make_steps(each, columns, most)
+        records += more
+        left_out += fewer
+    if left_out:
+        tell(f"--points: {left_out} steps are not shown")
+    names = list(dict.fromkeys(name for record in records for name in record.results))
+    return Rows(records, params, names, facts)
+
+
+def _resolve_fact(word: str) -> str:
+    known = [f"run.{name}" for name in FACTS]
+    if word not in known:
+        raise Failure(WRONG_INPUT, f"-k: nothing is called {word!r}; {offer_nearest(word, known)}")
+    return word
+
+
+def _resolve_at(at: str, known: Sequence[str]) -> str:
+    how, colon, name = at.partition(":")
+    if colon and how in ("min", "max"):
+        return f"{how}:{resolve_name('--at', name, known)}"
+    try:
+        return at if at == "last" else repr(float(at))
+    except ValueError:
+        raise Failure(WRONG_INPUT, f"--at: {at!r}: write last, the number of a step, min:NAME or max:NAME") from None
