@@ -231,9 +231,16 @@ def run_batch(selection: Selection, command: Command, placed: frozenset[str], st
 
     The file has no name that could stay behind, and the reader says on a descriptor that it took the points.
     """
+    from neuromanager.experiment.layout import MOST
     from neuromanager.system.process import run_through
     from neuromanager.system.signals import Forwarder
 
+    if selection.length() > MOST:  # before they fill the disk
+        raise Failure(
+            WRONG_INPUT,
+            f"{selection.length()} points for one execution, and {MOST} at most; is a range too long? --sample=N takes "
+            "N of them",
+        )
     reader, writer = os.pipe()
     with open_unnamed() as file:
         for point in selection.points():

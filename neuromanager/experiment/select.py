@@ -110,6 +110,8 @@ def _resolve_job(word: str, environ: Mapping[str, str]) -> Selected:
             if launch.elements:
                 lines = read_lines(experiment, launch.elements)
                 runs = [int(run) for run in lines[runs[0]].split() if run.isdecimal()] if runs[0] < len(lines) else []
+            elif (pack := launch.arrangement.pack) > 1:
+                runs = [run for run in launch.runs if run // pack == int(element)]
             if runs and set(runs) <= set(launch.runs):
                 return Selected(experiment, tuple(runs))
     raise ValueError(f"{word!r}: no experiment here has this job; see neustat --all")

@@ -22,6 +22,7 @@ _SACCT_FIELDS = ("JobID", "State", "ExitCode", "Submit", "Start", "End", "NodeLi
 _SQUEUE_SECONDS = 60.0
 _SACCT_SECONDS = 30.0  # it would wait for ever
 _MOST_ELEMENTS = 4_000_001  # of a job: slurm.conf(5), MaxArraySize
+_LONGEST_LIST = 100_000  # bytes of job numbers in one word
 _UNKNOWN_JOB = "Invalid job id"
 # Times in UTC and in full, elements never cut off, no partition hidden (ENVIRONMENT VARIABLES of squeue(1)).
 VARIABLES = {
@@ -174,8 +175,38 @@ def _failure_of(program: str, answer: Answer) -> str | None:
     return f"{program} failed ({answer.exit_code})" + (f": {visible(said)}" if said else "")
 
 
+def _divide(jobs: Sequence[str]) -> list[Sequence[str]]:
+    """As many at a time as one word of a program may hold: 128 KiB on Linux (execve(2), MAX_ARG_STRLEN)."""
+    parts: list[list[str]] = [[]]
+    size = 0
+    for job in jobs:
+        if size + len(job) + 1 > _LONGEST_LIST:
+            parts.append([])
+            size = 0
+        parts[-1].append(job)
+        size += len(job) + 1
+    return list(parts)
+
+
+def _join(answers: Sequence[Rows]) -> Rows:
+    """One answer to several questions; a failure of any is one of all, for what it does not show is not known."""
+    failure = next((answer.failure for answer in answers if answer.failure), None)
+    return Rows(
+        [row for answer in answers for row in answer.rows],
+        failure,
+        all(answer.silent for answer in answers),
+        frozenset().union(*(answer.unclear for answer in answers)),
+        frozenset().union(*(answer.denied for answer in answers)),
+    )
+
+
 def ask_squeue(jobs: Sequence[str], users: Sequence[int], site: Site, clusters: str = "") -> Rows:
     """``clusters``: other ones than the usual, as --clusters takes them."""
+    parts = [jobs] if users else _divide(jobs)
+    return _join([_ask_squeue(part, users, site, clusters) for part in parts])
+
+
+def _ask_squeue(jobs: Sequence[str], users: Sequence[int], site: Site, clusters: str) -> Rows:
     words = with_clusters(squeue_words(jobs, users), clusters)
     try:
         answer = call(words, _SQUEUE_SECONDS, site, VARIABLES)
@@ -187,6 +218,10 @@ def ask_squeue(jobs: Sequence[str], users: Sequence[int], site: Site, clusters: 
 
 
 def ask_sacct(jobs: Sequence[str], site: Site, clusters: str = "") -> Rows:
+    return _join([_ask_sacct(part, site, clusters) for part in _divide(jobs)])
+
+
+def _ask_sacct(jobs: Sequence[str], site: Site, clusters: str) -> Rows:
     words = with_clusters(sacct_words(jobs), clusters)
     try:
         return parse_sacct(call(words, _SACCT_SECONDS, site, VARIABLES))

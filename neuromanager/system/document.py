@@ -13,6 +13,7 @@ from neuromanager.system.jsonvalues import is_text, parse_float, parse_integer
 from neuromanager.system.values import Any
 
 _SCHEMAS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "schemas")
+_MOST_GOOD = 1000  # documents that are remembered to be valid
 _DEEPEST = 100  # levels; what reads a document calls itself once for each, and Python ends at 1,000 calls
 _NAMES = {
     "object": "an object",
@@ -240,5 +241,15 @@ def _remember_good(schema_text: str, text: str) -> None:
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         with open(path, "x", encoding="utf-8"):
             pass
+        _sweep(os.path.dirname(path))
     except OSError:
         pass  # a cache: without it the check is made again
+
+
+def _sweep(folder: str) -> None:
+    """Of the documents known to be good, each a file, the latest stay: a quota counts files too."""
+    with os.scandir(folder) as entries:
+        found = [(entry.stat(follow_symlinks=False).st_mtime_ns, entry.path) for entry in entries]
+    if len(found) > _MOST_GOOD:
+        for _, path in sorted(found)[: len(found) - _MOST_GOOD // 2]:
+            os.unlink(path)

@@ -125,11 +125,14 @@ def run_through(
     import subprocess
 
     sys.stdout.flush()
-    process = subprocess.Popen(words, env=env, pass_fds=pass_fds)
+    process: subprocess.Popen[bytes] | None = None
+    early: list[int] = []  # what came while it was being started
 
     def pass_on(number: int, _: FrameType | None) -> None:
         forwarder.stopped_by = forwarder.stopped_by or number
-        if number not in (signal.SIGINT, signal.SIGQUIT) or not in_foreground():
+        if process is None:
+            early.append(number)
+        elif number not in (signal.SIGINT, signal.SIGQUIT) or not in_foreground():
             process.send_signal(number)  # a terminal sends those two to the program itself
 
     before = {
@@ -138,6 +141,9 @@ def run_through(
         if signal.getsignal(number) is not signal.SIG_IGN
     }
     try:
+        process = subprocess.Popen(words, env=env, pass_fds=pass_fds)
+        for number in early:
+            process.send_signal(number)
         code = process.wait()
     finally:
         for number, handler in before.items():

@@ -120,11 +120,17 @@ def _describe(error: OSError) -> str:
     if isinstance(error, FileNotFoundError):
         return f"the current folder: {error.strerror}"
     limit = _LIMITS.get(error.errno or 0)
-    return (
-        f"the system: {error.strerror}; the limit of {limit} is reached"
-        if limit
-        else f"standard output: {error.strerror}"
-    )
+    if limit is None or _stdout_fails():
+        return f"standard output: {error.strerror}"
+    return f"the system: {error.strerror}; the limit of {limit} is reached"
+
+
+def _stdout_fails() -> bool:
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        return True
+    return False
 
 
 def _fill_closed_descriptors() -> None:

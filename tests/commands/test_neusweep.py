@@ -326,6 +326,11 @@ class BatchTest(unittest.TestCase):
         for code in (3, 100, 123):
             self.assertEqual(self.folder.run("neusweep", "--batch", self.reader, CODE=str(code)).code, code)
 
+    def test_more_points_than_can_be_runs(self) -> None:
+        done = self.folder.run("neusweep", "-s", 'a={"$range": [0, 1000000000000]}', "--batch", "true")
+        self.assertEqual(done.code, 100)
+        self.assertRegex(done.stderr, r"100000000000[01] points .*10000000 at most.*--sample")
+
     def test_nobody_took_them(self) -> None:
         done = self.folder.run("neusweep", "--batch", "true")
         self.assertEqual(done.code, 100)

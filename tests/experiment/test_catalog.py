@@ -129,6 +129,16 @@ class CatalogTest(unittest.TestCase):
         self.assertIn("no experiment here has this job", self.fault("19"))
         self.assertIn("no experiment here has this job", self.fault("17_9"))
 
+    def test_the_element_of_a_pack_is_its_runs(self) -> None:
+        packed = {"pack": 3, "pack_jobs": 1, "throttle": None, "capacity": None, "requeue": None}
+        experiment, runs = self.make("p", 8), list(range(8))
+        write_intent(
+            experiment, "pp", runs, scheduler="slurm", name="x", profile={}, cwd="/", git=None, arrangement=packed
+        )
+        write_job(experiment, "pp", "20")
+        self.assertEqual(self.resolve("20_2"), [("p", (6, 7))])
+        self.assertIn("no experiment here has this job", self.fault("20_3"))
+
     def test_faults_name_every_word_and_the_mend(self) -> None:
         self.make("train-3", 3)
         self.folder.write("runs/half/commands.txt", "")

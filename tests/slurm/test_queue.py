@@ -153,6 +153,29 @@ class QueueTest(QueueCase):
                 self.assertEqual(f"ask on {'Slurm of cedar' if home else 'elsewhere'}" in (found.reason or ""), is_open)
                 self.assertFalse(found.may_be_gone, "neucancel would send its number to this cluster")
 
+    def test_more_jobs_than_one_word_may_name_are_asked_in_parts(self) -> None:
+        """A word has 128 KiB at most (execve(2))."""
+        experiment = self.make(1)
+        path = Path(experiment.path("jobs.jsonl"))
+        self.launch(experiment, "a" * 12, range(1), "1")
+        intent, answer = path.read_text().splitlines()
+        count = 12_000
+        self.files.write("runs/q/commands.txt", "true\n" * count)
+        lines = []
+        for number in range(count):
+            token = f"{number:012}"
+            lines.append(json.dumps({**json.loads(intent), "token": token, "runs": str(number)}))
+            lines.append(json.dumps({**json.loads(answer), "token": token, "job": str(10_000_000_000 + number)}))
+        path.write_text("\n".join(lines) + "\n")
+        last = queued(str(10_000_000_000 + count - 1), "RUNNING", f"{count - 1:012}")
+        self.answer("squeue", last)
+        found = self.read(experiment)
+        self.assert_state(found[-1], RUNNING, True)
+        self.assert_state(found[0], UNKNOWN, True, NOT_SHOWN)
+        calls = self.calls()
+        self.assertEqual(sum(call.count(",") + 1 for call in calls if "," in call and "--jobs=" in call), count)
+        self.assertLess(max(map(len, calls)), 131_072)
+
     def test_not_asking_is_not_knowing(self) -> None:
         experiment = self.make(1)
         self.launch(experiment, "a" * 12, range(1), "10")

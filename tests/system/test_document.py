@@ -167,6 +167,18 @@ class DocumentTest(unittest.TestCase):
             for _ in ("checked", "remembered"):
                 self.assertEqual(faults_of(self.path, schema), [], text)
 
+    def test_of_those_found_good_a_thousand_are_remembered(self) -> None:
+        checked = self.folder.path / "cache/neuromanager/checked"
+        checked.mkdir(parents=True)
+        for number in range(1000):
+            path = checked / f"{number:064}"
+            path.touch()
+            os.utime(path, (number, number))
+        self.folder.write("file.json", '{"a": 1}')
+        self.assertEqual(faults_of(self.path, "params"), [])
+        left = sorted(path.name for path in checked.iterdir())
+        self.assertEqual((len(left), left[0]), (500, f"{501:064}"))
+
     def test_what_was_found_good_is_checked_once(self) -> None:
         self.folder.write("file.json", '{"a": 1}')
         faults_of(self.path, "params")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from neuromanager.system.process import Answer, CannotExecute, Ending, ask, keep_descriptors, run_through, start_program
 from neuromanager.system.signals import Forwarder
-from tests.command import Folder, is_alive, wait_until
+from tests.command import ROOT, Folder, is_alive, wait_until
 
 
 class AskTest(unittest.TestCase):
@@ -105,7 +105,28 @@ class StartTest(unittest.TestCase):
         self.assertEqual(self.start(*words)[1], b"open\nclosed\n")
 
 
+# Is told to end by its child's first instruction; on one CPU that is before or after Popen has returned.
+EARLY = """
+import os, signal, sys
+from neuromanager.system.process import run_through
+from neuromanager.system.signals import Forwarder
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+for _ in range(20):
+    child = os.fork()
+    if child == 0:
+        forwarder = Forwarder()
+        ending = run_through(("sh", "-c", "kill -TERM $PPID; exec sleep 60"), os.environ, forwarder)
+        os._exit(0 if (forwarder.stopped_by, ending.signal) == (signal.SIGTERM, signal.SIGTERM) else 1)
+    if os.waitpid(child, 0)[1]:
+        sys.exit(1)
+"""
+
+
 class ThroughTest(unittest.TestCase):
+    def test_told_in_the_instant_of_the_start(self) -> None:
+        done = Folder(self).run(sys.executable, "-c", EARLY, PYTHONPATH=str(ROOT))
+        self.assertEqual(done.code, 0, done.stderr)
+
     def test_endings(self) -> None:
         self.assertEqual(run_through(["bash", "-c", "exit 3"], os.environ, Forwarder()), Ending(3, None))
         self.assertEqual(run_through(["bash", "-c", "kill -9 $$"], os.environ, Forwarder()), Ending(None, 9))
