@@ -18,7 +18,7 @@ PREPARED = $$(if [ -x .venv/bin/python3 ]; then echo .venv/bin/python3; else ech
 # Of Debian's suites: bullseye has Slurm 20.11, bookworm 22.05, trixie 24.11. None named: all.
 SUITES =
 
-.PHONY: help demo test lint bench install uninstall clean setup deb completion
+.PHONY: help demo test lint bench install uninstall clean setup deb completion pages
 .PHONY: test-editable test-slurm-versions record-slurm-answers clean-slurm-versions
 
 help:
@@ -94,6 +94,10 @@ uninstall:
 	for command in $(COMMANDS); do rm -f '$(BASH_COMPLETION)/'"$$command"; done
 	rm -f '$(ZSH_COMPLETION)/_neuromanager' '$(FISH_COMPLETION)/neuromanager.fish'
 	rm -rf '$(LIBRARY)'
+
+# The tutorial and the answers are pages of the manual, too.
+pages:
+	'$(PYTHON)' -m tests.page
 
 # The files of completion/ name all commands; to be run when there is a new one.
 completion:

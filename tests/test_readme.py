@@ -43,7 +43,7 @@ class ReadmeTest(unittest.TestCase):
                 compile(block.text, "README.md", "exec")
 
     def test_every_block_has_a_kind_that_is_known(self) -> None:
-        self.assertEqual({block.kind for block in read_blocks()}, {"sh", "text", "json", "console", "python"})
+        self.assertEqual({block.kind for block in read_blocks()}, {"sh", "text", "json", "console"})
         self.assertEqual(2 * len(read_blocks()), len(re.findall("(?m)^```", TEXT)))
 
     def test_first_block_has_the_two_commands(self) -> None:

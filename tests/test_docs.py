@@ -1,0 +1,100 @@
+"""docs/: its sessions are executed, its links lead somewhere, and two of its pages are the manual's, too.
+
+All sessions below one heading are one session in one folder; with `<!-- on Slurm -->` it gets a real Slurm.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import unittest
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests import test_man
+from tests.beds.slurm import cluster
+from tests.page import PAGES, render_page
+
+DOCS = test_man.ROOT / "docs"
+TEXTS = {path.name: path.read_text(encoding="utf-8") for path in sorted(DOCS.glob("*.md"))}
+READ = {**TEXTS, "../README.md": (test_man.ROOT / "README.md").read_text(encoding="utf-8")}
+
+
+def find_sections() -> Iterator[tuple[str, str, bool]]:
+    """Page and title, the session below it, and whether it needs a Slurm; each block of guide.md is one of its own."""
+    for name, text in TEXTS.items():
+        if name == "guide.md":
+            found = re.findall(r"(?ms)^(<!-- on Slurm -->\n)?```console\n(.*?)^```$", text)
+            yield from ((f"{name}: {session.partition(chr(10))[0]}", session, bool(mark)) for mark, session in found)
+            continue
+        for section in re.split(r"(?m)^(?=## )", text):
+            session = "".join(re.findall(r"(?ms)^```console\n(.*?)^```$", section))
+            if session:
+                yield f"{name}: {section.partition(chr(10))[0]}", session, "<!-- on Slurm -->" in section
+
+
+class DocsTest(unittest.TestCase):
+    def check_sessions(self, on_slurm: bool, variables: dict[str, str]) -> int:
+        sections = [section for section in find_sections() if section[2] == on_slurm]
+        for place, session, _ in sections:
+            with self.subTest(place=place):
+                test_man.check_session(self, session, variables)
+        return len(sections)
+
+    def test_sessions(self) -> None:
+        self.assertGreater(self.check_sessions(False, {}), 12)
+
+    def test_sessions_on_slurm(self) -> None:
+        self.assertGreater(self.check_sessions(True, cluster.require(self).environment), 6)
+
+    def test_blocks_are_of_a_known_kind(self) -> None:
+        for name, text in TEXTS.items():
+            kinds = re.findall(r"(?m)^```(\w+)\n", text)
+            self.assertLessEqual(set(kinds), {"console", "json", "text", "python"}, name)
+            self.assertEqual(2 * len(kinds), len(re.findall("(?m)^```", text)), name)
+        for text in TEXTS.values():
+            for block in re.findall(r"(?ms)^```json\n(.*?)^```$", text):
+                nested = any(isinstance(value, dict) for value in json.loads(block).values())
+                test_man.check_document(self, "config" if nested else "params", block)
+
+    def test_links_lead_somewhere(self) -> None:
+        """Files, and headings in them as a page of Markdown names them."""
+        for name, text in READ.items():
+            for target in re.findall(r"\]\(([^)\s]+)\)", text):
+                if target.startswith(("http:", "https:")):
+                    continue
+                path, _, heading = target.partition("#")
+                page = (DOCS / name).parent / path if path else DOCS / name
+                self.assertTrue(page.exists(), f"{name}: {target}")
+                if heading:
+                    titles = re.findall(r"(?m)^#+ (.*)$", page.read_text(encoding="utf-8"))
+                    slugs = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+                    self.assertIn(heading, slugs, f"{name}: {target}")
+
+    def test_every_page_is_linked(self) -> None:
+        linked = set(re.findall(r"\]\(([\w-]+\.md)\)", TEXTS["README.md"]))
+        self.assertEqual(linked, set(TEXTS) - {"README.md"})
+
+    def test_pages_named_exist(self) -> None:
+        pages = {page.stem for page in test_man.find_pages()}
+        for name, text in READ.items():
+            self.assertLessEqual(set(re.findall(r"`man (neu[\w-]+)`", text)), pages, name)
+
+    def test_the_manual_has_them(self) -> None:
+        """`make pages` writes them."""
+        for page, name in PAGES.items():
+            written = (test_man.ROOT / "man" / f"{name}.7").read_text(encoding="utf-8")
+            self.assertEqual(written, render_page(TEXTS[f"{page}.md"], name), f"docs/{page}.md: make pages")
+
+
+class ManualTest(unittest.TestCase):
+    def test_apropos_finds_all(self) -> None:
+        """man -k looks at names and at the line that describes a page."""
+        for page in test_man.find_pages():
+            text = Path(page).read_text(encoding="utf-8")
+            found = re.search(r"(?m)^\.Nm (\S+)\n\.Nd (.*)$", text)
+            self.assertIn("neuromanager", f"{found[1]} {found[2]}" if found else "", page.name)
+
+
+if __name__ == "__main__":
+    unittest.main()
