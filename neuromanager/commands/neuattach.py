@@ -26,6 +26,7 @@ def make_parser() -> Parser:
         "Exit: the command's own code, 100 wrong input, 111 scheduler failed, 126 and 127 no such program.\n"
         "See neuattach(1).",
     )
+    parser.instead = "an option of the scheduler is given as -r {}"
     add = parser.add_argument
     add(
         "-r",

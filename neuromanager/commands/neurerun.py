@@ -48,6 +48,7 @@ def make_parser() -> Parser:
         "Exit: the command's own code for one local run, 0 accepted or done, 100 wrong arguments, 111 scheduler\n"
         "failed, 123 some runs did not complete. See neurerun(1).",
     )
+    parser.instead = "an option of the scheduler is given as -r {}"
     add = parser.add_argument
     add(
         "--state",

@@ -45,6 +45,7 @@ def make_parser() -> Parser:
         "Exit: the command's own code for one local run, 0 accepted or done, 100 wrong input, 111 scheduler failed,\n"
         "123 some runs did not complete, 126 and 127 no such program. See neurun(1).",
     )
+    parser.instead = "an option of the scheduler is given as -r {}"
     add = parser.add_argument
     add("--runs", metavar="N", default="1", help="launch every command line N times (default: 1)")
     add(
@@ -196,7 +197,8 @@ def _check_words(options: Options, rest: Sequence[str]) -> None:
         raise Failure(WRONG_INPUT, "--detach and --wait exclude each other; wait with neuwait, when you want to")
     if len(rest) < 3:
         missing = ("SUPPORT", "DEVICE", "COMMAND")[len(rest)]
-        other = ""
+        program = next((word for word in rest if "." in word or "/" in word), None)
+        other = f", as neurun local cpu {quote_word(program)}" if program else ""
         if options.throttle is not None and len(rest) == 1:
             other = f", or neuthrottle {options.throttle} {quote_word(rest[0])}"
         raise Failure(

@@ -12,7 +12,7 @@ from neuromanager.sweep.listing import list_objects, list_texts
 from neuromanager.sweep.parse import find_styles, parse_sweep
 from neuromanager.sweep.read import read_sources
 from neuromanager.sweep.selection import Selection, select
-from neuromanager.sweep.sweepwords import write_document
+from neuromanager.sweep.sweepwords import find_lookalikes, write_document
 from neuromanager.sweep.tree import LISTED, Point, render_point
 from neuromanager.sweep.words import (
     PLAIN_STYLE,
@@ -45,6 +45,7 @@ def make_parser() -> Parser:
         "that parameter's value. Options come before COMMAND; what follows it is never looked at.\n"
         "Exit: 0 all done, 100 wrong input, 123 some points failed, 126 and 127 no such program. See neusweep(1).",
     )
+    parser.instead = "a parameter is given as -s {}"
     add = parser.add_argument
     add("-p", "--params", metavar="FILE", help="the sweep (default: params.json)")
     add("-s", "--sweep", metavar="NAME=V1,V2", action="append", help="a parameter, in place of a file; may be repeated")
@@ -121,10 +122,12 @@ def main(words: Sequence[str]) -> int:
 def _read_sweep(options: Options) -> tuple[Sweep, Style]:
     if options.sweep:
         source = "--sweep"
+        for text in find_lookalikes(options.sweep):
+            say("neusweep", f"warning: {text}")
         document = check_document(write_document(options.sweep), "params", source)
     else:
         source = options.params or "params.json"
-        mend = 'write one, as {"lr": [0.1, 0.01]}, or name another with -p FILE'
+        mend = 'write one, as {"lr": [0.1, 0.01]}, or give parameters with -s lr=0.1,0.01, or another file with -p FILE'
         document = read_document(source, "params", mend)
     sweep = parse_sweep(document, source, first=options.order == "first", contents=read_sources(document, source))
     given = [options.style] if options.style else find_styles(document)

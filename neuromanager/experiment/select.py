@@ -114,4 +114,4 @@ def _resolve_job(word: str, environ: Mapping[str, str]) -> Selected:
                 runs = [run for run in launch.runs if run // pack == int(element)]
             if runs and set(runs) <= set(launch.runs):
                 return Selected(experiment, tuple(runs))
-    raise ValueError(f"{word!r}: no experiment here has this job; see neustat --all")
+    raise ValueError(f"{word!r}: no experiment here has this job (see neustat --all); run 0 of an experiment is NAME:0")

@@ -9,6 +9,7 @@ from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.jsonvalues import render_json
 from neuromanager.system.patterns import compile_late
 
+_LOOKALIKE = compile_late(r"([0-9]+)(?:-|:|\.\.)([0-9]+)|range\(([0-9]+)\)")  # seed=0-9, seed=range(10)
 _BARE = compile_late(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null")
 
 
@@ -16,7 +17,8 @@ def write_document(words: Iterable[str]) -> str:
     """One ``NAME=VALUES`` for each parameter.
 
     VALUES that begin with ``[`` or ``{`` are what stands in the file, in JSON. Others are split at the commas; each is
-    a number, true, false or null where it is written as JSON has it, a JSON text in double quotes, and else a text.
+    a number, true, false or null where it is written as JSON has it, a JSON text in double quotes, and else a text,
+    without the blanks around it.
     Raises Failure.
     """
     members = []
@@ -28,6 +30,20 @@ def write_document(words: Iterable[str]) -> str:
     return "{" + ", ".join(members) + "}"
 
 
+def find_lookalikes(words: Iterable[str]) -> list[str]:
+    """A line for each parameter whose one value looks like a range, and is a text."""
+    found = []
+    for word in words:
+        name, _, values = word.partition("=")
+        if match := _LOOKALIKE.fullmatch(values):
+            first, last = (match.group(1), match.group(2)) if match.group(1) else ("0", match.group(3))
+            end = int(last) + bool(match.group(1))
+            found.append(
+                f"--sweep: {name}: {values!r} is one text; for numbers write '{name}={{\"$range\": [{first}, {end}]}}'"
+            )
+    return found
+
+
 def _write_values(name: str, text: str) -> str:
     if text.lstrip().startswith(("[", "{")):
         try:
@@ -37,7 +53,7 @@ def _write_values(name: str, text: str) -> str:
                 WRONG_INPUT, f"--sweep: {name}: {text!r} begins like JSON, but is invalid:  {error}"
             ) from None
         return text
-    return "[" + ", ".join(map(_write_value, text.split(","))) + "]"
+    return "[" + ", ".join(_write_value(value.strip()) for value in text.split(",")) + "]"
 
 
 def _write_value(text: str) -> str:

@@ -52,6 +52,7 @@ class Parser:
     def __init__(self, name: str, usage: str, description: str, epilog: str) -> None:
         self.prog, self.usage, self.description, self.epilog = name, usage, description, epilog
         self.options: list[Option] = []
+        self.instead = ""  # how that is given for which people try an option: {} is NAME=VALUE
 
     def add_argument(self, *spelled: str, help: str = "", action: str = "store", **words: Any) -> None:
         default = words.pop("default", False if action == "store_true" else None)
@@ -95,7 +96,7 @@ def split_words(parser: Parser, words: Sequence[str]) -> tuple[list[str], tuple[
         if word == "-" or not word.startswith("-"):
             break
         position += 1
-        if _wants_next(word, takes_value):
+        if _wants_next(parser, word, takes_value):
             if position == len(words):
                 raise Failure(WRONG_INPUT, f"{word}: a value is missing (see {parser.prog} --help)")
             position += 1
@@ -116,23 +117,32 @@ def split_operands(parser: Parser, words: Sequence[str]) -> tuple[list[str], lis
         rest = after[1:]
 
 
-def _wants_next(word: str, takes_value: dict[str, bool]) -> bool:
+def _wants_next(parser: Parser, word: str, takes_value: dict[str, bool]) -> bool:
     """Whether an option's value is the next word; raises Failure for an option that does not exist."""
     if word.startswith("--"):
         name, equals, _ = word.partition("=")
         if name not in takes_value:
             longs = [option for option in takes_value if option.startswith("--")]
-            raise Failure(WRONG_INPUT, f"{name}: no such option; {offer_nearest(name, longs)}")
+            raise Failure(WRONG_INPUT, f"{name}: no such option; {_mend_option(parser, word, longs)}")
         if equals and not takes_value[name]:
             raise Failure(WRONG_INPUT, f"{name}: takes no value")
         return takes_value[name] and not equals
     for place, letter in enumerate(word[1:], 1):
         if f"-{letter}" not in takes_value:
             shorts = [option for option in takes_value if not option.startswith("--")]
-            raise Failure(WRONG_INPUT, f"-{letter}: no such option; {offer_nearest(f'-{letter}', shorts)}")
+            raise Failure(WRONG_INPUT, f"-{letter}: no such option; known: {', '.join(shorts)}")
         if takes_value[f"-{letter}"]:
             return place == len(word) - 1
     return False
+
+
+def _mend_option(parser: Parser, word: str, known: Sequence[str]) -> str:
+    import difflib
+
+    name, _, value = word.partition("=")
+    if parser.instead and not difflib.get_close_matches(name[2:], [option[2:] for option in known], cutoff=0.7):
+        return parser.instead.format(f"{name[2:]}={value or 'VALUE'}")
+    return offer_nearest(name, known)
 
 
 def parse_options(parser: Parser, words: Sequence[str]) -> Options:

@@ -39,6 +39,33 @@ class SlipTest(unittest.TestCase):
         done = self.folder.run("neurun", "local", "bare", "-", stdin=f"{mended}\n".encode())
         self.assertEqual((done.code, done.stdout), (0, "3\n"))
 
+    def test_where_to_run_is_left_out(self) -> None:
+        for words in (["./train.py"], ["local", "./train.py"]):
+            self.assertIn("as neurun local cpu ./train.py", self.refuse("neurun", *words, code=100))
+
+    def test_a_parameter_or_a_resource_as_an_option(self) -> None:
+        said = self.refuse("neurun", "--gres=gpu:1", "local", "bare", "./train.py", code=100)
+        self.assertIn("--gres: no such option; an option of the scheduler is given as -r gres=gpu:1", said)
+        self.assertIn("-r mem=VALUE", self.refuse("neurun", "--mem", "8G", "local", "bare", "./train.py", code=100))
+        self.assertIn("did you mean '--runs'?", self.refuse("neurun", "--run=3", "local", "bare", "x", code=100))
+        said = self.refuse("neusweep", "--lr=0.1,0.01", "./train.py", code=100)
+        self.assertIn("a parameter is given as -s lr=0.1,0.01", said)
+        self.assertIn("give parameters with -s lr=0.1,0.01", self.refuse("neusweep", "./train.py", code=100))
+
+    def test_blanks_and_ranges_in_a_sweep_of_words(self) -> None:
+        done = self.folder.run("neusweep", "-n", "-s", "lr=0.1, 0.01", "x")
+        self.assertEqual((done.lines(), done.stderr), (["x --lr=0.1", "x --lr=0.01"], ""))
+        for text, limits in (("1-10", "[1, 11]"), ("0..9", "[0, 10]"), ("range(10)", "[0, 10]")):
+            done = self.folder.run("neusweep", "--count", "-s", f"seed={text}")
+            self.assertEqual(done.stdout, "1\n")
+            mended = done.stderr.partition("write '")[2].partition("'")[0]
+            self.assertEqual(mended, f'seed={{"$range": {limits}}}')
+            self.assertEqual(self.folder.run("neusweep", "--count", "-s", mended).stdout, "10\n")
+
+    def test_a_run_by_its_number_alone(self) -> None:
+        self.assertEqual(self.folder.run("neurun", "local", "bare", "./train.py").code, 0)
+        self.assertIn("run 0 of an experiment is NAME:0", self.folder.run("neulog", "0").stderr)
+
     def test_a_nested_configuration(self) -> None:
         self.folder.write("params.json", {"model": {"depth": [1, 2]}})
         self.assertIn('"model.depth"', self.refuse("neusweep", "-n", "true", code=100))

@@ -49,7 +49,7 @@ class SplitTest(unittest.TestCase):
         for words, message in (
             (["--prams=x"], "--prams: no such option; did you mean '--params'?"),
             (["--dry"], "--dry: no such option; did you mean '--dry-run'?"),  # shortened ones would break later
-            (["-x"], "-x: no such option; did you mean '-r'? (known: -p, -r, -n, -q)"),
+            (["-x"], "-x: no such option; known: -p, -r, -n, -q"),
             (["-nx"], "-x: no such option"),
             (["-p"], "-p: a value is missing (see tool --help)"),
             (["--params"], "--params: a value is missing"),
