@@ -251,6 +251,15 @@ def _offer_schedulers(line: Line) -> Iterable[tuple[str, str]]:
     return [(name, "") for name in find_schedulers()]
 
 
+def _offer_hosts(line: Line) -> Iterable[tuple[str, str]]:
+    """What config.json reaches by ssh."""
+    for name, devices in _read_profiles(line).items():
+        if isinstance(devices, dict):
+            for profile in devices.values():
+                if isinstance(profile, dict) and isinstance(profile.get("host"), str):
+                    yield profile["host"], name
+
+
 def _offer_tools(line: Line) -> Iterable[tuple[str, str]]:
     words = line.parser.epilog.partition("TOOL is ")[2].partition(";")[0].partition(".")[0].replace(" or ", ", ")
     return [(word.strip(), "") for word in words.replace("\n", " ").replace(" or ", ", ").split(",")]
@@ -272,4 +281,7 @@ _OFFERS: dict[str, Callable[[Line], Iterable[tuple[str, str]]]] = {
     "STYLE": _offer_styles,
     "SCHEDULER": _offer_schedulers,
     "TOOL": _offer_tools,
+    "HOST": _offer_hosts,
+    "PATH": _offer_texts(FILES),
+    "DIR": _offer_texts(FILES),
 }

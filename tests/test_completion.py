@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import shutil
 import subprocess
 import unittest
 
+from neuromanager.completion import find_candidates
 from tests.command import ROOT, Folder, wait_until
 
 CONFIG = {
     "local": {"cpu": {}},
     "slurm": {"*": {"env": ""}, "big-gpu": {"resources": {"constraint": "a100"}}, "x-note": "no device"},
+    "far": {"*": {"host": "login.example"}, "cpu": {}},
     "x-mine": "no support",
+}
+PARSERS = {
+    path.stem: importlib.import_module(f"neuromanager.commands.{path.stem}").make_parser
+    for path in (ROOT / "neuromanager/commands").glob("neu*.py")
 }
 COMMANDS = sorted(path.name for path in (ROOT / "bin").iterdir() if path.is_file())
 
@@ -34,16 +41,18 @@ class OfferTest(unittest.TestCase):
     def test_options_are_those_of_help(self) -> None:
         """Every command, and the values of options that have a choice."""
         for command in COMMANDS:
-            told = self.folder.run(command, "--help").stdout
-            options = {word.rstrip("=") for word in self.offered(command, "-")}
-            self.assertEqual(options - {"-h"}, set(re.findall(r"(?<![\w-])--?[a-zA-Z][\w-]*", told)) & options - {"-h"})
+            told = PARSERS[command]().format_help()
+            found = find_candidates([command, "-"], lambda name: PARSERS[name]())
+            options = {word.rstrip("=") for word, _ in found}
             self.assertLessEqual(set(re.findall(r"(?m)^  (?:-\w[^-\n]*, )?(--[\w-]+)", told)), options, command)
+            self.assertLessEqual(options, set(re.findall(r"(?<![\w-])--?[a-zA-Z][\w-]*", told)), command)
+        self.assertIn("--detach", self.offered("neurun", "-"))
         self.assertEqual(self.offered("neusweep", "--order", ""), ["last", "first"])
         self.assertEqual(self.offered("neusweep", "--order=f"), ["--order=first"])
 
     def test_what_values_and_operands_may_be(self) -> None:
         for words, offered in (
-            (("neurun", ""), ["local", "slurm"]),
+            (("neurun", ""), ["local", "slurm", "far"]),
             (("neurun", "slurm", ""), ["big-gpu"]),
             (("neurun", "--runs=3", "-r", "mem=3", "local", ""), ["cpu", "gpu"]),
             (("neurun", "--after", ""), ["odd"]),
@@ -63,6 +72,7 @@ class OfferTest(unittest.TestCase):
             (("neutable", "--where", "l"), ["lr", "layers"]),
             (("neuplot", "-y", "lr", ""), ["odd"]),
             (("neuimport", "s"), ["seml"]),
+            (("neuhost", ""), ["login.example"]),
             (("neucancel", "--signal", "U"), ["USR1", "USR2"]),
             (("neurun", "--nosuch", "x"), []),
         ):
