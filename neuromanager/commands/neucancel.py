@@ -52,9 +52,9 @@ class Wish(NamedTuple):
 
     def means(self, status: Status) -> bool:
         """True if the request covers the run. Runs in an unknown state are included, so that they can be reported."""
-        if not status.open:
+        if not (status.open or status.held):
             return False
-        return status.state not in LIVE or self.state in (None, status.state)
+        return status.held or status.state not in LIVE or self.state in (None, status.state)
 
 
 def main(words: Sequence[str]) -> int:
@@ -160,7 +160,7 @@ def _cancel(reports: Sequence[Report], whole: Sequence[Report], wish: Wish) -> t
 
 def _is_known(status: Status) -> bool:
     """A run without a witness is cancelled at its scheduler, too: if its job exists it ends, else it is settled."""
-    return status.state in LIVE or status.may_be_gone
+    return status.state in LIVE or status.held or status.may_be_gone
 
 
 def _withdraw(report: Report, deferred: Sequence[Status]) -> set[int]:

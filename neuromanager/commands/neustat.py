@@ -85,6 +85,12 @@ def main(words: Sequence[str]) -> int:
         raise Failure(WRONG_INPUT, "--joblog: its first column numbers the runs of one experiment; name one")
     reading = _read(selected)
     _print(_render(request, reading.reports, _find_width()))
+    if not request.as_json and any(status.held for report in reading.reports for status in report.statuses):
+        from neuromanager.status.wait import describe_held
+
+        for report in reading.reports:
+            if held := describe_held(label_of(report.experiment, wanted.everywhere), report.statuses):
+                tell(held)
     return reading.code or (ANSWER_NO if options.check and not _all_completed(reading.reports) else 0)
 
 

@@ -91,7 +91,7 @@ def _parse_timeout(text: str | None) -> float | None:
 
 def _tell_of(report: Report) -> None:
     """What is not known, with its cause; then the last word on the experiment."""
-    from neuromanager.status.wait import summarize
+    from neuromanager.status.wait import describe_held, summarize
 
     name = word_for(report.experiment)
     causes: dict[str, list[int]] = {}
@@ -100,4 +100,6 @@ def _tell_of(report: Report) -> None:
             causes.setdefault(status.reason or "its state is unknown", []).append(status.number)
     for cause, numbers in causes.items():
         tell(f"{name}:{format_indices(numbers)}: {cause}")
+    if held := describe_held(name, report.statuses):
+        tell(held)
     tell(f"{name}: {summarize(report.statuses)}")

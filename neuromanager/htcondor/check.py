@@ -20,6 +20,8 @@ from neuromanager.system.site import HERE, Site
 
 _DRY_RUN_SECONDS = 20.0
 _ANALYSIS_SECONDS = 60.0  # it reads all machines of the pool
+_BEFORE = compile_late(r"^(?:ERROR:\s*)?(?:on Line \d+ of submit file:\s*|Submit:-?\d+:\s*)?")
+_AROUND = compile_late("Dry-Run|Failed to parse command file")
 _UNUSED = compile_late(r"the line '\s*([^=]*?)\s*=.*' was unused by condor_submit")
 
 
@@ -78,11 +80,7 @@ def parse_trial(answer: Answer, where: str) -> list[str]:
     unused = [name for line in said if (match := _UNUSED.search(line)) for name in match.groups()]
     faults = [f"{where}.{name}: condor_submit does not know it; {offer_command(name)}" for name in unused]
     if answer.exit_code and not faults:
-        lines = [
-            re.sub(r"^ERROR:\s*(?:on Line \d+ of submit file: )?", "", line)
-            for line in said
-            if not line.startswith("Dry-Run")
-        ]
+        lines = [text for line in said if (text := _BEFORE.sub("", line)) and not _AROUND.match(text)]
         faults = [f"{where}: condor_submit says: " + " ".join(lines)] if lines else []
     return faults
 

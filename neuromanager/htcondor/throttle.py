@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from neuromanager.htcondor.client import place_words, query
 from neuromanager.htcondor.queue import ask, queue_words
+from neuromanager.htcondor.states import IDLE
 from neuromanager.system.faults import Failure
 from neuromanager.system.site import Site
 
@@ -18,17 +21,28 @@ def throttle(job: str, most: int, site: Site) -> tuple[str, ...]:
     queue = ask(queue_words(place, [int(number)], (), True), site)
     if queue.failure:
         return (queue.failure,)
-    factory = queue.clusters.get(int(number))
-    if factory is None:
-        return (f"cluster {number} makes no more jobs: all of its runs are in the queue, and wait for machines alone",)
-    total = int(factory.get("TotalSubmitProcs") or 0)
-    made = sum(1 for row in queue.jobs.values() if row.get("JobStatus") == 1)
-    if most and made and int(factory.get("JobMaterializeNextProcId") or 0) >= total:
-        return (
-            f"cluster {number} has made all of its jobs, and those wait for machines alone; launch with --throttle",
-        )
+    factory = queue.clusters.get(int(number), {})
+    total, made = (int(factory.get(name) or 0) for name in ("TotalSubmitProcs", "JobMaterializeNextProcId"))
+    if made >= total:
+        if not most or not any(row.get("JobStatus") == IDLE for row in queue.jobs.values()):
+            return ()
+        return (f"cluster {number}: all of its jobs are made, and wait for machines alone; launch with --throttle",)
     try:
         query(["condor_qedit", *place, number, "JobMaterializeLimit", str(most or total)], site)
     except Failure as failure:
         return failure.faults
+    return _wake(place, number, site)
+
+
+def _wake(place: Sequence[str], number: str, site: Site) -> tuple[str, ...]:
+    """The factory looks at its limit when a job ends, and when it is released; its jobs have a ProcId, and stay."""
+    chosen = f"ClusterId == {number} && ProcId =?= undefined"
+    try:
+        query(["condor_hold", *place, "-constraint", chosen], site)
+    except Failure:
+        return ()  # then it acts when the next job ends
+    try:
+        query(["condor_release", *place, "-constraint", chosen], site)
+    except Failure as failure:
+        return (*failure.faults, f"cluster {number} makes no jobs now; condor_release {number} lets it")
     return ()

@@ -10,6 +10,8 @@ from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.times import parse_duration
 from neuromanager.system.values import NamedTuple
 
+_OTHER_NAMES = {"request_cpus": "cpus-per-task", "request_gpus": "gpus"}
+
 
 class Demand(NamedTuple):
     """For all runs together; None if the resources do not tell: the partition then decides."""
@@ -21,9 +23,11 @@ class Demand(NamedTuple):
 
 def make_demand(resources: Resources, runs: int, pack: int = 1) -> Demand:
     """``pack``: runs that share the resources, and the time, of one job."""
-    asked = dict(resources)
+    asked = {_OTHER_NAMES.get(name.lower(), name): value for name, value in resources}
     try:
-        hours = parse_duration(asked.get("time") or "") / 3600 * -(-runs // pack)
+        seconds = asked.get("allowed_job_duration") or ""
+        limit = int(seconds) if seconds.isdecimal() else parse_duration(asked.get("time") or "")
+        hours = limit / 3600 * -(-runs // pack)
     except ValueError:  # none, or UNLIMITED
         hours = None
     tasks, gpus = _count(asked, "ntasks"), _count_gpus(asked)

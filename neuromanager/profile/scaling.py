@@ -1,4 +1,4 @@
-"""``-r mem=x2``, ``-r time=x1.5``: what the last attempt asked for, multiplied; in Slurm's own units (sbatch(1))."""
+"""``-r mem=x2``, ``-r time=x1.5``: what the last attempt asked for, multiplied; in Slurm's units or HTCondor's."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.patterns import compile_late
 from neuromanager.system.times import parse_duration
 
-SIZES = frozenset(("mem", "mem-per-cpu", "mem-per-gpu", "tmp"))
+SIZES = frozenset(("mem", "mem-per-cpu", "mem-per-gpu", "tmp", "request_memory", "request_disk"))
 COUNTS = frozenset(
     (
         "cpus-per-task",
@@ -32,6 +32,9 @@ COUNTS = frozenset(
         "sockets-per-node",
         "threads-per-core",
         "core-spec",
+        "request_cpus",
+        "request_gpus",
+        "allowed_job_duration",  # seconds
     )
 )
 # A factor is not a value of these, and what it would multiply is not clear: gpu:a100:2,shard:8

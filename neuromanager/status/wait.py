@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from neuromanager.experiment.events import find_begun, read_events
 from neuromanager.experiment.launches import has_hosts
+from neuromanager.experiment.numbers import shorten_indices
 from neuromanager.experiment.select import Selected
 from neuromanager.experiment.states import COMPLETED, STATES, UNKNOWN, Status
 from neuromanager.status.pace import Pace
@@ -86,6 +87,17 @@ def summarize(statuses: Sequence[Status]) -> str:
         counts[status.state] += 1
     parts = [f"{counts.pop(COMPLETED)} completed", *(f"{count} {state}" for state, count in counts.items() if count)]
     return f"{len(statuses)} run{'' if len(statuses) == 1 else 's'}: {', '.join(parts)}"
+
+
+def describe_held(name: str, statuses: Sequence[Status]) -> str | None:
+    """What jobs do that failed and that their scheduler keeps; None where there is none."""
+    numbers = [status.number for status in statuses if status.held]
+    if not numbers:
+        return None
+    return (
+        f"{name}:{shorten_indices(numbers)}: held after a failure: such jobs stay in the queue, and count against "
+        f"--throttle; neurerun launches them anew, neucancel removes them"
+    )
 
 
 class Patience:

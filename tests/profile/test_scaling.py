@@ -83,7 +83,7 @@ class ScalingTest(unittest.TestCase):
             "mem-per-cpu=x2",
             "cpus-per-task=x0",
             "time-min=x2",
-            "Mem=x2",
+            "9mem=x2",
             "tmp=x1e9",
         ]
         with self.assertRaises(Failure) as caught:
@@ -100,6 +100,6 @@ class ScalingTest(unittest.TestCase):
             "mem-per-cpu=x2: the last attempt asked for no such size; write one, as -r mem-per-cpu=2G",
             "cpus-per-task=x0: the factor",
             "time-min=x2: the last attempt asked for no time",
-            "--resource: 'Mem=x2': write KEY=VALUE",
+            "--resource: '9mem=x2': write KEY=VALUE",
         ):
             self.assertTrue(any(part in fault for fault in faults), (part, faults))

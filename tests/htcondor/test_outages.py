@@ -1,0 +1,129 @@
+"""Each run exactly once, whatever is killed, frozen, full or forgotten."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+import unittest
+
+from tests.command import finish, wait_until
+from tests.htcondor.pooled import SECONDS, PooledCase
+
+KILLS = int(os.environ.get("NEU_KILLS", "12"))
+
+
+class OutageTest(PooledCase):
+    def test_a_frozen_schedd(self) -> None:
+        """What is not known is UNKNOWN, and nothing is launched twice. condor_q itself would wait for 20 seconds."""
+        self.launch("htcondor", "cpu", "./patient")
+        self.wait_for(lambda states: states == {0: "RUNNING"}, "it runs")
+        self.files.bash("path/condor_q", f'exec timeout 1 {shutil.which("condor_q")} "$@"')
+        usual = self.files.environment["PATH"]
+        with self.pool.frozen():
+            self.files.environment["PATH"] = f"{self.folder / 'path'}:{usual}"
+            lost = self.neu("neurun", "--name=y", "htcondor", "cpu", "true", code=111, NEU_SUBMIT_SECONDS="1")
+            self.assertIn("HTCondor may have the job; runs/y is kept", lost.stderr)
+            done = self.neu("neustat", "x")
+            self.assertIn("UNKNOWN", done.stdout)
+            self.assertIn("condor_q failed (124)", done.stdout + done.stderr)
+            self.neu("neurerun", "x", code=111)
+            self.assertEqual(len(self.jobs()), 1)
+        self.files.environment["PATH"] = usual
+        again = self.neu("neurun", "--name=y", "--resume", "--wait", "htcondor", "cpu", "true")
+        self.assertIn("1 completed", again.stderr)
+        self.assertEqual(len(self.files.events("y")), 2)
+        self.go()
+        self.neu("neuwait", "x")
+
+    def test_killed_at_random(self) -> None:
+        """neurun, with its condor_submit or alone; some with the schedd frozen."""
+        seed = int(os.environ.get("NEU_SEED", time.time_ns() % 10**6))
+        source = random.Random(seed)
+        for _ in range(KILLS):
+            with contextlib.ExitStack() as stack:
+                if source.random() < 0.2:
+                    stack.enter_context(self.pool.frozen())
+                launching = self.files.start("neurun", "--name=x", "--resume", "--runs=6", "htcondor", "cpu", "true")
+                try:
+                    launching.wait(source.uniform(0.05, 0.7))
+                except subprocess.TimeoutExpired:
+                    if source.random() < 0.5:
+                        _kill_submitting()
+                    launching.send_signal(signal.SIGKILL)
+            finish(launching)
+        done = self.neu("neurun", "--name=x", "--resume", "--runs=6", "--wait", "htcondor", "cpu", "true", code=None)
+        self.assertEqual(done.code, 0, f"seed {seed}: {done.stderr}")
+        started = [len(self.files.events("x", run)) for run in range(6)]
+        self.assertEqual(started, [2] * 6, f"seed {seed}")
+
+    def test_the_schedd_is_killed_and_forgets(self) -> None:
+        """Runs go on; what has ended stays as it is, without a queue or a history that tells of it."""
+        self.launch("--runs=2", "htcondor", "cpu", "bash", "-c", "[ $NEU_INDEX = 1 ] || exit 3; exec ./patient")
+        self.wait_for(lambda states: states == {0: "FAILED", 1: "RUNNING"}, "one has ended")
+        self.pool.kill()
+        self.go()
+        self.neu("neuwait", "x", code=123)
+        self.pool.wait_for_schedd()
+        for path in (self.pool.folder / "spool").glob("history*"):
+            path.unlink()
+        with contextlib.suppress(FileNotFoundError):
+            (self.folder / "runs/x/settled.json").unlink()
+        self.assertEqual(self.states(), {0: "FAILED", 1: "COMPLETED"})
+        self.assertEqual(len(self.begun(1)), 1)
+
+    def test_one_question_for_all(self) -> None:
+        for name in ("x", "y", "z"):
+            self.neu("neurun", f"--name={name}", "--runs=3", "htcondor", "cpu", "./patient")
+        self.wait_for(lambda states: set(states.values()) == {"RUNNING"}, "all run", "x", "y", "z")
+        calls = self.folder / "calls"
+        for program in ("condor_q", "condor_history"):
+            real = shutil.which(program)
+            text = f'#!/bin/bash\necho {program} >> "{calls}"\nexec {real} "$@"\n'
+            self.files.program(f"path/{program}", text)
+        path = f"{self.folder / 'path'}:{self.files.environment['PATH']}"
+        self.neu("neustat", PATH=path)
+        self.assertEqual(calls.read_text().split(), ["condor_q"])
+
+    def test_a_full_disk(self) -> None:
+        """Nothing is left of what could not be made, and nothing is submitted."""
+        full = "/full/disk"
+        shutil.rmtree(full, ignore_errors=True)
+        os.mkdir(full)
+        self.addCleanup(shutil.rmtree, full, ignore_errors=True)
+        for name in ("config.json", "patient"):
+            shutil.copy(self.folder / name, full)
+        with open(f"{full}/much", "wb") as file, contextlib.suppress(OSError):
+            while True:
+                file.write(b"x" * 4096)
+                file.flush()
+        done = self.files.run("bash", "-c", f"cd {full} && neurun htcondor cpu true")
+        self.assertIn(done.code, (100, 111), done.stderr)
+        self.assertEqual((self.queue(), os.path.exists(f"{full}/runs")), ([], False))
+
+    def test_what_waits_does_not_change(self) -> None:
+        """--resume with another profile, while the first launch waits: its script is its own."""
+        self.launch("-r", "hold=true", "--runs=1", "htcondor", "cpu", "bash", "-c", 'echo "$WHO" > said')
+        config = {"htcondor": {"cpu": {"variables": {"WHO": "second"}}}}
+        self.files.write("config.json", config)
+        self.launch("--resume", "--runs=2", "htcondor", "cpu", "bash", "-c", 'echo "$WHO" > said')
+        wait_until(lambda: (self.folder / "said").exists() and self.shown("said"), "the second", SECONDS)
+        self.assertEqual(self.shown("said"), "second\n")
+        self.pool.ask("condor_release", self.jobs()[0])
+        self.neu("neuwait", "x")
+        self.assertEqual(self.shown("said"), "\n")
+
+
+def _kill_submitting() -> None:
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            if open(f"/proc/{name}/comm").read().strip() == "condor_submit":
+                os.kill(int(name), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    unittest.main()
