@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from neuromanager.experiment.bashrecorder import render_environment
 from neuromanager.experiment.catalog import read_runs
-from neuromanager.experiment.directory import Experiment
+from neuromanager.experiment.directory import RUNS, Experiment
 from neuromanager.experiment.environment import environment_path
 from neuromanager.experiment.events import read_trail
 from neuromanager.experiment.launches import make_token
@@ -22,8 +22,9 @@ from neuromanager.system.faults import INCOMPLETE, TROUBLE
 from neuromanager.system.process import CannotExecute, start_program
 from neuromanager.system.quoting import quote_word
 from neuromanager.system.signals import may_read_stdin
-from neuromanager.terminal.console import die_by
+from neuromanager.terminal.console import die_by, tell
 
+_NAMED = 5
 TakeLeave = Callable[[Experiment], None]  # of the caller; the output of the runs then has no reader
 
 
@@ -55,6 +56,7 @@ def _execute(launch: Launch, stdin: int | None, take_leave: TakeLeave | None) ->
         from neuromanager.launch.after import hold_back
 
         hold_back(experiment, token, numbers, launch.dependencies, launch.site)
+    before = _list_code(launch)
     code = run.run_all(
         experiment,
         token,
@@ -70,8 +72,24 @@ def _execute(launch: Launch, stdin: int | None, take_leave: TakeLeave | None) ->
         shows=launch.shows,
         environment=_record_environment(launch, token, runs[0]),
     )
+    _name_left(launch, sorted(_list_code(launch) - before))
     alone = len(runs) > 1 or len(read_lines(experiment, "commands.txt")) == 1
     return code if alone or code in (0, TROUBLE) else INCOMPLETE
+
+
+def _list_code(launch: Launch) -> set[str]:
+    return set(os.listdir(launch.code.folder)) if launch.code else set()
+
+
+def _name_left(launch: Launch, names: Sequence[str]) -> None:
+    """Output in the frozen folder is out of sight, and the next experiment of this code finds it there."""
+    found = [name for name in names if name != "__pycache__"]
+    if launch.code and found:
+        listed = ", ".join(found[:_NAMED]) + (f" and {len(found) - _NAMED} more" if len(found) > _NAMED else "")
+        tell(
+            f"warning: {listed}: written into the frozen folder {RUNS}/{launch.code.place}, which other experiments "
+            "share; write to $NEU_RUN_DIR, or to a folder that git ignores"
+        )
 
 
 def _record_environment(launch: Launch, token: str, first: Run) -> str:

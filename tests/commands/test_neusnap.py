@@ -191,6 +191,14 @@ class ExperimentTest(ScriptCase):
         outcome = tree.run("neusnap", "--of=x", "cat", "try.sh")
         self.assertEqual((outcome.code, outcome.out), (100, b""), outcome.stderr)
 
+    def test_what_runs_write_into_the_frozen_folder_is_named(self) -> None:
+        tree = self.tree()
+        tree.write("try.sh", 'echo $1 > out.csv; echo $1 > data/out; echo $1 > "$NEU_RUN_DIR/out"')
+        outcome = self.launch(tree)
+        self.assertIn("warning: out.csv: written into the frozen folder runs/.code/", outcome.stderr)
+        self.assertEqual(tree.read("data/out"), "2\n")
+        self.assertNotIn("warning", self.launch(tree, "--resume", values="1,2,3").stderr)
+
     def test_no_code_to_run_in(self) -> None:
         tree = self.tree()
         tree.run("neurun", "--name=plain", "local", "cpu", "true")
