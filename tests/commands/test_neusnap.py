@@ -10,8 +10,7 @@ from pathlib import Path
 
 from tests.beds.slurm import cluster
 from tests.command import Outcome, finish, wait_until
-from tests.hostruns import HostCase
-from tests.snapshot.scratch import SETTINGS, Tree
+from tests.snapshot.scratch import Tree
 
 SCRIPT = 'echo "v1 $1 in ${PWD##*/}"'
 SLURM = {"slurm": {"gpu": {"resources": {"account": "myproject", "partition": "big-gpu"}}}}
@@ -289,83 +288,50 @@ class SlurmTest(unittest.TestCase):
     def neu(self, *words: str) -> Outcome:
         return self.tree.run(*words)
 
-    def submit(self, *words: str, values: str = "1,2") -> Outcome:
-        sweep = ("neusweep", "-s", f"lr={values}", "neurun", "--name=x", *words)
-        return self.neu("neusnap", *sweep, "slurm", "gpu", "bash", "try.sh", "{lr}")
+    def submit(self, name: str, *words: str, values: str = "1,2") -> None:
+        sweep = ("neusweep", "-s", f"lr={values}", "neurun", f"--name={name}", *words)
+        outcome = self.neu("neusnap", *sweep, "slurm", "gpu", "bash", "try.sh", "{lr}")
+        self.assertEqual(outcome.stdout, f"runs/{name}\n", outcome.stderr)
 
     def edit(self) -> None:
         self.tree.write("try.sh", "echo edited; [ -e data/ok ]")
 
-    def job(self) -> str:
-        lines = map(json.loads, self.tree.read("runs/x/jobs.jsonl").splitlines())
+    def job(self, name: str) -> str:
+        lines = map(json.loads, self.tree.read(f"runs/{name}/jobs.jsonl").splitlines())
         return [str(line["job"]) for line in lines if "job" in line][-1]
 
-    def outputs(self) -> list[str]:
-        paths = sorted((self.tree.path / "runs/x/logs").glob("x_*.stdout"))
+    def outputs(self, name: str) -> list[str]:
+        paths = sorted((self.tree.path / "runs" / name / "logs").glob("*.stdout"))
         return [line for path in paths for line in path.read_text().splitlines()]
 
-    def test_hold_edit_release_and_all_that_follows(self) -> None:
-        outcome = self.submit("-r", "hold")
-        self.assertEqual(outcome.stdout, "runs/x\n", outcome.stderr)
-        self.edit()
-        self.neu("scontrol", "release", self.job())
-        self.assertEqual(self.neu("neuwait", "x").code, 123)
-        self.assertEqual(self.outputs(), ["v1 1 in project", "v1 2 in project"])
-        self.tree.write("data/ok", "")
-        self.neu("neurerun", "--wait", "-r", "hold=", "x:0")
-        sweep = ("neusweep", "-s", "lr=1,2,3", "neurun", "--resume", "--name=x", "--wait", "slurm", "gpu")
-        outcome = self.neu(*sweep, "bash", "try.sh", "{lr}")
-        self.assertEqual(outcome.code, 0, outcome.stderr)
-        wanted = ["v1 1 in project"] * 2 + ["v1 2 in project"] * 2 + ["v1 3 in project"]
-        self.assertEqual(self.outputs(), wanted)
-
-    def test_requeued(self) -> None:
+    def test_the_code_that_was_launched_is_what_runs(self) -> None:
+        """Held and edited; put back into the queue; launched again; resumed with a new point; its folder deleted."""
+        self.submit("held", "-r", "hold")
         self.tree.write("try.sh", "echo v1; touch data/up; while [ ! -e data/go ]; do sleep 0.05; done")
-        self.submit(values="1")
+        self.submit("back", values="1")
+        self.tree.write("try.sh", "echo v1; [ -e data/ok ]")
+        self.submit("gone", "-r", "hold", values="1")
+        self.edit()
+        shutil.rmtree(os.path.dirname(os.path.realpath(self.tree.path / "runs/gone/code")))
         wait_until((self.tree.path / "data/up").exists, "the run", 60)
-        self.edit()
-        self.tree.write("data/ok", "")
-        self.neu("scontrol", "requeuehold", self.job())
-        wait_until(lambda: "PENDING" in self.neu("squeue", "-h", "-o", "%T", "-j", self.job()).stdout, "the queue", 60)
+        back = self.job("back")
+        self.neu("scontrol", "requeuehold", back)
+        wait_until(lambda: "PENDING" in self.neu("squeue", "-h", "-o", "%T", "-j", back).stdout, "the queue", 60)
         self.tree.write("data/go", "")
-        self.neu("scontrol", "release", self.job())
-        self.assertEqual(self.neu("neuwait", "x").code, 0)
-        self.assertEqual(self.outputs(), ["v1", "v1"])
-
-    def test_a_folder_that_is_gone(self) -> None:
-        self.submit("-r", "hold", values="1")
-        self.edit()
-        shutil.rmtree(self.tree.path / "runs/.code")
+        self.neu("scontrol", "release", ",".join((self.job("held"), back, self.job("gone"))))
+        self.assertEqual(self.neu("neuwait", "held", "back", "gone").code, 123)
+        self.assertEqual(self.outputs("held"), ["v1 1 in project", "v1 2 in project"])
+        self.assertEqual(self.outputs("back"), ["v1", "v1"])
+        self.assertEqual((self.outputs("gone"), self.tree.ends("gone")[0].split(" ")[1]), ([], "exit_code=111"))
         self.tree.write("data/ok", "")
-        self.neu("scontrol", "release", self.job())
-        self.assertEqual(self.neu("neuwait", "x").code, 123)
-        self.assertEqual(self.tree.ends("x")[0].split(" ")[1], "exit_code=111")
-        self.assertEqual(self.outputs(), [])
-        outcome = self.neu("neurerun", "--wait", "-r", "hold=", "x")
-        self.assertEqual((outcome.code, self.outputs()), (0, ["v1 1 in project"]), outcome.stderr)
-
-
-class HostTest(HostCase):
-    """A cluster behind ssh gets the frozen code, and has it again."""
-
-    def test_frozen_code_there(self) -> None:
-        self.files.environment.update(SETTINGS)
-        self.files.write(".gitignore", "data/\n")
-        self.files.write("data/d", "d")
-        self.files.write("pyproject.toml", "")
-        self.files.write("src/mod.py", "V = 1\n")
-        self.files.write("train.py", "import mod, sys\nprint(mod.V)\nsys.exit(int(sys.argv[1]))\n")
-        self.files.shell("git init -q . && git add -A && git commit -qm one")
-        self.neu("neusnap", "neurun", "--name=x", "--wait", "cedar", "cpu", "python3", "train.py", "3")
-        self.assertEqual(self.done("neulog", "x").stdout, "1\n")
-        self.files.write("src/mod.py", "V = 2\n")
-        git = [json.loads(line)["git"] for line in self.files.read("runs/x/jobs.jsonl").splitlines() if '"git"' in line]
-        self.assertTrue(git[0]["code"])
-        shutil.rmtree(self.folder / "runs/.code")
-        self.assertEqual(self.neu("neurerun", "--wait", "x").code, 123)
-        self.assertEqual(self.done("neulog", "x").stdout, "1\n")
-        self.neu("neusnap", "neurerun", "--wait", "x")
-        self.assertEqual(self.done("neulog", "x").stdout, "2\n")
+        self.assertEqual(self.neu("neurerun", "-r", "hold=", "held", "gone").code, 0)
+        self.assertEqual(self.neu("neuwait", "held", "gone").code, 0)
+        self.assertEqual(
+            (self.outputs("gone"), self.outputs("held")[1::2]), (["v1"], ["v1 1 in project"] * 1 + ["v1 2 in project"])
+        )
+        sweep = ("neusweep", "-s", "lr=1,2,3", "neurun", "--resume", "--name=held", "--wait", "slurm", "gpu")
+        outcome = self.neu(*sweep, "bash", "try.sh", "{lr}")
+        self.assertEqual((outcome.code, self.outputs("held")[-1]), (0, "v1 3 in project"), outcome.stderr)
 
 
 if __name__ == "__main__":

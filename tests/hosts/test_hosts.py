@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import unittest
 from pathlib import Path
 
 from tests.command import finish, wait_until
 from tests.hostruns import HostCase
+from tests.snapshot.scratch import SETTINGS
 
 MAKE = """#!/bin/bash
 mkdir -p "$NEU_RUN_DIR/sub dir"
@@ -82,6 +84,25 @@ class HostsTest(HostCase):
         self.assertEqual(
             found, {".gitignore", ".gitmodules", ".neu-whole", "kept.py", "new.py", "program", "sub/inner"}
         )
+
+    def test_frozen_code_is_what_runs_there(self) -> None:
+        self.files.environment.update(SETTINGS)
+        self.files.write(".gitignore", "data/\n")
+        self.files.write("data/d", "d")
+        self.files.write("pyproject.toml", "")
+        self.files.write("src/mod.py", "V = 1\n")
+        self.files.write("train.py", "import mod\nprint(mod.V)\nraise SystemExit(3)\n")
+        self.files.shell("git init -q . && git add -A && git commit -qm one")
+        self.neu("neusnap", "neurun", "--name=x", "--wait", "cedar", "cpu", "python3", "train.py")
+        self.assertEqual(self.done("neulog", "x").stdout, "1\n")
+        self.files.write("src/mod.py", "V = 2\n")
+        git = [json.loads(line)["git"] for line in self.files.read("runs/x/jobs.jsonl").splitlines() if '"git"' in line]
+        self.assertTrue(git[0]["code"])
+        shutil.rmtree(self.folder / "runs/.code")
+        self.assertEqual(self.neu("neurerun", "--wait", "x").code, 123)
+        self.assertEqual(self.done("neulog", "x").stdout, "1\n")
+        self.neu("neusnap", "neurerun", "--wait", "x")
+        self.assertEqual(self.done("neulog", "x").stdout, "2\n")
 
     def test_cancelled_there(self) -> None:
         self.done("neurun", "--runs=3", "--name=x", "cedar", "cpu", "./program")

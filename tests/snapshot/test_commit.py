@@ -13,7 +13,7 @@ from neuromanager.snapshot.store import open_repository
 from neuromanager.system.faults import Failure
 from tests.snapshot.scratch import Tree, TreeCase, read
 
-ROUNDS = int(os.environ.get("NEU_RACY_EDITS", "15"))
+ROUNDS = int(os.environ.get("NEU_RACY_EDITS", "8"))
 
 
 def digest_of(tree: Tree) -> str:

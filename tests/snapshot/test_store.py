@@ -19,7 +19,7 @@ from neuromanager.system.faults import Failure
 from tests.command import finish
 from tests.snapshot.scratch import Tree, TreeCase, read
 
-KILLS = int(os.environ.get("NEU_SNAP_KILLS", "12"))
+KILLS = int(os.environ.get("NEU_SNAP_KILLS", "8"))
 
 
 def inodes(tree: Tree) -> int:
