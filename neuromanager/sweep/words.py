@@ -166,7 +166,7 @@ def make_fillings(pairs: Iterable[tuple[str, Value]]) -> dict[str, str | Command
 
 
 def add_python(command: Command, is_program: Callable[[str], bool]) -> Command:
-    """``python`` in front of a first word that ends in .py and cannot be executed itself."""
+    """``python`` in front of a first word that ends in .py and cannot be executed; ``python3`` where no other is."""
     if command and command[0].endswith(".py") and not is_program(command[0]):
-        return ("python", *command)
+        return ("python3" if is_program("python3") and not is_program("python") else "python", *command)
     return command

@@ -49,7 +49,8 @@ def check_program(command: Sequence[str], directory: str, search: bool) -> None:
     if not word:
         raise Failure(NOT_FOUND, "expected a program, got an empty word")
     _check_slips(word, directory)
-    script = command[1] if word == "python" and len(command) > 1 and command[1].endswith(".py") else None
+    reads = word in ("python", "python3") and len(command) > 1 and command[1].endswith(".py")
+    script = command[1] if reads else None
     for name in (word, script):
         if name is None or ("/" not in name and name != script and not search):
             continue

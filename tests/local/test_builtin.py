@@ -84,8 +84,18 @@ class WithoutConfigTest(unittest.TestCase):
         self.assertEqual((self.folder.path / "mine.json").read_text(), before)
         self.assertFalse((self.folder.path / "config.json").exists())
 
+    def test_a_machine_with_python3_alone(self) -> None:
+        self.folder.write("plain.py", "print('read')\n")
+        environ = {"PATH": self.path_without_slurm()}
+        for words in (["neurun", "local", "cpu"], ["neusweep", "-s", "a=1"]):
+            done = self.folder.run(*words, "plain.py", environ=environ)
+            self.assertEqual((done.code, done.stdout), (0, "read\n"), done.stderr)
+        done = self.folder.run("neurun", "local", "cpu", "nosuch.py", environ=environ)
+        self.assertEqual((done.code, "nosuch.py: no such file" in done.stderr), (127, True), done.stderr)
+
     def path_without_slurm(self) -> str:
         """bin/, the tests' own programs and those of coreutils that a command starts with."""
+        (self.folder.path / "tools").mkdir(exist_ok=True)
         for name in ("env", "python3", "bash"):
             found = self.folder.run("which", name).stdout.strip()
             (self.folder.path / "tools" / name).symlink_to(found)

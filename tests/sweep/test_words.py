@@ -126,6 +126,7 @@ class PythonTest(unittest.TestCase):
     def test_only_in_front_of_a_script_that_is_no_program(self) -> None:
         self.assertEqual(add_python(("t.py", "-x"), lambda word: False), ("python", "t.py", "-x"))
         self.assertEqual(add_python(("t.py", "-x"), lambda word: True), ("t.py", "-x"))
+        self.assertEqual(add_python(("t.py",), lambda word: word == "python3"), ("python3", "t.py"))
         self.assertEqual(add_python(("t", "t.py"), lambda word: False), ("t", "t.py"))
         self.assertEqual(add_python((), lambda word: False), ())
 
