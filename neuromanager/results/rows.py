@@ -38,8 +38,8 @@ def make_rows(measured: Sequence[Measured], options: Options) -> Rows:
     at = _resolve_at(options.at, known) if options.at else None
     records = [make_record(each, columns, at) for each in measured]
     results = [str(column) for column in columns]
-    if not asked:
-        results = [name for name in results if not _says_nothing(name, records)]
+    # One that was asked for stays, but for a parameter, which has a column already.
+    results = [name for name in results if (asked and name not in params) or not _says_nothing(name, records)]
     return Rows(records, params, results, facts)
 
 

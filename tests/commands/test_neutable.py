@@ -106,6 +106,13 @@ class NeutableTest(unittest.TestCase):
         self.assertEqual(done.errors(), ["neutable: results from TensorBoard event files"])
         self.assertEqual([line.split("\t")[-1] for line in done.lines()], ["loss", "0.25", "1.25"])
 
+    def test_a_result_that_is_a_parameter_has_one_column(self) -> None:
+        script = 'echo "{\\"lr\\": $1, \\"k\\": 3, \\"loss\\": $1}" > "$NEU_RUN_DIR/result.json"'
+        sweep = ["neusweep", "-s", "lr=1,2", "-s", "k=3", "neurun", "--name=e", "local", "cpu", "bash", "-c", script]
+        done = self.folder.run(*sweep, "x", "{lr}")
+        self.assertEqual(done.code, 0, done.stderr)
+        self.assertEqual(self.table("-k", "lr,k,loss", "e")[0], ["run", "lr", "k", "loss"])
+
     def test_columns_points_and_order(self) -> None:
         self.sweep("jsonl")
         self.assertEqual(
