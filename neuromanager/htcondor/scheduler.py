@@ -5,6 +5,7 @@ from __future__ import annotations
 from neuromanager.htcondor.cancel import cancel, clear
 from neuromanager.htcondor.check import check, check_programs, estimate, exclude
 from neuromanager.htcondor.keys import OWNED as OWN_OPTIONS
+from neuromanager.htcondor.propose import propose
 from neuromanager.htcondor.script import render_script as render
 from neuromanager.htcondor.status import find_put_back, look
 from neuromanager.htcondor.submit import files, find, limits, plan, room, submit, words
@@ -30,6 +31,7 @@ __all__ = [
     "limits",
     "look",
     "plan",
+    "propose",
     "render",
     "room",
     "submit",
@@ -39,4 +41,6 @@ __all__ = [
 
 NAME, TITLE, UNIT = "htcondor", "HTCondor", "cluster"
 SPELLING = Spelling(r"(?i)(\+|my\.)?[a-z_][a-z0-9_.]*", 'a command of a submit description, as "request_cpus"', True)
-DOES = frozenset("throttle capacity pack pack-jobs requeue signal-before signal-with exclude-nodes estimate".split())
+DOES = frozenset(
+    "throttle capacity pack pack-jobs requeue signal-before signal-with exclude-nodes estimate init".split()
+)

@@ -84,6 +84,13 @@ class WithoutConfigTest(unittest.TestCase):
         self.assertEqual((self.folder.path / "mine.json").read_text(), before)
         self.assertFalse((self.folder.path / "config.json").exists())
 
+    def test_init_where_jobs_go_to_htcondor(self) -> None:
+        self.folder.bash("tools/condor_submit", "exit 1")
+        done = self.folder.run("neurun", "--init", environ={"PATH": self.path_without_slurm()})
+        self.assertIn("htcondor cpu, htcondor gpu; read it", done.stderr)
+        done = self.folder.run("neusweep", "-s", "a=1", "neurun", "-c", "config.json", "htcondor", "nosuch", "true")
+        self.assertIn("known: cpu, gpu", done.stderr)
+
     def test_a_machine_with_python3_alone(self) -> None:
         self.folder.write("plain.py", "print('read')\n")
         environ = {"PATH": self.path_without_slurm()}
