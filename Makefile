@@ -28,6 +28,8 @@ help:
 	@echo '                run what asks a Slurm on 20.11, 22.05 and 24.11; as root, with debootstrap'
 	@echo 'make test-editable'
 	@echo '                frozen code and pip install -e, every way that there is'
+	@echo 'make fuzz-inputs'
+	@echo '                set random values in random input files, and let other readers say what is in them'
 	@echo 'make lint       ruff, mypy --strict, shellcheck, mandoc'
 	@echo 'make bench      measure, against a stopwatch'
 	@echo 'make install    into PREFIX (now $(PREFIX)): the commands and their man pages'
@@ -60,6 +62,13 @@ clean-slurm-versions:
 # Frozen code and pip install -e, in 20 combinations; pip fetches the builders. Some 2 minutes.
 test-editable: setup
 	@bash tests/snapshot/editable.sh "$(PREPARED)"
+
+# Random values put into COUNT random files of each format of neuset, and read by programs that are not ours.
+.PHONY: fuzz-inputs
+COUNT = 2000
+SEED = 1
+fuzz-inputs:
+	@bash tests/inputs/fuzz.sh '$(PYTHON)' $(COUNT) $(SEED)
 
 lint:
 	@bash tests/lint.sh '$(PYTHON)'
@@ -118,5 +127,5 @@ deb:
 	dpkg-deb --root-owner-group --build build/deb 'build/neuromanager_$(VERSION)_all.deb'
 
 clean:
-	rm -rf .venv .venv-lint .mypy_cache .ruff_cache build neuromanager.egg-info
+	rm -rf .venv .venv-lint .venv-fuzz .mypy_cache .ruff_cache build neuromanager.egg-info
 	find bin neuromanager tests examples -name __pycache__ -prune -exec rm -rf {} +

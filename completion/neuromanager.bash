@@ -52,4 +52,4 @@ _neuromanager() {
     if [[ ${#COMPREPLY[@]} == 1 && ${COMPREPLY[0]} == *= ]]; then compopt -o nospace 2>/dev/null; fi
 }
 
-complete -F _neuromanager neuattach neucancel neudiff neufree neuget neuhost neuimport neuin neulog neuplot neurerun neurun neusnap neustat neusweep neutable neuthrottle neutop neutrash neuwait
+complete -F _neuromanager neuattach neucancel neudiff neufree neuget neuhost neuimport neuin neulog neuplot neurerun neurun neuset neusnap neustat neusweep neutable neuthrottle neutop neutrash neuwait

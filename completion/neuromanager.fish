@@ -17,6 +17,6 @@ function __neuromanager_complete
     end
 end
 
-for name in neuattach neucancel neudiff neufree neuget neuhost neuimport neuin neulog neuplot neurerun neurun neusnap neustat neusweep neutable neuthrottle neutop neutrash neuwait
+for name in neuattach neucancel neudiff neufree neuget neuhost neuimport neuin neulog neuplot neurerun neurun neuset neusnap neustat neusweep neutable neuthrottle neutop neutrash neuwait
     complete -c $name -f -a '(__neuromanager_complete)'
 end

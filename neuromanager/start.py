@@ -101,6 +101,10 @@ def neusnap() -> None:
     _run("neusnap")
 
 
+def neuset() -> None:
+    _run("neuset")
+
+
 def neustat() -> None:
     _run("neustat")
 

@@ -15,6 +15,7 @@ PACKAGE = ROOT / "neuromanager"
 FLOORS = (
     "system",
     "terminal sweep profile",
+    "inputs",
     "experiment",
     "hosts snapshot",
     "htcondor local slurm",
@@ -33,6 +34,7 @@ FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms.
 # world elsewhere.
 PURE = (
     "sweep",
+    "inputs",
     "slurm.states",
     "slurm.script",
     "htcondor.states",

@@ -387,6 +387,7 @@ class NamesTest(unittest.TestCase):
         at_times = {
             "run.sh",
             "code",
+            "inputs/FILE",
             "repeats.txt",
             "launches/TOKEN.txt",
             "cancelled.txt",

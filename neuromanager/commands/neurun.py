@@ -12,7 +12,7 @@ from neuromanager.experiment.catalog import word_for
 from neuromanager.experiment.directory import check_name
 from neuromanager.experiment.layout import MOST, Arrangement
 from neuromanager.launch.frozen import add_code, enter_code
-from neuromanager.launch.input import read_input
+from neuromanager.launch.input import Input, read_input
 from neuromanager.launch.layout import add_arrangement_options, find_unsupported, read_arrangement
 from neuromanager.launch.profiles import find_profile, write_config
 from neuromanager.launch.request import Dependencies, Request, site_for_runs
@@ -28,8 +28,13 @@ from neuromanager.system.process import become
 from neuromanager.system.programs import find_program, is_program
 from neuromanager.system.quoting import quote_word
 from neuromanager.system.site import HERE
+from neuromanager.system.values import TYPE_CHECKING
 from neuromanager.terminal.console import be_quiet, tell
 from neuromanager.terminal.options import Options, Parser, parse_number, parse_options, split_words
+
+if TYPE_CHECKING:
+    from neuromanager.experiment.code import Code
+    from neuromanager.launch.inputs import InputFile
 
 NAME = "neurun"
 
@@ -62,6 +67,7 @@ def make_parser() -> Parser:
         action="store_true",
         help="add to the experiment NAME: launch what failed, was lost or is new, and nothing else",
     )
+    add("--own", action="store_true", help="execute each run in its own directory, in a copy of this folder")
     add("--tag", metavar="TAG", action="append", default=[], help="attach a word to the experiment; may be repeated")
     add("--note", metavar="TEXT", default="", help="attach a sentence to the experiment")
     add_options(parser)
@@ -135,6 +141,9 @@ def main(words: Sequence[str]) -> int:
     given = read_input(tuple(command), os.environ, options.name)
     given = given._replace(commands=[add_python(line, lambda word: is_program(word, cwd)) for line in given.commands])
     check_programs(profile, given.commands, cwd)
+    inputs = _read_inputs(given, options.own)
+    if options.own:
+        profile = _give_own(profile, cwd, code, inputs, options.yes)
     request = Request(
         add_code(profile, code),
         given,
@@ -152,6 +161,7 @@ def main(words: Sequence[str]) -> int:
         options.yes,
         source,
         code,
+        inputs,
     )
     if options.dry_run:
         return _print_plan(request)
@@ -164,6 +174,26 @@ def _write_config(options: Options, own: Sequence[str], rest: Sequence[str]) -> 
     if rest or len(own) > (1 if options.config is None else 3):
         raise Failure(WRONG_INPUT, "--init: writes a config.json and launches nothing; only -c FILE goes with it")
     return write_config(options.config, HERE)
+
+
+def _read_inputs(given: Input, own: bool) -> tuple[InputFile, ...]:
+    """What neuset hands on. Raises Failure."""
+    if not os.environ.get("NEU_SET"):
+        return ()
+    from neuromanager.launch.inputs import check_commands, read_inputs
+
+    inputs = read_inputs(os.environ)
+    check_commands(inputs, given.commands, own)
+    return tuple(inputs)
+
+
+def _give_own(profile: Profile, cwd: str, code: Code | None, inputs: Sequence[InputFile], yes: bool) -> Profile:
+    """Raises Failure for a folder that is not to be copied."""
+    from neuromanager.launch.own import add_own, check_folder, find_live_links
+
+    left_out = [*(each.file for each in inputs), *(find_live_links(code) if code else ())]
+    check_folder(cwd, yes, left_out)
+    return add_own(profile, left_out)
 
 
 def _read_dependencies(options: Options) -> Dependencies:

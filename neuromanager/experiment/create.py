@@ -64,13 +64,19 @@ def make_experiment(
     record: Mapping[str, object],
     locks: contextlib.ExitStack,
     anew: bool = False,
+    write_files: Callable[[Experiment, Sequence[Run]], None] | None = None,
 ) -> Made:
-    """The experiment with all its files but what a launch adds; its runs may carry its name. Raises Failure, Exists."""
+    """The experiment with all its files but what a launch adds; its runs may carry its name. Raises Failure, Exists.
+
+    ``write_files`` writes what the runs are to find in their directories.
+    """
     with making_experiment(name, stem, locks, anew) as made:
         experiment = made.experiment
         runs = lay_out(experiment)
         write_runs(experiment, [run.command for run in runs], [run.point for run in runs], None)
         _link_code(experiment, record.get("git"))
+        if write_files:
+            write_files(experiment, runs)
         write_record(experiment, {"name": experiment.name, "runs": len(runs), **record})
     index_experiment(experiment, os.environ)
     return made
@@ -176,11 +182,14 @@ def _judge(experiment: Experiment, anew: bool) -> None:
 
 def _remove_half_made(experiment: Experiment) -> None:
     """Only what neurun itself puts there; a folder of another origin is not our leftover."""
-    ours = {"lock", "logs", "commands.txt", "params.txt", "repeats.txt", "run.sh", "launches", "code"}
+    ours = {"lock", "logs", "commands.txt", "params.txt", "repeats.txt", "run.sh", "launches", "code", "inputs"}
     shown = experiment.shown
     for entry in os.listdir(experiment.directory):
         beside = re.fullmatch(r"\.(.+)\.[0-9a-f]{12}", entry)  # system.files.make_beside
-        if entry not in ours and not (beside and beside[1] in ours | {"experiment.json"}):
+        of_run = re.fullmatch(
+            re.escape(experiment.name) + "_[0-9]+", entry
+        )  # with no more than what neuset had written
+        if entry not in ours and not of_run and not (beside and beside[1] in ours | {"experiment.json"}):
             raise Failure(
                 WRONG_INPUT,
                 f"{shown} has {entry} and no experiment.json, so it is not an experiment; "

@@ -54,10 +54,13 @@ INDEX = "\0i"
 RUN_DIR = "\0d"
 
 
-def make_asked(commands: Sequence[Command], points: Sequence[SweptPoint], repeats: int, name: str) -> list[Asked]:
+def make_asked(
+    commands: Sequence[Command], points: Sequence[SweptPoint], repeats: int, name: str, by_point: bool = False
+) -> list[Asked]:
     """Every command at every point, ``repeats`` times; the repeats of one command line stand side by side.
 
     ``{index}``, ``{repeat}``, ``{run_dir}``, ``{name}`` and the points' names are replaced; a point's name wins.
+    ``by_point``: each tells its runs apart, whatever the words say.
     """
     asked: list[Asked] = []
     for command in commands:
@@ -65,12 +68,12 @@ def make_asked(commands: Sequence[Command], points: Sequence[SweptPoint], repeat
         for swept in points or (SweptPoint({}, ()),):
             line = (*swept.before, *command, *swept.words)
             text = render_json(dict(swept.point)) if points else None
-            silent = bool(swept.point) and not (swept.before or swept.words or swept.replaced)
+            silent = by_point or (bool(swept.point) and not (swept.before or swept.words or swept.replaced))
             if fixed:
                 asked += [Asked(repeat, line, text, True, silent) for repeat in range(repeats)]
                 continue
             values = {} if swept.replaced else make_fillings(swept.point.items())
-            silent = silent and not find_placeholders(command, values)
+            silent = by_point or (silent and not find_placeholders(command, values))
             for repeat in range(repeats):
                 launch = {"index": INDEX, "repeat": str(repeat), "name": name, "run_dir": RUN_DIR}
                 filled = fill_placeholders(command, {**launch, **values})

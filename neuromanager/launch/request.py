@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from neuromanager import __version__
 from neuromanager.experiment.code import Code, describe_code
@@ -18,7 +18,10 @@ from neuromanager.local.options import Manner
 from neuromanager.profile.host import describe_host
 from neuromanager.profile.profile import Profile, describe_profile
 from neuromanager.system.site import Site
-from neuromanager.system.values import NamedTuple
+from neuromanager.system.values import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from neuromanager.launch.inputs import InputFile
 
 
 class Dependencies(NamedTuple):
@@ -56,6 +59,7 @@ class Request(NamedTuple):
     yes: bool = False
     source: str = "config.json"  # where the profile is from
     code: Code | None = None  # frozen; the runs are executed in it
+    inputs: tuple[InputFile, ...] = ()  # files that each run has for itself
 
     @property
     def run_count(self) -> int:
@@ -107,6 +111,14 @@ def lay_out(request: Request, experiment: Experiment) -> list[Run]:
     return make_runs(given.commands, given.points, request.repeats, experiment.directory, experiment.name)
 
 
+def write_files(request: Request, experiment: Experiment, runs: Sequence[Run]) -> None:
+    """What the runs find in their directories when they begin. Raises Failure, OSError."""
+    if request.inputs:
+        from neuromanager.launch.inputs import write_inputs
+
+        write_inputs(experiment, request.inputs, runs)
+
+
 def make_record(request: Request) -> Mapping[str, object]:
     """experiment.json, but for what the experiment's name and its runs add."""
     return {
@@ -117,6 +129,7 @@ def make_record(request: Request) -> Mapping[str, object]:
         "profile": describe_profile(request.profile),
         "tags": list(request.tags),
         "note": request.note,
+        "inputs": [each.describe() for each in request.inputs],
         "git": describe_code(request.code),
         "host": os.uname().nodename,
         "versions": {"neuromanager": __version__, "python": ".".join(map(str, sys.version_info[:3]))},
@@ -124,5 +137,6 @@ def make_record(request: Request) -> Mapping[str, object]:
 
 
 def site_for_runs() -> Site:
-    """Without the points of a sweep, which are for neurun alone."""
-    return Site(None, {name: value for name, value in os.environ.items() if not name.startswith("NEU_POINTS")})
+    """Without the points of a sweep and what neuset hands on, which are for neurun alone."""
+    ours = ("NEU_POINTS", "NEU_POINTS_TAKEN", "NEU_SET")
+    return Site(None, {name: value for name, value in os.environ.items() if name not in ours})

@@ -16,7 +16,9 @@ from neuromanager.experiment.record import read_lines, read_record
 from neuromanager.experiment.runs import NO_POINT, Run, fill_number, find_repeat, make_asked
 from neuromanager.experiment.select import Selected
 from neuromanager.experiment.states import COMPLETED, UNKNOWN, Status
+from neuromanager.launch.own import has_own
 from neuromanager.launch.request import Request
+from neuromanager.profile.profile import profile_of
 from neuromanager.status.survey import find_put_back, read_reports
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.procfs import may_live
@@ -88,7 +90,9 @@ def find_missing(request: Request, experiment: Experiment) -> Missing:
     """Reads the experiment and asks its scheduler once. Raises Failure where that leaves open what is in flight."""
     record = read_record(experiment)
     lines, points, repeats = _read_columns(experiment, record)
-    asked = make_asked(request.input.commands, request.input.points, request.repeats, experiment.name)
+    _check_same(request, experiment, record)
+    given = request.input
+    asked = make_asked(given.commands, given.points, request.repeats, experiment.name, by_point=bool(request.inputs))
     found = match_runs(asked, lines, repeats, points, experiment.directory, experiment.name)
     known = sorted(number for number in found if number is not None)
     (report,) = read_reports([Selected(experiment, tuple(known))], request.site)
@@ -103,6 +107,18 @@ def find_missing(request: Request, experiment: Experiment) -> Missing:
     flying = [status.number for status in statuses if status.open]
     again = [status.number for status in statuses if not status.open]
     return Missing(len(completed), flying, again, new)
+
+
+def _check_same(request: Request, experiment: Experiment, record: Mapping[str, Any]) -> None:
+    """Raises Failure where new runs would find other files, or be executed in another kind of folder."""
+    if request.inputs or record.get("inputs"):
+        from neuromanager.launch.inputs import check_same
+
+        check_same(request.inputs, experiment, record)
+    was, now = has_own(profile_of(record["profile"])), has_own(request.profile)
+    if was != now:
+        how = ("without --own; leave it out", "with --own; add it")[was]
+        raise Failure(WRONG_INPUT, f"--resume: {experiment.shown} was launched {how}")
 
 
 def _read_columns(experiment: Experiment, record: Mapping[str, Any]) -> tuple[list[str], list[str | None], list[int]]:

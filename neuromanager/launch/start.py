@@ -16,7 +16,7 @@ from neuromanager.experiment.select import Selected
 from neuromanager.experiment.states import COMPLETED, UNKNOWN
 from neuromanager.launch.here import TakeLeave, execute_here
 from neuromanager.launch.protocol import Batch, NothingLaunched, settle
-from neuromanager.launch.request import Launch, Request, lay_out, make_launch, make_record
+from neuromanager.launch.request import Launch, Request, lay_out, make_launch, make_record, write_files
 from neuromanager.local.resources import check_resources, count_places, describe_places
 from neuromanager.profile.demand import check_excess
 from neuromanager.profile.profile import Profile
@@ -131,6 +131,7 @@ def _launch_new(request: Request, take_leave: TakeLeave | None, locks: contextli
             make_record(request),
             locks,
             anew=request.resume,
+            write_files=partial(write_files, request),
         )
         experiment = made.experiment
         if held.number:
@@ -187,6 +188,7 @@ def _launch_rest(request: Request, made: Made, take_leave: TakeLeave | None, loc
         launch = stand_on(launch, find_ground(request.profile, request.cwd, request.source))
     feed, code = None, 0
     with holding_signals() as held:
+        write_files(request, experiment, missing.new)
         add_runs(experiment, missing.new)
         if missing.numbers and not held.number:
             feed = begin(launch, batches)

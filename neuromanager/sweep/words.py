@@ -16,7 +16,11 @@ from neuromanager.system.quoting import Command
 
 FORMS = ("equals", "space", "hydra", "env", "values", "none")
 BOOLEANS = ("no-x", "nox", "bool")  # how false is written where it is not left out
-READERS = ("neurun", "neusnap")  # the commands of the suite that read NEU_POINTS, or pass them on to one that does
+READERS = (
+    "neurun",
+    "neuset",
+    "neusnap",
+)  # the commands of the suite that read NEU_POINTS, or pass them on to one that does
 LAUNCH_NAMES = ("index", "repeat", "run_dir", "name")  # replaced by neurun when it lays out an experiment
 # What Hydra 1.1 and later (hydra/grammar/OverrideLexer.g4) read as one text, and what they read as another type.
 _HYDRA_PLAIN = compile_late(r"[A-Za-z0-9_/.+%*@?|$-]+(?: +[A-Za-z0-9_/.+%*@?|$-]+)*")
