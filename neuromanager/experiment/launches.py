@@ -223,9 +223,12 @@ class Feeding(NamedTuple):
     host: str
     capacity: int | None  # runs with the scheduler at a time; None: as many as a limit lets
     is_over: bool = False  # it says so itself; one that was killed does not
+    after: tuple[str, ...] = ()  # directories of the experiments that it waits for itself
 
 
-def write_feeding(experiment: Experiment, token: str, runs: Sequence[int], capacity: int | None) -> None:
+def write_feeding(
+    experiment: Experiment, token: str, runs: Sequence[int], capacity: int | None, after: Sequence[str] = ()
+) -> None:
     """Before the first of them has to wait. Raises OSError."""
     line = {
         "token": token,
@@ -234,6 +237,7 @@ def write_feeding(experiment: Experiment, token: str, runs: Sequence[int], capac
         "asked": format_time(time.time()),
         "host": os.uname().nodename,
         "pid": os.getpid(),
+        **({"after": list(after)} if after else {}),
     }
     append_line(experiment.path("jobs.jsonl"), json.dumps(line), durable=True)
 
@@ -259,6 +263,7 @@ def read_feeding(experiment: Experiment) -> Feeding | None:
                         tuple(parse_indices(value["feeds"])),
                         str(value["host"]),
                         None if capacity is None else int(capacity),
+                        after=tuple(map(str, value.get("after", ()))),
                     )
                 elif found and "fed" in value and value["token"] == found.token:
                     found = found._replace(is_over=True)

@@ -36,6 +36,10 @@ def check(profile: Profile, layout: Arrangement, place: str, last: tuple[Resourc
             f"--requeue: the program is told {requeue.before_seconds} s before the time limit, and that is "
             f"{limit} s; write a longer allowed_job_duration, or a smaller --signal-before"
         )
+    if profile.host:
+        faults.append(
+            f"{place}: {profile.support}.{profile.device}.host: HTCondor is not reached by ssh; run neurun there"
+        )
     if faults:
         raise Failure(WRONG_INPUT, *faults)
     given = find_value(profile.resources, "initialdir")

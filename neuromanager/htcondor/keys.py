@@ -77,11 +77,6 @@ def is_attribute(name: str) -> bool:
     return name.lower().startswith(("+", "my."))
 
 
-def transfers_files(resources: Resources | Mapping[str, str | None]) -> bool:
-    """Whether there is no file system that the nodes share with us."""
-    return (find_value(resources, "should_transfer_files") or "").upper() == "YES"
-
-
 def find_faults(resources: Resources, requeues: bool) -> list[str]:
     """What is wrong with each key or value, as ``KEY: what; the mend``."""
     faults: list[str] = []
@@ -109,8 +104,8 @@ def _find_fault(name: str, lower: str, value: str | None, requeues: bool) -> str
         return "write a name"
     if lower == "universe" and text not in _UNIVERSES:
         return f"{value!r}: a command runs in one of these: {', '.join(_UNIVERSES)}"
-    if lower == "should_transfer_files" and text not in ("yes", "no", "true", "false"):
-        return f"{value!r}: write YES, or NO where the nodes share your file system"
+    if lower == "should_transfer_files" and text not in ("no", "false"):
+        return f"{value!r}: the nodes have to share the folder of the experiment; leave it out: -r {name}="
     if requeues and lower in OF_REQUEUE:
         return f"--requeue needs it for itself; leave it out: -r {name}="
     if lower in _ALIASES:

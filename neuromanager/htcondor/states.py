@@ -29,6 +29,7 @@ _OVER_MEMORY, _OVER_DISK = 34, 104  # code of both, and the subcode of disk
 _TIME = compile_late(
     r"(?i)wall ?-?(?:clock)? ?time|run ?-?time|time limit|max(?:imum)? ?time|job duration|max ?runtime"
 )
+_SLOT = compile_late(r"(?:Error from|execution point) \S+?@([\w.-]+\w)")
 CANCEL_REASON = "neucancel"
 
 
@@ -73,11 +74,17 @@ def show_end(base: Status, trail: Trail | None, said: End, signal: str | None) -
         open=False,
         reason=reason,
         held=said.kind == "held",
-        node=status.node or said.node,
+        node=status.node or said.node or _find_node(said.reason),
         job=base.job,
         started=status.started or said.started,
         finished=(trail.finished if trail and trail.finished else None) or said.finished,
     )
+
+
+def _find_node(reason: str) -> str | None:
+    """``Error from slot1_1@node7.example.org: Failed to execute ...``"""
+    match = _SLOT.search(reason)
+    return match.group(1) if match else None
 
 
 def _name_end(said: End, own: Status | None, trail: Trail | None, signal: str | None) -> tuple[str, str | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import FrameType
 
 from neuromanager.experiment.cancelled import Cancellations
@@ -74,40 +74,55 @@ def hold_back(
     """
     try:
         with _stopping():
-            reports = _wait(experiment, numbers, dependencies, site)
+            cancelled = Cancellations(experiment)
+            reports = _wait(dependencies, site, lambda: all(map(cancelled.cover, numbers)))
     except Stopped as stopped:
         _refuse(experiment, token, f"neurun was stopped ({name_signal(stopped.args[0])}) before it started")
         raise
     except Failure as failure:  # what it waited for cannot be read any more
         _refuse(experiment, token, "; ".join(failure.faults))
         raise
-    missing = _find_missing(dependencies, reports)
-    if missing:
-        names = [word_for(Experiment(place, os.path.basename(place))) for place in missing]
-        _refuse(experiment, token, f"{' and '.join(names)} did not complete")
-        counts = [f"{name}: {summarize(statuses)}" for name, statuses in zip(names, missing.values())]
-        raise Failure(
-            INCOMPLETE,
-            *counts,
-            f"nothing of {experiment.shown} was started; the same command with "
-            f"--resume --name {experiment.name} starts it, --after-any even after a failure of "
-            f"{' and '.join(names)}",
-        )
+    if missing := _find_missing(dependencies, reports):
+        _refuse(experiment, token, f"{' and '.join(_name(missing))} did not complete")
+        raise _describe_missing(experiment, missing)
     with contextlib.suppress(OSError):  # it tells people what a launch waits for, no more
         write_begun(experiment, token)
 
 
-def _wait(
-    experiment: Experiment, numbers: Sequence[int], dependencies: Dependencies, site: Site
-) -> list[Report] | None:
+def wait_for_others(
+    experiment: Experiment, dependencies: Dependencies, site: Site, given_up: Callable[[], bool]
+) -> None:
+    """Before runs of ``experiment`` are submitted to a scheduler that cannot wait. Raises Failure when they never will.
+
+    ``given_up``: whether nothing is left to submit.
+    """
+    if missing := _find_missing(dependencies, _wait(dependencies, site, given_up)):
+        raise _describe_missing(experiment, missing)
+
+
+def _name(places: Iterable[str]) -> list[str]:
+    return [word_for(Experiment(place, os.path.basename(place))) for place in places]
+
+
+def _describe_missing(experiment: Experiment, missing: Mapping[str, Sequence[Status]]) -> Failure:
+    names = _name(missing)
+    return Failure(
+        INCOMPLETE,
+        *(f"{name}: {summarize(statuses)}" for name, statuses in zip(names, missing.values())),
+        f"nothing of {experiment.shown} was started; the same command with "
+        f"--resume --name {experiment.name} starts it, --after-any even after a failure of "
+        f"{' and '.join(names)}",
+    )
+
+
+def _wait(dependencies: Dependencies, site: Site, given_up: Callable[[], bool]) -> list[Report] | None:
     """None when nothing is left that could begin."""
-    cancelled = Cancellations(experiment)
     reports = wait_for(dependencies.awaited, site, timeout_seconds=0)
     if reports.timed_out:
         for report in reports.reports:
             if any(status.open for status in report.statuses):
                 tell(f"waits for {word_for(report.experiment)}: {summarize(report.statuses)}")
-        reports = wait_for(dependencies.awaited, site, given_up=lambda: all(map(cancelled.cover, numbers)))
+        reports = wait_for(dependencies.awaited, site, given_up=given_up)
     return None if reports.timed_out else reports.reports
 
 

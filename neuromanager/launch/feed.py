@@ -17,10 +17,11 @@ from neuromanager.experiment.runs import describe_count
 from neuromanager.experiment.select import Selected
 from neuromanager.experiment.states import COMPLETED
 from neuromanager.experiment.submission import Refused
+from neuromanager.launch.after import wait_for_others
 from neuromanager.launch.preview import describe_jobs, describe_launch, find_capacity
 from neuromanager.launch.protocol import Batch, Submitted, make_job, refusing, submit
 from neuromanager.launch.request import Launch
-from neuromanager.launch.waits import make_batches
+from neuromanager.launch.waits import make_batches, waits_by_itself
 from neuromanager.schedulers import find_scheduler
 from neuromanager.status.wait import Patience, wait_for
 from neuromanager.system.faults import TROUBLE, Failure
@@ -70,6 +71,8 @@ class Feed:
         capacity = find_capacity(launch)
         self._room = Room(capacity, most=capacity or 0)
         self._deferral = _Deferral(launch, capacity)
+        # What the scheduler cannot wait for, we do.
+        self._awaits_others = bool(launch.dependencies.awaited) and not waits_by_itself(launch.profile.scheduler)
         self._is_refused = self._is_going_on = self._is_away_told = False
         self._pause_seconds = _PAUSE_SECONDS[0]
         self._patience, self._submitted_at, self._said_at = Patience(time.monotonic()), 0.0, time.monotonic()
@@ -78,6 +81,8 @@ class Feed:
     def begin(self, batches: Sequence[Batch]) -> None:
         """The caller holds signals. Raises NothingLaunched when nothing was submitted and nothing will be; Failure."""
         tell(describe_launch(self.launch, make_job(self.launch.experiment, self.launch.cwd, self.launch.there)))
+        if self._awaits_others:
+            return self._deferral.record(self.left, self.launch.dependencies.directories())
         if self._count_free() < len(self.left):
             self._deferral.record(self.left)
         try:
@@ -96,6 +101,10 @@ class Feed:
         self._is_going_on = True
         try:
             announce()
+            if self._awaits_others:
+                wait_for_others(
+                    self.launch.experiment, self.launch.dependencies, self.launch.site, self._are_all_cancelled
+                )
             while self.left:
                 self._wait_for_room()
                 self.left = self._deferral.drop_cancelled(self.left)
@@ -113,6 +122,9 @@ class Feed:
             if self._bar:
                 self._bar.clear()
         self._conclude()
+
+    def _are_all_cancelled(self) -> bool:
+        return all(map(self._deferral.is_cancelled, self.left))
 
     # --- submitting
 
@@ -260,11 +272,11 @@ class _Deferral:
         self._cancelled: Cancellations | None = None
         self.withdrawn = 0
 
-    def record(self, numbers: Sequence[int]) -> None:
+    def record(self, numbers: Sequence[int], after: Sequence[str] = ()) -> None:
         if not self._token:
             self._token = make_token()
             with refusing(self._experiment):
-                write_feeding(self._experiment, self._token, numbers, self._capacity)
+                write_feeding(self._experiment, self._token, numbers, self._capacity, after)
             self._cancelled = Cancellations(self._experiment, self._token)
 
     def is_cancelled(self, number: int) -> bool:

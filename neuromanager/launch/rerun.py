@@ -124,7 +124,9 @@ def make_plan(report: Report, named: Sequence[int] | None, changes: Changes) -> 
 
 
 def _find_dead_nodes(statuses: Sequence[Status]) -> tuple[str, ...]:
-    return tuple(sorted({status.node for status in statuses if status.state == NODE_FAIL and status.node}))
+    """Those that failed, and those on which a run could not be started."""
+    dead = (status for status in statuses if status.state == NODE_FAIL or (status.held and not status.attempt))
+    return tuple(sorted({status.node for status in dead if status.node}))
 
 
 def _group(report: Report, numbers: Sequence[int]) -> list[Group]:

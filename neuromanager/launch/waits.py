@@ -38,7 +38,7 @@ def make_batches(asked: Request | Launch, numbers: list[int], total: int) -> lis
     when that cannot be known.
     """
     dependencies, scheduler, site = asked.dependencies, asked.profile.scheduler, asked.site
-    if not is_batch_system(scheduler):
+    if not is_batch_system(scheduler) or not waits_by_itself(scheduler):
         return [Batch(numbers)]
     if not dependencies.awaited:
         return [Batch(numbers)]
@@ -71,6 +71,11 @@ def make_batches(asked: Request | Launch, numbers: list[int], total: int) -> lis
             Batch(group, (*shared, *own), tuple(dict.fromkeys([*after, *([each.directory] if job else [])])))
         )
     return batches
+
+
+def waits_by_itself(scheduler: str) -> bool:
+    """Whether a job can wait for others in the queue of that scheduler; where it cannot, launch/feed waits."""
+    return "after" in find_scheduler(scheduler).DOES
 
 
 def _read(awaited: Sequence[Selected], site: Site) -> Known:

@@ -248,6 +248,8 @@ def _find_never_launched(survey: _Survey, numbers: Sequence[int]) -> list[Status
             status = status._replace(state=CANCELLED, reason="cancelled by neucancel")
         elif feeding and number in kept and held:
             room = "for room" if feeding.capacity is None else f"with at most {feeding.capacity} in the queue"
+            if feeding.after:
+                room = f"for {' and '.join(map(os.path.basename, feeding.after))}"
             status = status._replace(
                 state=PENDING, open=True, token=feeding.token, reason=f"not submitted yet: neurun waits {room}"
             )

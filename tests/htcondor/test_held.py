@@ -32,6 +32,8 @@ class HeldTest(PooledCase):
         script.write_text(text.replace("#!/bin/bash", "#!/no/such/bash", 1))
         self.pool.ask("condor_release", self.jobs()[0])
         self.check("FAILED", "invalid interpreter (/no/such/bash)")
+        plan = self.neu("neurerun", "-n", "--exclude-nodes", "-r", "hold=", "x")
+        self.assertIn('requirements = TARGET.Machine =!= "', plan.stdout)
         again = self.neu("neurerun", "-r", "hold=", "--wait", "x")
         self.assertIn("1 completed", again.stderr)
         self.assertEqual((len(self.jobs()), self.queue()), (2, []))

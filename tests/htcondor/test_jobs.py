@@ -111,5 +111,26 @@ class AgainTest(PooledCase):
         self.assertEqual([self.facts()[run]["attempt"] for run in range(4)], [1, 2, 1, 1])
 
 
+class AfterTest(PooledCase):
+    """HTCondor's clusters cannot wait for each other: neurun does."""
+
+    def test_after(self) -> None:
+        self.launch("htcondor", "cpu", "./patient")
+        done = self.neu("neurun", "--name=y", "--detach", "--after=x", "htcondor", "cpu", "true")
+        self.assertEqual(done.stdout, "runs/y\n")
+        (fact,) = self.facts("y").values()
+        self.assertEqual((fact["state"], fact["reason"]), ("PENDING", "not submitted yet: neurun waits for x"))
+        self.go()
+        self.neu("neuwait", "y")
+        refused = self.neu("neurun", "--after-each=x", "htcondor", "cpu", "true", code=100)
+        self.assertIn("--after-each: not supported by HTCondor; write --after", refused.stderr)
+
+    def test_after_a_failure(self) -> None:
+        self.launch("--wait", "htcondor", "cpu", "false", code=123)
+        done = self.neu("neurun", "--name=y", "--after=x", "htcondor", "cpu", "true", code=123)
+        self.assertIn("x: 1 run: 0 completed, 1 FAILED", done.stderr)
+        self.neu("neurun", "--name=y", "--resume", "--after-any=x", "--wait", "htcondor", "cpu", "true")
+
+
 if __name__ == "__main__":
     unittest.main()
