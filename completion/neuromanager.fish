@@ -11,7 +11,7 @@ function __neuromanager_complete
             string replace -r '^' -- "$kept" (__fish_complete_path (string replace -r '^--[^=]*=' '' -- $typed))
         case \tcommand'*'
             set -l place (string replace -r '.*\t' '' -- $answer[1])
-            complete -C (string join ' ' -- (string escape -- $words[(math $place + 1)..]))
+            complete -C (string join ' ' -- (string escape -- $words[(math $place + 1)..-1]))
         case '*'
             printf '%s\n' $answer
     end

@@ -115,12 +115,12 @@ class CloneTest(ProjectTest):
         sdist = self.succeed(python, "-c", build, folder=clone).splitlines()[-1]
         shutil.copy(clone / "params.json", self.folder)
         first = (clone / "bin" / "neurun").read_bytes().splitlines()[0]
-        self.assertEqual((venv / "bin" / "neurun").read_bytes().splitlines()[0], first)  # which starts without site
         shutil.rmtree(clone)
         self.assertEqual(sdist, f"neuromanager-{neuromanager.__version__}.tar.gz")
         self.succeed(*pip, "wheel", *offline, "--no-deps", "--no-build-isolation", sdist, folder=self.folder)
         (wheel,) = self.folder.glob("neuromanager-*.whl")
         self.succeed(*pip, "install", *offline, wheel.name, folder=self.folder)
+        self.assertEqual((venv / "bin" / "neurun").read_bytes().splitlines()[0], first)  # which starts without site
         self.check_commands(venv / "bin")
         self.check_shared(venv / "share")
 
