@@ -9,7 +9,6 @@ import json
 import re
 import unittest
 from collections.abc import Iterator
-from pathlib import Path
 
 from tests import test_man
 from tests.beds.slurm import cluster
@@ -85,15 +84,6 @@ class DocsTest(unittest.TestCase):
         for page, name in PAGES.items():
             written = (test_man.ROOT / "man" / f"{name}.7").read_text(encoding="utf-8")
             self.assertEqual(written, render_page(TEXTS[f"{page}.md"], name), f"docs/{page}.md: make pages")
-
-
-class ManualTest(unittest.TestCase):
-    def test_apropos_finds_all(self) -> None:
-        """man -k looks at names and at the line that describes a page."""
-        for page in test_man.find_pages():
-            text = Path(page).read_text(encoding="utf-8")
-            found = re.search(r"(?m)^\.Nm (\S+)\n\.Nd (.*)$", text)
-            self.assertIn("neuromanager", f"{found[1]} {found[2]}" if found else "", page.name)
 
 
 if __name__ == "__main__":

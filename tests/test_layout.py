@@ -188,6 +188,7 @@ class LayoutTest(unittest.TestCase):
             text = (ROOT / "bin" / command).read_text()
             self.assertEqual(text.replace(command, "neurun"), (ROOT / "bin" / "neurun").read_text(), f"bin/{command}")
             self.assertRegex((PACKAGE / "start.py").read_text(), rf"(?m)^def {command}\(\) -> None:$")
+            self.assertIn(command, (ROOT / "completion/neuromanager.bash").read_text().split(), "make completion")
 
     def test_only_its_folder_names_a_batch_system(self) -> None:
         """In code: what is imported, defined, called, or compared with; texts with more than a name are for users."""

@@ -289,6 +289,12 @@ class PagesTest(unittest.TestCase):
                 needed = {"NAME", "DESCRIPTION", "SEE ALSO"} if page.name in GENERATED else set(LAYOUT)
                 self.assertLessEqual(needed - set(sections), OPTIONAL[page.suffix[1:]])
 
+    def test_apropos_finds_all(self) -> None:
+        """man -k looks at the name of a page and at the line that describes it."""
+        for page in find_pages():
+            found = re.search(r"(?m)^\.Nm (\S+)\n\.Nd (.*)$", page.read_text(encoding="utf-8"))
+            self.assertIn("neuromanager", f"{found[1]} {found[2]}" if found else "", page.name)
+
     def test_references_lead_somewhere(self) -> None:
         for page in find_pages():
             text = page.read_text(encoding="utf-8")
