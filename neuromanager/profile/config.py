@@ -28,9 +28,30 @@ def find_config(option: str | None) -> str:
 def read_config(option: str | None) -> tuple[Any, str]:
     """The profiles and where they stand; no profiles where no file is named and none exists. Raises Failure."""
     source = find_config(option)
-    if not option and not os.environ.get("NEU_CONFIG") and not os.path.lexists(source):
+    named = option or os.environ.get("NEU_CONFIG")
+    if not named and not os.path.lexists(source):
         return {}, source
-    return read_document(source, "config", CONFIG_MEND), source
+    try:
+        return read_document(source, "config", CONFIG_MEND), source
+    except Failure:
+        if not named and _is_foreign(source):
+            mend = "name yours with -c FILE or NEU_CONFIG, or rename this one"
+            raise Failure(WRONG_INPUT, f"{source}: holds no profiles; if it is another program's, {mend}") from None
+        raise
+
+
+def _is_foreign(path: str) -> bool:
+    """A file of settings, as models have it under this name: no object in it holds objects."""
+    import json
+
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            found = json.load(file)
+    except (OSError, ValueError, RecursionError):
+        return False
+    values = list(found.values()) if isinstance(found, dict) else []
+    nested = [value for value in values if isinstance(value, dict) and any(isinstance(v, dict) for v in value.values())]
+    return len(values) > 1 and not nested
 
 
 def check_env(profile: Profile, source: str) -> None:

@@ -69,6 +69,24 @@ class WithoutConfigTest(unittest.TestCase):
         self.assertIn("did you mean 'gpu'? (known: cpu, gpu)", done.stderr)
         self.assertFalse((self.folder.path / "runs").exists())
 
+    def test_the_config_of_a_model_is_not_ours(self) -> None:
+        self.folder.write("config.json", {"architectures": ["Bert"], "id2label": {"0": "x"}, "use_cache": True})
+        done = self.folder.run("neurun", "local", "cpu", "./train.py")
+        self.assertEqual(
+            (done.code, done.errors()),
+            (
+                100,
+                [
+                    "neurun: error: config.json: holds no profiles; if it is another program's, "
+                    "name yours with -c FILE or NEU_CONFIG, or rename this one"
+                ],
+            ),
+        )
+        self.folder.write("mine.json", "{}")
+        self.assertEqual(self.folder.run("neurun", "local", "cpu", "./train.py", NEU_CONFIG="mine.json").code, 0)
+        self.folder.write("config.json", {"local": {"cpu": {"envv": ""}}, "x": 3})
+        self.assertIn("did you mean 'env'", self.folder.run("neurun", "local", "cpu", "./train.py").stderr)
+
     def test_init(self) -> None:
         self.gpus(2)
         done = self.folder.run("neurun", "--init", "-c", "mine.json", environ={"PATH": self.path_without_slurm()})
