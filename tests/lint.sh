@@ -62,7 +62,7 @@ check_shell() {
     local files=() file
     while read -r file; do
         if [[ $file == *.sh || $file == *.bash ]] || head -n 1 "$file" | grep -qE '^#!.*\b(ba)?sh$'; then files+=("$file"); fi
-    done < <(git ls-files --cached --others --exclude-standard -- neuromanager tests examples .ci | while read -r file; do
+    done < <(git ls-files --cached --others --exclude-standard -- neuromanager tests examples completion packaging .ci | while read -r file; do
         if [[ -f $file ]]; then printf '%s\n' "$file"; fi
     done)
     # SC1091: a golden run.sh sources what its user's env names, which is not here to follow. SC2317: traps call functions.
