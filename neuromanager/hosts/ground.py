@@ -8,6 +8,7 @@ import tarfile
 import time
 from collections.abc import Sequence
 
+from neuromanager.experiment.code import find_code
 from neuromanager.hosts.code import Code, File, read_code
 from neuromanager.profile.profile import Profile
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
@@ -55,7 +56,8 @@ def prepare(profile: Profile, cwd: str, place: str) -> Ground:
         return Ground(None, chdir or cwd)
     if host.code is False and not chdir:
         raise Failure(WRONG_INPUT, f"{place}.code: false; name the folder on {host.name}: {place}.resources.chdir")
-    code = None if host.code is False else read_code(cwd, host, place)
+    frozen = find_code(cwd)
+    code = None if host.code is False else read_code(frozen.top if frozen else cwd, host, place)
     try:
         session = reach(host.name, host.by_hand)
         find = "" if code is None else _FIND.replace("@NAME@", code.name).replace("@PROJECT@", code.name[:-13])
@@ -72,7 +74,8 @@ def prepare(profile: Profile, cwd: str, place: str) -> Ground:
         elif state != "old":
             raise Failure(WRONG_INPUT, f"{host.name}: {directory}/code/{code.name}.*: all were changed; remove some")
         _link(session, f"{directory}/{near}", host.links, place)
-        return Ground(directory, f"{directory}/{near}")
+        below = f"/{frozen.prefix}" if frozen and frozen.prefix else ""
+        return Ground(directory, f"{directory}/{near}{below}")
     except Unreachable as error:
         raise Failure(TROUBLE, str(error.strerror), "nothing was launched") from None
 
