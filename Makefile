@@ -19,7 +19,7 @@ PREPARED = $$(if [ -x .venv/bin/python3 ]; then echo .venv/bin/python3; else ech
 SUITES =
 
 .PHONY: help demo test lint bench install uninstall clean setup deb completion pages
-.PHONY: test-editable test-slurm-versions record-slurm-answers clean-slurm-versions
+.PHONY: test-editable test-hosts test-slurm-versions record-slurm-answers clean-slurm-versions
 
 help:
 	@echo 'make demo       sweep examples/train.py over params.json on this machine'
@@ -30,6 +30,8 @@ help:
 	@echo '                frozen code and pip install -e, every way that there is'
 	@echo 'make fuzz-inputs'
 	@echo '                set random values in random input files, and let other readers say what is in them'
+	@echo 'make test-hosts'
+	@echo '                run the long tests of clusters that are reached by ssh'
 	@echo 'make lint       ruff, mypy --strict, shellcheck, mandoc'
 	@echo 'make bench      measure, against a stopwatch'
 	@echo 'make install    into PREFIX (now $(PREFIX)): the commands and their man pages'
@@ -51,6 +53,11 @@ test: setup
 # Some 7 minutes for each version, and once 1 to install it in ~/.cache; SUITES=trixie and TESTS=... choose.
 test-slurm-versions:
 	@TESTS='$(TESTS)' bash tests/beds/slurm/versions.sh test $(SUITES)
+
+# What takes long about hosts that are reached by ssh: some 5 minutes.
+test-hosts: setup
+	@bash tests/beds/slurm/install.sh
+	@NEU_KILL_EXPERIMENTS=$${NEU_KILL_EXPERIMENTS:-25} "$(PREPARED)" -m tests hosts.long_hosts hosts.test_hosts_kills
 
 # What each version answers to our questions, for tests/slurm/test_answers.py.
 record-slurm-answers:

@@ -57,6 +57,10 @@ def main(words: Sequence[str]) -> int:
         raise Failure(WRONG_INPUT, f"{missing} is missing; write neuattach SUPPORT DEVICE COMMAND")
     support, device, *command = rest
     profile, source = find_profile(options.config, support, device, options.resource)
+    if profile.spread:
+        raise Failure(
+            WRONG_INPUT, f"{support}: several clusters; name one of {', '.join(x.support for x in profile.spread)}"
+        )
     check_env(profile, source)
     scheduler = find_scheduler(profile.scheduler)
     check_own_options(profile, scheduler.OWN_OPTIONS, scheduler.SPELLING, source)

@@ -129,11 +129,16 @@ def main(words: Sequence[str]) -> int:
     check_env(profile, source)
     for text in find_unexpanded(profile, source):
         tell(f"warning: {text}")
+    if profile.spread:
+        _check_spread(options, profile)
     if is_batch_system(profile.scheduler):
         layout = layout._replace(capacity=layout.capacity or profile.capacity)
     code = enter_code(profile, options.name if options.resume else None)
     if profile.snap and not code and not options.dry_run:
         become((find_program("neusnap"), "--", sys.argv[0], *words), os.environ)
+    for lane in profile.spread[1:]:
+        check_env(lane, source)
+        _check_profile(options, lane, source, layout)
     cwd = _check_profile(options, profile, source, layout)
     if code:
         os.chdir(code.project)
@@ -145,7 +150,7 @@ def main(words: Sequence[str]) -> int:
     if options.own:
         profile = _give_own(profile, cwd, code, inputs, options.yes)
     request = Request(
-        add_code(profile, code),
+        add_code(profile, code)._replace(spread=tuple(add_code(lane, code) for lane in profile.spread)),
         given,
         repeats,
         options.name,
@@ -236,10 +241,32 @@ def _check_words(options: Options, rest: Sequence[str]) -> None:
         )
 
 
+def _check_spread(options: Options, profile: Profile) -> None:
+    """Raises Failure for what means one cluster."""
+    given = {
+        "--after": options.after,
+        "--after-any": options.after_any,
+        "--after-each": options.after_each,
+        "--capacity": options.capacity,
+        "--dry-run": options.dry_run,
+    }
+    mends = {"--capacity": 'add "capacity" to each of them', "--dry-run": "name one of them"}
+    names = ", ".join(lane.support for lane in profile.spread)
+    if faults := [
+        f"{option}: not over {names}; {mends.get(option, 'write neuwait X && neurun ...')}"
+        for option, value in given.items()
+        if value
+    ]:
+        raise Failure(WRONG_INPUT, *faults)
+
+
 def _check_profile(options: Options, profile: Profile, source: str, layout: Arrangement) -> str:
     """Where the runs are executed. Raises Failure for what their scheduler does not do."""
     scheduler = find_scheduler(profile.scheduler)
     check_own_options(profile, scheduler.OWN_OPTIONS, scheduler.SPELLING, source)
+    if profile.host and "host" not in scheduler.DOES:
+        place = f"{source}: {profile.support}.{profile.device}"
+        raise Failure(WRONG_INPUT, f"{place}.host: {scheduler.TITLE} is not driven over ssh")
     if faults := find_unsupported(options, profile.scheduler):
         raise Failure(WRONG_INPUT, *faults)
     _refuse_contradictions(options, profile)

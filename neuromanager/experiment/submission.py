@@ -90,6 +90,7 @@ class Unsettled(NamedTuple):
     trail: Trail  # whichever job wrote it
     jobs: frozenset[str] = frozenset()  # of all launches of the experiment
     submitting: bool = False  # the process that launches it is at work
+    coincides: bool = False  # the job of a launch on another host has the same number
 
 
 class CancelRequest(NamedTuple):

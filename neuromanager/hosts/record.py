@@ -25,12 +25,20 @@ def find_folder(experiment: Experiment, host: str, directory: str) -> str:
     return f"{directory}/{experiment.name}.{os.urandom(3).hex()}"
 
 
-def lay(session: Session, experiment: Experiment, there: str, tokens: Sequence[str] = ()) -> None:
+def lay(
+    session: Session, experiment: Experiment, there: str, tokens: Sequence[str] = (), moved: Sequence[int] = ()
+) -> None:
     """Brings all that the runs need, in one stream; without tokens only what was written off and asked for.
+
+    Of ``moved`` runs, which began elsewhere, come the events, and logs as long as those and without content: so their
+    attempts are counted on, and logs are continued where they end.
 
     jobs.jsonl comes beside and is renamed: a node may read it just now. Raises Failure, OSError.
     """
     names = [*_FILES, *(f"launches/{token}.txt" for token in tokens)] if tokens else []
+    names += [f"{experiment.name}_{number}/events.txt" for number in moved]
+    logs = [f"{experiment.name}_{number}.{stream}" for number in moved for stream in ("stdout", "stderr")]
+    sizes = [(name, os.path.getsize(path)) for name in logs if os.path.exists(path := experiment.path("logs", name))]
     data = io.BytesIO()
     with tarfile.open(fileobj=data, mode="w:gz", compresslevel=3, format=tarfile.GNU_FORMAT) as tar:
         for name in (*names, "jobs.jsonl"):
@@ -51,7 +59,13 @@ def lay(session: Session, experiment: Experiment, there: str, tokens: Sequence[s
         f"mv -f -- {folder}/.jobs.jsonl.new {folder}/jobs.jsonl",
         raw,
     )
+    if sizes:
+        texts = "".join(f"{size} {name}\0" for name, size in sizes).encode("utf-8", "surrogateescape")
+        longer = 'while IFS=" " read -r -d "" neu_size neu_name; do truncate -s ">$neu_size" -- "$neu_name"; done'
+        session.send(f"cd -- {folder}/logs && {longer}", texts)
     heard = session.receive()
+    if sizes and (after := session.receive()).code:
+        heard = after
     if heard.code:
         words = heard.err.decode("utf-8", "replace").strip().split("\n")[-1]
         raise Failure(TROUBLE, f"{session.host}: {words}")

@@ -70,7 +70,7 @@ class Feed:
         self._ended = [0, 0]  # of ours: that completed, that did not
         capacity = find_capacity(launch)
         self._room = Room(capacity, most=capacity or 0)
-        self._deferral = _Deferral(launch, capacity)
+        self._deferral = Deferral(launch, capacity)
         # What the scheduler cannot wait for, we do.
         self._awaits_others = bool(launch.dependencies.awaited) and not waits_by_itself(launch.profile.scheduler)
         self._is_refused = self._is_going_on = self._is_away_told = False
@@ -263,7 +263,7 @@ class Feed:
         return f" as {describe_jobs(self.done.jobs)}" if self.done.jobs else ""
 
 
-class _Deferral:
+class Deferral:
     """On the disk, that runs are deferred: so neustat knows of them, and neucancel has a token for them."""
 
     def __init__(self, launch: Launch, capacity: int | None) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from neuromanager.local.builtin import ONE_GPU, SUPPORT, add_built_in
 from neuromanager.local.resources import list_gpus
 from neuromanager.profile.config import read_config
-from neuromanager.profile.profile import Profile, find_schedulers, resolve_profile
+from neuromanager.profile.profile import Profile, find_schedulers, resolve_profile, resolve_spread
 from neuromanager.schedulers import find_scheduler
 from neuromanager.system.faults import DONE, WRONG_INPUT, Failure
 from neuromanager.system.files import write_file
@@ -27,6 +27,8 @@ def find_profile(option: str | None, support: str, device: str, overrides: Seque
             f"{source}: no such file, and without it there are local cpu and local gpu, no {support!r}; "
             "write one, as neurun --init does, or name another with -c FILE",
         )
+    if spread := resolve_spread(config, support, device, overrides, source):
+        return spread, source
     return resolve_profile(
         add_built_in(config, support, device, os.environ), support, device, overrides, source
     ), source

@@ -137,14 +137,15 @@ def submit(launch: Launch, batch: Batch, done: Submitted, withdrawn: Callable[[]
 def _clear(experiment: Experiment, numbers: Sequence[int], site: Site) -> None:
     """What schedulers still have of earlier launches of those runs. Raises NothingLaunched."""
     current = find_current(read_launches(experiment))
-    earlier: dict[str, list[Unsettled]] = {}
+    earlier: dict[tuple[str, str | None], list[Unsettled]] = {}
     for number in numbers:
         launch = current.get(number)
         if launch and is_batch_system(launch.scheduler):
-            earlier.setdefault(launch.scheduler, []).append(Unsettled(experiment, launch, number, Trail()))
-    for name, runs in earlier.items():
+            runs = earlier.setdefault((launch.scheduler, launch.reached), [])
+            runs.append(Unsettled(experiment, launch, number, Trail()))
+    for (name, _), runs in earlier.items():
         try:
-            find_scheduler(name).clear(runs, site)
+            find_scheduler(name).clear(runs, site.at(runs[0].launch.profile))
         except Failure as failure:
             raise NothingLaunched(failure.code, *failure.faults, "nothing was launched; try again") from None
 
@@ -153,6 +154,7 @@ def _intend(launch: Launch, scheduler: Scheduler, job: Job, batch: Batch, limits
     """Plans the submissions, and puts all that is to be found after a kill on the disk. Raises NothingLaunched."""
     calls = plan_calls(launch, scheduler, job, batch, limits)
     experiment, name = launch.experiment, dict(launch.profile.resources).get("job-name")
+    moved = _find_moved(launch, batch.numbers) if launch.there else []
     with refusing(experiment):
         for part, _ in calls:
             elements = f"launches/{part.token}.txt" if part.mapped else None
@@ -165,8 +167,26 @@ def _intend(launch: Launch, scheduler: Scheduler, job: Job, batch: Batch, limits
         if launch.there:
             from neuromanager.hosts.record import lay
 
-            lay(launch.site.session(), experiment, launch.there, [call.part.token for call in calls])
+            try:
+                lay(launch.site.session(), experiment, launch.there, [call.part.token for call in calls], moved)
+            except (Failure, Unreachable) as error:
+                faults = error.faults if isinstance(error, Failure) else (str(error.strerror),)
+                _write_off(experiment, calls, "; ".join(faults))
+                raise NothingLaunched(TROUBLE, *faults) from None
     return calls
+
+
+def _find_moved(launch: Launch, numbers: Sequence[int]) -> list[int]:
+    """Runs of which an earlier attempt was elsewhere; what it printed comes here first, for logs go on as one."""
+    current = find_current(read_launches(launch.experiment))
+    moved = [number for number in numbers if number in current and current[number].there != launch.there]
+    moved = [number for number in moved if os.path.exists(launch.experiment.events(number))]
+    if moved:
+        from neuromanager.hosts.mirror import bring_output
+
+        for text in bring_output([(launch.experiment, moved)], ("stdout", "stderr"), launch.site):
+            tell(f"warning: {text}; what earlier attempts printed there may be missing here")
+    return moved
 
 
 def _write_beside(path: str, text: str) -> None:
@@ -281,7 +301,7 @@ def settle(experiment: Experiment, site: Site) -> None:
     """
     _close_feeding(experiment)
     try:
-        _settle_claims(experiment, site)
+        settle_claims(experiment, site)
         _record_jobs(experiment, _find_unsettled(experiment, site, _look_twice))
         for token in (unsettled := {launch.token for launch in read_launches(experiment) if launch.is_unsure}):
             write_refusal(experiment, token, "there was no answer, and no job of this launch")
@@ -300,10 +320,13 @@ def claiming(site: Site, folder: str, token: str) -> Site:
     return site if site.host is None else site._replace(claim=f"{folder}/launches/{token}")
 
 
-def _settle_claims(experiment: Experiment, site: Site) -> None:
-    """What a host was asked for, and answered; what it has not been asked for it never will be. Raises Failure."""
+def settle_claims(experiment: Experiment, site: Site, host: str | None = None) -> None:
+    """What a host (None: each) was asked for, and answered; what it has not been asked for it never will be.
+
+    Raises Failure.
+    """
     for launch in read_launches(experiment):
-        if not launch.is_unsure or not launch.reached:
+        if not launch.is_unsure or not launch.reached or host not in (None, launch.reached):
             continue
         place = claiming(site.at(launch.profile), launch.there or experiment.directory, launch.token)
         mend = f"it may have a job of {experiment.shown}; try again when it answers"

@@ -22,6 +22,7 @@ from neuromanager.system.values import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from neuromanager.launch.inputs import InputFile
+    from neuromanager.launch.spread import Lane
 
 
 class Dependencies(NamedTuple):
@@ -83,6 +84,7 @@ class Launch(NamedTuple):
     shows: bool = True  # our stderr has a reader
     may_read_stdin: bool = True
     there: str | None = None  # the experiment's folder on the host; None: it is here
+    lanes: tuple[Lane, ...] = ()  # the clusters over which it is spread
     code: Code | None = None
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from neuromanager.experiment.create import write_runs
 from neuromanager.experiment.directory import Experiment
-from neuromanager.experiment.launches import read_launches
+from neuromanager.experiment.launches import find_current, read_launches
 from neuromanager.experiment.locks import Locked, held_lock
 from neuromanager.experiment.match import match_runs
 from neuromanager.experiment.record import read_lines, read_record
@@ -99,7 +99,7 @@ def find_missing(request: Request, experiment: Experiment) -> Missing:
     statuses = wait_for_late(experiment, report.statuses, request.site)
     completed = [status for status in statuses if status.state == COMPLETED]
     statuses = find_put_back(experiment, [each for each in statuses if each.state != COMPLETED], request.site)
-    _refuse_doubt(experiment, statuses)
+    _refuse_doubt(experiment, _find_doubts(request, experiment, statuses))
     new = [
         Run(number, one.repeat, fill_number(one.words, number, experiment.directory, experiment.name), one.point)
         for number, one in enumerate((one for one, number in zip(asked, found) if number is None), len(lines))
@@ -128,6 +128,20 @@ def _read_columns(experiment: Experiment, record: Mapping[str, Any]) -> tuple[li
     padded = [*points[:count], *[NO_POINT] * (count - len(points))]
     repeats = [find_repeat(number, record["repeats"], listed) for number in range(count)]
     return lines, [None if point == NO_POINT else point for point in padded], repeats
+
+
+def _find_doubts(request: Request, experiment: Experiment, statuses: Sequence[Status]) -> Sequence[Status]:
+    """What is with a host that is silent stays there, where the launch has another place to go."""
+    profile = request.profile
+    aims = {lane.host.name if lane.host else None for lane in (profile.spread or (profile,))}
+    current = find_current(read_launches(experiment))
+    found = []
+    for status in statuses:
+        launch = current.get(status.number)
+        host = launch.reached if launch and not launch.is_unsure else None
+        if not host or not (status.reason or "").startswith(f"{host}: ") or not aims - {host}:
+            found.append(status)
+    return found
 
 
 def _refuse_doubt(experiment: Experiment, statuses: Sequence[Status]) -> None:

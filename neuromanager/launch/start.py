@@ -30,6 +30,7 @@ from neuromanager.terminal.console import die_by, tell
 if TYPE_CHECKING:
     from neuromanager.hosts.ground import Ground
     from neuromanager.launch.feed import Feed
+    from neuromanager.launch.spread import Lane, Spread
 
 
 def start(request: Request, take_leave: TakeLeave | None = None) -> int:
@@ -87,22 +88,41 @@ def stand_on(launch: Launch, ground: Ground | None) -> Launch:
     return launch._replace(cwd=ground.code, there=there)
 
 
-def begin(launch: Launch, batches: Sequence[Batch]) -> Feed | None:
+def _find_places(request: Request) -> tuple[tuple[Lane, ...], Ground | None]:
+    """Lanes where it is spread; else where the runs are executed. Raises Failure."""
+    if not request.profile.spread:
+        return (), find_ground(request.profile, request.cwd, request.source)
+    from neuromanager.launch.spread import find_lanes
+
+    return find_lanes(request.profile, request.cwd, request.source), None
+
+
+def begin(launch: Launch, batches: Sequence[Batch], source: str = "") -> Feed | Spread | None:
     """Has a batch system take what it takes at once, with signals held; None where this machine is to execute them.
 
     Raises NothingLaunched, Failure.
     """
     if launch.profile.scheduler == LOCAL:
         return None
-    from neuromanager.launch.feed import Feed
+    feed: Feed | Spread
+    if launch.lanes:
+        from neuromanager.launch.spread import Spread
 
-    feed = Feed(launch)
+        feed = Spread(launch, source)
+    else:
+        from neuromanager.launch.feed import Feed
+
+        feed = Feed(launch)
     feed.begin(batches)
     return feed
 
 
 def finish(
-    launch: Launch, feed: Feed | None, held: Held, announce: Callable[[], None], take_leave: TakeLeave | None = None
+    launch: Launch,
+    feed: Feed | Spread | None,
+    held: Held,
+    announce: Callable[[], None],
+    take_leave: TakeLeave | None = None,
 ) -> int:
     """Executes them here, to their end; or has the rest of them taken, after ``announce``. Raises as ``begin``."""
     if feed is None:
@@ -122,7 +142,7 @@ def _launch_new(request: Request, take_leave: TakeLeave | None, locks: contextli
     numbers = list(range(request.run_count))
     check_excess(request.profile, len(numbers), request.layout.pack, request.yes)
     batches = _make_batches(request, numbers, len(numbers))
-    ground = find_ground(request.profile, request.cwd, request.source)
+    lanes, ground = _find_places(request)
     with holding_signals() as held:  # with a batch system from the first file to the job's number on record
         made = make_experiment(
             request.name,
@@ -138,9 +158,9 @@ def _launch_new(request: Request, take_leave: TakeLeave | None, locks: contextli
             remove(experiment)
             die_by(held.number)
         launch = make_launch(request, experiment, made.lock, numbers, len(numbers), shows=take_leave is None)
-        launch = stand_on(launch, ground)
+        launch = stand_on(launch._replace(lanes=lanes), ground)
         try:
-            feed = begin(launch, batches)
+            feed = begin(launch, batches, request.source)
         except NothingLaunched as refused:
             remove(experiment)
             raise Failure(refused.code, *refused.faults, "nothing was submitted, and nothing is left") from None
@@ -185,13 +205,14 @@ def _launch_rest(request: Request, made: Made, take_leave: TakeLeave | None, loc
     launch = make_launch(request, experiment, made.lock, missing.numbers, total, shows=take_leave is None)
     launch = launch._replace(flying=tuple(missing.flying))
     if missing.numbers:
-        launch = stand_on(launch, find_ground(request.profile, request.cwd, request.source))
+        lanes, ground = _find_places(request)
+        launch = stand_on(launch._replace(lanes=lanes), ground)
     feed, code = None, 0
     with holding_signals() as held:
         write_files(request, experiment, missing.new)
         add_runs(experiment, missing.new)
         if missing.numbers and not held.number:
-            feed = begin(launch, batches)
+            feed = begin(launch, batches, request.source)
         tell(f"{experiment.shown}: {missing.describe()}")
     if held.number and feed is None:
         die_by(held.number)

@@ -53,6 +53,7 @@ class Profile(NamedTuple):
     capacity: int | None = None  # where --capacity says nothing
     host: Host | None = None  # None: this machine
     snap: bool = False  # neurun freezes the code of what it launches
+    spread: tuple[Profile, ...] = ()  # over these it is spread; all else is that of the first
 
 
 def resolve_profile(
@@ -70,8 +71,6 @@ def resolve_profile(
     faults: list[str] = []
     host = resolve_host(own, shared, path, faults)
     scheduler = own.get("scheduler", shared.get("scheduler", DEFAULT_SCHEDULER if host else support))
-    if host and scheduler == "local":
-        faults.append(f"{path}: local over ssh is not supported; the scheduler of a host is a batch system")
     if scheduler not in (known := find_schedulers()):
         faults.append(
             f"{path}: {scheduler!r} is not the name of a scheduler; "
@@ -97,6 +96,29 @@ def resolve_profile(
         host,
         own.get("snap", shared.get("snap", False)),
     )
+
+
+def resolve_spread(
+    config: Mapping[str, Any], support: str, device: str, overrides: Iterable[str], source: str
+) -> Profile | None:
+    """A profile over several supports, each with that device; None where it names none. Raises Failure."""
+    entries = config.get(support, {})
+    own, shared = entries.get(device, {}), entries.get("*", {})
+    names = own.get("spread", shared.get("spread"))
+    if not names:
+        return None
+    path, faults = f"{source}: {support}.{device}", []
+    others = sorted({name for each in (own, shared) for name in each if name != "spread" and not name.startswith("x-")})
+    faults += [f"{path}.{name}: a profile that is spread has nothing else; write it to each support" for name in others]
+    if len(set(names)) < len(names) or support in names:
+        faults.append(f"{path}.spread: each other support once")
+    if faults:
+        raise Failure(WRONG_INPUT, *faults)
+    lanes = tuple(resolve_profile(config, name, device, tuple(overrides), source) for name in names)
+    hosts = [lane.host.name if lane.host else "" for lane in lanes]
+    if len(set(hosts)) < len(hosts):
+        raise Failure(WRONG_INPUT, f"{path}.spread: two of these are on one host; leave one of them out")
+    return lanes[0]._replace(support=support, spread=lanes, capacity=None)
 
 
 def _find_limit(own: Mapping[str, Any], shared: Mapping[str, Any], name: str) -> Any:
@@ -209,5 +231,6 @@ def describe_profile(profile: Profile) -> dict[str, Any]:
         "wrap": list(profile.wrap),
         "variables": dict(profile.variables),
         **describe_host(profile.host),
+        **({"spread": [lane.support for lane in profile.spread]} if profile.spread else {}),
         **{name: value for name, value in limits.items() if value is not None},
     }

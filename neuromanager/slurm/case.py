@@ -38,11 +38,14 @@ class Case(NamedTuple):
     by_hand: bool  # a user called sbatch run.sh
     submitting: bool = False
     cluster: str = ""  # as --clusters takes it; "": the usual one
+    coincides: bool = False  # its number is also that of a job elsewhere, which the run had before
 
     @property
     def ours(self) -> Trail | None:
         """The trail, if the current job left it."""
-        return self.trail if self.job and _job_of(self.trail) == self.job else None
+        if not self.job or _job_of(self.trail) != self.job:
+            return None
+        return None if self.coincides and (self.trail.started or "") < self.launch.asked else self.trail
 
     @property
     def packed(self) -> bool:
@@ -105,7 +108,7 @@ def make_cases(unsettled: Sequence[Unsettled]) -> list[Case]:
         element = elements.get(launch.token, {}).get(each.number, each.number)
         element = _element_of(trail, each.number) if by_hand else element
         current = job if by_hand else own or found.get(launch.token)
-        place = (current, element, by_hand, each.submitting, cluster)
+        place = (current, element, by_hand, each.submitting, cluster, each.coincides)
         cases.append(Case(each.experiment, launch, each.number, trail, *place))
     return cases
 

@@ -56,7 +56,7 @@ NAME, TITLE, UNIT = "slurm", "Slurm", "array"
 SPELLING = Spelling("[a-z][a-z0-9-]*", 'the long option of sbatch without its dashes, as "cpus-per-task"')
 DOES = frozenset(
     (
-        "throttle pack pack-jobs requeue signal-before signal-with after after-each exclude-nodes attach estimate "
+        "throttle pack pack-jobs requeue signal-before signal-with after after-each exclude-nodes attach host estimate "
         "init free"
     ).split()
 )

@@ -192,13 +192,23 @@ def _find_all(
         if local:
             survey.statuses.update((each.number, each) for each in find_local(survey.experiment, local, survey.current))
         submitting: dict[str, bool] = {}
+        hosts = {(launch.job, launch.reached) for launch in survey.launches if launch.job}
+        shared = {job for job, host in hosts if any(job == other and host != place for other, place in hosts)}
         for number in trails.keys() - local.keys():
             launch = survey.current[number]
             if launch.is_unsure and launch.token not in submitting:
                 submitting[launch.token] = _is_at_work(survey.experiment, launch)
             rest = unsettled.setdefault((launch.scheduler, launch.reached), [])
             rest.append(
-                Unsettled(survey.experiment, launch, number, trails[number], jobs, submitting.get(launch.token, False))
+                Unsettled(
+                    survey.experiment,
+                    launch,
+                    number,
+                    trails[number],
+                    jobs,
+                    submitting.get(launch.token, False),
+                    launch.job in shared,
+                )
             )
     for (scheduler, host), runs in unsettled.items():
         why = silent.get(host or "")

@@ -173,7 +173,7 @@ def _explain(way: Way, said: str, noise: str, code: int, needs_person: bool) -> 
     if code != 255:  # a key that allows certain commands only, or start files that end bash
         words = (noise.strip().split("\n")[-1] or last)[:200]
         return Unreachable(f"{host}: its ssh gives no shell" + (f": {words}" if words else ""), login=True)
-    last = re.sub(r"^ssh: (connect to )?", "", last)
+    last = re.sub(r"^ssh: (connect to host \S+ port \d+: )?", "", last)
     return Unreachable(f"{host}: {last or 'ssh ended without a word'}")
 
 

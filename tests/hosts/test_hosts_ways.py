@@ -7,38 +7,11 @@ import subprocess
 import unittest
 from pathlib import Path
 
-from tests.beds.ssh import hosts
 from tests.command import finish
 from tests.hostruns import HostCase
 
-# What start files of clusters do, each seen somewhere; bashrc, profile.
-START_FILES = (
-    ('echo "Welcome to cedar"; printf "quota: 80%%"', 'echo hello; read -p "continue? " x; stty -a; mesg n'),
-    ('read -t 1 x; echo "you typed $x"', "export PATH=/opt/a:$PATH; set -e; false"),
-    ("exec bash -l", ""),
-    ("", "exit 0"),
-    ("", "exec zsh"),
-    ("", "exec bash --norc -i"),
-    (
-        "",
-        'trap "echo bye" EXIT; alias printf=false; printf() { :; }; export -f printf; shopt -s extglob; set -u; '
-        "export IFS=:; readonly R=1; export R",
-    ),
-    ("sleep 30 &", "sleep 30 & export PATH=/opt/bg:$PATH"),
-    ("", "export LC_ALL=fr_FR.UTF-8 TZ=America/Toronto SQUEUE_FORMAT=%i SLURM_TIME_FORMAT=relative SBATCH_HOLD=1"),
-)
-
 
 class WaysTest(HostCase):
-    def test_start_files(self) -> None:
-        self.go()
-        for number, (bashrc, profile) in enumerate(START_FILES):
-            (self.bed.home("cedar") / ".bashrc").write_text(f"{bashrc}\n")
-            (self.bed.home("cedar") / ".bash_profile").write_text(f"{profile}\n")
-            with self.subTest(bashrc=bashrc, profile=profile):
-                self.done("neurun", f"--name=x{number}", "cedar", "cpu", "./program")
-                self.assertIn(self.states(f"x{number}")[0], ("PENDING", "RUNNING", "COMPLETED"))
-
     def test_the_environment_of_a_run_is_that_of_a_login_shell_there(self) -> None:
         (self.bed.home("cedar") / ".bash_profile").write_text("export THERE='it is *'\n")
         words = ["bash", "-c", 'echo "[$THERE] [${TZ-}] [${LC_ALL-}] [${BASH_ENV-}] [${OUT-}]" "$@"', "bash"]
@@ -93,11 +66,6 @@ class WaysTest(HostCase):
     def codes(self) -> list[Path]:
         return list((self.place / "there-dir/code").iterdir())
 
-    def test_a_jump(self) -> None:
-        self.go()
-        self.done("neurun", "--name=x", "--wait", "cedar-jump", "cpu", "./program")
-        self.assertEqual(self.marks(), ["0 1 cedar"])
-
     def test_neuhost(self) -> None:
         self.go()
         away = self.neu("neuhost", "cedar", "mp2", "cedar-nokey")
@@ -135,20 +103,6 @@ class WaysTest(HostCase):
         self.assertRegex(refused.stderr, "large.bin: (Wrote only|.*No space left)")
         self.assertFalse((self.folder / "runs").exists())
         self.assertEqual([path for path in small.rglob("*") if path.is_file()], [])
-
-
-class FewSessionsTest(HostCase):
-    """MaxSessions 2: a host that lets little at a time over one connection."""
-
-    @classmethod
-    def setUpClass(cls) -> None:
-        super().setUpClass()
-        cls.bed = hosts.Bed(cls.bed.clusters, sessions=2)
-        cls.addClassCleanup(cls.bed.stop)
-
-    def test_four_at_once(self) -> None:
-        launching = [self.files.start("neurun", f"--name=x{n}", "-r", "hold", "mp2", "cpu", "true") for n in range(4)]
-        self.assertEqual([finish(each).code for each in launching], [0] * 4)
 
 
 if __name__ == "__main__":
