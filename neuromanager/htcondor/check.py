@@ -10,7 +10,14 @@ from neuromanager.experiment.layout import Arrangement
 from neuromanager.experiment.submission import Job, Part
 from neuromanager.htcondor.client import client_environment, describe_missing, place_words, read_said
 from neuromanager.htcondor.description import render_description
-from neuromanager.htcondor.keys import find_faults, find_path_fault, find_value, offer_command, quote_string
+from neuromanager.htcondor.keys import (
+    find_faults,
+    find_path_fault,
+    find_value,
+    offer_command,
+    quote_string,
+    transfers_files,
+)
 from neuromanager.profile.profile import Profile, Resources
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.patterns import compile_late
@@ -36,6 +43,8 @@ def check(profile: Profile, layout: Arrangement, place: str, last: tuple[Resourc
             f"--requeue: the program is told {requeue.before_seconds} s before the time limit, and that is "
             f"{limit} s; write a longer allowed_job_duration, or a smaller --signal-before"
         )
+    if layout.pack > 1 and transfers_files(profile.resources):
+        faults.append(f"--pack: {where}.should_transfer_files brings back one run's folder for each job")
     if profile.host:
         faults.append(
             f"{place}: {profile.support}.{profile.device}.host: HTCondor is not reached by ssh; run neurun there"

@@ -2,35 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from neuromanager.experiment.layout import PLAIN, Arrangement, element_count
 from neuromanager.experiment.submission import Job, Part
-from neuromanager.htcondor.keys import PLACES, find_value, quote_path, quote_string, render_value
+from neuromanager.htcondor.keys import PLACES, find_value, quote_path, quote_string, render_value, transfers_files
 from neuromanager.profile.profile import Profile
 
 MOST_AT_ONCE = 10_000  # jobs that a schedd has of one launch at a time; OSPool and CHTC ask for max_idle beyond that
 _MAX_IDLE = 2000
 VACATE_SECONDS = 30
 _COMBINED = ("requirements", "periodic_remove")
+_TRANSFERRED = ("transfer_input_files", "transfer_output_files")
 
 
 def count_jobs(part: Part, pack: int) -> int:
     return element_count(len(part.numbers), pack)
 
 
-def render_description(profile: Profile, job: Job, part: Part, arrangement: Arrangement = PLAIN) -> str:
-    """The profile's commands in file order, then neurun's own, then ``queue``."""
+def render_description(
+    profile: Profile, job: Job, part: Part, arrangement: Arrangement = PLAIN, earlier: Collection[int] = ()
+) -> str:
+    """The profile's commands in file order, then neurun's own, then ``queue``.
+
+    ``earlier``: runs that have a folder already; it goes with them where files are transferred.
+    """
     given = {name.lower() for name, _ in profile.resources}
     lines = [
         f"{name} = {render_value(name, value)}"
         for name, value in profile.resources
-        if name.lower() not in (*PLACES, *_COMBINED)
+        if name.lower() not in (*PLACES, *_COMBINED, *(_TRANSFERRED if transfers_files(profile.resources) else ()))
     ]
     own = _own_commands(profile, job, part, arrangement)
     lines += ["", "# neurun's own", *(f"{name} = {value}" for name, value in own if name.lower() not in given)]
     lines += [f"{name} = {value}" for name, value in _combine(profile, _is_factory(part, arrangement))]
     lines += _on_exit(arrangement)
+    if transfers_files(profile.resources):
+        return "\n".join([*lines, *_transfer(profile, job), *_queue_files(job, part, earlier), ""])
     return "\n".join([*lines, *_queue(part, arrangement), ""])
 
 
@@ -44,7 +52,7 @@ def _own_commands(profile: Profile, job: Job, part: Part, arrangement: Arrangeme
     own = [
         ("executable", f"{launch}.sh"),
         ("arguments", f"\"'$(NeuRun)' $(ClusterId).$(Process) {part.token}\""),
-        ("initialdir", quote_path(job.cwd)),
+        ("initialdir", quote_path(job.directory if transfers_files(profile.resources) else job.cwd)),
         ("output", "/dev/null"),
         ("error", "/dev/null"),
         ("log", f"{launch}.log"),
@@ -88,6 +96,39 @@ def _on_exit(arrangement: Arrangement) -> list[str]:
         return []
     again = "(ExitBySignal =?= true && ExitSignal =?= 10)"
     return [f"on_exit_remove = {again} =!= true || NumJobCompletions > {arrangement.requeue.times}"]
+
+
+def _transfer(profile: Profile, job: Job) -> list[str]:
+    """The run's folder comes back, also from an eviction, and is there again when the job goes on elsewhere."""
+    theirs = [_make_absolute(path, job.cwd) for path in _list_files(profile, "transfer_input_files")]
+    names = ["commands.txt", "jobs.jsonl", *([] if job.point is None else ["params.txt"])]
+    names += ["repeats.txt"] if job.repeats is None and job.run_count > 1 else []
+    inputs = [*(quote_path(f"{job.directory}/{name}") for name in names), *theirs, "$(NeuFiles)"]
+    outputs = [f"{job.name}_$(NeuRun)", *_list_files(profile, "transfer_output_files")]
+    return [
+        "when_to_transfer_output = ON_EXIT_OR_EVICT",
+        f"transfer_input_files = {', '.join(inputs)}",
+        f"transfer_output_files = {', '.join(outputs)}",
+    ]
+
+
+def _list_files(profile: Profile, name: str) -> list[str]:
+    return [path.strip() for path in (find_value(profile.resources, name) or "").split(",") if path.strip()]
+
+
+def _make_absolute(path: str, cwd: str) -> str:
+    return path if path.startswith(("/", "$")) or "://" in path else quote_path(f"{cwd}/") + path
+
+
+def _queue_files(job: Job, part: Part, earlier: Collection[int]) -> list[str]:
+    """A file that is missing would hold the job; so an earlier folder is named for the runs that have one."""
+    if not earlier:
+        numbers = ["NeuRun = $(Process)", f"queue {len(part.numbers)}"]
+        return ["NeuFiles =", *(numbers if not part.mapped else _queue(part, PLAIN))]
+    folder = quote_path(f"{job.directory}/{job.name}_")
+    commands = quote_path(f"{job.directory}/commands.txt")  # an empty value would be warned of
+    rows = (f"{number}, {f'{folder}{number}' if number in earlier else commands}" for number in part.numbers)
+    return ["queue NeuRun, NeuFiles from (", *rows, ")"]
 
 
 def _queue(part: Part, arrangement: Arrangement) -> Sequence[str]:

@@ -35,6 +35,7 @@ _UNIVERSES = ("vanilla", "container", "docker")
 RETRYING = frozenset(
     "max_retries on_exit_remove on_exit_hold retry_until success_exit_code checkpoint_exit_code".split()
 )
+_OF_TRANSFER = frozenset(("initialdir", "when_to_transfer_output", "transfer_executable"))
 OF_REQUEUE = frozenset("on_exit_remove max_retries retry_until success_exit_code checkpoint_exit_code".split())
 REQUESTS = ("request_cpus", "request_memory", "request_disk", "request_gpus")
 _ALIASES = ("request_cpu", "request_gpu")
@@ -77,6 +78,11 @@ def is_attribute(name: str) -> bool:
     return name.lower().startswith(("+", "my."))
 
 
+def transfers_files(resources: Resources | Mapping[str, str | None]) -> bool:
+    """Whether the nodes share no file system with us, and HTCondor carries files to them and back."""
+    return (find_value(resources, "should_transfer_files") or "").lower() in ("yes", "true")
+
+
 def find_faults(resources: Resources, requeues: bool) -> list[str]:
     """What is wrong with each key or value, as ``KEY: what; the mend``."""
     faults: list[str] = []
@@ -86,6 +92,8 @@ def find_faults(resources: Resources, requeues: bool) -> list[str]:
         if lower in seen:
             faults.append(f"{name}: given twice, also as {seen[lower]}; HTCondor compares names without case")
         seen[lower] = name
+        if lower in _OF_TRANSFER and transfers_files(resources):
+            faults.append(f"{name}: with should_transfer_files neurun sets it; leave it out: -r {name}=")
         if said := _find_fault(name, lower, value, requeues):
             faults.append(f"{name}: {said}")
     return faults
@@ -104,8 +112,8 @@ def _find_fault(name: str, lower: str, value: str | None, requeues: bool) -> str
         return "write a name"
     if lower == "universe" and text not in _UNIVERSES:
         return f"{value!r}: a command runs in one of these: {', '.join(_UNIVERSES)}"
-    if lower == "should_transfer_files" and text not in ("no", "false"):
-        return f"{value!r}: the nodes have to share the folder of the experiment; leave it out: -r {name}="
+    if lower == "should_transfer_files" and text not in ("yes", "no", "true", "false"):
+        return f"{value!r}: write YES, or NO where the nodes share the folder of the experiment"
     if requeues and lower in OF_REQUEUE:
         return f"--requeue needs it for itself; leave it out: -r {name}="
     if lower in _ALIASES:

@@ -7,7 +7,7 @@ from neuromanager.experiment.bashrun import READ_COMMAND, enter, env_lines, last
 from neuromanager.experiment.layout import PLAIN, Arrangement
 from neuromanager.experiment.submission import Job
 from neuromanager.htcondor.element import render_element
-from neuromanager.htcondor.keys import RETRYING, find_value, has_any
+from neuromanager.htcondor.keys import RETRYING, find_value, has_any, transfers_files
 from neuromanager.profile.profile import Profile
 from neuromanager.system.quoting import quote_word
 
@@ -18,14 +18,17 @@ def render_script(profile: Profile, job: Job, arrangement: Arrangement = PLAIN) 
         arrangement = arrangement._replace(pack=1, pack_jobs=1)
     limit = find_value(profile.resources, "allowed_job_duration") or ""
     seconds = int(limit) if limit.isdecimal() else None
+    away = transfers_files(profile.resources)
+    place = '"$PWD"' if away else quote_word(job.directory)
+    logs = "$NEU_EXPERIMENT/" + ("${NEU_NAME}_$NEU_INDEX" if away else "logs") + "/${NEU_NAME}_$NEU_INDEX"
     lines = [
         "#!/bin/bash",
         "set +o posix; neu_messages=''",
-        f"export NEU_EXPERIMENT={quote_word(job.directory)} NEU_NAME={quote_word(job.name)}",
+        f"export NEU_EXPERIMENT={place} NEU_NAME={quote_word(job.name)}",
         *render_element(arrangement, seconds, has_any(profile.resources, RETRYING)),
         "export NEU_INDEX=$2",
-        'exec >> "$NEU_EXPERIMENT/logs/${NEU_NAME}_$NEU_INDEX.stdout" '
-        '2>> "$NEU_EXPERIMENT/logs/${NEU_NAME}_$NEU_INDEX.stderr" < /dev/null || exit 111',
+        *(['mkdir -p "$NEU_EXPERIMENT/${NEU_NAME}_$NEU_INDEX" || exit 111'] if away else ()),
+        f'exec >> "{logs}.stdout" 2>> "{logs}.stderr" < /dev/null || exit 111',
         *(repeat_lines(job) if job.run_count > 1 else ["export NEU_REPEAT=0"]),
         *render_gate(),
         'neu_job=$3; neu_gate "$4"',
@@ -34,8 +37,10 @@ def render_script(profile: Profile, job: Job, arrangement: Arrangement = PLAIN) 
         *point_lines(job),
         'export PYTHONUNBUFFERED="${PYTHONUNBUFFERED-1}"  # logs grow as the program prints',
         "",
-        *render_recorder("HTCondor", '[ "$NEU_ATTEMPT" -gt 1 ]', ("$neu_job",), "$HOSTNAME"),
-        enter(job.cwd),
+        *render_recorder(
+            "HTCondor", '[ "$NEU_ATTEMPT" -gt 1 ]', ("$neu_job",), "$HOSTNAME", _tell(job) if away else ()
+        ),
+        *(() if away else [enter(job.cwd)]),
         *(READ_COMMAND if job.run_count > 1 else ()),
         "",
         *(f"export {name}={quote_word(value)}" for name, value in profile.variables),
@@ -48,6 +53,15 @@ def render_script(profile: Profile, job: Job, arrangement: Arrangement = PLAIN) 
         last_line(profile, job),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _tell(job: Job) -> list[str]:
+    """Where the logs are when they have come back: a log of a second launch must not replace that of the first."""
+    folder = quote_word(f"{job.directory}/{job.name}_")
+    return [
+        f"neu_place={folder}$NEU_INDEX/${{NEU_NAME}}_$NEU_INDEX",
+        'printf -v neu_logs \' stdout=%q stderr=%q\' "$neu_place.stdout" "$neu_place.stderr"; neu_started+=$neu_logs',
+    ]
 
 
 def _heed(signal: str) -> list[str]:

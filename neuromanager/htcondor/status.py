@@ -13,11 +13,11 @@ from neuromanager.experiment.events import read_trail
 from neuromanager.experiment.launches import Launch
 from neuromanager.experiment.layout import parse_elements
 from neuromanager.experiment.record import read_lines
-from neuromanager.experiment.states import CANCELLED, UNKNOWN, Status, Trail
+from neuromanager.experiment.states import CANCELLED, RUNNING, UNKNOWN, Status, Trail
 from neuromanager.experiment.submission import Unsettled
 from neuromanager.htcondor.client import place_words
 from neuromanager.htcondor.eventlog import LoggedEvent, read_log
-from neuromanager.htcondor.keys import RETRYING, find_value, has_any
+from neuromanager.htcondor.keys import RETRYING, find_value, has_any, transfers_files
 from neuromanager.htcondor.queue import Answered, Row, ask, history_words, queue_words
 from neuromanager.htcondor.states import End, is_failure, read_end, settle_by_events, show_end, show_row, show_unmade
 from neuromanager.system.faults import TROUBLE, Failure
@@ -212,7 +212,10 @@ def _show_job(case: Case, row: Row) -> Status:
     if case.packed and case.ours and case.ours.finished and "told" not in case.ours.ended:
         return show_end(case.base, case.ours, End("ended"), None)
     started = _render_time(row.get("JobCurrentStartDate"))
-    return show_row(case.base, case.ours, case.trail.attempts, row, started)
+    status = show_row(case.base, case.ours, case.trail.attempts, row, started)
+    if transfers_files(case.resources) and status.state == RUNNING:
+        return status._replace(reason=status.reason or "its output and its record come back when it ends")
+    return status
 
 
 def _render_time(seconds: object) -> str | None:

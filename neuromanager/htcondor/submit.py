@@ -7,6 +7,7 @@ to its end before it answers a question; so one condor_q for the token afterward
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -14,6 +15,7 @@ from neuromanager.experiment.layout import MOST, Arrangement
 from neuromanager.experiment.submission import Job, Limits, Lost, Part, Refused, SchedulersAnswer, Taken, Wait
 from neuromanager.htcondor.client import client_environment, describe_failure, place_words, query, read_said
 from neuromanager.htcondor.description import render_description
+from neuromanager.htcondor.keys import transfers_files
 from neuromanager.htcondor.queue import parse_rows
 from neuromanager.htcondor.script import render_script
 from neuromanager.profile.profile import Profile
@@ -49,8 +51,11 @@ def plan(
 def files(profile: Profile, job: Job, part: Part, layout: Arrangement) -> Mapping[str, str]:
     """The description, and the script as it is now: HTCondor reads it when a job starts."""
     layout = layout if job.run_count > 1 else layout._replace(pack=1, pack_jobs=1)
+    earlier: set[int] = set()
+    if transfers_files(profile.resources):
+        earlier = {number for number in part.numbers if os.path.isdir(f"{job.directory}/{job.name}_{number}")}
     return {
-        f"{part.token}.sub": render_description(profile, job, part, layout),
+        f"{part.token}.sub": render_description(profile, job, part, layout, earlier),
         f"{part.token}.sh": render_script(profile, job, layout),
     }
 
