@@ -394,6 +394,8 @@ class NamesTest(unittest.TestCase):
             "run.sh",
             "code",
             "inputs/FILE",
+            "note.md",
+            "tags.txt",
             "repeats.txt",
             "launches/TOKEN.txt",
             "cancelled.txt",

@@ -26,7 +26,7 @@ from neuromanager.sweep.words import add_python
 from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.process import become
 from neuromanager.system.programs import find_program, is_program
-from neuromanager.system.quoting import quote_word
+from neuromanager.system.quoting import Command, quote_word
 from neuromanager.system.site import HERE
 from neuromanager.system.values import TYPE_CHECKING
 from neuromanager.terminal.console import be_quiet, tell
@@ -35,6 +35,7 @@ from neuromanager.terminal.options import Options, Parser, parse_number, parse_o
 if TYPE_CHECKING:
     from neuromanager.experiment.code import Code
     from neuromanager.launch.inputs import InputFile
+    from neuromanager.launch.like import Like
 
 NAME = "neurun"
 
@@ -67,6 +68,7 @@ def make_parser() -> Parser:
         action="store_true",
         help="add to the experiment NAME: launch what failed, was lost or is new, and nothing else",
     )
+    add("--like", metavar="EXPERIMENT", help="launch its runs once more, as another experiment; no COMMAND then")
     add("--own", action="store_true", help="execute each run in its own directory, in a copy of this folder")
     add("--tag", metavar="TAG", action="append", default=[], help="attach a word to the experiment; may be repeated")
     add("--note", metavar="TEXT", default="", help="attach a sentence to the experiment")
@@ -133,8 +135,11 @@ def main(words: Sequence[str]) -> int:
         _check_spread(options, profile)
     if is_batch_system(profile.scheduler):
         layout = layout._replace(capacity=layout.capacity or profile.capacity)
+    like = _read_like(options)
     code = enter_code(profile, options.name if options.resume else None)
-    if profile.snap and not code and not options.dry_run:
+    if like and not code:
+        code = _enter_like(profile, like)
+    elif profile.snap and not code and not options.dry_run:
         become((find_program("neusnap"), "--", sys.argv[0], *words), os.environ)
     for lane in profile.spread[1:]:
         check_env(lane, source)
@@ -143,19 +148,19 @@ def main(words: Sequence[str]) -> int:
     if code:
         os.chdir(code.project)
     dependencies = _read_dependencies(options)
-    given = read_input(tuple(command), os.environ, options.name)
-    given = given._replace(commands=[add_python(line, lambda word: is_program(word, cwd)) for line in given.commands])
+    given = like.input if like else _read_input(tuple(command), options.name, cwd)
     check_programs(profile, given.commands, cwd)
-    inputs = _read_inputs(given, options.own)
-    if options.own:
+    inputs = like.inputs if like else _read_inputs(profile, given, options.own)
+    profile = add_code(profile, code)._replace(spread=tuple(add_code(lane, code) for lane in profile.spread))
+    if options.own or (like and like.own):
         profile = _give_own(profile, cwd, code, inputs, options.yes)
     request = Request(
-        add_code(profile, code)._replace(spread=tuple(add_code(lane, code) for lane in profile.spread)),
+        profile,
         given,
-        repeats,
+        like.repeats if like else repeats,
         options.name,
-        tuple(options.tag),
-        options.note,
+        tuple(dict.fromkeys((*(like.tags if like else ()), *options.tag))),
+        options.note or (like.note if like else ""),
         cwd,
         site_for_runs(),
         manner,
@@ -181,10 +186,31 @@ def _write_config(options: Options, own: Sequence[str], rest: Sequence[str]) -> 
     return write_config(options.config, HERE)
 
 
-def _read_inputs(given: Input, own: bool) -> tuple[InputFile, ...]:
+def _read_input(command: Command, name: str | None, cwd: str) -> Input:
+    given = read_input(command, os.environ, name)
+    return given._replace(commands=[add_python(line, lambda word: is_program(word, cwd)) for line in given.commands])
+
+
+def _read_like(options: Options) -> Like | None:
+    if options.like is None:
+        return None
+    from neuromanager.launch.like import read_like
+
+    return read_like(options.like, os.environ)
+
+
+def _enter_like(profile: Profile, like: Like) -> Code | None:
+    from neuromanager.launch.like import enter_like
+
+    return enter_like(profile, like)
+
+
+def _read_inputs(profile: Profile, given: Input, own: bool) -> tuple[InputFile, ...]:
     """What neuset hands on. Raises Failure."""
     if not os.environ.get("NEU_SET"):
         return ()
+    if hosts := [lane.host.name for lane in (profile, *profile.spread) if lane.host]:
+        raise Failure(WRONG_INPUT, f"neuset: its files are not sent to {hosts[0]}; run neurun there")
     from neuromanager.launch.inputs import check_commands, read_inputs
 
     inputs = read_inputs(os.environ)
@@ -198,7 +224,7 @@ def _give_own(profile: Profile, cwd: str, code: Code | None, inputs: Sequence[In
 
     left_out = [*(each.file for each in inputs), *(find_live_links(code) if code else ())]
     check_folder(cwd, yes, left_out)
-    return add_own(profile, left_out)
+    return add_own(profile, left_out)._replace(spread=tuple(add_own(lane, left_out) for lane in profile.spread))
 
 
 def _read_dependencies(options: Options) -> Dependencies:
@@ -230,6 +256,14 @@ def _check_words(options: Options, rest: Sequence[str]) -> None:
         raise Failure(WRONG_INPUT, f"--dry-run and {other} exclude each other: nothing is launched to {what}")
     if options.detach and options.wait:
         raise Failure(WRONG_INPUT, "--detach and --wait exclude each other; wait with neuwait, when you want to")
+    if options.like is not None and len(rest) == 2:
+        if options.runs != "1":
+            raise Failure(WRONG_INPUT, "--runs: with --like the repeats are those of that experiment; leave it out")
+        return
+    if options.like is not None and len(rest) > 2:
+        raise Failure(
+            WRONG_INPUT, f"--like: {quote_word(rest[2])}: the command is that of the experiment; leave it out"
+        )
     if len(rest) < 3:
         missing = ("SUPPORT", "DEVICE", "COMMAND")[len(rest)]
         program = next((word for word in rest if "." in word or "/" in word), None)

@@ -117,6 +117,7 @@ def _all_completed(reports: Iterable[Report]) -> bool:
 
 
 def _render(request: Request, reports: Sequence[Report], width: int | None) -> Iterator[str]:
+    from neuromanager.experiment.notes import read_note
     from neuromanager.status.rows import read_facts, read_joblog, read_points, read_rows, read_where
     from neuromanager.status.tables import find_varying, render_rows, render_run, render_summaries, summarize
 
@@ -129,6 +130,7 @@ def _render(request: Request, reports: Sequence[Report], width: int | None) -> I
                 report.statuses,
                 str(report.record.get("created")),
                 now,
+                read_note(report.experiment, report.record),
             )
             for report in reports
         ]

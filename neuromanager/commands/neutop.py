@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from neuromanager import __version__
 from neuromanager.experiment.catalog import word_for
+from neuromanager.experiment.notes import read_note
 from neuromanager.experiment.states import COMPLETED, LIVE, PENDING, RUNNING, UNKNOWN
 from neuromanager.status import top
 from neuromanager.status.excerpts import Excerpts
@@ -158,6 +159,7 @@ def _list_experiments(snapshot: Snapshot, wanted: Wanted) -> top.Content:
             report.statuses,
             str(report.record.get("created")),
             snapshot.moment,
+            read_note(report.experiment, report.record),
         )
         for report in snapshot.reports
     ]

@@ -73,7 +73,9 @@ def make_experiment(
     with making_experiment(name, stem, locks, anew) as made:
         experiment = made.experiment
         runs = lay_out(experiment)
-        write_runs(experiment, [run.command for run in runs], [run.point for run in runs], None)
+        regular = all(run.repeat == run.number % int(str(record["repeats"])) for run in runs)
+        repeats = None if regular else [run.repeat for run in runs]
+        write_runs(experiment, [run.command for run in runs], [run.point for run in runs], repeats)
         _link_code(experiment, record.get("git"))
         if write_files:
             write_files(experiment, runs)

@@ -88,11 +88,16 @@ def fill_number(words: Command, number: int, directory: str, name: str) -> Comma
     return tuple(word.replace(INDEX, str(number)).replace(RUN_DIR, run_directory) for word in words)
 
 
+def number_runs(asked: Sequence[Asked], directory: str, name: str) -> list[Run]:
+    """The runs of a new experiment, in the order of asking."""
+    return [
+        Run(number, one.repeat, one.words if one.fixed else fill_number(one.words, number, directory, name), one.point)
+        for number, one in enumerate(asked)
+    ]
+
+
 def make_runs(
     commands: Sequence[Command], points: Sequence[SweptPoint], repeats: int, directory: str, name: str
 ) -> list[Run]:
     """The runs of a new experiment, numbered as ``make_asked`` has them."""
-    return [
-        Run(number, one.repeat, one.words if one.fixed else fill_number(one.words, number, directory, name), one.point)
-        for number, one in enumerate(make_asked(commands, points, repeats, name))
-    ]
+    return number_runs(make_asked(commands, points, repeats, name), directory, name)

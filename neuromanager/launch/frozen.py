@@ -36,9 +36,14 @@ def enter_code(profile: Profile, resumed: str | None) -> Code | None:
                 _refuse_another(experiment, before, code)
             code = before
     if code:
-        refuse_folder(profile)
-        os.chdir(code.folder)
+        enter_folder(profile, code)
     return code
+
+
+def enter_folder(profile: Profile, code: Code) -> None:
+    """Raises Failure for a profile that has another folder for the runs."""
+    refuse_folder(profile)
+    os.chdir(code.folder)
 
 
 def refuse_folder(profile: Profile) -> None:

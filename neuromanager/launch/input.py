@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from neuromanager.experiment.runs import SweptPoint
+from neuromanager.experiment.runs import Asked, SweptPoint
 from neuromanager.sweep.words import find_placeholders
 from neuromanager.system.document import parse_json
 from neuromanager.system.faults import WRONG_INPUT, Failure
@@ -24,6 +24,7 @@ class Input(NamedTuple):
     commands: list[Command]
     points: list[SweptPoint]
     used_stdin: bool
+    asked: Sequence[Asked] = ()  # the runs themselves, where they are those of another experiment
 
 
 def read_input(words: Command, environ: Mapping[str, str], name: str | None) -> Input:

@@ -28,7 +28,7 @@ def add_own(profile: Profile, left_out: Sequence[str] = ()) -> Profile:
     What a killed attempt left of a copy is overwritten, and a whole one is not touched: a further attempt finds what
     the one before it wrote. tar ends with 1 if a file changed while it was read, and so does a folder.
     """
-    excluded = " ".join(f"--exclude={quote_word('./' + name)}" for name in (*_LEFT_OUT, *left_out))
+    excluded = " ".join(f"--exclude={quote_word('./' + name)}" for name in dict.fromkeys((*_LEFT_OUT, *left_out)))
     mark = '"$NEU_RUN_DIR/.neu-copy"'
     copy = f'tar --mode=u+w --anchored --no-wildcards {excluded} -cf - . | tar -C "$NEU_RUN_DIR" --overwrite -xf -'
     lines = (

@@ -11,7 +11,7 @@ from neuromanager import __version__
 from neuromanager.experiment.code import Code, describe_code
 from neuromanager.experiment.directory import Experiment, format_time
 from neuromanager.experiment.layout import PLAIN, Arrangement
-from neuromanager.experiment.runs import Run, make_runs
+from neuromanager.experiment.runs import Asked, Run, make_asked, number_runs
 from neuromanager.experiment.select import Selected
 from neuromanager.launch.input import Input
 from neuromanager.local.options import Manner
@@ -64,7 +64,7 @@ class Request(NamedTuple):
 
     @property
     def run_count(self) -> int:
-        return len(self.input.commands) * max(1, len(self.input.points)) * self.repeats
+        return len(self.input.asked) or len(self.input.commands) * max(1, len(self.input.points)) * self.repeats
 
 
 class Launch(NamedTuple):
@@ -109,8 +109,13 @@ def make_launch(
 
 
 def lay_out(request: Request, experiment: Experiment) -> list[Run]:
-    given = request.input
-    return make_runs(given.commands, given.points, request.repeats, experiment.directory, experiment.name)
+    return number_runs(find_asked(request, experiment.name), experiment.directory, experiment.name)
+
+
+def find_asked(request: Request, name: str) -> Sequence[Asked]:
+    """The runs that are asked for, before they have numbers; an input file tells them apart by their points."""
+    given, by_point = request.input, bool(request.inputs)
+    return given.asked or make_asked(given.commands, given.points, request.repeats, name, by_point)
 
 
 def write_files(request: Request, experiment: Experiment, runs: Sequence[Run]) -> None:

@@ -14,6 +14,7 @@ from neuromanager.experiment.numbers import shorten_indices
 from neuromanager.experiment.runs import describe_count
 from neuromanager.experiment.states import COMPLETED, LIVE, NODE_FAIL, STATES, UNKNOWN, Status
 from neuromanager.launch.frozen import add_code, refuse_folder, restore_code
+from neuromanager.launch.own import has_own
 from neuromanager.profile.profile import Profile, Resources, check_own_options, profile_of
 from neuromanager.profile.scaling import change_resources
 from neuromanager.schedulers import find_scheduler, is_batch_system
@@ -171,6 +172,12 @@ def _change(group: Group, experiment: Experiment, changes: Changes, nodes: Seque
 def _choose_code(group: Group, profile: Profile, experiment: Experiment, code: Code | None) -> tuple[Group, Profile]:
     """With another code, or with that of their last launch, laid again if it is gone. Raises Failure."""
     if code:
+        if has_own(profile):
+            raise Failure(
+                WRONG_INPUT,
+                f"{experiment.name}: each of its runs keeps its own copy of the code; launch them anew with this one: "
+                f"neusnap neurun --like={experiment.name} {profile.support} {profile.device}",
+            )
         refuse_folder(profile)
         return group._replace(cwd=code.folder, code=code), add_code(profile, code)
     if group.git and group.git.get("code"):

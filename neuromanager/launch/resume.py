@@ -13,11 +13,11 @@ from neuromanager.experiment.launches import find_current, read_launches
 from neuromanager.experiment.locks import Locked, held_lock
 from neuromanager.experiment.match import match_runs
 from neuromanager.experiment.record import read_lines, read_record
-from neuromanager.experiment.runs import NO_POINT, Run, fill_number, find_repeat, make_asked
+from neuromanager.experiment.runs import NO_POINT, Run, fill_number, find_repeat
 from neuromanager.experiment.select import Selected
 from neuromanager.experiment.states import COMPLETED, UNKNOWN, Status
 from neuromanager.launch.own import has_own
-from neuromanager.launch.request import Request
+from neuromanager.launch.request import Request, find_asked
 from neuromanager.profile.profile import profile_of
 from neuromanager.status.survey import find_put_back, read_reports
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
@@ -91,8 +91,7 @@ def find_missing(request: Request, experiment: Experiment) -> Missing:
     record = read_record(experiment)
     lines, points, repeats = _read_columns(experiment, record)
     _check_same(request, experiment, record)
-    given = request.input
-    asked = make_asked(given.commands, given.points, request.repeats, experiment.name, by_point=bool(request.inputs))
+    asked = find_asked(request, experiment.name)
     found = match_runs(asked, lines, repeats, points, experiment.directory, experiment.name)
     known = sorted(number for number in found if number is not None)
     (report,) = read_reports([Selected(experiment, tuple(known))], request.site)

@@ -44,10 +44,10 @@ def select_wanted(wanted: Wanted, environ: Mapping[str, str]) -> list[Selected]:
 
 
 def _has_tags(experiment: Experiment, tags: Iterable[str]) -> bool:
-    from neuromanager.status.rows import read_tags
+    from neuromanager.experiment.notes import read_tags
 
     try:
-        return set(tags) <= set(read_tags(read_record(experiment)))
+        return set(tags) <= set(read_tags(experiment, read_record(experiment)))
     except Failure:
         return True  # what is wrong with it is told when it is read
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.events import read_trail
 from neuromanager.experiment.logs import find_log, read_tail
+from neuromanager.experiment.notes import read_note, read_tags
 from neuromanager.experiment.record import read_lines
 from neuromanager.experiment.states import RUNNING, Status
 from neuromanager.status.joblog import render_joblog
@@ -44,7 +45,7 @@ def read_facts(report: Report, statuses: Sequence[Status]) -> list[Facts]:
     repeats, written = _count_repeats(record), read_lines(experiment, "repeats.txt")
     profile = record.get("profile") if isinstance(record.get("profile"), dict) else {}
     support, device = (str((profile or {}).get(name) or "") for name in ("support", "device"))
-    tags, whys = read_tags(record), explain_all(experiment, statuses)
+    tags, note, whys = read_tags(experiment, record), read_note(experiment, record), explain_all(experiment, statuses)
     found = []
     for status in statuses:
         number = status.number
@@ -61,6 +62,7 @@ def read_facts(report: Report, statuses: Sequence[Status]) -> list[Facts]:
                 points[number] if number < len(points) and _is_object(points[number]) else None,
                 whys[number] or None,
                 read_progress(experiment, status) if status.state == RUNNING else None,
+                note,
             )
         )
     return found
@@ -69,11 +71,6 @@ def read_facts(report: Report, statuses: Sequence[Status]) -> list[Facts]:
 def read_joblog(report: Report) -> list[str]:
     """Its runs that have ended, as GNU parallel logs its jobs. Raises Failure."""
     return render_joblog(report.statuses, read_lines(report.experiment, "commands.txt"))
-
-
-def read_tags(record: Mapping[str, object]) -> list[str]:
-    tags = record.get("tags")
-    return [str(tag) for tag in tags] if isinstance(tags, list) else []
 
 
 def read_where(record: Mapping[str, object]) -> str:

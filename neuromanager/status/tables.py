@@ -35,6 +35,7 @@ class Summary(NamedTuple):
     counts: Mapping[str, int]  # state -> runs
     age_seconds: float | None
     left_seconds: float | None
+    note: str = ""
 
 
 # One line for each experiment
@@ -51,13 +52,15 @@ def measure_seconds(status: Status, now: float) -> float | None:
         return None
 
 
-def summarize(label: str, where: str, statuses: Sequence[Status], created: str | None, now: float) -> Summary:
+def summarize(
+    label: str, where: str, statuses: Sequence[Status], created: str | None, now: float, note: str = ""
+) -> Summary:
     counts = Counter(status.state for status in statuses)
     try:
         age = None if created is None else now - parse_moment(created)
     except ValueError:
         age = None
-    return Summary(label, where, counts, age, estimate_left(statuses, counts, now))
+    return Summary(label, where, counts, age, estimate_left(statuses, counts, now), note)
 
 
 def estimate_left(statuses: Iterable[Status], counts: Mapping[str, int], now: float) -> float | None:
@@ -81,8 +84,11 @@ def render_summaries(summaries: Sequence[Summary], width: int | None) -> Iterato
     """Lines of a table, header first; cut at ``width`` columns where there is one."""
     unsure = any(summary.counts.get(UNKNOWN) for summary in summaries)
     header = ["NAME", "WHERE", "RUNS", "DONE", "RUNNING", "PENDING", "FAILED", *["UNKNOWN"] * unsure, "AGE", "LEFT"]
+    numeric = frozenset(range(2, len(header)))
+    noted = any(summary.note for summary in summaries)  # last, for it is a sentence
+    header += ["NOTE"] * noted
     lines = []
-    for label, where, counts, age, left in summaries:
+    for label, where, counts, age, left, note in summaries:
         total, known = sum(counts.values()), (COMPLETED, RUNNING, PENDING, UNKNOWN)
         failed = total - sum(counts.get(state, 0) for state in known)
         numbers = [total, *(counts.get(state, 0) for state in known[:3]), failed]
@@ -94,9 +100,10 @@ def render_summaries(summaries: Sequence[Summary], width: int | None) -> Iterato
                 *map(str, numbers),
                 "-" if age is None else render_age(age),
                 "-" if left is None else render_duration(left),
+                *[visible(note)] * noted,
             ]
         )
-    return render_table([header, *lines], width, right=frozenset(range(2, len(header))))
+    return render_table([header, *lines], width, right=numeric)
 
 
 # One line for each run
@@ -217,6 +224,7 @@ class Facts(NamedTuple):
     point: str | None  # JSON, its numbers as they were written
     reason: str | None
     progress: Progress | None
+    note: str = ""
 
 
 def render_run(facts: Facts, status: Status, now: float) -> str:
@@ -246,6 +254,7 @@ def render_run(facts: Facts, status: Status, now: float) -> str:
         "progress": None if progress is None else round(progress.fraction, 4),
         "left_seconds": None if progress is None else progress.left_seconds,
         "tags": list(facts.tags),
+        "note": facts.note,
         "command": list(facts.command),
     }
     text = json.dumps(value, ensure_ascii=False)
