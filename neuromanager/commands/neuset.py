@@ -25,7 +25,7 @@ from neuromanager.terminal.options import Parser, parse_options, split_words
 
 NAME = "neuset"
 _MOST_FAULTS = 20
-_START = '{"point": '
+_START, _SEVERAL = '{"point": ', ', "several": '
 _decoder = json.JSONDecoder(parse_int=parse_integer, parse_float=parse_float)
 _SAMPLE = {"index": "0", "repeat": "0", "name": "name", "run_dir": "/run_dir"}
 
@@ -234,7 +234,9 @@ def _parse_line(text: str) -> Line:
 
 def _without_words(line: Line) -> str:
     """The parameters are in the file; the program gets no options for them."""
-    return f'{line.text[: line.end]}, "words": []}}\n'
+    rest = line.text[line.end :]
+    several = f', "several": {rest.partition(_SEVERAL)[2]}' if _SEVERAL in rest else "}\n"
+    return f'{line.text[: line.end]}, "words": []{several}'
 
 
 def _check_points(setting: Setting, template: Template, points: Sequence[Mapping[str, Value]], numbered: bool) -> None:

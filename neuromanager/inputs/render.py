@@ -101,6 +101,8 @@ def render(value: Value, old: str, form: str) -> str:
         return _render_number(text_of(value), old, was, form)
     if was == "truth" and (manner.typed or manner.strict):
         raise Unfit(f"{old} is true or false, and {_shorten(value)!r} is neither")
+    if was == "number" and form == "namelist" and _NUMBER.fullmatch(value):  # 1d-3, which JSON has no number for
+        return value
     if was == "number" and manner.strict:
         raise Unfit(f"{old} is a number, and {_shorten(value)!r} is none")
     return _render_text(value, old, form)
@@ -195,8 +197,8 @@ def _render_text(value: str, old: str, form: str) -> str:
         return _render_shell(value, old)
     if form == "header" and old[:1] == '"':
         return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    if form == "header" and not _C_TOKENS.fullmatch(value):
-        raise Unfit(f"{_shorten(value)!r}: no words of C; a quote in it is not closed")
+    if form == "header" and (not _C_TOKENS.fullmatch(value) or value.startswith("##") or value.endswith("##")):
+        raise Unfit(f"{_shorten(value)!r}: no words of C")
     if form == "ini" and re.search(r"(?:^|\s)[#;]", value):
         raise Unfit(f"{_shorten(value)!r}: a reader may take a part of it for a comment")
     if len(old) > 1 and old[0] in "\"'" and old[-1] == old[0]:

@@ -8,7 +8,7 @@ import re
 from neuromanager.inputs.entries import SEVERAL_LINES, Entry, Unfit, line_of
 
 _KEY = re.compile(
-    r"(?P<key>\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\n]|'')*'|(?:[^\s#\-?:,\[\]{}&*!|>%@`\"']|[-?:](?=[^\s]))[^\n]*?)"
+    r"(?P<key>\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\n]|'')*'|(?:[^\s#\-?:,\[\]{}&*!|>%@`\"']|[-?:](?=[^\s]))(?:(?!\s#)[^\n])*?)"
     r"[ \t]*:(?=[ \t\r\n]|$)"
 )
 _ITEM = re.compile(r"-(?:[ \t]+|(?=\r?$))")

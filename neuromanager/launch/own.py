@@ -15,6 +15,7 @@ OWN = "  # neurun --own"  # ends the lines of env that are ours
 _LEFT_OUT = (RUNS, ".git", "events.txt")
 _MOST_BYTES = 100 << 20
 _MOST_FILES = 10_000
+_ENOUGH_FILES = 5 * _MOST_FILES
 _NAMED = 3
 
 
@@ -60,6 +61,8 @@ def check_folder(folder: str, yes: bool, left_out: Iterable[str] = ()) -> None:
         faults.append("events.txt: each run's directory has one of neurun's; rename this one")
     for name, status in _walk(folder, {*_LEFT_OUT, *left_out}):
         count += 1
+        if count > _ENOUGH_FILES and not yes:  # of a home folder, say; no more need be counted
+            break
         if isinstance(status, str):
             faults.append(status)
             continue

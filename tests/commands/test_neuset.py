@@ -154,6 +154,39 @@ class RunsTest(unittest.TestCase):
             self.assertEqual((done.code, text in done.stderr), (100, True), done.stderr)
         self.assertEqual(folder.read("runs/m/commands.txt").count("\n"), 3)
 
+    def test_what_a_kill_left_is_made_again(self) -> None:
+        folder = self.folder
+        folder.write("runs/m/lock", "")
+        folder.write("runs/m/inputs/inlist", "half")
+        folder.write("runs/m/m_0/inlist", "half")
+        line = (
+            "neuset",
+            "inlist",
+            "initial_mass=7",
+            "neurun",
+            "--own",
+            "--resume",
+            "--name=m",
+            "local",
+            "cpu",
+            "./star",
+        )
+        done = folder.run(*line)
+        self.assertEqual((done.code, self.logs("m", 1)), (0, ["initial_mass = 7 initial_z = 0.02d0 \n"]), done.stderr)
+        done = folder.run(*line[:2], "initial_mass=8", *line[3:])
+        self.assertEqual((done.code, "other values" in done.stderr), (100, True), done.stderr)
+
+    def test_words_for_the_command_that_stay(self) -> None:
+        folder = self.folder
+        folder.write("params.json", {"initial_mass": [1, 2]})
+        done = folder.run(
+            "neusweep", "neuset", "inlist", "neurun", "--own", "local", "cpu", "./star", "{initial_mass}", "a b"
+        )
+        self.assertEqual(
+            [line.split()[3:] for line in done.lines()],
+            [["initial_z", "=", "0.02d0", "1", "a", "b"], ["initial_z", "=", "0.02d0", "2", "a", "b"]],
+        )
+
     def test_ten_thousand_points(self) -> None:
         """Twenty keys of each; by the processor's time, since others use the machine, too."""
         folder = self.folder

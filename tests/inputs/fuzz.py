@@ -312,7 +312,10 @@ def try_one(form: str, chance: random.Random) -> str:
         result = template.fill({key: value})
     except Faults as faults:
         return f"refused: {faults.faults}"
-    after = read(result)
+    try:
+        after = read(result)
+    except (ValueError, subprocess.CalledProcessError) as error:
+        return f"WRONG {key}={value!r}: {error}\n--- to\n{result}"
     expected = {**before, path: value}
     wrong = [
         each

@@ -23,6 +23,46 @@ NAMELIST = """! mass = 1
     2
 /
 """
+# In the manner of MESA's test suite: work/inlist_project.
+MESA = """! inlist to evolve a 15 solar mass star
+
+! For the sake of future readers of this file (yourself included),
+! ONLY include the controls you are actually using.  DO NOT include
+! all of the other controls that simply have their default values.
+
+&star_job
+  ! see star/defaults/star_job.defaults
+
+  ! begin with a pre-main sequence model
+    create_pre_main_sequence_model = .true.
+
+  ! save a model at the end of the run
+    save_model_when_terminate = .false.
+    save_model_filename = '15M_at_TAMS.mod'
+/ ! end of star_job namelist
+
+&eos
+/ ! end of eos namelist
+
+&kap
+  ! kap options
+    use_Type2_opacities = .true.
+    Zbase = 0.02
+/ ! end of kap namelist
+
+&controls
+  ! starting specifications
+    initial_mass = 15 ! in Msun units
+    initial_z = 0.02
+    overshoot_f(1) = 0.014
+    overshoot_f0(1)=0.004
+
+  ! when to stop
+    xa_central_lower_limit_species(1) = 'h1'
+    xa_central_lower_limit(1) = 1d-3
+    max_age = 1.0D10
+/ ! end of controls namelist
+"""
 YAML = """# a: 0
 a: 0.1   # a: 1
 opt:
@@ -40,6 +80,7 @@ layers:
   kind: relu
 - size: 8
 -   - 5
+- 6  # it's: a
 anchor: &x 1
 """
 
@@ -92,19 +133,41 @@ class FormatsTest(unittest.TestCase):
             self.refuse(NAMELIST, "namelist", key, value, said)
         self.refuse("&a\n n=1\n/\n&b\n n=2\n/\n", "namelist", "n", "3", "a.n (line 2), b.n (line 5)")
 
+    def test_an_inlist_of_mesa(self) -> None:
+        self.check(
+            MESA,
+            "namelist",
+            {"initial_mass": "2.5", "Zbase": "1e-3", "overshoot_f(1)": "1d-2", "max_age": "5e9"},
+            ("= 15 !", "= 2.5 !"),
+            ("Zbase = 0.02", "Zbase = 1e-3"),
+            ("0.014", "1d-2"),
+            ("1.0D10", "5e9"),
+        )
+        self.refuse(MESA, "namelist", "initial_masse", "2", "did you mean 'controls.initial_mass'")
+        self.refuse(MESA, "namelist", "overshoot_f", "2", "did you mean 'controls.overshoot_f(1)'")
+
     def test_yaml(self) -> None:
         self.check(
             YAML,
             "yaml",
-            {"a": "1e-3", "opt__lr": "2", "on": "false", "q k": "t: #", "layers__0__size": "5", "layers__2__0": "6"},
+            {
+                "a": "1e-3",
+                "opt__lr": "2",
+                "on": "false",
+                "q k": "t: #",
+                "layers__0__size": "5",
+                "layers__2__0": "6",
+                "layers__3": "7",
+            },
             ("0.1   #", "1.0e-3   #"),
             ("lr: 1 ", "lr: 2 "),
             ("on: yes", "on: no"),
             ("'one'", "'t: #'"),
             ("size: 4", "size: 5"),
             ("- 5", "- 6"),
+            ("- 6  #", "- 7  #"),
         )
-        self.check(YAML, "yaml", {"text": "on"}, ("it's", '"on"'))
+        self.check(YAML, "yaml", {"text": "on"}, ("text: it's", 'text: "on"'))
         self.check(YAML, "yaml", {"names": '[1, true, "no"]'}, ("[x, 'y, z']", '[1, true, "no"]'))
         for key, value, said in (
             ("size", "1", "layers.0.size"),
