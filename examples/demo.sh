@@ -11,15 +11,7 @@ printf '$ %s\n' "${command[*]}"
 status=0
 "${command[@]}" || status=$?
 
-python3 - "runs/demo-$number/demo-$number"_*/result.json <<'END'
-import json, os, sys
-
-print(f"\n{'run':16}{'lr':>8}{'layers':>8}{'loss':>10}{'accuracy':>10}")
-for path in filter(os.path.exists, sys.argv[1:]):
-    with open(path, encoding="utf-8") as file:
-        result = json.load(file)
-    run = os.path.basename(os.path.dirname(path))
-    print(f"{run:16}{result['lr']:8}{result['layers']:8}{result['loss']:10.4f}{result['accuracy_test']:10.3f}")
-END
+printf '\n$ bin/neutable %s\n' "demo-$number"
+bin/neutable "demo-$number"
 printf '\nAll of it is text, in runs/demo-%s; look around.\n' "$number"
 exit "$status"

@@ -106,6 +106,8 @@ _LATEX = {
     ">": r"\textgreater{}",
     '"': r"\textquotedbl{}",
     "|": r"\textbar{}",
+    "[": "{[}",  # \\ takes the two for its own, also from the next line
+    "*": "{*}",
 }
 
 

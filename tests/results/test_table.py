@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 import math
 import random
+import shutil
 import statistics
+import subprocess
+import tempfile
 import unittest
+from pathlib import Path
 
 import jsonschema
 
 from neuromanager.results import render
+from neuromanager.results.series import Value
 from neuromanager.results.statistics import spread
 from neuromanager.results.table import (
     Column,
@@ -196,6 +201,38 @@ class RenderTest(unittest.TestCase):
         self.assertEqual(page.count("</script>"), 2)
         data = page.split('id="data">')[1].split("</script>")[0]
         self.assertEqual([row[0] for row in json.loads(data)["rows"]], list(HARD))
+
+
+DOCUMENT = r"""\documentclass{article}
+\usepackage[T1]{fontenc}
+\usepackage{booktabs}
+\begin{document}
+%s
+\end{document}
+"""
+
+
+@unittest.skipIf(shutil.which("pdflatex") is None, "optional: no pdflatex is installed (Debian: texlive-latex-base)")
+class LatexTest(unittest.TestCase):
+    def test_it_compiles_whatever_stands_in_it(self) -> None:
+        ascii_words = [chr(code) + tail for code in range(32, 127) for tail in ("", "1")]
+        hard = [word for word in HARD if word.isascii()]
+        rows: list[list[Value]] = [
+            [first, second, number]
+            for first, second, number in zip(
+                [*hard, *ascii_words, "\\input{/etc/passwd}", "\\write18{touch written}"],
+                reversed([*hard, *ascii_words, "[2pt]", "*"]),
+                [math.nan, -math.inf, 1e-300, -2.5, None, True] * 100,
+            )
+        ]
+        text = "\n".join(render.render_latex(render.Table(["a_b&", "%", "\\x"], rows[:40]), 4))
+        text += "\n\n" + "\n".join(render.render_latex(render.Table(["[1]", "*", "^"], rows[40:]), 4))
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder, "t.tex").write_text(DOCUMENT % text, encoding="utf-8")
+            words = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"]
+            done = subprocess.run(words, cwd=folder, capture_output=True, text=True, errors="replace", check=False)
+            self.assertEqual(done.returncode, 0, done.stdout[-3000:])
+            self.assertFalse(Path(folder, "written").exists())
 
 
 if __name__ == "__main__":
