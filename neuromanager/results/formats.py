@@ -44,7 +44,12 @@ def parse_jsonl(data: bytes) -> Iterator[Row]:
     lines = data.split(b"\n")
     for first in range(0, len(lines), _BLOCK):
         block = [line for line in lines[first : first + _BLOCK] if line.strip()]
-        for value in _decode_block(block):
+        values = _decode_block(block)
+        text = b"".join(block)
+        if text.count(b"{") == len(values) and b"[" not in text and set(map(type, values)) == {dict}:
+            yield from values  # type: ignore[misc]
+            continue
+        for value in values:
             if isinstance(value, dict):
                 yield flatten(value) if any(isinstance(each, (dict, list)) for each in value.values()) else value
 

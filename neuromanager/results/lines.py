@@ -31,6 +31,7 @@ STEPS = (
 )
 """Names that say where in the run a line was printed, the finest first. In any case of letters."""
 
+_STEPS = frozenset(STEPS)
 _LONGEST = 1000  # characters of a line; the patterns below take a time that grows with its square
 _SPLITS = {
     "train": "train",
@@ -105,7 +106,7 @@ def parse_number(text: str) -> float:
 
 
 def is_step(name: str) -> bool:
-    return name.lower() in STEPS
+    return name.lower() in _STEPS
 
 
 def read_line(line: str) -> Reading | None:

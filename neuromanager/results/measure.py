@@ -6,6 +6,7 @@ import contextlib
 import fnmatch
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from resource import RUSAGE_SELF, getrusage
 
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.logs import find_bounds, find_parts, read_pieces
@@ -21,7 +22,8 @@ from neuromanager.terminal.console import tell
 FILES = ("result.json", "results.json", "metrics.json", "metrics.jsonl", "metrics.csv", "results.csv", "progress.csv")
 EVENTS = "TensorBoard event files"
 LOGS = "stdout and stderr"
-_READERS = 16  # a network disk answers many questions at once
+_READERS = 16  # a network disk answers many questions at once; what is in memory takes no time but Python's
+_SLICE = 8  # runs that a reader takes at a time
 _DEEPEST = 3  # folders below a run's, where event files are looked for
 _LARGEST_BYTES = 1 << 31
 
@@ -88,12 +90,19 @@ def _read_all(taken: Sequence[Taken], read: Callable[[Taken], Iterable[Row]]) ->
 
 
 def _map(taken: Sequence[Taken], work: Callable[[Taken], object]) -> list:  # type: ignore[type-arg]
-    if len(taken) < 2 * _READERS:
-        return [work(each) for each in taken]
+    """The first are done one after the other, to see whether the disk is waited for."""
+    sleeps = getrusage(RUSAGE_SELF).ru_nvcsw
+    found = [work(each) for each in taken[:_READERS]]
+    rest = taken[_READERS:]
+    if not rest or getrusage(RUSAGE_SELF).ru_nvcsw - sleeps < len(found):
+        return found + [work(each) for each in rest]
     from concurrent.futures import ThreadPoolExecutor
 
+    slices = [rest[first : first + _SLICE] for first in range(0, len(rest), _SLICE)]
     with ThreadPoolExecutor(_READERS) as pool:
-        return list(pool.map(work, taken, chunksize=1))
+        for done in pool.map(lambda some: [work(each) for each in some], slices):
+            found += done
+    return found
 
 
 def _list_folder(folder: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from neuromanager.results.columns import Columns, read_columns
@@ -20,9 +21,16 @@ class Series:
     Its points are made of ``columns`` when somebody asks for points.
     """
 
-    def __init__(self, step: str | None, points: list[dict[str, Value]], columns: Columns | None = None) -> None:
+    def __init__(
+        self,
+        step: str | None,
+        points: list[dict[str, Value]],
+        columns: Columns | None = None,
+        names: list[str] | None = None,
+    ) -> None:
         self.step = step
         self._points, self._columns = points, columns
+        self._names = names
 
     @property
     def points(self) -> list[dict[str, Value]]:
@@ -34,7 +42,9 @@ class Series:
         """In the order of their first appearance."""
         if self._columns is not None:
             return self._columns.names()
-        return list(dict.fromkeys(name for point in self._points for name in point))
+        if self._names is None:
+            self._names = list_names(self._points)
+        return self._names
 
     def values(self, name: str) -> list[Value]:
         if self._columns is not None:
@@ -52,6 +62,9 @@ class Series:
     def numbers(self, name: str) -> Sequence[float]:
         if self._columns is not None:
             return self._columns.numbers(name)
+        found = [point.get(name) for point in self._points]
+        if set(map(type, found)) == {float}:
+            return found  # type: ignore[return-value]
         return [float(value) for value in self.values(name) if isinstance(value, (int, float))]
 
 
@@ -79,10 +92,14 @@ def make_log_series(
 
 def make_series(rows: Iterable[Row]) -> Series:
     """Rows as they were written. Of two with the same step the later one's values replace the earlier one's."""
-    points = [dict(row) for row in rows]
-    step = _find_step(points)
+    points = [row if type(row) is dict else dict(row) for row in rows]
+    names = list_names(points)
+    step = _find_step(points, names)
     if step is None:
-        return Series(None, points)
+        return Series(None, points, names=names)
+    places = [point.get(step) for point in points]
+    if set(map(type, places)) == {int} and all(map(operator.lt, places, places[1:])):  # type: ignore[arg-type]
+        return Series(step, points, names=names)
     merged: dict[Any, dict[str, Value]] = {}
     for point in points:
         place = point.get(step)
@@ -96,15 +113,21 @@ def make_series(rows: Iterable[Row]) -> Series:
     return Series(step, [*(merged[place] for place in placed), *rest])
 
 
-def _find_step(points: Sequence[Row]) -> str | None:
+def list_names(points: Iterable[Row]) -> list[str]:
+    """In the order of their first appearance; most points have the same."""
+    names: dict[str, None] = {}
+    for point in points:
+        if not names.keys() >= point.keys():
+            names.update(dict.fromkeys(point))
+    return list(names)
+
+
+def _find_step(points: Sequence[Row], names: Iterable[str]) -> str | None:
     """The finest name of STEPS that most points have, and that does not begin anew in each epoch."""
     present: dict[str, str] = {}
-    counts: dict[str, int] = {}
-    for point in points:
-        for name in point:
-            if is_step(name):
-                present.setdefault(name.lower(), name)
-                counts[name] = counts.get(name, 0) + 1
+    for name in filter(is_step, names):
+        present.setdefault(name.lower(), name)
+    counts = {name: sum(name in point for point in points) for name in present.values()}
     for known in STEPS:
         found = present.get(known)
         if found and 2 * counts[found] >= len(points) and not _begins_anew(points, found, present.get("epoch")):
