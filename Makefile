@@ -34,6 +34,7 @@ help:
 	@echo '                run the long tests of clusters that are reached by ssh'
 	@echo 'make lint       ruff, mypy --strict, shellcheck, mandoc'
 	@echo 'make bench      measure, against a stopwatch'
+	@echo 'make pictures   draw docs/pictures/*.svg from real runs in tmux; needs what make test installs'
 	@echo 'make install    into PREFIX (now $(PREFIX)): the commands and their man pages'
 	@echo 'make uninstall  take that back'
 	@echo 'make deb        a Debian package, in build/'
@@ -82,6 +83,11 @@ lint:
 
 bench: setup
 	@"$(PREPARED)" -m tests.bench
+
+.PHONY: pictures
+pictures: setup
+	@bash tests/beds/slurm/install.sh
+	@"$(PREPARED)" -m tests pictures
 
 # bin/ and the package stay together in lib/, as in a clone; what is on PATH and MANPATH points there.
 install:
