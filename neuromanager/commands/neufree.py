@@ -9,10 +9,15 @@ from collections.abc import Callable, Iterator, Sequence
 
 from neuromanager import __version__
 from neuromanager.experiment.free import Free
+from neuromanager.profile.config import read_config
+from neuromanager.profile.host import describe_host
+from neuromanager.profile.profile import resolve_profile
 from neuromanager.schedulers import LOCAL, Scheduler, find_scheduler, is_batch_system, list_schedulers
 from neuromanager.status.free import choose, render_free, render_json
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure, offer_nearest
-from neuromanager.system.site import HERE
+from neuromanager.system.quoting import visible
+from neuromanager.system.site import HERE, Site
+from neuromanager.system.values import NamedTuple
 from neuromanager.terminal.console import tell
 from neuromanager.terminal.options import Options, Parser, parse_options, split_operands
 
@@ -22,9 +27,10 @@ NAME = "neufree"
 def make_parser() -> Parser:
     parser = Parser(
         NAME,
-        "neufree [OPTION ...] [SCHEDULER ...]",
+        "neufree [OPTION ...] [SCHEDULER|HOST ...]",
         "Shows what is free, and who has it: GPUs, CPUs and memory; of a cluster also your place in its queue.",
-        "SCHEDULER is local (this machine) or the name of a batch system (default: all whose programs are on PATH).\n"
+        "SCHEDULER is local (this machine) or the name of a batch system (default: all whose programs are on PATH),\n"
+        "HOST a host of config.json.\n"
         "Exit: 0 done, 100 wrong arguments, 111 a scheduler or a driver gave no answer. See neufree(1).",
     )
     add = parser.add_argument
@@ -37,17 +43,28 @@ def make_parser() -> Parser:
     return parser
 
 
+class Place(NamedTuple):
+    """Who is asked, and where."""
+
+    name: str
+    scheduler: Scheduler
+    site: Site
+
+    @property
+    def title(self) -> str:
+        return f"{self.scheduler.TITLE} on {visible(self.name)}" if self.site.host else self.scheduler.TITLE
+
+
 def main(words: Sequence[str]) -> int:
     parser = make_parser()
     own, operands = split_operands(parser, words)
     options = parse_options(parser, own)
     partitions = [name for name in (options.partition or "").split(",") if name]
-    chosen = _choose_schedulers(operands, bool(partitions))
     code = 0
-    answers: list[tuple[Scheduler, Free]] = []
-    for scheduler in chosen:
+    answers: list[tuple[Place, Free]] = []
+    for place in _choose_places(operands, bool(partitions)):
         try:
-            answers.append((scheduler, scheduler.free(HERE)))
+            answers.append((place, place.scheduler.free(place.site)))
         except Failure as failure:
             code = TROUBLE
             for fault in failure.faults:
@@ -55,23 +72,42 @@ def main(words: Sequence[str]) -> int:
     if answers:
         _check_partitions(partitions, [found for _, found in answers])
     user = options.user or _find_own_name()
-    for place, (scheduler, found) in enumerate(answers):
-        _print(scheduler, choose(found, partitions), options, user, place > 0)
+    for number, (place, found) in enumerate(answers):
+        _print(place, choose(found, partitions), options, user, number > 0)
     return code
 
 
-def _choose_schedulers(operands: Sequence[str], only_clusters: bool) -> list[Scheduler]:
-    """Raises Failure for a name that is no scheduler, or one that does not tell what is free."""
-    known = [name for name in list_schedulers() if "free" in find_scheduler(name).DOES]
-    faults = [f"{word!r}: no such scheduler; {offer_nearest(word, known)}" for word in operands if word not in known]
+def _choose_places(operands: Sequence[str], only_clusters: bool) -> list[Place]:
+    """Raises Failure for a name that is nothing, or a scheduler that does not tell what is free."""
+    known = {name: scheduler for name in list_schedulers() if "free" in (scheduler := find_scheduler(name)).DOES}
+    hosts = _find_hosts() if set(operands) - known.keys() else {}
+    faults = [
+        f"{word!r}: no such scheduler or host; {offer_nearest(word, [*known, *hosts])}"
+        for word in operands
+        if word not in known and word not in hosts
+    ]
     if only_clusters and LOCAL in operands:
         faults.append(f"--partition: this machine has no partitions; leave it out, or {LOCAL}")
     if faults:
         raise Failure(WRONG_INPUT, *faults)
     if operands:
-        return [find_scheduler(name) for name in dict.fromkeys(operands)]
-    names = [name for name in known if is_batch_system(name) and _has_programs(find_scheduler(name).check_programs)]
-    return [find_scheduler(name) for name in ([] if only_clusters else [LOCAL]) + names]
+        return [hosts[word] if word in hosts else Place(word, known[word], HERE) for word in dict.fromkeys(operands)]
+    names = [name for name in known if is_batch_system(name) and _has_programs(known[name].check_programs)]
+    return [Place(name, known[name], HERE) for name in [*([] if only_clusters else [LOCAL]), *names]]
+
+
+def _find_hosts() -> dict[str, Place]:
+    """Of config.json, each by its first profile. Raises Failure."""
+    config, source = read_config(None)
+    found: dict[str, Place] = {}
+    for support in (name for name in config if not name.startswith(("x-", "$"))):
+        for device in (name for name in config[support] if name != "*" and not name.startswith("x-")):
+            profile = resolve_profile(config, support, device, [], source)
+            if profile.host and profile.host.name not in found:
+                scheduler = find_scheduler(profile.scheduler)
+                if "free" in scheduler.DOES:
+                    found[profile.host.name] = Place(profile.host.name, scheduler, HERE.at(describe_host(profile.host)))
+    return found
 
 
 def _has_programs(check: Callable[[], None]) -> bool:
@@ -98,13 +134,13 @@ def _find_own_name() -> str:
         return str(os.geteuid())
 
 
-def _print(scheduler: Scheduler, found: Free, options: Options, user: str, further: bool) -> None:
+def _print(place: Place, found: Free, options: Options, user: str, further: bool) -> None:
     if options.json:
-        print(render_json(scheduler.NAME, found, options.user, user))
+        print(render_json(place.name, found, options.user, user))
         return
     lines: Iterator[str] = render_free(found, options.user, user, options.nodes, time.time())
     if further:
         print()
-    print(f"{scheduler.TITLE}:")
+    print(f"{place.title}:")
     for line in lines:
         print(line)

@@ -11,6 +11,7 @@ from typing import Any
 import jsonschema
 
 from tests.beds.slurm import cluster
+from tests.beds.ssh import hosts
 from tests.command import ROOT, Folder, wait_until
 
 SCHEMA = json.loads((ROOT / "neuromanager/schemas/free.schema.json").read_text(encoding="utf-8"))
@@ -95,6 +96,18 @@ class PlainSlurmTest(OnSlurm):
 class AccountedSlurmTest(OnSlurm):
     def test_allocations_count(self) -> None:
         self.check_cluster(cluster.require(self))
+
+
+class HostTest(unittest.TestCase):
+    def test_a_host_of_config_json(self) -> None:
+        bed = hosts.require(self)
+        folder = Folder(self, {"far": {"gpu": {"host": "cedar"}}, "local": {"cpu": {}}})
+        folder.environment.update(bed.environment)
+        answer = read_answer(folder, "cedar")
+        self.assertEqual((answer["place"], [node["name"] for node in answer["nodes"]]), ("cedar", ["n1", "n2", "n3"]))
+        shown = folder.run("neufree", "cedar", "-p", "big-gpu").stdout
+        self.assertRegex(shown, r"\ASlurm on cedar:\nPARTITION .*\nbig-gpu +p100 +8 ")
+        self.assertEqual(folder.run("neufree", "ceder").code, 100)
 
 
 class FaultsTest(unittest.TestCase):
