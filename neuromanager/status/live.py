@@ -236,6 +236,10 @@ def _explain(error: Failure | OSError) -> list[str]:
 
 
 def find_place(record: Mapping[str, object]) -> str:
-    """The scheduler of an experiment, and its host: those of one place are asked together, and have one pace."""
+    """``slurm@``, or ``@cedar`` for a host, whose connection carries one question at a time.
+
+    The experiments of one place are asked together, and have one pace.
+    """
     profile = record.get("profile")
-    return f"{profile.get('scheduler')}@{profile.get('host') or ''}" if isinstance(profile, dict) else ""
+    words = profile if isinstance(profile, dict) else {}
+    return f"@{words['host']}" if words.get("host") else f"{words.get('scheduler') or ''}@"
