@@ -85,6 +85,8 @@ class _Session:
         palette, drawn = Palette(), None
         with silenced():
             while True:
+                if self._live.broken:
+                    raise self._live.broken
                 self._size = screen.getmaxyx()
                 self._live.look_at(self._view.frame.experiment)
                 content, devices = self._make_content(), self._list_devices()
@@ -122,7 +124,9 @@ class _Session:
             return self._remember((snapshot,), lambda: _list_experiments(snapshot, self._wanted))
         report = next((one for one in snapshot.reports if one.experiment.directory == frame.experiment), None)
         if report is None:
-            return self._remember((frame.experiment,), lambda: top.Content(f"{frame.experiment}: not to be read"))
+            return self._remember(
+                (frame.experiment,), lambda: top.Content(f"{visible(frame.experiment)}: not to be read")
+            )
         if frame.kind == top.RUNS:
             rows = snapshot.rows.get(frame.experiment)
             return self._remember((report, rows), lambda: _list_runs(report, rows, snapshot.moment))

@@ -10,7 +10,7 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from neuromanager.experiment.free import Device
 from neuromanager.experiment.record import read_record
@@ -71,6 +71,7 @@ class Live:
 
     def __init__(self, select: Callable[[], list[Selected]], everywhere: bool) -> None:
         self._select, self._everywhere = select, everywhere
+        self.broken: Exception | None = None
         self._lock = threading.Condition()
         self._snapshot = Snapshot()
         self._focus = ""
@@ -113,6 +114,18 @@ class Live:
             self._lock.notify()
 
     def _run(self) -> None:
+        with self._reporting():
+            self._go_on()
+
+    @contextlib.contextmanager
+    def _reporting(self) -> Iterator[None]:
+        """A bug in a thread must not be a screen that stands still."""
+        try:
+            yield
+        except Exception as error:
+            self.broken = error
+
+    def _go_on(self) -> None:
         while True:
             before, self._hurried = time.thread_time(), False
             self._read()
@@ -159,7 +172,8 @@ class Live:
             self._answers.put(_read_answer(place, group, False, self._memory))
 
     def _ask(self, place: str, group: Sequence[Selected]) -> None:
-        self._answers.put(_read_answer(place, group, True, self._memory))
+        with self._reporting():
+            self._answers.put(_read_answer(place, group, True, self._memory))
         self.hurry()
 
     def _wait_for_first_answers(self) -> None:

@@ -108,7 +108,10 @@ def put(screen: curses.window, row: int, text: str, attribute: int = 0) -> None:
     import curses
 
     with contextlib.suppress(curses.error):  # the last cell of the screen cannot be written without a complaint
-        screen.addstr(row, 0, text, attribute)
+        try:
+            screen.addstr(row, 0, text, attribute)
+        except ValueError:  # a letter that the terminal's encoding has not
+            screen.addstr(row, 0, text.encode("ascii", "replace").decode(), attribute)
 
 
 @contextlib.contextmanager
