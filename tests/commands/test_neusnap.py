@@ -13,6 +13,49 @@ from tests.command import Outcome, finish, wait_until
 from tests.snapshot.scratch import Tree
 
 SCRIPT = 'echo "v1 $1 in ${PWD##*/}"'
+# As MESA's own work folder has it, shortened.
+MESA = """! inlist to evolve a 15 solar mass star
+
+&star_job
+  ! see star/defaults/star_job.defaults
+
+  ! begin with a pre-main sequence model
+    create_pre_main_sequence_model = .true.
+    save_model_filename = '15M_at_TAMS.mod'
+    pgstar_flag = .true.
+
+/ ! end of star_job namelist
+
+
+&eos
+  ! eos options
+/ ! end of eos namelist
+
+
+&kap
+  Zbase = 0.02
+  use_Type2_opacities = .true.
+/ ! end of kap namelist
+
+
+&controls
+  ! starting specifications
+    initial_mass = 15 ! in Msun units
+    initial_z = 0.02
+
+  ! when to stop
+    Lnuc_div_L_zams_limit = 0.99d0
+    stop_near_zams = .true.
+    xa_central_lower_limit_species(1) = 'h1'
+    xa_central_lower_limit(1) = 1d-3
+
+  ! mixing
+    overshoot_scheme(1) = 'exponential'
+    overshoot_f(1) = 0.345d0
+    energy_eqn_option = 'dedt'
+
+/ ! end of controls namelist
+"""
 SLURM = {"slurm": {"gpu": {"resources": {"account": "myproject", "partition": "big-gpu"}}}}
 
 
@@ -272,6 +315,63 @@ class ExperimentTest(ScriptCase):
         tree.write("data/go", "")
         self.assertEqual(finish(process).code, 0)
         self.assertEqual(len(tree.run("neusnap", "--clean").lines()), 1)
+
+
+class StoryTest(unittest.TestCase):
+    """A program that reads a file of a fixed name: one base configuration, a grid, then the next idea."""
+
+    PROGRAM = """#!/bin/bash
+mkdir -p LOGS
+for key in initial_mass initial_z Zbase 'overshoot_f(1)'; do
+    grep -F " $key = " inlist_project | sed 's/!.*//'
+done > LOGS/history.data
+"""
+
+    def test_one_commit_for_each_experiment(self) -> None:
+        tree = Tree(self)
+        tree.write(".gitignore", "LOGS/\nresults/\n")
+        tree.write("inlist_project", MESA)
+        rn = tree.program("rn", self.PROGRAM)
+        head = tree.commit("base configuration")
+        tree.write(
+            "grid.json", '{"mass,z": [[15, 0.02], [20.0, 1d-3], [25, 0.014]], "f": [0.01, 0.345]}'.replace("1d", "1e")
+        )
+        keys = ("initial_mass={mass}", "initial_z={z}", "Zbase={z}", "overshoot_f(1)={f}")
+
+        def launch(name: str) -> Outcome:
+            sweep = ("neusweep", "-p", "grid.json", "--style=none", "neuset", "inlist_project", *keys)
+            return tree.run("neusnap", *sweep, "neurun", "--own", "-j2", f"--name={name}", "local", "cpu", rn)
+
+        outcome = launch("grid")
+        self.assertEqual(outcome.code, 0, outcome.stderr)
+        self.assertEqual(tree.read("inlist_project"), MESA)
+        changed = {
+            before.strip(): after.strip()
+            for before, after in zip(MESA.splitlines(), tree.read("runs/grid/grid_2/inlist_project").splitlines())
+            if before != after
+        }
+        self.assertEqual(
+            changed,
+            {
+                "Zbase = 0.02": "Zbase = 1e-3",
+                "initial_mass = 15 ! in Msun units": "initial_mass = 20.0 ! in Msun units",
+                "initial_z = 0.02": "initial_z = 1e-3",
+                "overshoot_f(1) = 0.345d0": "overshoot_f(1) = 0.01",
+            },
+        )
+        tree.write("inlist_project", MESA.replace("use_Type2_opacities = .true.", "use_Type2_opacities = .false."))
+        self.assertEqual(launch("next").code, 0)
+        commits = [git_of(tree, name)[0]["commit"] for name in ("grid", "next")]
+        self.assertEqual([tree.git("rev-parse", f"{commit}^") for commit in commits], [head, head])
+        self.assertEqual(tree.git("diff", "--stat", *commits, "--", "inlist_project")[:16], " inlist_project ")
+        words = ("neuget", "-p", "history.data", "--into", "results", "--as", "{name}_M{mass}_f{f}.data")
+        tree.run(*words, "grid")
+        names = tree.run(*words, "next").lines()
+        self.assertEqual(names[0], "results/next_M15_f0.01.data")
+        self.assertEqual(len(os.listdir(tree.path / "results")), 12)
+        text = "    initial_mass = 20.0 \n    initial_z = 1e-3\n  Zbase = 1e-3\n    overshoot_f(1) = 0.01\n"
+        self.assertEqual(tree.read("results/grid_M20.0_f0.01.data"), text)
+        self.assertEqual(tree.run("neusnap", "--of=grid", "cat", "inlist_project").stdout, MESA)
 
 
 class SlurmTest(unittest.TestCase):
