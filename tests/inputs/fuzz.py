@@ -262,6 +262,22 @@ def read_namelist(text: str) -> Flat:
     }
 
 
+def write_template(chance: random.Random) -> str:
+    parts = (make_text(chance), "{a}", "{b.c}", "{", "}", "{{a}}", "{A B}", "\n")
+    return "{a}" + "".join(chance.choice(parts) for _ in range(12))
+
+
+def try_template(chance: random.Random) -> str:
+    """What replaces a text everywhere is a reader, too."""
+    text, value = write_template(chance), make_text(chance)
+    key = chance.choice(("a", "b.c"))
+    try:
+        result = Template(text, "template", [key]).fill({key: value})
+    except Faults as faults:
+        return f"refused: {faults.faults}" if f"{{{key}}}" not in text else f"WRONG {key}: {faults.faults}\n{text}"
+    return "" if result == text.replace(f"{{{key}}}", value) else f"WRONG {key}={value!r}\n{text}\n---\n{result}"
+
+
 Reader = Callable[[str], Flat]
 READERS: Mapping[str, tuple[Callable[[random.Random], str], Reader]] = {
     "json": (write_json, lambda text: flatten(json.loads(text))),
@@ -296,6 +312,8 @@ def is_same(form: str, found: Any, meant: Value, old: Any) -> bool:
 
 def try_one(form: str, chance: random.Random) -> str:
     """ "" if all is right or the value was refused; else what is wrong."""
+    if form == "template":
+        return try_template(chance)
     write, read = READERS[form]
     text = write(chance)
     before = read(text)
@@ -345,7 +363,7 @@ def fuzz(form: str, count: int, seed: int) -> tuple[int, list[str], list[str]]:
 
 def main(count: int, seed: int) -> int:
     failed = False
-    for form in READERS:
+    for form in (*READERS, "template"):
         done, refused, wrong = fuzz(form, count, seed)
         print(f"{form:9} seed {seed}: {done} set, {len(refused)} refused, {len(wrong)} wrong")
         for text in wrong[:3]:
