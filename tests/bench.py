@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests import poolbench, slurmbench, snapbench
+from tests import poolbench, resultsbench, slurmbench, snapbench, startbench
 
 ROOT = Path(__file__).resolve().parent.parent
 TENS = list(range(10))
@@ -191,11 +191,6 @@ def main(rounds: int) -> None:
         print(f"neusweep -n, 1,000,000 points of 8 words: {seconds:.2f} s, {8e6 / seconds / 1e6:.1f} million words/s")
         compare_sweeps(folder, environ, min(rounds, 3))
         compare_memory(folder, environ)
-        seconds, floor = compare(rounds, time_of("neurun", "local", "cpu", "true"), time_of(*python, "-c", "pass"))
-        print(
-            f"neurun local cpu true: {1e3 * seconds:.0f} ms; python3 -c pass: {1e3 * floor:.0f} ms; "
-            f"ratio {seconds / floor:.1f}"
-        )
         compare_reports(folder, environ, rounds)
         chain = time_of("neusweep", "-p", "ten-thousand.json", "neurun", "slurm", "gpu", "true")
         seconds, floor = compare(rounds, chain, time_of("sbatch", "--parsable", "job.sh"))
@@ -206,6 +201,8 @@ def main(rounds: int) -> None:
         environ["FAKE_SLURM_MAX_ARRAY_SIZE"], environ["XDG_CACHE_HOME"] = "1001", f"{folder}/arrays"
         seconds, floor = compare(rounds, chain, time_of("sbatch", "--parsable", "job.sh"))
         print(f"the same where MaxArraySize is 1001, in 10 arrays: {seconds:.2f} s")
+    startbench.main(rounds)
+    resultsbench.main(min(rounds, 3))
     slurmbench.main(min(rounds, 3))
     poolbench.main(rounds)
     snapbench.main(min(rounds, 3))

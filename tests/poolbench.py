@@ -82,7 +82,7 @@ def compare_pools(folder: str, environ: dict[str, str], rounds: int) -> None:
         print(f"  NOT MEASURED: {name}, which is not installed here")
     ours = medians["neurun -j2"]
     for name, asked in (
-        ("xargs -P2", "at most 1.50"),
+        ("xargs -P2", "at most 1.10"),
         ("GNU parallel -j2", "at most 0.33"),
         ("task-spooler", ""),
         ("a bare posix_spawn loop", ""),
