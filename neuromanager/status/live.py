@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from neuromanager.experiment.free import Device
-from neuromanager.experiment.record import read_record
+from neuromanager.experiment.launches import read_launches
 from neuromanager.experiment.select import Selected
 from neuromanager.schedulers import LOCAL, find_scheduler
 from neuromanager.status.pace import Pace
@@ -23,6 +23,7 @@ from neuromanager.status.survey import Memory, Report
 from neuromanager.status.tables import Row, find_varying
 from neuromanager.status.watch import LONGEST_PAUSE_SECONDS, REDRAW_SECONDS, keep_known
 from neuromanager.system.faults import Failure
+from neuromanager.system.files import mark_file
 from neuromanager.system.site import HERE
 from neuromanager.system.values import NamedTuple
 
@@ -79,7 +80,7 @@ class Live:
         self._paces: dict[str, Pace] = {}
         self._known: dict[str, _Known] = {}
         self._memory = Memory()
-        self._places: dict[str, str] = {}
+        self._askable: dict[str, tuple[object, frozenset[str]]] = {}
         self._failures: dict[str, Sequence[str]] = {}
         self._asked: set[str] = set()
         self._answers: queue.SimpleQueue[_Answer] = queue.SimpleQueue()
@@ -140,9 +141,7 @@ class Live:
             selected, faults = self._select(), []
         except (Failure, OSError) as error:
             selected, faults = [], _explain(error)
-        groups: dict[str, list[Selected]] = {}
-        for each in selected:
-            groups.setdefault(self._place_of(each), []).append(each)
+        groups = join_places([(self._find_askable(each), each) for each in selected])
         for place, group in groups.items():
             self._read_group(place, group)
         if not self._snapshot.version:
@@ -155,20 +154,28 @@ class Live:
         fresh = self._snapshot._replace(reports=reports, rows=self._make_rows(reports), devices=self._devices)
         self._snapshot = fresh._replace(failures=faults, version=fresh.version + 1, moment=time.time())
 
-    def _place_of(self, selected: Selected) -> str:
-        """Whom its record says to ask."""
-        directory = selected.experiment.directory
-        if directory not in self._places:
-            with contextlib.suppress(Failure):
-                self._places[directory] = find_place(read_record(selected.experiment))
-        return self._places.get(directory, "")
+    def _find_askable(self, selected: Selected) -> frozenset[str]:
+        """Who knows of its runs; read again when something was launched."""
+        experiment = selected.experiment
+        mark = mark_file(experiment.path("jobs.jsonl"))
+        known = self._askable.get(experiment.directory)
+        if known is None or known[0] != mark:
+            with contextlib.suppress(OSError):
+                launches = read_launches(experiment)
+                found = frozenset(f"@{one.reached}" if one.reached else f"{one.scheduler}@" for one in launches)
+                self._askable[experiment.directory] = known = mark, found
+        return known[1] if known else frozenset()
 
     def _read_group(self, place: str, group: Sequence[Selected]) -> None:
         """The files now; what is to be asked of others, in a thread."""
-        if place not in self._asked and time.monotonic() >= self._pace_of(place).due:
+        parts = set(place.split(","))
+        busy = [other for other in self._asked if parts.intersection(other.split(","))]
+        if not busy and time.monotonic() >= self._pace_of(place).due:
             self._asked.add(place)
+            busy.append(place)
             threading.Thread(target=self._ask, args=(place, group), daemon=True).start()
-        if self._snapshot.version and (place not in self._asked or place.endswith("@")):  # not a host, or not busy
+        if self._snapshot.version and not (busy and "@" in {part[:1] for part in parts}):
+            # a host's connection carries one question at a time
             self._answers.put(_read_answer(place, group, False, self._memory))
 
     def _ask(self, place: str, group: Sequence[Selected]) -> None:
@@ -249,11 +256,19 @@ def _explain(error: Failure | OSError) -> list[str]:
     return list(error.faults) if isinstance(error, Failure) else [str(error)]
 
 
-def find_place(record: Mapping[str, object]) -> str:
-    """``slurm@``, or ``@cedar`` for a host, whose connection carries one question at a time.
-
-    The experiments of one place are asked together, and have one pace.
-    """
-    profile = record.get("profile")
-    words = profile if isinstance(profile, dict) else {}
-    return f"@{words['host']}" if words.get("host") else f"{words.get('scheduler') or ''}@"
+def join_places(found: Sequence[tuple[frozenset[str], Selected]]) -> dict[str, list[Selected]]:
+    """Experiments that share whom to ask, ``slurm@`` or ``@cedar``, are asked together, and have one pace."""
+    groups: list[tuple[set[str], list[Selected]]] = []
+    for askable, selected in found:
+        parts, members, rest = set(askable), [selected], []
+        for group in groups:
+            if parts.isdisjoint(group[0]):
+                rest.append(group)
+            else:
+                parts |= group[0]
+                members = group[1] + members
+        groups = [*rest, (parts, members)]
+    together: dict[str, list[Selected]] = {}
+    for parts, members in groups:
+        together.setdefault(",".join(sorted(parts)), []).extend(members)
+    return together
