@@ -402,6 +402,7 @@ class NamesTest(unittest.TestCase):
             "settled.json",
             "logs/job\\-JOB_ELEMENT.txt",
             "neurun.log",
+            *(f"launches/TOKEN.{kind}" for kind in ("log", "sh", "sub")),
         }
         self.assertEqual(read_subsection(page, "Files of the experiment", "Pa") - at_times, files)
 

@@ -30,6 +30,7 @@ _TIME = compile_late(
     r"(?i)wall ?-?(?:clock)? ?time|run ?-?time|time limit|max(?:imum)? ?time|job duration|max ?runtime"
 )
 _SLOT = compile_late(r"(?:Error from|execution point) \S+?@([\w.-]+\w)")
+_NOT_BEGUN = 111  # of the script
 CANCEL_REASON = "neucancel"
 
 
@@ -101,6 +102,8 @@ def _name_end(said: End, own: Status | None, trail: Trail | None, signal: str | 
         return own.state, own.reason
     if trail and trail.begun and not trail.finished and not said.signal:
         return UNKNOWN, "its job has ended, and it recorded no end"
+    if said.exit_code == _NOT_BEGUN and own is None:
+        return FAILED, "failed before it began: its log or its folder could not be written"
     return (COMPLETED if said.exit_code == 0 else FAILED), None
 
 

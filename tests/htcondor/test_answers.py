@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import unittest
 from collections.abc import Mapping
+from fractions import Fraction
 from typing import Any
 
 from neuromanager.experiment.layout import PLAIN, Requeue
@@ -18,7 +19,9 @@ from neuromanager.htcondor.keys import find_faults, render_value
 from neuromanager.htcondor.queue import parse_answer
 from neuromanager.htcondor.states import name_hold, name_removal, read_end, show_row, show_unmade
 from neuromanager.htcondor.submit import parse_submission
+from neuromanager.profile.demand import make_demand
 from neuromanager.profile.profile import Profile
+from neuromanager.profile.scaling import scale_value
 from neuromanager.system.process import Answer
 from tests.command import ROOT
 
@@ -158,6 +161,13 @@ class DescriptionTest(unittest.TestCase):
         self.assertIn(
             "on_exit_remove = (ExitBySignal =?= true && ExitSignal =?= 10) =!= true || NumJobCompletions > 3", requeued
         )
+
+    def test_demand_and_factors(self) -> None:
+        demand = make_demand((("allowed_job_duration", "7200"), ("Request_GPUs", "2"), ("request_cpus", "4")), 10)
+        self.assertEqual((demand.gpu_hours, demand.cpu_hours), (40, 80))
+        asked: dict[str, str | None] = {"request_memory": "1GB", "allowed_job_duration": "7200", "request_gpus": "2"}
+        scaled = {name: scale_value(name, asked, Fraction(3, 2)) for name in asked}
+        self.assertEqual(scaled, {"request_memory": "1536M", "allowed_job_duration": "10800", "request_gpus": "3"})
 
     def test_faults_of_keys(self) -> None:
         given = (

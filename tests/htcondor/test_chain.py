@@ -20,12 +20,11 @@ class ChainTest(PooledCase):
         self.assertEqual(self.neu("neulog", "--failed", "x").lines()[-1], "err")
 
     def test_hard_words_are_one_cluster(self) -> None:
-        show = self.files.show()
+        show = self.files.bash("show", 'printf "%s\\0" "$#" "$@" >> "$OUT"')
         self.files.write("config.json", {"htcondor": {"cpu": {"variables": {"OUT": str(self.files.out)}}}})
         lines = "".join(f"{quote_line([show, word, 'end'])}\n" for word in SHORT_WORDS)
-        done = self.files.run(
-            "neurun", "--name=x", "--wait", "htcondor", "cpu", "-", stdin=lines.encode("utf-8", "surrogateescape")
-        )
+        launch = ("neurun", "--name=x", "--pack=4", "--wait", "htcondor", "cpu", "-")
+        done = self.files.run(*launch, stdin=lines.encode("utf-8", "surrogateescape"))
         self.assertEqual(done.code, 0, done.stderr)
         self.assertEqual(sorted(self.files.shown()), sorted([word, "end"] for word in SHORT_WORDS))
         self.assertEqual(len(self.jobs()), 1)

@@ -54,6 +54,18 @@ class HeldTest(PooledCase):
         self.assertEqual(self.neu("neucancel", "y").stdout, "y:0\n")
         self.assertEqual(len(self.queue()), 1)
 
+    def test_a_log_that_cannot_be_written(self) -> None:
+        """The script says so by its exit code, since nothing else of it can be kept."""
+        self.launch("-r", "hold=true", "htcondor", "cpu", "true")
+        logs = self.folder / "runs/x/logs"
+        logs.chmod(0o555)
+        self.addCleanup(logs.chmod, 0o755)
+        self.pool.ask("condor_release", self.jobs()[0])
+        self.neu("neuwait", "x", code=123)
+        (fact,) = self.facts().values()
+        self.assertEqual((fact["state"], fact["exit_code"]), ("FAILED", 111))
+        self.assertIn("failed before it began", fact["reason"])
+
 
 class RefusedTest(PooledCase):
     def refuse(self, text: str, *words: str, code: int = 100) -> None:
