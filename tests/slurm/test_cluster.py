@@ -4,61 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import subprocess
-import sys
-import time
 import unittest
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
 
+from tests.beds.processes import listening_addresses, wait_for
 from tests.beds.slurm import cluster, configuration
 from tests.beds.slurm.configuration import Site
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-PATIENCE_SECONDS = 20.0
 SITE = Site("/bed", "here", "someone", (22, 5), 7000, 7001, (7002, 7003, 7004))
-# A job that leaves its session, as daemons do, and is to be found again by its arguments.
-STRAY = "setsid sleep 98765 & sleep 98764"
-
-
-def is_alive(process: int) -> bool:
-    try:
-        with open(f"/proc/{process}/stat", encoding="utf-8") as file:
-            return file.read().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
-
-
-def processes_naming(*texts: str) -> list[int]:
-    """Live processes with all of them in their environment or arguments: daemons, job steps, jobs."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            told = (folder / "environ").read_bytes() + (folder / "cmdline").read_bytes()
-            if all(text.encode() in told for text in texts):
-                found.append(int(folder.name))
-        except OSError:
-            continue
-    return [process for process in found if process != os.getpid() and is_alive(process)]
-
-
-def wait_for(true: Callable[[], object], what: str, seconds: float = PATIENCE_SECONDS) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {seconds:g} s: {what}")
-        time.sleep(0.02)
-
-
-@contextmanager
-def stopping(booted: cluster.Cluster) -> Iterator[cluster.Cluster]:
-    try:
-        yield booted
-    finally:
-        booted.stop()
 
 
 class ConfigurationTest(unittest.TestCase):
@@ -173,17 +129,6 @@ class SharedClusterTest(unittest.TestCase):
         job = self.run_client("sbatch", "--parsable", "--output=/dev/null", "--wrap=exit 42")
         words = ("sacct", "-X", "-n", "-P", "-j", job, "-o", "State,ExitCode")
         wait_for(lambda: self.run_client(*words) == "FAILED|42:0", "sacct knows the end of the job")
-
-
-def listening_addresses(port: int) -> set[str]:
-    """IPv4 addresses on which somebody listens on this port, from /proc/net/tcp (proc(5))."""
-    addresses = set()
-    for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]:
-        local, state = line.split()[1], line.split()[3]
-        address, _, number = local.partition(":")
-        if state == "0A" and int(number, 16) == port:
-            addresses.add(socket.inet_ntoa(int(address, 16).to_bytes(4, sys.byteorder)))
-    return addresses
 
 
 if __name__ == "__main__":
