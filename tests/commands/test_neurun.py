@@ -57,6 +57,7 @@ class RunTest(unittest.TestCase):
             "tags": ["a", "b c"],
             "note": "it's\nlong",
             "git": None,
+            "inputs": [],
             "host": os.uname().nodename,
             "profile": {
                 "support": "local",
@@ -263,9 +264,10 @@ class SeveralTest(unittest.TestCase):
         )
         self.assertEqual((done.code, done.out), (100, b""))
         self.assertEqual(
-            [line.split(":")[2] for line in done.errors()],
+            [line.split(":")[2] for line in done.errors()[:-1]],
             [f" standard input, line {number}" for number in (2, 3, 4, 5)],
         )
+        self.assertIn("neuimport lines FILE | neurun", done.errors()[-1])
         for stdin in (b"", b"\n# x\n"):
             done = self.folder.run("neurun", "local", "cpu", "-", stdin=stdin)
             self.assertEqual(
