@@ -18,7 +18,7 @@ PREPARED = $$(if [ -x .venv/bin/python3 ]; then echo .venv/bin/python3; else ech
 # Of Debian's suites: bullseye has Slurm 20.11, bookworm 22.05, trixie 24.11. None named: all.
 SUITES =
 
-.PHONY: help demo test lint bench install uninstall clean setup deb completion pages
+.PHONY: help demo test lint bench fuzz install uninstall clean setup deb completion pages
 .PHONY: test-editable test-hosts test-slurm-versions record-slurm-answers clean-slurm-versions
 
 help:
@@ -35,6 +35,7 @@ help:
 	@echo 'make lint       ruff, mypy --strict, shellcheck, mandoc'
 	@echo 'make bench      measure, against a stopwatch'
 	@echo 'make pictures   draw docs/pictures/*.svg from real runs in tmux; needs what make test installs'
+	@echo 'make fuzz       20,000 random option lines and damaged documents; SEED=... repeats one'
 	@echo 'make install    into PREFIX (now $(PREFIX)): the commands and their man pages'
 	@echo 'make uninstall  take that back'
 	@echo 'make deb        a Debian package, in build/'
@@ -80,6 +81,10 @@ fuzz-inputs:
 
 lint:
 	@bash tests/lint.sh '$(PYTHON)'
+
+# Some 10 minutes; what fails is printed with the seed that repeats it.
+fuzz: setup
+	@"$(PREPARED)" -m tests.fuzz 20000 $(SEED)
 
 bench: setup
 	@"$(PREPARED)" -m tests.bench

@@ -8,7 +8,6 @@ rest. Nothing is written, no scheduler is asked, and whatever goes wrong there i
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,6 +18,7 @@ from neuromanager.experiment.states import STATES
 from neuromanager.profile.config import read_config
 from neuromanager.profile.profile import find_schedulers
 from neuromanager.system.faults import Failure
+from neuromanager.system.jsonvalues import load_json
 from neuromanager.system.values import Any, NamedTuple
 from neuromanager.terminal.options import Option, Parser
 
@@ -217,24 +217,24 @@ def _offer_parameters(line: Line) -> Iterator[tuple[str, str]]:
     """Of the experiment that is named, else of the latest; for neusweep of its file."""
     if line.parser.prog == "neusweep":
         with open(line.options.get("--params", "params.json"), encoding="utf-8") as file:
-            yield from ((f"{name}=", "") for name in json.load(file) if not name.startswith("$"))
+            yield from ((f"{name}=", "") for name in load_json(file.read()) if not name.startswith("$"))
         return
     named = [word.partition(":")[0] for word in line.operands]
     found = [one for one in find_experiments() if one.name in named] or find_experiments()[-1:]
     names: dict[str, Any] = {}
     for experiment in found:
         for text in _read_points(experiment):
-            names.update(json.loads(f"{{{text}}}"))
+            names.update(load_json(f"{{{text}}}"))
         result = os.path.join(experiment.run_directory(0), "result.json")
         with contextlib.suppress(OSError, ValueError), open(result, encoding="utf-8") as file:
-            names.update(json.load(file))
+            names.update(load_json(file.read()))
     yield from ((name, "") for name in names)
 
 
 def _offer_tags(line: Line) -> Iterator[tuple[str, str]]:
     for experiment in find_experiments():
         with open(experiment.path("experiment.json"), encoding="utf-8") as file:
-            yield from ((tag, "") for tag in json.load(file).get("tags", []))
+            yield from ((tag, "") for tag in load_json(file.read()).get("tags", []))
 
 
 def _offer_texts(*texts: str) -> Callable[[Line], Iterable[tuple[str, str]]]:

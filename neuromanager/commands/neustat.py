@@ -15,6 +15,7 @@ from neuromanager.experiment.select import Selected, resolve_selections
 from neuromanager.experiment.states import COMPLETED, Status, parse_states
 from neuromanager.status.reading import Reading, Wanted, describe_nothing, label_of, read_readable, select_wanted
 from neuromanager.system.faults import ANSWER_NO, WRONG_INPUT, Failure
+from neuromanager.system.quoting import visible
 from neuromanager.system.values import TYPE_CHECKING, NamedTuple
 from neuromanager.terminal.console import tell
 from neuromanager.terminal.options import Options, Parser, parse_options, split_operands
@@ -139,7 +140,10 @@ def _render(request: Request, reports: Sequence[Report], width: int | None) -> I
     if request.as_joblog:
         from neuromanager.status.joblog import JOBLOG_HEADER
 
-        return chain([JOBLOG_HEADER], *map(read_joblog, reports))
+        lines: Iterable[str] = chain.from_iterable(map(read_joblog, reports))
+        if sys.stdout.isatty():  # the commands are what somebody has written
+            lines = ("\t".join(map(visible, line.split("\t"))) for line in lines)
+        return chain([JOBLOG_HEADER], lines)
     if request.as_json:
         return (
             render_run(facts, status, now)

@@ -11,6 +11,7 @@ from neuromanager.experiment.directory import RUNS, Experiment
 from neuromanager.experiment.record import read_lines
 from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.files import append_line
+from neuromanager.system.jsonvalues import load_json
 from neuromanager.system.quoting import split_line
 from neuromanager.system.values import TYPE_CHECKING, Any
 
@@ -81,7 +82,7 @@ def find_indexed(environ: Mapping[str, str]) -> list[Experiment]:
     with contextlib.suppress(OSError), open(index_path(environ), encoding="utf-8", errors="replace") as file:
         for line in file:
             with contextlib.suppress(ValueError):
-                path = json.loads(line)
+                path = load_json(line)
                 if isinstance(path, str):
                     paths.pop(path, None)
                     paths[path] = None

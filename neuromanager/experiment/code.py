@@ -7,7 +7,6 @@ knows it by its own folder, and needs to be told nothing.
 from __future__ import annotations
 
 import functools
-import json
 import os
 from collections.abc import Mapping
 
@@ -15,6 +14,7 @@ from neuromanager.experiment.directory import RUNS, Experiment
 from neuromanager.experiment.launches import read_launches
 from neuromanager.experiment.record import read_record
 from neuromanager.system.files import read_text
+from neuromanager.system.jsonvalues import load_json
 from neuromanager.system.process import ask
 from neuromanager.system.values import Any, NamedTuple
 
@@ -87,7 +87,7 @@ def find_code(folder: str) -> Code | None:
 
 def read_code(top: str) -> Code | None:
     try:
-        told = json.loads(read_text(os.path.join(os.path.dirname(top), "code.json")))
+        told = load_json(read_text(os.path.join(os.path.dirname(top), "code.json")))
         project = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(top))))
         return Code(
             top,

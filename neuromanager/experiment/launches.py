@@ -17,6 +17,7 @@ from neuromanager.experiment.directory import Experiment, format_time
 from neuromanager.experiment.layout import PLAIN, Arrangement, arrangement_of
 from neuromanager.experiment.numbers import format_indices, parse_indices
 from neuromanager.system.files import append_line, read_bytes, read_text
+from neuromanager.system.jsonvalues import load_json
 from neuromanager.system.procfs import read_identity, read_pid_namespace
 from neuromanager.system.values import Any, NamedTuple
 
@@ -170,7 +171,7 @@ def parse_launches(lines: list[str]) -> list[Launch]:
     found: dict[str, Launch] = {}
     for line in lines:
         try:
-            value = json.loads(line)
+            value = load_json(line)
             token = value["token"]
             if "runs" in value:
                 found[token] = _parse_intent(value)
@@ -255,7 +256,7 @@ def read_feeding(experiment: Experiment) -> Feeding | None:
             if b'"feeds"' not in line and b'"fed"' not in line:
                 continue
             with contextlib.suppress(ValueError, KeyError, TypeError):
-                value = json.loads(line)
+                value = load_json(line)
                 if "feeds" in value:
                     capacity = value["capacity"]
                     found = Feeding(

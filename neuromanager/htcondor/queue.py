@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 
 from neuromanager.htcondor.client import QUERY_SECONDS, client_environment, read_said
+from neuromanager.system.jsonvalues import load_json
 from neuromanager.system.process import Answer
 from neuromanager.system.quoting import visible
 from neuromanager.system.site import Site
@@ -50,7 +50,7 @@ def parse_rows(text: str) -> list[dict[str, Any]]:
     """An empty queue prints nothing, an empty history ``[ ]``. Raises ValueError for what is neither."""
     if not text.strip():
         return []
-    found = json.loads(text, strict=False)
+    found = load_json(text, strict=False)
     return [row for row in found if isinstance(row, dict) and isinstance(row.get("ClusterId"), int)]
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from neuromanager.system.jsonvalues import load_json
 from neuromanager.system.patterns import compile_late
 from neuromanager.system.values import NamedTuple
 
@@ -64,7 +64,7 @@ def replace_divided(gpus: Sequence[Gpu], parts: Sequence[Gpu]) -> list[Gpu]:
 
 def parse_amd_smi(text: str) -> list[Gpu]:
     """The answer to ``amd-smi list --json`` (ROCm 7, which has no rocm-smi). Raises ValueError."""
-    cards = json.loads(text[text.index("[") :])
+    cards = load_json(text[text.index("[") :])
     return sorted(Gpu(int(card["gpu"]), f"AMD-{card.get('bdf', card['gpu'])}", "AMD GPU", "amd") for card in cards)
 
 
@@ -92,7 +92,7 @@ def parse_rocm(text: str) -> list[Gpu]:
     """
     cards = next((line for line in text.splitlines() if line.startswith("{")), "{}")
     gpus = []
-    for card, fields in json.loads(cards).items():
+    for card, fields in load_json(cards).items():
         if number := re.fullmatch(r"card(\d+)", card):
             values = {key.lower(): str(value) for key, value in fields.items()}
             unique = values.get("unique id", "")

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from neuromanager.experiment.submission import DEFAULT_ARRAY_SIZE, Limits
 from neuromanager.slurm.client import call
+from neuromanager.system.jsonvalues import load_json
 from neuromanager.system.programs import search_path
 from neuromanager.system.site import Site
 from neuromanager.system.values import Any
@@ -135,7 +136,7 @@ def _cache_path(site: Site) -> str:
 
 def _read_cache(site: Site) -> dict[str, Any]:
     with contextlib.suppress(OSError, ValueError), open(_cache_path(site), encoding="utf-8") as file:
-        found = json.load(file)
+        found = load_json(file.read())
         return found if isinstance(found, dict) else {}
     return {}
 

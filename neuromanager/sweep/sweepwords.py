@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 
 from neuromanager.system.faults import WRONG_INPUT, Failure
-from neuromanager.system.jsonvalues import render_json
+from neuromanager.system.jsonvalues import load_json, render_json
 from neuromanager.system.patterns import compile_late
 
 _LOOKALIKE = compile_late(r"([0-9]+)(?:-|:|\.\.)([0-9]+)|range\(([0-9]+)\)")  # seed=0-9, seed=range(10)
@@ -47,7 +46,7 @@ def find_lookalikes(words: Iterable[str]) -> list[str]:
 def _write_values(name: str, text: str) -> str:
     if text.lstrip().startswith(("[", "{")):
         try:
-            json.loads(text)
+            load_json(text)
         except (ValueError, RecursionError) as error:
             raise Failure(
                 WRONG_INPUT, f"--sweep: {name}: {text!r} begins like JSON, but is invalid:  {error}"
@@ -61,7 +60,7 @@ def _write_value(text: str) -> str:
         return text
     if len(text) > 1 and text[0] == text[-1] == '"':
         try:
-            json.loads(text)
+            load_json(text)
             return text
         except ValueError:
             pass

@@ -14,6 +14,14 @@ Value = Union[None, bool, str, "Integer", "Float", int, float, list[Any], dict[s
 LONGEST_VARIABLE = 30_000  # characters of JSON; Linux starts no program with a variable above 128 KiB (execve(2))
 
 
+def load_json(text: str | bytes, **words: Any) -> Any:
+    """json.loads, for what others may have written: a nesting too deep for Python is a ValueError like the rest."""
+    try:
+        return json.loads(text, **words)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
 class Integer(int):
     """A whole number that remembers how it was written."""
 

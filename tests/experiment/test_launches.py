@@ -13,6 +13,7 @@ from neuromanager.experiment.launches import (
     Launch,
     find_current,
     make_token,
+    read_feeding,
     read_launches,
     write_intent,
     write_job,
@@ -97,6 +98,13 @@ class LaunchesTest(unittest.TestCase):
         self.assertEqual(len(tokens), 1000)
         for token in tokens:
             self.assertRegex(token, r"\A[0-9a-f]{12}\Z")
+
+    def test_a_line_that_is_nested_without_end_is_passed_over(self) -> None:
+        self.intend("aa", [0])
+        with open(self.experiment.path("jobs.jsonl"), "a", encoding="utf-8") as file:
+            file.write("[" * 5000 + "\n" + '{"feeds": ' + "[" * 5000 + "\n")
+        self.assertEqual([launch.token for launch in read_launches(self.experiment)], ["aa"])
+        self.assertIsNone(read_feeding(self.experiment))
 
     def test_a_launch_has_the_keys_it_is_read_by(self) -> None:
         self.intend("aa", [0])

@@ -83,6 +83,46 @@ class ChannelTest(unittest.TestCase):
             shown = self.on_a_terminal(*words)
             self.assertIsNone(FORBIDDEN.search(shown), (words, shown))
 
+    def test_what_somebody_wrote_into_the_files(self) -> None:
+        """By hand: our own writers quote what does not print."""
+        self.folder.run("neurun", "--name=y", "local", "cpu", "true")
+        for name, content in {
+            "commands.txt": f"echo {EVIL}\n",
+            "params.txt": json.dumps({EVIL: EVIL}, ensure_ascii=False) + "\n",
+            "x_0/result.json": json.dumps({EVIL: EVIL, "loss": 1}, ensure_ascii=False),
+        }.items():
+            self.folder.write(f"runs/x/{name}", content)
+        for path in (self.folder.path / "runs/x/environments").glob("*"):
+            path.write_text(f"kernel {EVIL}\npackage {EVIL}\nvariable {EVIL}={EVIL}\n", encoding="utf-8")
+        for name in ("experiment.json", "jobs.jsonl"):
+            path = self.folder.path / "runs/x" / name
+            text = path.read_text(encoding="utf-8")
+            first, *rest = [text] if name == "experiment.json" else text.splitlines()
+            value = json.loads(first)
+            value["profile"].update(device=EVIL, variables={EVIL: EVIL}, wrap=[EVIL])
+            value.update(note=EVIL, tags=[EVIL], cwd=EVIL, host=EVIL, command=[EVIL], git={"commit": EVIL})
+            path.write_text("\n".join([json.dumps(value, ensure_ascii=False), *rest, ""]), encoding="utf-8")
+        for words in (
+            ("neustat",),
+            ("neustat", "x"),
+            ("neustat", "--json", "x"),
+            ("neustat", "--joblog", "x"),
+            ("neulog", "--no-pager", "-b", "x"),
+            ("neulog", "--failed", "--no-pager", "x"),
+            ("neurerun", "-n", "x"),
+            ("neutable", "x"),
+            ("neutable", "--names", "x"),
+            ("neudiff", "x", "y"),
+            ("neudiff", "x:0", "y:0"),
+            ("neuwait", "--report", "x"),
+            ("neucancel", "x"),
+            ("neuget", "x"),
+            ("neuthrottle", "2", "x"),
+        ):
+            shown = self.on_a_terminal(*words)
+            self.assertNotIn("Traceback", shown, words)
+            self.assertIsNone(FORBIDDEN.search(shown), (words, shown))
+
     def test_json_says_the_same(self) -> None:
         (line,) = self.folder.run("neusweep", "--json").lines()
         self.assertEqual(json.loads(line), {"p\x9b31m": f"v{EVIL}"})
