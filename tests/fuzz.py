@@ -102,7 +102,7 @@ def make_try(seed: str) -> Try:
     if command == "neurun" and pick.random() < 0.7:
         words += [pick.choice(("local", "slurm", "htcondor", "none")), pick.choice(("cpu", "gpu"))]
     if command in ("neurun", "neuin", "neusweep") and pick.random() < 0.7:
-        words.append(pick.choice(("true", "false", "echo", "neurun", "-")))
+        words.append(pick.choice(("true", "false", "echo", "-", "neurun" if command == "neusweep" else "env")))
     words += [pick.choice(_WORDS) for _ in range(pick.choice((0, 0, 1, 1, 2, 4)))]
     stdin = pick.choice((b"", b"true\n", b"echo {lr}\n", b"a 'b\n", b"\0\xff\n", pick.randbytes(20)))
     return Try(command, words, stdin, dict(_damage(pick)), dict(_surround(pick)))

@@ -8,11 +8,10 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 
 from neuromanager.experiment.directory import RUNS, Experiment
-from neuromanager.experiment.record import read_lines
+from neuromanager.experiment.record import read_lines, split_command
 from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.files import append_line
 from neuromanager.system.jsonvalues import load_json
-from neuromanager.system.quoting import split_line
 from neuromanager.system.values import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ def read_runs(experiment: Experiment, record: Mapping[str, Any], numbers: Sequen
             Run(
                 number,
                 find_repeat(number, record["repeats"], repeats),
-                split_line(commands[number]),
+                split_command(experiment, commands, number),
                 None if point == NO_POINT else point,
             )
         )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from neuromanager.experiment.directory import Experiment
+from neuromanager.experiment.record import split_command
 from neuromanager.experiment.runs import Asked, fill_number
-from neuromanager.system.quoting import Command, quote_command, split_line
+from neuromanager.system.quoting import Command, quote_command
 
 _Shape = tuple[int, tuple[int, ...]]  # how many words, and which of them depend on the number
 
@@ -28,7 +30,7 @@ def match_runs(
     left = _match_texts(asked, lines, repeats, points, found)
     _match_shapes(
         asked,
-        {number: split_line(lines[number]) for number in left} if left else {},
+        {number: split_command(Experiment(directory, name), lines, number) for number in left} if left else {},
         repeats,
         points,
         directory,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from neuromanager.experiment.directory import Experiment
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.files import read_bytes, read_text
+from neuromanager.system.quoting import Command, split_line
 from neuromanager.system.values import Any
 
 
@@ -33,6 +35,15 @@ def read_lines(experiment: Experiment, name: str) -> list[str]:
         return []
     except OSError as error:
         raise Failure(TROUBLE, f"{path}: {error.strerror}") from None
+
+
+def split_command(experiment: Experiment, lines: Sequence[str], number: int) -> Command:
+    """The words of a run's line of commands.txt. Raises Failure for one that somebody has damaged."""
+    try:
+        return split_line(lines[number])
+    except ValueError as error:
+        path = experiment.path("commands.txt")
+        raise Failure(WRONG_INPUT, f"{path}: line {number + 1}: damaged ({error}); restore it") from None
 
 
 def count_runs(experiment: Experiment) -> int:

@@ -11,14 +11,14 @@ from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.environment import read_environment
 from neuromanager.experiment.events import read_trail
 from neuromanager.experiment.launches import Launch, find_current, read_launches
-from neuromanager.experiment.record import count_runs, read_lines, read_record
+from neuromanager.experiment.record import count_runs, read_lines, read_record, split_command
 from neuromanager.experiment.runs import NO_POINT
 from neuromanager.experiment.select import Selected
 from neuromanager.system.document import parse_json
 from neuromanager.system.files import read_text
 from neuromanager.system.jsonvalues import render_json
 from neuromanager.system.patterns import compile_late
-from neuromanager.system.quoting import quote_line, split_line
+from neuromanager.system.quoting import quote_line
 from neuromanager.system.values import Any, NamedTuple
 
 INPUTS = "inputs"  # in an experiment: the templates of neuset
@@ -70,7 +70,7 @@ def _describe_command(experiment: Experiment, record: Mapping[str, Any], numbers
     lines = read_lines(experiment, "commands.txt")
     shown = []
     for number in numbers:
-        words = split_line(lines[number])
+        words = split_command(experiment, lines, number)
         shown.append(quote_line(word.replace(experiment.run_directory(number), "{run_dir}") for word in words))
     return " ; ".join(dict.fromkeys(shown))
 

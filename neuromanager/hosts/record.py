@@ -10,8 +10,9 @@ from collections.abc import Sequence
 
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.launches import read_launches
+from neuromanager.experiment.record import split_command
 from neuromanager.system.faults import TROUBLE, Failure
-from neuromanager.system.quoting import Command, quote_word, render_commands, split_line
+from neuromanager.system.quoting import Command, quote_word, render_commands
 from neuromanager.system.reach import Session
 
 _FILES = ("commands.txt", "params.txt", "repeats.txt", "experiment.json", "run.sh")
@@ -76,7 +77,7 @@ def _translate_lines(text: bytes, experiment: Experiment, there: str) -> bytes:
     if mark not in text:
         return text
     lines = text.decode("utf-8", "surrogateescape").split("\n")[:-1]
-    commands = [translate(split_line(line), experiment, there) for line in lines]
+    commands = [translate(split_command(experiment, lines, number), experiment, there) for number in range(len(lines))]
     return render_commands(commands).encode("utf-8", "surrogateescape")
 
 

@@ -28,7 +28,7 @@ from neuromanager.experiment.launches import (
     write_refusal,
 )
 from neuromanager.experiment.layout import describe_arrangement, render_elements
-from neuromanager.experiment.record import read_lines, read_record
+from neuromanager.experiment.record import read_lines, read_record, split_command
 from neuromanager.experiment.states import Trail, split_job
 from neuromanager.experiment.submission import Job, Limits, Lost, Part, Refused, Taken, Unsettled, Wait
 from neuromanager.launch.request import Launch
@@ -36,7 +36,6 @@ from neuromanager.profile.profile import describe_profile
 from neuromanager.schedulers import Scheduler, find_scheduler, is_batch_system
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.files import write_file
-from neuromanager.system.quoting import split_line
 from neuromanager.system.signals import Interrupted
 from neuromanager.system.site import IN_FLIGHT, NEVER, Site, Unreachable
 from neuromanager.system.values import NamedTuple
@@ -73,7 +72,7 @@ def make_job(experiment: Experiment, cwd: str, there: str | None = None) -> Job:
     commands, points = read_lines(experiment, "commands.txt"), read_lines(experiment, "params.txt")
     repeats = None if os.path.exists(experiment.path("repeats.txt")) else read_record(experiment)["repeats"]
     point = None if not points else points[0] if len(commands) == 1 else ""
-    command = split_line(commands[0])
+    command = split_command(experiment, commands, 0)
     if there:
         from neuromanager.hosts.record import translate  # only where something is remote
 

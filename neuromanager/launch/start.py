@@ -141,6 +141,8 @@ def _launch_new(request: Request, take_leave: TakeLeave | None, locks: contextli
         raise Exists
     numbers = list(range(request.run_count))
     check_excess(request.profile, len(numbers), request.layout.pack, request.yes)
+    if request.profile.scheduler == LOCAL:  # what execute_here would refuse, before anything is made
+        check_resources(request.profile, "config", request.site.environ, request.manner.idle_gpus)
     batches = _make_batches(request, numbers, len(numbers))
     lanes, ground = _find_places(request)
     with holding_signals() as held:  # with a batch system from the first file to the job's number on record

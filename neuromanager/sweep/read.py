@@ -32,9 +32,15 @@ def read_sources(document: Any, source: str) -> dict[tuple[str, str], tuple[str,
     return contents
 
 
+_LONGEST = 1 << 28  # characters; a device such as /dev/zero has no end
+
+
 def _read_lines(path: str) -> list[str]:
     with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        lines = file.read().replace("\r\n", "\n").split("\n")
+        text = file.read(_LONGEST + 1)
+    if len(text) > _LONGEST:
+        raise OSError(0, f"longer than {_LONGEST} characters")
+    lines = text.replace("\r\n", "\n").split("\n")
     if any("\0" in line for line in lines):
         raise OSError(0, "a NUL character, which cannot be passed to a program")
     return [line for line in lines if line.strip()]

@@ -99,6 +99,30 @@ class CallerTest(unittest.TestCase):
         self.assertEqual(done.code, 0, done.stderr)
 
 
+class FoundByFuzzTest(unittest.TestCase):
+    """What tests/fuzz.py found, each by itself."""
+
+    def test_refused_and_nothing_left(self) -> None:
+        for text, fault in (
+            ("neusweep -p /dev/zero true", "/dev/zero: longer than"),
+            ("neurun -c /dev/zero local cpu true", "/dev/zero: longer than"),
+            ("neurun --detach --idle-gpus local cpu true", "asks for no GPU"),
+        ):
+            folder = Folder(self)
+            done = folder.shell(text)
+            self.assertEqual(done.code, 100, done.stderr)
+            self.assertIn(fault, done.stderr)
+            self.assertFalse((folder.path / "runs").exists(), text)
+
+    def test_a_damaged_line_of_commands(self) -> None:
+        folder = Folder(self)
+        folder.run("neurun", "--name=t", "local", "cpu", "false")
+        folder.write("runs/t/commands.txt", "ep=$NEU 'x\n")
+        done = folder.run("neurerun", "t")
+        self.assertEqual(done.code, 100, done.stderr)
+        self.assertIn("runs/t/commands.txt: line 1: damaged", done.stderr)
+
+
 class ClockTest(unittest.TestCase):
     def test_set_back_during_a_sweep_nothing_runs_twice(self) -> None:
         library = find_faketime()
