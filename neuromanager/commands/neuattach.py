@@ -65,6 +65,8 @@ def main(words: Sequence[str]) -> int:
     scheduler = find_scheduler(profile.scheduler)
     check_own_options(profile, scheduler.OWN_OPTIONS, scheduler.SPELLING, source)
     faults = []
+    if profile.host and "host" not in scheduler.DOES:
+        faults.append(f"{support}.{device}.host: {scheduler.TITLE} is not driven over ssh")
     if "attach" not in scheduler.DOES:
         faults.append(f"{support}.{device}: {scheduler.TITLE} attaches no command; neuattach is for a cluster")
     if command == ["-"]:

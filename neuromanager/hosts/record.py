@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.launches import read_launches
-from neuromanager.experiment.record import split_command
+from neuromanager.experiment.record import read_record, split_command
 from neuromanager.system.faults import TROUBLE, Failure
 from neuromanager.system.quoting import Command, quote_word, render_commands
 from neuromanager.system.reach import Session
@@ -27,16 +27,21 @@ def find_folder(experiment: Experiment, host: str, directory: str) -> str:
 
 
 def lay(
-    session: Session, experiment: Experiment, there: str, tokens: Sequence[str] = (), moved: Sequence[int] = ()
+    session: Session,
+    experiment: Experiment,
+    there: str,
+    tokens: Sequence[str] = (),
+    numbers: Sequence[int] = (),
+    moved: Sequence[int] = (),
 ) -> None:
     """Brings all that the runs need, in one stream; without tokens only what was written off and asked for.
 
-    Of ``moved`` runs, which began elsewhere, come the events, and logs as long as those and without content: so their
-    attempts are counted on, and logs are continued where they end.
-
-    jobs.jsonl comes beside and is renamed: a node may read it just now. Raises Failure, OSError.
+    ``numbers``: the runs that are launched, of which input files come along. Of ``moved`` runs, which began elsewhere,
+    come the events, and logs as long as those and without content: so attempts are counted on, and logs go on as one.
     """
     names = [*_FILES, *(f"launches/{token}.txt" for token in tokens)] if tokens else []
+    inputs = [str(each["file"]) for each in read_record(experiment).get("inputs", ())] if numbers else []
+    names += [f"{experiment.name}_{number}/{file}" for file in inputs for number in numbers]
     names += [f"{experiment.name}_{number}/events.txt" for number in moved]
     logs = [f"{experiment.name}_{number}.{stream}" for number in moved for stream in ("stdout", "stderr")]
     sizes = [(name, os.path.getsize(path)) for name in logs if os.path.exists(path := experiment.path("logs", name))]
@@ -51,7 +56,7 @@ def lay(
             if name == "commands.txt":
                 text = _translate_lines(text, experiment, there)
             info = tarfile.TarInfo(".jobs.jsonl.new" if name == "jobs.jsonl" else name)
-            info.size, info.mtime, info.mode = len(text), int(time.time()), 0o755 if name == "run.sh" else 0o644
+            info.size, info.mtime, info.mode = len(text), int(time.time()), os.stat(path).st_mode & 0o777
             tar.addfile(info, io.BytesIO(text))
     raw, folder = data.getvalue(), quote_word(there)
     session.send(

@@ -166,8 +166,9 @@ def _intend(launch: Launch, scheduler: Scheduler, job: Job, batch: Batch, limits
         if launch.there:
             from neuromanager.hosts.record import lay
 
+            tokens = [call.part.token for call in calls]
             try:
-                lay(launch.site.session(), experiment, launch.there, [call.part.token for call in calls], moved)
+                lay(launch.site.session(), experiment, launch.there, tokens, batch.numbers, moved)
             except (Failure, Unreachable) as error:
                 faults = error.faults if isinstance(error, Failure) else (str(error.strerror),)
                 _write_off(experiment, calls, "; ".join(faults))

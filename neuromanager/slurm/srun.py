@@ -14,7 +14,7 @@ from neuromanager.sweep.words import add_python
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.process import become
 from neuromanager.system.programs import is_program
-from neuromanager.system.quoting import Command, quote_line
+from neuromanager.system.quoting import Command, quote_line, quote_word
 from neuromanager.system.site import Site
 from neuromanager.system.values import NoReturn
 
@@ -29,6 +29,8 @@ _COUNTS = ("nodes", "ntasks", "ntasks-per-node", "ntasks-per-socket", "ntasks-pe
 def attach(profile: Profile, command: Command, overrides: Sequence[str], site: Site, dry_run: bool) -> int:
     """Becomes srun, whose exit code is the command's; raises Failure. With ``dry_run`` prints its words."""
     _check(profile, overrides)
+    if profile.host:
+        return _attach_there(profile, command, dry_run)
     cwd = dict(profile.resources).get("chdir") or os.getcwd()
     if not os.path.isdir(cwd):
         place = f"{profile.support}.{profile.device}.resources.chdir"
@@ -41,6 +43,29 @@ def attach(profile: Profile, command: Command, overrides: Sequence[str], site: S
         return 0
     point = {name: value for name, value in site.environ.items() if name == "NEU_POINT"}
     _become_srun(words, {**client_environment(site.environ), **point})
+
+
+def _attach_there(profile: Profile, command: Command, dry_run: bool) -> int:
+    """The same on a host, in the code there. What the login shell gets is one word for bash, safe in any of them."""
+    from neuromanager.hosts.ground import prepare  # only where something is remote
+    from neuromanager.system.reach import close_sessions
+    from neuromanager.system.ssh import connect, find_way, ssh_words
+
+    host = profile.host
+    assert host
+    command = add_python(command, is_program)
+    check_programs(profile, [command], os.getcwd())
+    terminal = os.isatty(0) and os.isatty(1)
+    words = attach_words(profile, command, terminal)
+    if dry_run:
+        print(f"{host.name}: {quote_line(words)}")
+        return 0
+    code = prepare(profile, os.getcwd(), f"{profile.support}.{profile.device}").code
+    close_sessions()
+    way = find_way(host.name)
+    line = f"cd -- {quote_word(code)} && exec {quote_line(words)}"
+    options = connect(way, host.by_hand)
+    _become_srun([*ssh_words(way, *options, terminal=terminal), f"bash -lc {quote_word(line)}"], os.environ)
 
 
 def attach_words(profile: Profile, command: Command, terminal: bool) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.events import read_trail
+from neuromanager.experiment.launches import read_launches
 from neuromanager.experiment.logs import find_log, read_tail
 from neuromanager.experiment.notes import read_note, read_tags
 from neuromanager.experiment.record import read_lines
@@ -46,9 +47,10 @@ def read_facts(report: Report, statuses: Sequence[Status]) -> list[Facts]:
     profile = record.get("profile") if isinstance(record.get("profile"), dict) else {}
     support, device = (str((profile or {}).get(name) or "") for name in ("support", "device"))
     tags, note, whys = read_tags(experiment, record), read_note(experiment, record), explain_all(experiment, statuses)
+    launches = {launch.token: launch for launch in read_launches(experiment) if launch.reached}
     found = []
     for status in statuses:
-        number = status.number
+        number, launch = status.number, launches.get(status.token or "")
         repeat = int(written[number]) if number < len(written) and written[number].isdigit() else number % repeats
         found.append(
             Facts(
@@ -63,6 +65,8 @@ def read_facts(report: Report, statuses: Sequence[Status]) -> list[Facts]:
                 whys[number] or None,
                 read_progress(experiment, status) if status.state == RUNNING else None,
                 note,
+                launch.reached if launch else None,
+                launch.there if launch else None,
             )
         )
     return found

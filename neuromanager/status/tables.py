@@ -225,6 +225,8 @@ class Facts(NamedTuple):
     reason: str | None
     progress: Progress | None
     note: str = ""
+    host: str | None = None  # by ssh
+    there: str | None = None
 
 
 def render_run(facts: Facts, status: Status, now: float) -> str:
@@ -256,6 +258,7 @@ def render_run(facts: Facts, status: Status, now: float) -> str:
         "tags": list(facts.tags),
         "note": facts.note,
         "command": list(facts.command),
+        **({"host": facts.host, "there": facts.there} if facts.host else {}),
     }
     text = json.dumps(value, ensure_ascii=False)
     if not text.isascii() and not is_text(text):

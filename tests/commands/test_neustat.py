@@ -335,7 +335,8 @@ class RunsTest(unittest.TestCase):
 
     def test_schema_says_what_is_printed(self) -> None:
         jsonschema.Draft7Validator.check_schema(SCHEMA)
-        self.assertEqual(list(SCHEMA["properties"]), SCHEMA["required"])
+        always = [name for name in SCHEMA["properties"] if name not in ("host", "there")]  # of runs on a host
+        self.assertEqual(always, SCHEMA["required"])
         self.assertEqual(SCHEMA["properties"]["state"]["enum"], list(STATES))
 
     def test_nothing_is_changed(self) -> None:

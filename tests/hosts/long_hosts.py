@@ -114,6 +114,16 @@ class FrozenTest(HostCase):
         self.assertNotIn("data", shown.stdout)
 
 
+class InputsTest(HostCase):
+    def test_input_files_of_each_run(self) -> None:
+        self.files.write("in.json", {"lr": 1, "n": 2})
+        self.files.write("params.json", {"lr": [0.1, 0.2]})
+        words = ["--own", "--name=x", "--wait", "cedar", "cpu", "bash", "-c", "cat in.json; ls -a; touch mine"]
+        self.done("neusweep", "neuset", "in.json", "lr={lr}", "neurun", *words)
+        self.assertIn('"lr": 0.2', self.done("neulog", "x:1").stdout)
+        self.assertTrue((self.there("x") / "x_1/mine").exists())
+
+
 class FarTest(HostCase):
     """300 ms there and back."""
 

@@ -63,6 +63,15 @@ class WaysTest(HostCase):
         self.assertEqual(self.logins("mp2"), logins + 1)
         self.assertEqual(len(self.codes()), 1)
 
+    def test_a_command_on_a_node(self) -> None:
+        words = ["bash", "-c", 'echo "$PWD [$1]"; exit 7', "bash", "it's \\ $HOME\n*"]
+        done = self.neu("neuattach", "cedar", "cpu", *words)
+        self.assertEqual(done.code, 7, done.stderr)
+        (code,) = self.codes()
+        self.assertEqual(done.stdout, f"{code} [it's \\ $HOME\n*]\n")
+        terminal = self.files.run("script", "-qec", "neuattach cedar cpu tty", "/dev/null")
+        self.assertIn("/dev/pts/", terminal.stdout)
+
     def codes(self) -> list[Path]:
         return list((self.place / "there-dir/code").iterdir())
 
