@@ -1,7 +1,7 @@
 """README.md: its first block is what a stranger types first, its sessions are executed, its JSON is valid.
 
 Sessions are blocks of the kind `console`, with the rules of tests/test_man.py; one below `<!-- on Slurm -->` gets a
-real Slurm.
+real Slurm, one below `<!-- over ssh -->` login nodes before such ones.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import NamedTuple
 from neuromanager.system.faults import ANSWER_NO, BUG, DONE, INCOMPLETE, NOT_EXECUTABLE, NOT_FOUND, TROUBLE, WRONG_INPUT
 from tests import test_man
 from tests.beds.slurm import cluster
+from tests.beds.ssh import hosts
 
 TEXT = (test_man.ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -21,17 +22,17 @@ TEXT = (test_man.ROOT / "README.md").read_text(encoding="utf-8")
 class Block(NamedTuple):
     kind: str
     text: str
-    on_slurm: bool
+    where: str  # "": on this machine
 
 
 def read_blocks() -> list[Block]:
-    found = re.findall(r"(?ms)^(<!-- on Slurm -->\n)?```(\w*)\n(.*?)^```$", TEXT)
-    return [Block(kind, text, bool(mark)) for mark, kind, text in found]
+    found = re.findall(r"(?ms)^(?:<!-- (on Slurm|over ssh) -->\n)?```(\w*)\n(.*?)^```$", TEXT)
+    return [Block(kind, text, mark) for mark, kind, text in found]
 
 
 class ReadmeTest(unittest.TestCase):
-    def run_sessions(self, on_slurm: bool, variables: dict[str, str]) -> int:
-        blocks = [block for block in read_blocks() if block.kind == "console" and block.on_slurm == on_slurm]
+    def run_sessions(self, where: str, variables: dict[str, str]) -> int:
+        blocks = [block for block in read_blocks() if block.kind == "console" and block.where == where]
         for block in blocks:
             with self.subTest(session=block.text.partition("\n")[0]):
                 test_man.check_session(self, block.text, variables)
@@ -64,10 +65,13 @@ class ReadmeTest(unittest.TestCase):
             self.assertRegex(makefile, rf"(?m)^{target}:")
 
     def test_sessions(self) -> None:
-        self.assertGreaterEqual(self.run_sessions(False, {}), 4)
+        self.assertGreaterEqual(self.run_sessions("", {}), 4)
 
     def test_sessions_on_slurm(self) -> None:
-        self.assertGreaterEqual(self.run_sessions(True, cluster.require(self).environment), 1)
+        self.assertGreaterEqual(self.run_sessions("on Slurm", cluster.require(self).environment), 1)
+
+    def test_sessions_over_ssh(self) -> None:
+        self.assertGreaterEqual(self.run_sessions("over ssh", hosts.require(self).environment), 1)
 
     def test_documents(self) -> None:
         kinds = []
