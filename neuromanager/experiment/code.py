@@ -6,6 +6,7 @@ knows it by its own folder, and needs to be told nothing.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 from collections.abc import Mapping
@@ -45,7 +46,7 @@ class Code(NamedTuple):
     @property
     def place(self) -> str:
         """``.code/NAME/TOP``, for the record."""
-        return os.path.relpath(self.top, os.path.join(self.project, RUNS))
+        return "/".join((STORE, *self.top.split("/")[-2:]))
 
     def describe(self) -> dict[str, Any]:
         """For the record, with all by which it is laid again."""
@@ -79,8 +80,7 @@ def find_code(folder: str) -> Code | None:
         place, name = os.path.split(here)
         if not name:
             return None
-        store = os.path.dirname(place)
-        if os.path.basename(store) == STORE and os.path.basename(os.path.dirname(store)) == RUNS:
+        if os.path.basename(os.path.dirname(place)) == STORE:  # runs/ itself may be a link to another name
             return read_code(here)
         here = place
 
@@ -88,10 +88,9 @@ def find_code(folder: str) -> Code | None:
 def read_code(top: str) -> Code | None:
     try:
         told = load_json(read_text(os.path.join(os.path.dirname(top), "code.json")))
-        project = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(top))))
         return Code(
             top,
-            project,
+            _find_project(os.path.dirname(os.path.dirname(top)), str(told["project"])),
             told["top"],
             told["prefix"],
             told["commit"],
@@ -104,6 +103,14 @@ def read_code(top: str) -> Code | None:
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _find_project(store: str, recorded: str) -> str:
+    """The folder whose runs/ has the store: the recorded one, unless it was moved since."""
+    with contextlib.suppress(OSError):
+        if os.path.samefile(os.path.join(recorded, RUNS, STORE), store):
+            return recorded
+    return os.path.dirname(os.path.dirname(store))
 
 
 def read_launched(experiment: Experiment) -> Mapping[str, Any] | None:

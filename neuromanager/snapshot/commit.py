@@ -12,6 +12,7 @@ import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 
+from neuromanager.experiment.code import STORE
 from neuromanager.snapshot.git import Repository, find_repository, join_names, split_names, text_of
 from neuromanager.snapshot.survey import Survey, find_excess, parse_status
 from neuromanager.system.faults import WRONG_INPUT, Failure
@@ -51,7 +52,13 @@ class Snapshot(NamedTuple):
 
 
 def read_survey(repository: Repository) -> Survey:
-    return parse_status(split_names(repository.ask(*_STATUS)))
+    survey = parse_status(split_names(repository.ask(*_STATUS)))
+    # A link runs -> another disk is no folder, and so not ignored by what is in it.
+    runs = [path for path in survey.new if os.path.isdir(os.path.join(repository.top, path, STORE))]
+    if not runs:
+        return survey
+    new = tuple(path for path in survey.new if path not in runs)
+    return survey._replace(new=new, ignored=(*survey.ignored, *runs))
 
 
 def check_survey(top: str, survey: Survey, wish: Wish) -> None:

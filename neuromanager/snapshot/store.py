@@ -232,6 +232,7 @@ def _write_code(whole: str, code: Code) -> None:
         "tree": code.tree,
         "head": code.head,
         "top": code.live_top,
+        "project": code.project,
         "prefix": code.prefix,
         "python": list(code.python),
         "links": list(code.links),

@@ -241,6 +241,22 @@ class ExperimentTest(ScriptCase):
         self.assertEqual(tree.read("data/out"), "2\n")
         self.assertNotIn("warning", self.launch(tree, "--resume", values="1,2,3").stderr)
 
+    def test_runs_on_another_disk(self) -> None:
+        tree = self.tree()
+        (tree.path.parent / "scratch").mkdir()
+        os.symlink(tree.path.parent / "scratch", tree.path / "runs")
+        self.assertEqual(self.launch(tree).lines(), ["v1 1 in project", "v1 2 in project"])
+        self.edit(tree, 2)
+        told = git_of(tree, "x")[0]["code"]
+        self.assertEqual(git_of(tree, "x")[0]["commit"], tree.git("rev-parse", "HEAD"))
+        self.assertTrue((tree.path / "runs" / told / "try.sh").is_file())
+        self.assertEqual(self.launch(tree, "--resume", values="1,2,3", before=()).lines(), ["v1 3 in project"])
+        outcome = self.launch(tree, "--resume", values="1,2,3,4")
+        self.assertIn("the code is now another: try.sh", outcome.stderr)
+        shutil.rmtree(tree.path / "runs/.code")
+        self.assertEqual(tree.run("neusnap", "--of=x", "cat", "try.sh").stdout, SCRIPT)
+        self.assertIn("v1", self.launch(tree, "--resume", values="1,2,3,4", before=()).stdout)
+
     def test_no_code_to_run_in(self) -> None:
         tree = self.tree()
         tree.run("neurun", "--name=plain", "local", "cpu", "true")
