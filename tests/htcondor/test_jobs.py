@@ -11,14 +11,15 @@ from tests.htcondor.pooled import SECONDS, PooledCase
 
 class CancelTest(PooledCase):
     def test_a_running_run(self) -> None:
-        """It is told within two seconds, and nothing of it is left."""
-        body = "sleep 1000 & echo \"$!\" > child; trap 'date +%s.%N > told; kill $!; exit 0' TERM; touch ready; wait"
+        """It is told at once, and not when HTCondor would kill it; nothing of it is left."""
+        told = "trap 'date +%s.%N > now; mv now told; kill $!; exit 0' TERM"
+        body = f"sleep 1000 & echo $! > child; {told}; touch ready; wait"
         self.launch("htcondor", "cpu", "bash", "-c", body)
         wait_until((self.folder / "ready").exists, "it runs", SECONDS)
         began = time.time()
         self.assertEqual(self.neu("neucancel", "x").stdout, "x:0\n")
         wait_until((self.folder / "told").exists, "it is told", SECONDS)
-        self.assertLess(float(self.shown("told")) - began, 2)
+        self.assertLess(float(self.shown("told")) - began, 15)
         self.wait_for(lambda states: states == {0: "CANCELLED"}, "its end")
         self.assertFalse(is_alive(int(self.shown("child"))))
         self.assertEqual(self.facts()[0]["reason"], "cancelled by neucancel")
