@@ -84,7 +84,7 @@ lint:
 
 # Some 10 minutes; what fails is printed with the seed that repeats it.
 fuzz: setup
-	@"$(PREPARED)" -m tests.fuzz 20000 $(SEED)
+	@"$(PREPARED)" -m tests.fuzz 20000 $(if $(filter command,$(origin SEED)),$(SEED))
 
 bench: setup
 	@"$(PREPARED)" -m tests.bench

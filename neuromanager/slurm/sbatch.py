@@ -20,7 +20,11 @@ from neuromanager.system.programs import search_path
 from neuromanager.system.site import Site
 from neuromanager.system.times import parse_seconds
 from neuromanager.system.values import NamedTuple
+from neuromanager.terminal.console import tell
 
+_FEDERATED = (
+    1 << 26
+)  # from there on a job's number tells the cluster of a federation that gave it (federation.html: bits 26 to 31)
 # sbatch itself tries again for 15 + 14 + ... + 1 seconds when the queue is full (src/sbatch/sbatch.c, MAX_RETRIES).
 PATIENCE_SECONDS = 180.0
 # Bytes of an array expression (slurmctld, job_mgr.c, _test_job_desc_fields), less what --throttle adds.
@@ -224,4 +228,11 @@ def submit(words: Sequence[str], site: Site, lock: int) -> SchedulersAnswer:
         answer = parse_submission(call(words, patience, site, pass_fds=(lock,)), patience)
     except OSError as error:
         return Refused((f"sbatch: {error.strerror}",))
-    return answer._replace(home=find_cluster(site)) if isinstance(answer, Taken) else answer
+    if not isinstance(answer, Taken):
+        return answer
+    if answer.job.isdigit() and int(answer.job) >= _FEDERATED:
+        tell(
+            f"warning: job {answer.job} is a federation's: if another cluster takes it, it is not followed there; "
+            "name one cluster, as -r clusters=NAME"
+        )
+    return answer._replace(home=find_cluster(site))

@@ -102,6 +102,16 @@ class QueueCase(unittest.TestCase):
         self.assertIn(reason, found.reason or "", found)
 
 
+class FederationTest(unittest.TestCase):
+    def test_a_number_of_a_federation_is_told(self) -> None:
+        folder = Folder(self, {"slurm": {"cpu": {}}})
+        for job, told in (("67108863", False), ("67108865", True), ("67108865;mp2", False)):
+            folder.program("bin/sbatch", f"#!/bin/bash\necho '{job}'\n")
+            path = f"{folder.path}/bin:{folder.environment['PATH']}"
+            done = folder.run("neurun", "slurm", "cpu", "true", PATH=path)
+            self.assertEqual((done.code, "federation" in done.stderr), (0, told), done.stderr)
+
+
 def queued(job: str, state: str, token: str, reason: str = "None", name: str = "q") -> str:
     moment = "2026-01-01T00:00:00"
     return f"{job}|{state}|{reason}|{moment}|{moment}|{moment}|n1|{name}|/data|neu:{token}"
