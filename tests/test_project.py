@@ -81,7 +81,7 @@ class CloneTest(ProjectTest):
             points = [(result["lr"], result["layers"], result["steps"]) for result in swept]
             self.assertEqual(points, [(lr, layers, 200) for lr in (0.1, 0.001) for layers in (4, 8, 16)])
             for result in swept:
-                self.assertRegex(output, rf"(?m)^{name}_\d .* {result['accuracy_test']:.4g}$")
+                self.assertRegex(output, rf"(?m)^{name}:\d .* {result['accuracy_test']:.4g}$")
         status = subprocess.check_output(["git", "status", "--porcelain"], cwd=clone, text=True)
         self.assertEqual(status, "", "make demo left something that git sees")
 
