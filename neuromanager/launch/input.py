@@ -57,7 +57,7 @@ def _read_lines() -> list[Command]:
         except ValueError as error:
             faults.append(f"standard input, line {number}: {error}")
     if faults:
-        mend = "a job list for a shell, each line of it, is run by: neuimport lines FILE | neurun SUPPORT DEVICE -"
+        mend = "standard input: a job list for a shell is run by: neuimport lines FILE | neurun SUPPORT DEVICE -"
         raise Failure(WRONG_INPUT, *faults, *([mend] if any("no shell" in fault for fault in faults) else []))
     if not commands:
         raise Failure(WRONG_INPUT, "standard input: no command lines; nothing is launched")
