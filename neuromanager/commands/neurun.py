@@ -150,7 +150,7 @@ def main(words: Sequence[str]) -> int:
     dependencies = _read_dependencies(options)
     given = like.input if like else _read_input(tuple(command), options.name, cwd)
     check_programs(profile, given.commands, cwd)
-    inputs = like.inputs if like else _read_inputs(profile, given, options.own)
+    inputs = like.inputs if like else _read_inputs(given, options.own)
     profile = add_code(profile, code)._replace(spread=tuple(add_code(lane, code) for lane in profile.spread))
     if options.own or (like and like.own):
         profile = _give_own(profile, cwd, code, inputs, options.yes)
@@ -205,12 +205,10 @@ def _enter_like(profile: Profile, like: Like) -> Code | None:
     return enter_like(profile, like)
 
 
-def _read_inputs(profile: Profile, given: Input, own: bool) -> tuple[InputFile, ...]:
+def _read_inputs(given: Input, own: bool) -> tuple[InputFile, ...]:
     """What neuset hands on. Raises Failure."""
     if not os.environ.get("NEU_SET"):
         return ()
-    if hosts := [lane.host.name for lane in (profile, *profile.spread) if lane.host]:
-        raise Failure(WRONG_INPUT, f"neuset: its files are not sent to {hosts[0]}; run neurun there")
     from neuromanager.launch.inputs import check_commands, read_inputs
 
     inputs = read_inputs(os.environ)
