@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import atexit
 import getpass
+import hashlib
 import os
 import shutil
 import subprocess
@@ -156,6 +157,16 @@ class Bed:
                 stream.close()
         self._guardian.wait(timeout=60)
         shutil.rmtree(self.directory, ignore_errors=True)
+        self._remove_traces()
+
+    def _remove_traces(self) -> None:
+        """What the product keeps of hosts in its own folder, by their names there (system/ssh.py, find_way)."""
+        folder = Path(f"/tmp/neuromanager-{os.geteuid()}")
+        words = self.environment["NEU_SSH"].split() if hasattr(self, "environment") else []
+        for host in (f"{name}{kind}" for name in NAMES for kind in ("", "-300", "-frozen", "-jump", "-nokey")):
+            key = hashlib.sha256("\0".join((*words, host)).encode()).hexdigest()[:16]
+            for kind in ("lock", "refused"):
+                (folder / f"{key}.{kind}").unlink(missing_ok=True)
 
 
 def why_not() -> str | None:
