@@ -16,7 +16,7 @@ from neuromanager.launch.input import Input
 from neuromanager.launch.inputs import InputFile, inputs_of
 from neuromanager.launch.own import has_own
 from neuromanager.launch.rerun import describe_change
-from neuromanager.profile.profile import Profile, profile_of
+from neuromanager.profile.profile import Profile
 from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.values import Any, NamedTuple
 from neuromanager.terminal.console import tell
@@ -36,7 +36,7 @@ class Like(NamedTuple):
 
     @property
     def own(self) -> bool:
-        return has_own(profile_of(self.record["profile"]))
+        return has_own(self.record["profile"].get("env", ()))
 
     @property
     def tags(self) -> list[str]:

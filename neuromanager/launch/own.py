@@ -19,8 +19,9 @@ _ENOUGH_FILES = 5 * _MOST_FILES
 _NAMED = 3
 
 
-def has_own(profile: Profile) -> bool:
-    return any(line.endswith(OWN) for line in profile.env)
+def has_own(env: Sequence[str]) -> bool:
+    """Whether these lines of a profile's env are those of ``--own``."""
+    return any(line.endswith(OWN) for line in env)
 
 
 def add_own(profile: Profile, left_out: Sequence[str] = ()) -> Profile:

@@ -172,7 +172,7 @@ def _change(group: Group, experiment: Experiment, changes: Changes, nodes: Seque
 def _choose_code(group: Group, profile: Profile, experiment: Experiment, code: Code | None) -> tuple[Group, Profile]:
     """With another code, or with that of their last launch, laid again if it is gone. Raises Failure."""
     if code:
-        if has_own(profile):
+        if has_own(profile.env):
             raise Failure(
                 WRONG_INPUT,
                 f"{experiment.name}: each of its runs keeps its own copy of the code; launch them anew with this one: "

@@ -18,7 +18,6 @@ from neuromanager.experiment.select import Selected
 from neuromanager.experiment.states import COMPLETED, UNKNOWN, Status
 from neuromanager.launch.own import has_own
 from neuromanager.launch.request import Request, find_asked
-from neuromanager.profile.profile import profile_of
 from neuromanager.status.survey import find_put_back, read_reports
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.procfs import may_live
@@ -114,7 +113,7 @@ def _check_same(request: Request, experiment: Experiment, record: Mapping[str, A
         from neuromanager.launch.inputs import check_same
 
         check_same(request.inputs, experiment, record)
-    was, now = has_own(profile_of(record["profile"])), has_own(request.profile)
+    was, now = has_own(record["profile"].get("env", ())), has_own(request.profile.env)
     if was != now:
         how = ("without --own; leave it out", "with --own; add it")[was]
         raise Failure(WRONG_INPUT, f"--resume: {experiment.shown} was launched {how}")

@@ -23,7 +23,7 @@ with open(os.path.join(folder, "counted"), "a") as file:
         time.sleep(float(sys.argv[2]))
         count += 1
         print(count, file=file, flush=True)
-        if told:
+        if told or count == int(sys.argv[1]):  # which may be told in the instant of its end, and is then begun again
             open(saved + ".new", "w").write(str(count))
             os.replace(saved + ".new", saved)
             sys.exit(0)
