@@ -8,7 +8,9 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from resource import RUSAGE_SELF, getrusage
 
+from neuromanager.experiment.catalog import word_for
 from neuromanager.experiment.directory import Experiment
+from neuromanager.experiment.launches import read_launches
 from neuromanager.experiment.logs import find_bounds, find_parts, read_pieces
 from neuromanager.experiment.states import Status
 from neuromanager.results.formats import Unreadable, make_matcher, parse_file, parse_log
@@ -58,8 +60,19 @@ def measure(reports: Iterable[Report], wanted: Wanted) -> tuple[list[Measured], 
             runs.append(f"{report.experiment.name}:{status.number}")
             params.append(points[status.number] if status.number < len(points) else {})
     source, series = _read_measures(taken, wanted)
+    _name_those_away(taken, series)
     made = zip(runs, taken, params, series)
     return [Measured(run, each.status, point, found) for run, each, point, found in made], source
+
+
+def _name_those_away(taken: Sequence[Taken], series: Sequence[Series]) -> None:
+    """Experiments that ran on a host and of which nothing is here: what they wrote is still there."""
+    bare = {each.experiment for each in taken} - {each.experiment for each, own in zip(taken, series) if own.names()}
+    for experiment in sorted(bare, key=lambda each: each.name):
+        hosts = sorted({launch.reached for launch in read_launches(experiment) if launch.reached})
+        if hosts:
+            words = f"neuget -p PATTERN {word_for(experiment)}"
+            tell(f"{experiment.name} wrote its files on {' and '.join(hosts)}; {words} brings those of a name here")
 
 
 def _read_measures(taken: Sequence[Taken], wanted: Wanted) -> tuple[str, list[Series]]:

@@ -29,12 +29,7 @@ else:
             defaults = [body[field] for field in fields if field in body]
             made = namedtuple(name, fields, defaults=defaults, module=body["__module__"])
             for word, value in body.items():
-                if word not in fields and word not in (
-                    "__module__",
-                    "__qualname__",
-                    "__annotations__",
-                    "__classcell__",
-                ):
+                if word not in fields and word not in _FROM_PYTHON:
                     setattr(made, word, value)
             return made
 

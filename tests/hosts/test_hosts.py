@@ -163,6 +163,7 @@ class FilesTest(HostCase):
     def test_only_named_files_and_nothing_twice(self) -> None:
         self.files.program("make", MAKE)
         self.done("neurun", "--runs=2", "--name=x", "--wait", "cedar", "cpu", "./make")
+        self.assertIn("neuget -p PATTERN x brings those of a name here", self.neu("neutable", "x").stderr)
         self.assertEqual(self.neu("neuget", "x").code, 100)
         shown = self.done("neuget", "-n", "-p", "*.csv").lines()
         paths = [f"runs/x/x_{number}/{name}" for number in (0, 1) for name in ("a.csv", "sub dir/b.csv")]
