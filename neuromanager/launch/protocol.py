@@ -9,39 +9,33 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from neuromanager.experiment.code import describe_code
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.environment import FOLDER
-from neuromanager.experiment.events import read_events
-from neuromanager.experiment.launches import Launch as Intent
 from neuromanager.experiment.launches import (
     find_current,
     make_token,
-    read_feeding,
     read_launches,
-    write_fed,
     write_intent,
     write_job,
     write_refusal,
 )
 from neuromanager.experiment.layout import describe_arrangement, render_elements
 from neuromanager.experiment.record import read_lines, read_record, split_command
-from neuromanager.experiment.states import Trail, split_job
+from neuromanager.experiment.states import Trail
 from neuromanager.experiment.submission import Job, Limits, Lost, Part, Refused, Taken, Unsettled, Wait
 from neuromanager.launch.request import Launch
+from neuromanager.launch.settle import claiming, look_twice
 from neuromanager.profile.profile import describe_profile
 from neuromanager.schedulers import Scheduler, find_scheduler, is_batch_system
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.files import write_file
 from neuromanager.system.signals import Interrupted
-from neuromanager.system.site import IN_FLIGHT, NEVER, Site, Unreachable
+from neuromanager.system.site import Site, Unreachable
 from neuromanager.system.values import NamedTuple
 from neuromanager.terminal.console import tell
-
-LOOK_AGAIN_SECONDS = 2.0  # for a controller that wakes up to take what was left with it
 
 
 class NothingLaunched(Failure):
@@ -254,7 +248,7 @@ def _write_off(experiment: Experiment, calls: Sequence[Call], text: str, full: b
 def _find_lost(experiment: Experiment, scheduler: Scheduler, token: str, answer: Lost, site: Site) -> Taken:
     """The job, where the answer says nothing for sure. Raises Failure."""
     try:
-        job = _look_twice(scheduler, [token], site).get(token)
+        job = look_twice(scheduler, [token], site).get(token)
     except Failure as failure:
         raise _unknown(experiment, scheduler, [*answer.faults, *failure.faults]) from None
     if job is None:
@@ -262,15 +256,6 @@ def _find_lost(experiment: Experiment, scheduler: Scheduler, token: str, answer:
         raise _unknown(experiment, scheduler, [*answer.faults, missing])
     tell(f"{answer.faults[0]}; its answer was lost, and {scheduler.TITLE} has it as job {job}")
     return Taken(job)
-
-
-def _look_twice(scheduler: Scheduler, tokens: Sequence[str], site: Site) -> dict[str, str]:
-    """A second time where one is missing: a controller that was frozen first answers us, and then takes the job."""
-    found = dict(scheduler.find(tokens, site))
-    if len(found) < len(tokens):
-        time.sleep(LOOK_AGAIN_SECONDS)
-        found.update(scheduler.find(tokens, site))
-    return found
 
 
 def _unknown(experiment: Experiment, scheduler: Scheduler, faults: Sequence[str]) -> Failure:
@@ -291,117 +276,3 @@ def refusing(experiment: Experiment) -> Iterator[None]:
     except OSError as error:
         place = error.filename or experiment.directory
         raise NothingLaunched(WRONG_INPUT, f"{place}: {error.strerror}; nothing was launched") from None
-
-
-def settle(experiment: Experiment, site: Site) -> None:
-    """Under the lock, before anything else is launched: each open intent becomes a job, or is written off.
-
-    After a write-off it is looked for once more: a job that began before the node could read it takes it back. Raises
-    Failure when a scheduler does not answer.
-    """
-    _close_feeding(experiment)
-    try:
-        settle_claims(experiment, site)
-        _record_jobs(experiment, _find_unsettled(experiment, site, _look_twice))
-        for token in (unsettled := {launch.token for launch in read_launches(experiment) if launch.is_unsure}):
-            write_refusal(experiment, token, "there was no answer, and no job of this launch")
-        _tell_hosts(experiment, site, unsettled)
-        if unsettled:
-            late = _find_unsettled(
-                experiment, site, lambda scheduler, tokens, at: scheduler.find(tokens, at), unsettled
-            )
-            _record_jobs(experiment, late)
-    except OSError as error:
-        raise Failure(WRONG_INPUT, f"{experiment.shown}/jobs.jsonl: {error.strerror}") from None
-
-
-def claiming(site: Site, folder: str, token: str) -> Site:
-    """On a host a launch is asked for by whoever makes this folder there, and by nobody else."""
-    return site if site.host is None else site._replace(claim=f"{folder}/launches/{token}")
-
-
-def settle_claims(experiment: Experiment, site: Site, host: str | None = None) -> None:
-    """What a host (None: each) was asked for, and answered; what it has not been asked for it never will be.
-
-    Raises Failure.
-    """
-    for launch in read_launches(experiment):
-        if not launch.is_unsure or not launch.reached or host not in (None, launch.reached):
-            continue
-        place = claiming(site.at(launch.profile), launch.there or experiment.directory, launch.token)
-        mend = f"it may have a job of {experiment.shown}; try again when it answers"
-        try:
-            said = place.settle()
-        except Unreachable as error:
-            raise Failure(TROUBLE, str(error.strerror), mend) from None
-        if said.exit_code == NEVER:
-            write_refusal(experiment, launch.token, f"{launch.reached} was not asked for it")
-            continue
-        if said.exit_code == IN_FLIGHT:
-            raise Failure(TROUBLE, f"{launch.reached}: the submission is under way there", mend)
-        answer = find_scheduler(launch.scheduler).submit((), place._replace(recorded=said), -1)
-        if isinstance(answer, Taken):
-            _record_jobs(experiment, {launch.token: answer.job})
-        elif isinstance(answer, Refused):
-            write_refusal(experiment, launch.token, "; ".join(answer.faults))
-
-
-def _tell_hosts(experiment: Experiment, site: Site, tokens: set[str]) -> None:
-    """What was written off, where a job of it would read it. Raises Failure, OSError."""
-    for launch in read_launches(experiment):
-        if launch.token in tokens and launch.reached and launch.there:
-            from neuromanager.hosts.record import lay
-
-            lay(site.at(launch.profile).session(), experiment, launch.there)
-
-
-def _record_jobs(experiment: Experiment, found: dict[str, str]) -> None:
-    for token, job in found.items():
-        write_job(experiment, token, job)
-        tell(f"{experiment.shown}: a launch whose answer was lost is job {job}")
-
-
-def _find_unsettled(
-    experiment: Experiment,
-    site: Site,
-    look: Callable[[Scheduler, Sequence[str], Site], Mapping[str, str]],
-    among: frozenset[str] | set[str] = frozenset(),
-) -> dict[str, str]:
-    """Token -> job of open intents, and of those ``among``, as far as there is one. Raises Failure."""
-    launches = read_launches(experiment)
-    known, found = {launch.job for launch in launches}, {}
-    asked: dict[tuple[str, str], list[Intent]] = {}
-    for launch in launches:
-        if launch.is_unsure or launch.token in among:
-            job = next(iter(_find_started_jobs(experiment, launch.runs, launch.asked, known)), None)
-            if job:
-                found[launch.token] = job
-            else:
-                asked.setdefault((launch.scheduler, launch.reached or ""), []).append(launch)
-    for (name, _), unsure in asked.items():
-        scheduler = find_scheduler(name)
-        try:
-            found.update(look(scheduler, [each.token for each in unsure], site.at(unsure[0].profile)))
-        except Failure as failure:
-            mend = f"{scheduler.TITLE} may have a job of {experiment.shown}; try again when it answers"
-            raise Failure(TROUBLE, *failure.faults, mend) from None
-    return found
-
-
-def _find_started_jobs(
-    experiment: Experiment, numbers: Sequence[int], asked: str, known: set[str | None]
-) -> Iterator[str]:
-    """Jobs of which a run has begun since: a scheduler forgets a job some minutes after its end."""
-    for number in numbers:
-        for event in read_events(experiment, number):
-            job, _ = split_job(event.details.get("job", ""))
-            if event.word == "started" and job and job not in known and event.time >= asked:
-                yield job
-
-
-def _close_feeding(experiment: Experiment) -> None:
-    """Under the lock: the process that held it to submit runs later is gone."""
-    feeding = read_feeding(experiment)
-    if feeding and not feeding.is_over:
-        with contextlib.suppress(OSError):  # where this is not known, it is from other machines only
-            write_fed(experiment, feeding.token)

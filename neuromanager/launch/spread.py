@@ -16,8 +16,9 @@ from neuromanager.experiment.runs import describe_count
 from neuromanager.experiment.select import Selected
 from neuromanager.launch.feed import Deferral
 from neuromanager.launch.preview import describe_jobs
-from neuromanager.launch.protocol import Batch, NothingLaunched, Submitted, settle_claims, submit
+from neuromanager.launch.protocol import Batch, NothingLaunched, Submitted, submit
 from neuromanager.launch.request import Launch
+from neuromanager.launch.settle import settle_claims
 from neuromanager.profile.host import describe_host
 from neuromanager.profile.profile import Profile
 from neuromanager.status.survey import read_reports

@@ -15,8 +15,9 @@ from neuromanager.experiment.runs import describe_count
 from neuromanager.experiment.select import Selected
 from neuromanager.experiment.states import COMPLETED, UNKNOWN
 from neuromanager.launch.here import TakeLeave, execute_here
-from neuromanager.launch.protocol import Batch, NothingLaunched, settle
+from neuromanager.launch.protocol import Batch, NothingLaunched
 from neuromanager.launch.request import Launch, Request, lay_out, make_launch, make_record, write_files
+from neuromanager.launch.settle import settle
 from neuromanager.local.resources import check_resources, count_places, describe_places
 from neuromanager.profile.demand import check_excess
 from neuromanager.profile.profile import Profile

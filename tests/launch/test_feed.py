@@ -23,8 +23,9 @@ from neuromanager.experiment.layout import PLAIN
 from neuromanager.experiment.states import CANCELLED, PENDING, UNKNOWN
 from neuromanager.experiment.submission import Job, Limits
 from neuromanager.launch.preview import describe_launch
-from neuromanager.launch.protocol import Batch, NothingLaunched, Submitted, plan_calls, settle, submit
+from neuromanager.launch.protocol import Batch, NothingLaunched, Submitted, plan_calls, submit
 from neuromanager.launch.request import Launch
+from neuromanager.launch.settle import settle
 from neuromanager.profile.profile import Profile
 from neuromanager.schedulers import find_scheduler
 from neuromanager.slurm.limits import parse_room

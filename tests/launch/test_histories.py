@@ -25,7 +25,7 @@ from neuromanager.experiment import launches
 from neuromanager.experiment.directory import Experiment, format_time
 from neuromanager.experiment.layout import Arrangement
 from neuromanager.experiment.submission import Job, Limits, Lost, Part, Refused, SchedulersAnswer, Taken, Wait
-from neuromanager.launch import protocol
+from neuromanager.launch import protocol, settle
 from neuromanager.launch.request import Launch
 from neuromanager.profile.profile import Profile
 from neuromanager.system.faults import Failure
@@ -35,7 +35,7 @@ RUNS = 6
 HISTORIES = int(os.environ.get("NEU_HISTORIES", "500"))
 WITHOUT_GATE = 250  # one in nine goes wrong then
 ROUNDS = 10
-KILLED_IN = (protocol.__file__, launches.__file__)
+KILLED_IN = (protocol.__file__, settle.__file__, launches.__file__)
 
 
 class Kill(BaseException):
@@ -141,7 +141,7 @@ class History:
         return [number for number in range(RUNS) if number not in current or number in idle]
 
     def resume(self, lock: int) -> None:
-        protocol.settle(self.experiment, HERE)
+        settle.settle(self.experiment, HERE)
         self.nodes(0.3)
         numbers = self.left()
         profile = Profile("s", "d", "fakebatch", (), (), (), ())
@@ -204,9 +204,9 @@ class HistoryTest(unittest.TestCase):
         self.folder = tempfile.mkdtemp(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
         self.addCleanup(shutil.rmtree, self.folder)
         self.addCleanup(sys.modules.pop, "neuromanager.fakebatch.scheduler", None)
-        seconds = protocol.LOOK_AGAIN_SECONDS
-        self.addCleanup(setattr, protocol, "LOOK_AGAIN_SECONDS", seconds)
-        protocol.LOOK_AGAIN_SECONDS = 0.0
+        seconds = settle.LOOK_AGAIN_SECONDS
+        self.addCleanup(setattr, settle, "LOOK_AGAIN_SECONDS", seconds)
+        settle.LOOK_AGAIN_SECONDS = 0.0
 
     def count_wrong(self, gate: bool, histories: int) -> tuple[int, int]:
         """Histories in which a run was executed twice, and those in which all were executed."""
