@@ -33,8 +33,9 @@ neu_strays() {  # $1: a signal for processes outside those groups, of run $2, or
 
 #: plain: each run gets TERM from Slurm, and records that it was told
 trap 'neu_told=TERM' TERM INT
-# Linux sends HUP to a shell that is suspended while a child of its group ends.
-trap : HUP USR1 USR2 ALRM XCPU CONT
+# Linux sends HUP to a shell that is suspended while a child of its group ends. Not CONT, which Slurm sends just before
+# TERM: a trap of it would be at work when TERM comes, and the wait after it would not hear that (seen: bash 5.2).
+trap : HUP USR1 USR2 ALRM XCPU
 neu_begun=()
 # Slurm ends the processes of a job one after the other.
 neu_ready() {  # where one of the last runs was told to end this shell may be told in an instant
@@ -60,8 +61,9 @@ neu_tell() {  # $1: the signal that Slurm sent: USR1 near the time limit, TERM a
   neu_strays "$neu_signal"
 }
 trap 'neu_tell USR1' USR1; trap 'neu_tell TERM' TERM INT
-# Linux sends HUP to a shell that is suspended while a child of its group ends.
-trap : HUP USR2 ALRM XCPU CONT
+# Linux sends HUP to a shell that is suspended while a child of its group ends. Not CONT, which Slurm sends just before
+# TERM: a trap of it would be at work when TERM comes, and the wait after it would not hear that (seen: bash 5.2).
+trap : HUP USR2 ALRM XCPU
 # Slurm itself puts a preempted job back; when it has been so often, it is not to.
 # Its own number, since that of an element may be that of the whole array.
 if [ "${SLURM_RESTART_COUNT:-0}" -ge "$neu_times" ]; then scontrol update JobId="$neu_job" Requeue=0; fi

@@ -63,8 +63,9 @@ if [ "${1-}" != --run ]; then  # the job: it starts its runs, each as this scrip
     neu_strays "$neu_signal"
   }
   trap 'neu_tell USR1' USR1; trap 'neu_tell TERM' TERM INT
-  # Linux sends HUP to a shell that is suspended while a child of its group ends.
-  trap : HUP USR2 ALRM XCPU CONT
+  # Linux sends HUP to a shell that is suspended while a child of its group ends. Not CONT, which Slurm sends just before
+  # TERM: a trap of it would be at work when TERM comes, and the wait after it would not hear that (seen: bash 5.2).
+  trap : HUP USR2 ALRM XCPU
   # Slurm itself puts a preempted job back; when it has been so often, it is not to.
   # Its own number, since that of an element may be that of the whole array.
   if [ "${SLURM_RESTART_COUNT:-0}" -ge "$neu_times" ]; then scontrol update JobId="$neu_job" Requeue=0; fi

@@ -305,6 +305,24 @@ class ElementTest(unittest.TestCase):
         self.assertEqual(finish(job).code, 0)
         self.assertEqual([self.ends(number) for number in range(2)], [["attempt=1 exit_code=0"]] * 2)
 
+    def test_what_slurm_sends_at_once(self) -> None:
+        """CONT, so that a suspended job hears it, and right after it TERM."""
+        for arrangement, end in (
+            (Arrangement(requeue=Requeue(5)), "attempt=1 exit_code=0 told=USR1"),
+            (Arrangement(pack=2), None),
+        ):
+            self.setUp()
+            self.make(arrangement, [("./program",)] * arrangement.pack)
+            job = self.start(element=0)
+            self.wait_for(0)
+            job.send_signal(signal.SIGCONT)
+            job.send_signal(signal.SIGTERM)
+            if end is None:  # its runs get TERM from Slurm, and none is begun after it
+                self.go(0)
+            self.assertEqual(finish(job).code, 143, arrangement)
+            self.assertEqual(self.ends(0), [end or "attempt=1 exit_code=0"])
+            self.assertFalse((self.folder / "up-1").exists())
+
     def test_told_while_env_is_done(self) -> None:
         env = ("touch env; until [ -e on ]; do sleep 0.02; done",)
         self.make(Arrangement(requeue=Requeue(5)), [("./program",)], PLAIN._replace(env=env))
