@@ -33,7 +33,7 @@ def offer_nearest(word: str, known: Iterable[str]) -> str:
         return "there is none"
     folded = {name.lower(): name for name in names}
     near = difflib.get_close_matches(word.lower(), folded, n=1, cutoff=0.5)
-    listed = "known: " + ", ".join(names) if len(names) <= 20 else f"{len(names)} are known"
+    listed = "known: " + ", ".join(names) if len(names) <= (12 if near else 20) else f"{len(names)} are known"
     return f"did you mean {folded[near[0]]!r}? ({listed})" if near else listed
 
 
