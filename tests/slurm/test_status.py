@@ -203,7 +203,7 @@ class EverythingTest(unittest.TestCase):
 
     def setUp(self) -> None:
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.experiment.path("settled.json"))
+            Path(self.experiment.path("settled.json")).unlink(missing_ok=True)  # not there while the ends are fresh
         self.told: list[str] = []
         self.calls = self.files.path / "calls"
         self.calls.write_text("")
@@ -277,7 +277,7 @@ class EverythingTest(unittest.TestCase):
             expected = {name: state for name, (state, *_) in {**ENDED, **LIVE}.items()}
             expected[FORGOTTEN] = UNKNOWN
             self.assertEqual(found, expected)
-            os.unlink(self.experiment.path("settled.json"))
+            Path(self.experiment.path("settled.json")).unlink(missing_ok=True)  # not there while the ends are fresh
 
     def test_settled_ones_are_asked_for_once_ever(self) -> None:
         first: dict[str, Status] = {}
