@@ -31,18 +31,11 @@ def main(count: int, jobs: int, command: tuple[str, ...]) -> int:
     with held_lock(experiment.path("lock")) as lock:
         write_intent(experiment, "now", list(range(count)), scheduler="local", name="t", profile={}, cwd="", git=None)
         try:
+            cwd = os.environ.get("CWD", os.getcwd())
             return run.run_all(
-                experiment,
-                "now",
-                profile,
-                runs,
-                attempts,
-                os.environ,
-                os.environ.get("CWD", os.getcwd()),
-                needs,
-                None,
-                lock,
-                Manner(jobs),
+                run.LocalLaunch(
+                    experiment, "now", profile, runs, attempts, os.environ, cwd, needs, None, lock, Manner(jobs)
+                )
             )
         except run.Stopped as stopped:
             die_by(stopped.args[0])

@@ -57,7 +57,7 @@ def _execute(launch: Launch, stdin: int | None, take_leave: TakeLeave | None) ->
 
         hold_back(experiment, token, numbers, launch.dependencies, launch.site)
     before = _list_code(launch)
-    code = run.run_all(
+    local = run.LocalLaunch(
         experiment,
         token,
         launch.profile,
@@ -72,6 +72,7 @@ def _execute(launch: Launch, stdin: int | None, take_leave: TakeLeave | None) ->
         shows=launch.shows,
         environment=_record_environment(launch, token, runs[0]),
     )
+    code = run.run_all(local)
     _name_left(launch, sorted(_list_code(launch) - before))
     alone = len(runs) > 1 or len(read_lines(experiment, "commands.txt")) == 1
     return code if alone or code in (0, TROUBLE) else INCOMPLETE

@@ -28,10 +28,11 @@ from neuromanager.system.files import is_ours
 from neuromanager.system.jsonvalues import LONGEST_VARIABLE
 from neuromanager.system.process import Ending
 from neuromanager.system.times import parse_seconds
+from neuromanager.system.values import NamedTuple
 from neuromanager.terminal.console import clear_before_telling, tell
 from neuromanager.terminal.progressbar import ProgressBar, erase_line, may_draw
 
-__all__ = ["Stopped", "run_all", "run_variables"]
+__all__ = ["LocalLaunch", "Stopped", "run_all", "run_variables"]
 
 _PLAIN = Manner()
 
@@ -51,100 +52,110 @@ def run_variables(experiment: Experiment, run: Run, attempt: int) -> dict[str, s
     return variables
 
 
-def run_all(
-    experiment: Experiment,
-    token: str,
-    profile: Profile,
-    runs: Sequence[Run],
-    attempts: Mapping[int, int],
-    environ: Mapping[str, str],
-    cwd: str,
-    needs: Needs,
-    stdin: int | None,
-    lock: int,
-    manner: Manner = _PLAIN,
-    shows: bool = True,
-    environment: str | None = None,
-) -> int:
-    """Runs them in order, as ``manner`` says, and goes on after a failure; returns neurun's exit code.
+class LocalLaunch(NamedTuple):
+    """Runs to be executed here, in order."""
 
-    One at a time their output comes to our own stdout and stderr too, unless ``shows`` is false. Without
-    ``manner.jobs`` as many at a time as there are GPUs for, else one. ``token`` is the launch's. ``attempts`` has how
-    often a run was started before, where it was. ``lock`` is a descriptor that stays open until the last end is on
-    record, whatever is killed meanwhile. ``environment`` is the file that records what the first of them finds. Raises
-    Stopped after a signal, Failure when ``cwd`` is gone.
+    experiment: Experiment
+    token: str  # the launch's
+    profile: Profile
+    runs: Sequence[Run]
+    attempts: Mapping[int, int]  # how often a run was started before, where it was
+    environ: Mapping[str, str]
+    cwd: str
+    needs: Needs
+    stdin: int | None
+    lock: int  # a descriptor that stays open until the last end is on record, whatever is killed meanwhile
+    manner: Manner = _PLAIN
+    shows: bool = True  # one at a time: their output comes to our own stdout and stderr, too
+    environment: str | None = None  # the file that records what the first of them finds
+
+
+def run_all(launch: LocalLaunch) -> int:
+    """Runs them as ``manner`` says, and goes on after a failure; returns neurun's exit code.
+
+    Without ``manner.jobs`` as many at a time as there are GPUs for, else one. Raises Stopped after a signal, Failure
+    when ``cwd`` is gone.
     """
+    cwd, needs, manner = launch.cwd, launch.needs, launch.manner
     if not os.access(cwd, os.X_OK) or not os.path.isdir(cwd):
         raise Failure(TROUBLE, f"{cwd}: the working folder of the runs is gone or closed; nothing was run")
-    os.set_inheritable(lock, False)
-    places = count_places(needs, len(runs), manner.jobs)
-    slots, alone = Slots(places), (manner.jobs or places) == 1
-    here, prefix = os.getcwd(), make_prefix()
-    bar = None if alone or manner.tee or not shows or not may_draw() else ProgressBar(len(runs))
+    os.set_inheritable(launch.lock, False)
+    places = count_places(needs, len(launch.runs), manner.jobs)
+    slots, alone, prefix = Slots(places), (manner.jobs or places) == 1, make_prefix()
+    bar = None if alone or manner.tee or not launch.shows or not may_draw() else ProgressBar(len(launch.runs))
+    here = os.getcwd()
 
     def work(link: int) -> int:
         os.chdir(cwd)
-        write_worker(experiment, token)
-        if bar:
-            clear_before_telling(bar.clear)
-        given = stdin if alone else os.open(os.devnull, os.O_RDONLY)  # one stdin is for one program
-        variables = {**environ, "PWD": cwd} if cwd != here else dict(environ)
-        pause = parse_seconds(environ.get("NEU_RETRY_SECONDS"), 1.0)  # before the first retry
-        turns = Turns(runs, attempts, manner.retries, pause, time.monotonic)
-        recorder = Recorder(experiment, token, here, turns, one_of_many=len(runs) > 1, quotes=not (alone or manner.tee))
-        shares = Shares(needs, variables, prefix)
-        pool = Pool(
-            slots,
-            link,
-            recorder,
-            jobs=places,
-            stdin=given,
-            shows=shows and (alone or manner.tee),
-            limit_seconds=needs.time_limit_seconds,
-            rest=shares.rest,
-            leads=not alone,
-        )
-        recorder.is_orphaned = lambda: pool.orphaned
-        recorder.gives_up = lambda: pool.given_up
-        if bar:
-            pool.tick = lambda: bar.draw(recorder.completed, recorder.failed, len(pool.running))
-        if manner.halt:
-            recorder.on_failure = lambda: _look_at_halt(manner.halt, recorder, pool)
-        try:
-            with shares:
-                listen(pool.handlers(), link)
-                pool.run(_prepare(experiment, token, profile, turns, variables, recorder, shares, environment))
-        except Failure as failure:
-            for fault in failure.faults:
-                tell(f"error: {fault}")
-            return failure.code
-        if bar:
-            bar.clear()
-        return _conclude(pool, recorder, slots, len(runs))
+        write_worker(launch.experiment, launch.token)
+        return _work(launch, slots, places, alone, bar, here, prefix, link)
 
     if bar:
         clear_before_telling(erase_line)  # here, in the keeper: its worker draws, and may be gone
     try:
-        return keep(slots, work, experiment.marker, lambda *lost: record_lost(experiment, token, *lost))
+        marker = launch.experiment.marker
+        return keep(slots, work, marker, lambda *lost: record_lost(launch.experiment, launch.token, *lost))
     finally:
         clear_before_telling(None)
         if needs.memory_bytes:
             remove_groups(find_home(), prefix)
 
 
+def _work(
+    launch: LocalLaunch,
+    slots: Slots,
+    places: int,
+    alone: bool,
+    bar: ProgressBar | None,
+    here: str,
+    prefix: str,
+    link: int,
+) -> int:
+    """In the worker: what records, shares and executes the runs is made, knows of each other, and is set to work."""
+    manner, runs, needs = launch.manner, launch.runs, launch.needs
+    if bar:
+        clear_before_telling(bar.clear)
+    variables = {**launch.environ, "PWD": launch.cwd} if launch.cwd != here else dict(launch.environ)
+    pause = parse_seconds(launch.environ.get("NEU_RETRY_SECONDS"), 1.0)  # before the first retry
+    turns = Turns(runs, launch.attempts, manner.retries, pause, time.monotonic)
+    quotes = not (alone or manner.tee)
+    recorder = Recorder(launch.experiment, launch.token, here, turns, one_of_many=len(runs) > 1, quotes=quotes)
+    shares = Shares(needs, variables, prefix)
+    pool = Pool(
+        slots,
+        link,
+        recorder,
+        jobs=places,
+        stdin=launch.stdin if alone else os.open(os.devnull, os.O_RDONLY),  # one stdin is for one program
+        shows=launch.shows and not quotes,
+        limit_seconds=needs.time_limit_seconds,
+        rest=shares.rest,
+        leads=not alone,
+    )
+    recorder.is_orphaned = lambda: pool.orphaned
+    recorder.gives_up = lambda: pool.given_up
+    if bar:
+        pool.tick = lambda: bar.draw(recorder.completed, recorder.failed, len(pool.running))
+    if manner.halt:
+        recorder.on_failure = lambda: _look_at_halt(manner.halt, recorder, pool)
+    try:
+        with shares:
+            listen(pool.handlers(), link)
+            pool.run(_prepare(launch, turns, variables, recorder, shares))
+    except Failure as failure:
+        for fault in failure.faults:
+            tell(f"error: {fault}")
+        return failure.code
+    if bar:
+        bar.clear()
+    return _conclude(pool, recorder, slots, len(runs))
+
+
 def _prepare(
-    experiment: Experiment,
-    token: str,
-    profile: Profile,
-    turns: Turns,
-    environ: Mapping[str, str],
-    recorder: Recorder,
-    shares: Shares,
-    environment: str | None,
+    launch: LocalLaunch, turns: Turns, environ: Mapping[str, str], recorder: Recorder, shares: Shares
 ) -> Iterator[Program | None]:
     """Each run, made ready when its turn comes, if it has not been cancelled by then; None while it has no GPU."""
-    own = dict(profile.variables)
-    cancelled = recorder.cancelled = Cancellations(experiment, token)
+    cancelled = recorder.cancelled = Cancellations(launch.experiment, launch.token)
     for turn in turns.take_all():
         if turn is None:
             shares.rest()
@@ -159,26 +170,31 @@ def _prepare(
             continue
         share, devices = taken
         with contextlib.suppress(FileExistsError):
-            os.mkdir(experiment.run_directory(run.number))
+            os.mkdir(launch.experiment.run_directory(run.number))
         env = {
             "PYTHONUNBUFFERED": "1",  # so that logs and the terminal see lines when they are printed
             **({"OMP_NUM_THREADS": str(len(share.cpus))} if share and share.cpus else {}),
             **environ,
-            **own,
+            **dict(launch.profile.variables),
             **devices,
-            **run_variables(experiment, run, attempt),
+            **run_variables(launch.experiment, run, attempt),
         }
         if run.point is not None and len(run.point) > LONGEST_VARIABLE:
             env.pop("NEU_POINT", None)  # that of our caller
-        words: tuple[str, ...] = (*profile.wrap, *run.command)
-        ready = writer = None
-        if profile.env:
-            ready, writer = os.pipe()
-            unrecorded = environment if environment and not os.path.exists(environment) else None
-            words = ("bash", "-c", render_env_script(profile.env, writer, unrecorded), "neurun", *words)
-        logs = _open_logs(experiment, run.number)
+        words, ready, writer = _make_words(launch, run)
+        logs = _open_logs(launch.experiment, run.number)
         sizes = (os.fstat(logs[0]).st_size, os.fstat(logs[1]).st_size) if attempt > 1 else (0, 0)
         yield Program(run.number, attempt, words, env, logs, sizes, writer, ready, share)
+
+
+def _make_words(launch: LocalLaunch, run: Run) -> tuple[tuple[str, ...], int | None, int | None]:
+    """What is executed; with env also both ends of the pipe on which its end is told."""
+    words = (*launch.profile.wrap, *run.command)
+    if not launch.profile.env:
+        return words, None, None
+    ready, writer = os.pipe()
+    unrecorded = launch.environment if launch.environment and not os.path.exists(launch.environment) else None
+    return (("bash", "-c", render_env_script(launch.profile.env, writer, unrecorded), "neurun", *words), ready, writer)
 
 
 def _open_logs(experiment: Experiment, index: int) -> tuple[int, int]:
