@@ -96,12 +96,16 @@ class AnswersTest(unittest.TestCase):
         lost = (
             "ERROR: Failed submission for job 128.171 - aborting entire submit",
             "ERROR: Failed to commit job submission into the queue.",
+            # of a schedd that was killed meanwhile:
+            "ERROR: on Line 5022 of submit file: \nERROR: Failed to parse command file (line 5022).",
+            "\nERROR: \n",
         )
         for answer in (said("", None), said("", -9), *(said("", 1, text) for text in lost)):
             self.assertIsInstance(parse_submission(answer, 1), Lost, answer)
         rule = f"{lost[1]}\nERROR: You must set accounting_group, as group_a"
         away = "ERROR: Can't find address of local schedd"
-        for text, why in ((rule, "wrong"), (away, "away"), ("ERROR: No such directory: /x", "wrong")):
+        line = "ERROR: on Line 9 of submit file: Parse error in expression: RequestCpus = 8 XB"
+        for text, why in ((line, "wrong"), (rule, "wrong"), (away, "away"), ("ERROR: No such directory: /x", "wrong")):
             refused = parse_submission(said("", 1, text), 1)
             self.assertEqual(isinstance(refused, Refused) and refused.why, why)
 
