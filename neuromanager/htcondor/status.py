@@ -279,7 +279,12 @@ def find_put_back(unsettled: Sequence[Unsettled], site: Site) -> list[Status]:
             raise Failure(TROUBLE, queue.failure)
         for case in cases:
             row = queue.jobs.get((case.cluster or 0, case.proc))
-            if row is not None and row.get("NeuToken") == case.launch.token:
+            if row is not None and row.get("NeuToken") == case.launch.token and not _leaves(case, row):
                 status = _show_job(case, row)
                 found += [status] if status.open else []
     return found
+
+
+def _leaves(case: Case, row: Row) -> bool:
+    """Its end waits only for room in its log: HTCondor has it as idle, and executes it no more."""
+    return row.get("TerminationPending") is True and _settle(case) is not None

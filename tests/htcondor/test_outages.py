@@ -10,6 +10,7 @@ import signal
 import subprocess
 import time
 import unittest
+from pathlib import Path
 
 from tests.command import finish, wait_until
 from tests.htcondor.pooled import SECONDS, PooledCase
@@ -91,19 +92,53 @@ class OutageTest(PooledCase):
 
     def test_a_full_disk(self) -> None:
         """Nothing is left of what could not be made, and nothing is submitted."""
+        full = self.make_full()
+        self.fill(full)
+        done = self.files.run("bash", "-c", f"cd {full} && neurun htcondor cpu true")
+        self.assertIn(done.code, (100, 111), done.stderr)
+        self.assertEqual((self.queue(), os.path.exists(f"{full}/runs")), ([], False))
+
+    def test_a_disk_that_fills(self) -> None:
+        """What has ended is so, though HTCondor cannot write it; with room again the others run."""
+        full, go = self.make_full(), self.folder / "now"
+        began = Path(full, "began")
+        body = f'echo >> began; until [ -e "{go}" ]; do sleep 0.05; done'
+
+        def call(*words: str) -> str:
+            return self.files.run("bash", "-c", f'cd {full} && "$@"', "-", *words).stderr
+
+        def find_pending() -> bool:
+            return "true" in self.pool.ask("condor_q", "-af", "TerminationPending")
+
+        call("neurun", "--name=x", "--runs=6", "--throttle=5", "htcondor", "cpu", "bash", "-c", body)
+        wait_until(lambda: began.exists() and began.read_text() == "\n" * 5, "five run", SECONDS)
+        self.fill(full)
+        go.touch()
+        wait_until(find_pending, "ends that cannot be written", SECONDS)
+        self.fill(full)
+        wait_until(lambda: "5 completed" in call("neurerun", "x"), "what neurerun sees", SECONDS)
+        self.assertTrue(find_pending())
+        os.unlink(f"{full}/much")
+        call("neuwait", "x")
+        call("neurun", "--name=x", "--resume", "--runs=6", "--wait", "htcondor", "cpu", "bash", "-c", body)
+        self.assertIn("6 runs: 6 completed", call("neuwait", "x"))
+        self.assertEqual(began.read_text(), "\n" * 6)
+
+    def make_full(self) -> str:
+        """A folder on a disk that is soon full."""
         full = "/full/disk"
         shutil.rmtree(full, ignore_errors=True)
         os.mkdir(full)
         self.addCleanup(shutil.rmtree, full, ignore_errors=True)
         for name in ("config.json", "patient"):
             shutil.copy(self.folder / name, full)
-        with open(f"{full}/much", "wb") as file, contextlib.suppress(OSError):
+        return full
+
+    def fill(self, full: str) -> None:
+        with open(f"{full}/much", "ab") as file, contextlib.suppress(OSError):
             while True:
                 file.write(b"x" * 4096)
                 file.flush()
-        done = self.files.run("bash", "-c", f"cd {full} && neurun htcondor cpu true")
-        self.assertIn(done.code, (100, 111), done.stderr)
-        self.assertEqual((self.queue(), os.path.exists(f"{full}/runs")), ([], False))
 
     def test_what_waits_does_not_change(self) -> None:
         """--resume with another profile, while the first launch waits: its script is its own."""
