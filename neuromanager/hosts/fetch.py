@@ -7,14 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
-import gzip
-import io
 import os
 import re
-import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 
-from neuromanager.hosts.mirror import list_begun
+from neuromanager.hosts.mirror import list_begun, unpack, unzip
 from neuromanager.system.quoting import quote_word
 from neuromanager.system.reach import Session
 from neuromanager.system.site import Unreachable
@@ -87,8 +84,12 @@ def _parse_files(session: Session) -> list[File]:
     if heard.code or not heard.out:
         words = heard.err.decode("utf-8", "replace").strip().split("\n")[-1]
         raise Unreachable(f"{session.host}: {words or 'files cannot be listed there'}")
-    text = gzip.decompress(heard.out).decode("utf-8", "surrogateescape")
-    found = [re.fullmatch(r"(\d+) (\d+(?:\.\d+)?) (.+)", entry, re.DOTALL) for entry in text.split("\0") if entry]
+    text = unzip(session, heard.out).decode("utf-8", "surrogateescape")
+    found = [
+        re.fullmatch(r"([0-9]{1,18}) ([0-9]{1,10}(?:\.[0-9]+)?) (.+)", entry, re.DOTALL)
+        for entry in text.split("\0")
+        if entry
+    ]
     files = [File(match[3], int(match[1]), match[2]) for match in found if match]
     return sorted(file for file in files if ".." not in file.name.split("/") and not file.name.startswith("/"))
 
@@ -117,18 +118,17 @@ def _fetch_small(session: Session, there: str, here: str, files: Sequence[File])
     names = b"".join(os.fsencode(file.name) + b"\0" for file in files)
     session.send(f"cd -- {quote_word(there)} && tar -czf - --null -T - 2>/dev/null", names)
     heard, wanted = session.receive(_PIECE_SECONDS), {file.name: file for file in files}
-    with tarfile.open(fileobj=io.BytesIO(heard.out), mode="r:gz") as tar:
-        for member in tar:
-            file, content = wanted.get(member.name), tar.extractfile(member)
-            if file and content:
-                path = f"{here}/{file.name}"
-                part = _open_part(path, file, anew=True)
-                try:
-                    os.write(part, content.read())
-                finally:
-                    os.close(part)
-                _keep(path, file)
-                yield path
+    for name, content in unpack(session, heard.out):
+        file = wanted.get(name)
+        if file:
+            path = f"{here}/{file.name}"
+            part = _open_part(path, file, anew=True)
+            try:
+                os.write(part, content)
+            finally:
+                os.close(part)
+            _keep(path, file)
+            yield path
 
 
 def _fetch_large(session: Session, source: str, path: str, file: File) -> bool:

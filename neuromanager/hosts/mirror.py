@@ -9,14 +9,16 @@ import contextlib
 import gzip
 import io
 import os
+import re
 import tarfile
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.launches import find_current, read_launches
 from neuromanager.experiment.numbers import format_indices
-from neuromanager.system.files import read_bytes, write_file
+from neuromanager.system.files import LARGEST_BYTES, read_bytes, write_file
 from neuromanager.system.quoting import quote_word
 from neuromanager.system.reach import Session, reach
 from neuromanager.system.site import Site, Unreachable
@@ -46,6 +48,30 @@ def list_begun(name: str, numbers: Sequence[int]) -> str:
     ranges = format_indices(numbers)
     ranges = ranges if len(ranges) < _LONGEST_RANGES else "0-1000000000"
     return _BEGUN.replace("@NAME@", quote_word(name)).replace("@RANGES@", ranges)
+
+
+def unzip(session: Session, data: bytes) -> bytes:
+    """Raises Unreachable for what is no gzip, or becomes larger than memory should hold."""
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
+            text = file.read(LARGEST_BYTES + 1)
+    except (OSError, EOFError, zlib.error):
+        raise Unreachable(f"{session.host}: answered with what was not asked for") from None
+    if len(text) > LARGEST_BYTES:
+        raise Unreachable(f"{session.host}: an answer larger than {LARGEST_BYTES} bytes")
+    return text
+
+
+def unpack(session: Session, data: bytes) -> Iterator[tuple[str, bytes]]:
+    """Regular files of a tar, nothing else in it. Raises Unreachable."""
+    try:
+        with tarfile.open(fileobj=io.BytesIO(unzip(session, data)), mode="r:") as tar:
+            for member in tar:
+                content = tar.extractfile(member) if member.isreg() else None
+                if content:
+                    yield member.name, content.read()
+    except (tarfile.TarError, ValueError):
+        raise Unreachable(f"{session.host}: answered with what was not asked for") from None
 
 
 class Wanted(NamedTuple):
@@ -121,7 +147,7 @@ def _bring_events(session: Session, wanted: Sequence[Wanted]) -> None:
         if heard.code or not heard.out:
             why = heard.err.decode("utf-8", "replace").strip().split("\n")[-1]
             raise Unreachable(f"{session.host}: {why or 'events cannot be read there'}")
-        numbers = _write_events(each, gzip.decompress(heard.out).decode("utf-8", "surrogateescape"))
+        numbers = _write_events(each, unzip(session, heard.out).decode("utf-8", "surrogateescape"))
         if numbers:
             failed.append(each._replace(numbers=numbers))
     if failed:
@@ -164,19 +190,21 @@ def bring_logs(asked: Asked, streams: Sequence[str]) -> dict[str, str]:
 
 def _bring_logs(session: Session, wanted: Sequence[Wanted], streams: Sequence[str]) -> None:
     """Raises Unreachable, OSError."""
+    asked: list[frozenset[str]] = []
     for each in wanted:
         begun = [number for number in each.numbers if os.path.exists(each.experiment.events(number))]
         names = [f"{each.experiment.name}_{number}.{stream}" for number in begun for stream in streams]
+        asked.append(frozenset(names))
         list_ = "\0".join(names).encode("utf-8", "surrogateescape") + b"\0"
         stat = "xargs -0r stat -c '%s %n' -- 2>/dev/null | gzip -1"
         session.send(f"cd -- {quote_word(each.there)}/logs && {stat}", list_)
     grown: list[Piece] = []
-    for each in wanted:
+    for each, known in zip(wanted, asked):
         heard = session.receive(_EVENTS_SECONDS)
-        text = gzip.decompress(heard.out).decode("utf-8", "surrogateescape") if heard.out else ""
-        for line in text.splitlines():
+        for line in unzip(session, heard.out).decode("utf-8", "surrogateescape").split("\n"):
             size, _, name = line.partition(" ")
-            grown += _find_pieces(each, name, int(size))
+            if name in known and re.fullmatch("[0-9]{1,18}", size):  # a host names no other file of ours
+                grown += _find_pieces(each, name, int(size))
     whole = [piece for piece in grown if piece[2] == 0 and piece[3] < _PIECE_BYTES]
     for batch in _split(whole):
         _bring_whole(session, batch)
@@ -184,7 +212,7 @@ def _bring_logs(session: Session, wanted: Sequence[Wanted], streams: Sequence[st
         path = quote_word(f"{each.there}/logs/{name}")
         session.send(f"tail -c +{start + 1} -- {path} | head -c {length} | gzip -1")
         heard = session.receive(_EVENTS_SECONDS)
-        _write_piece(each.experiment.path("logs", name), start, gzip.decompress(heard.out) if heard.out else b"")
+        _write_piece(each.experiment.path("logs", name), start, unzip(session, heard.out)[:length])
 
 
 def _split(pieces: Sequence[Piece]) -> Iterable[Sequence[Piece]]:
@@ -206,11 +234,9 @@ def _bring_whole(session: Session, pieces: Sequence[Piece]) -> None:
     take = "tar -czf - --null -T - 2>/dev/null"
     session.send(f"cd -- {quote_word(wanted.there)}/logs && {take}", names)
     heard, asked = session.receive(_EVENTS_SECONDS), {piece[1] for piece in pieces}
-    with tarfile.open(fileobj=io.BytesIO(heard.out), mode="r:gz") as tar:
-        for member in tar:
-            content = tar.extractfile(member)
-            if member.name in asked and content:
-                _write_piece(wanted.experiment.path("logs", member.name), 0, content.read())
+    for name, content in unpack(session, heard.out):
+        if name in asked:
+            _write_piece(wanted.experiment.path("logs", name), 0, content)
 
 
 def _find_pieces(wanted: Wanted, name: str, size: int) -> Iterable[Piece]:
@@ -230,8 +256,8 @@ def _find_pieces(wanted: Wanted, name: str, size: int) -> Iterable[Piece]:
 
 
 def _write_piece(path: str, start: int, data: bytes) -> None:
-    """Raises OSError, also for a link."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | (os.O_TRUNC if start == 0 else 0)
+    """Raises OSError, also for a link, and for a FIFO that nobody reads."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | (os.O_TRUNC if start == 0 else 0)
     descriptor = os.open(path, flags, 0o666)
     try:
         while data:

@@ -1,0 +1,73 @@
+"""A host that answers what nobody asked for: it writes no file but those asked for, and there is no traceback.
+
+An ssh on PATH is a bash of this machine, whose gzip and tar say what a test wants.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import unittest
+
+from tests.command import Folder
+
+SSH = """#!/bin/bash
+case " $* " in *" -G "*) echo "controlpath none-of-ours"; exit;; esac
+HOME="$EVIL" exec bash
+"""
+
+
+class AnswersTest(unittest.TestCase):
+    def setUp(self) -> None:
+        self.files = Folder(self)
+        self.there = self.files.path / "there/x.1"
+        self.files.program("bin/ssh", SSH)
+        evil = self.files.path / "evil"
+        self.files.write("evil/.profile", 'PATH="$EVIL:$PATH"\n')
+        self.files.environment.update(EVIL=str(evil), PATH=f"{self.files.path}/bin:{self.files.environment['PATH']}")
+        self.files.bash("make", 'echo hi; echo data > "$NEU_RUN_DIR/a.csv"')
+        done = self.files.run("neurun", "--name=x", "local", "cpu", "./make")
+        self.assertEqual(done.code, 0, done.stderr)
+        os.makedirs(self.there.parent)
+        done = self.files.shell("cp -r runs/x there/x.1 && rm runs/x/x_0/a.csv runs/x/logs/*")
+        self.assertEqual(done.code, 0, done.stderr)
+        path = self.files.path / "runs/x/jobs.jsonl"
+        first, *rest = path.read_text().splitlines()
+        launch = json.loads(first)
+        launch["there"], launch["profile"]["host"] = str(self.there), "far"
+        path.write_text("\n".join([json.dumps(launch), *rest]) + "\n")
+
+    def test_what_was_asked_for_comes(self) -> None:
+        done = self.files.run("neuget", "--logs", "-p", "*.csv", "x")
+        self.assertEqual((done.code, done.lines()), (0, ["runs/x/x_0/a.csv"]), done.stderr)
+        self.assertEqual(self.files.read("runs/x/logs/x_0.stdout"), "hi\n")
+
+    def test_a_host_names_no_other_file_of_ours(self) -> None:
+        """For each log that is listed it names one above, and packs that."""
+        self.files.write("mine", "precious")
+        self.files.write("evil/x_0.stdout", "of the host\n")
+        self.files.program("evil/stat", "#!/bin/sh\necho '3 ../../../mine'\n")
+        self.files.program(
+            "evil/tar",
+            "#!/bin/sh\ncd \"$EVIL\"; exec /bin/tar -czf - --transform 's,.*,../../../mine,' -P x_0.stdout\n",
+        )
+        self.files.run("neuget", "--logs", "x")
+        self.assertEqual(self.files.read("mine"), "precious")
+
+    def test_garbage_is_no_answer(self) -> None:
+        for program, text in (("gzip", "echo no gzip"), ("tar", "echo no tar"), ("gzip", "printf '\\037\\213'")):
+            self.files.program(f"evil/{program}", f"#!/bin/sh\n{text}\n")
+            for words in (("neuget", "-p", "*.csv", "x"), ("neuget", "--logs", "x")):
+                done = self.files.run(*words)
+                self.assertEqual((done.code, "far: answered" in done.stderr), (111, True), (program, text, words, done))
+            os.unlink(self.files.path / "evil" / program)
+
+    def test_a_fifo_in_the_place_of_a_log(self) -> None:
+        os.mkfifo(self.files.path / "runs/x/logs/x_0.stdout")
+        done = self.files.run("neuget", "--logs", "x")
+        self.assertIn(done.code, (1, 100, 111), done.stderr)
+        self.assertNotIn("Traceback", done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
