@@ -18,13 +18,16 @@ from neuromanager.experiment.states import STATES
 from neuromanager.profile.config import read_config
 from neuromanager.profile.profile import find_schedulers
 from neuromanager.system.faults import Failure
+from neuromanager.system.files import read_bytes
 from neuromanager.system.jsonvalues import load_json
+from neuromanager.system.quoting import visible
 from neuromanager.system.values import Any, NamedTuple
 from neuromanager.terminal.options import Option, Parser
 
 FILES = "\tfiles"  # the shell offers names of files
 COMMAND = "\tcommand"  # and the number of the word with which another program's command line begins
 _MOST_RUNS = 500
+_MOST_BYTES = 64 << 20  # of a file: who pressed Tab waits
 _RESOURCES = "account constraint cpus-per-task gpus gres mem nice nodes ntasks partition qos time".split()
 _SIGNALS = "TERM INT KILL USR1 USR2 HUP QUIT STOP CONT".split()
 
@@ -49,7 +52,7 @@ def main(words: Sequence[str], find_parser: Callable[[str], Parser | None]) -> i
         return 0
     for word, told in dict(candidates).items():
         if word.isprintable() or word in (FILES, COMMAND):
-            print(f"{word}\t{told}" if told else word)
+            print(f"{word}\t{visible(told)}" if told else word)
     return 0
 
 
@@ -171,16 +174,15 @@ def _offer_experiments(word: str, runs: bool) -> Iterator[tuple[str, str]]:
 
 
 def _count_lines(path: str) -> int:
-    with open(path, "rb") as file:
-        return sum(1 for _ in file)
+    return read_bytes(path, _MOST_BYTES).count(b"\n")
 
 
 def _read_points(experiment: Experiment) -> list[str]:
     try:
-        with open(experiment.path("params.txt"), encoding="utf-8", errors="replace") as file:
-            return [line.strip("\n{}") for line, _ in zip(file, range(_MOST_RUNS))]
+        text = read_bytes(experiment.path("params.txt"), _MOST_BYTES).decode("utf-8", "replace")
     except OSError:
         return []
+    return [line.strip("{}") for line in text.split("\n", _MOST_RUNS)[:_MOST_RUNS]]
 
 
 def _read_profiles(line: Line) -> dict[str, Any]:
@@ -216,8 +218,8 @@ def _offer_resources(line: Line) -> Iterator[tuple[str, str]]:
 def _offer_parameters(line: Line) -> Iterator[tuple[str, str]]:
     """Of the experiment that is named, else of the latest; for neusweep of its file."""
     if line.parser.prog == "neusweep":
-        with open(line.options.get("--params", "params.json"), encoding="utf-8") as file:
-            yield from ((f"{name}=", "") for name in load_json(file.read()) if not name.startswith("$"))
+        swept = load_json(read_bytes(line.options.get("--params", "params.json"), _MOST_BYTES))
+        yield from ((f"{name}=", "") for name in swept if not name.startswith("$"))
         return
     named = [word.partition(":")[0] for word in line.operands]
     found = [one for one in find_experiments() if one.name in named] or find_experiments()[-1:]
@@ -226,15 +228,15 @@ def _offer_parameters(line: Line) -> Iterator[tuple[str, str]]:
         for text in _read_points(experiment):
             names.update(load_json(f"{{{text}}}"))
         result = os.path.join(experiment.run_directory(0), "result.json")
-        with contextlib.suppress(OSError, ValueError), open(result, encoding="utf-8") as file:
-            names.update(load_json(file.read()))
+        with contextlib.suppress(OSError, ValueError):
+            names.update(load_json(read_bytes(result, _MOST_BYTES)))
     yield from ((name, "") for name in names)
 
 
 def _offer_tags(line: Line) -> Iterator[tuple[str, str]]:
     for experiment in find_experiments():
-        with open(experiment.path("experiment.json"), encoding="utf-8") as file:
-            yield from ((tag, "") for tag in load_json(file.read()).get("tags", []))
+        record = load_json(read_bytes(experiment.path("experiment.json"), _MOST_BYTES))
+        yield from ((tag, "") for tag in record.get("tags", []))
 
 
 def _offer_texts(*texts: str) -> Callable[[Line], Iterable[tuple[str, str]]]:

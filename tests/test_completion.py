@@ -79,6 +79,19 @@ class OfferTest(unittest.TestCase):
             with self.subTest(words=words):
                 self.assertEqual(self.offered(*words), offered)
 
+    def test_files_of_another_user(self) -> None:
+        """A FIFO or a device in the place of a file holds up nobody's shell, and nothing reaches the terminal raw."""
+        path = self.folder.path / "runs/odd/params.txt"
+        path.write_text('{"a": "\u009b31m\u202e"}\n{}\n')
+        told = self.folder.run("neustat", "odd:", NEU_COMPLETE="test").stdout
+        self.assertTrue(all(line.replace("\t", "").isprintable() for line in told.split("\n")), told)
+        path.unlink()
+        os.mkfifo(path)
+        self.assertEqual(self.offered("neustat", "odd:"), ["odd:0", "odd:1"])
+        path.unlink()
+        path.symlink_to("/dev/zero")
+        self.assertEqual(self.offered("neustat", "odd:"), ["odd:0", "odd:1"])
+
     def test_nothing_is_written_and_nothing_harms(self) -> None:
         self.folder.write("config.json", '{"a\\u001b[31m": {"b": {}}, "": 3, "c": 4')
         before = self.folder.tree()

@@ -30,7 +30,8 @@ def find_trashed(runs: str) -> list[Trashed]:
     place, found = trash_of(runs), []
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         for name in sorted(os.listdir(place)):
-            if os.path.isdir(os.path.join(place, name)):
+            path = os.path.join(place, name)
+            if os.path.isdir(path) and not os.path.islink(path):  # nothing is thrown away through a link
                 found.append(_read_trashed(Experiment(os.path.abspath(os.path.join(place, name)), name)))
     return sorted(found, key=lambda each: each.when or "")
 

@@ -51,6 +51,8 @@ def parse_rows(text: str) -> list[dict[str, Any]]:
     if not text.strip():
         return []
     found = load_json(text, strict=False)
+    if not isinstance(found, list):
+        raise ValueError("not a list")
     return [row for row in found if isinstance(row, dict) and isinstance(row.get("ClusterId"), int)]
 
 

@@ -99,6 +99,18 @@ class TrashTest(unittest.TestCase):
         self.assertEqual(folder.run("neutrash", "--empty", "-y").code, 0)
         self.assertEqual(list((folder.path / "runs/.trash").iterdir()), [folder.path / "runs/.trash/emptied.txt"])
 
+    def test_a_link_in_the_trash(self) -> None:
+        """Nothing that it leads to is deleted: it is not in the trash."""
+        folder = self.folder
+        run_one(folder, "--name=a")
+        (folder.path / "runs/.trash").mkdir()
+        (folder.path / "runs/.trash/b").symlink_to("../a")
+        before = folder.tree()
+        done = folder.run("neutrash", "--empty", "--yes", "b")
+        self.assertEqual((done.code, "not in runs/.trash" in done.stderr), (100, True), done.stderr)
+        self.assertEqual(folder.run("neutrash", "--empty", "--yes").code, 0)
+        self.assertEqual(folder.tree(), before)
+
 
 class OnSlurmTest(unittest.TestCase):
     def test_a_job_that_waits(self) -> None:

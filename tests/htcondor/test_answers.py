@@ -52,7 +52,7 @@ class AnswersTest(unittest.TestCase):
         self.assertEqual({proc for proc, end in ends.items() if end}, {6})
 
     def test_no_answer_is_a_failure(self) -> None:
-        for answer in (said("", None), said("", 1, "-- Failed to fetch ads"), said("junk")):
+        for answer in (said("", None), said("", 1, "-- Failed to fetch ads"), said("junk"), said("7"), said("null")):
             self.assertTrue(parse_answer("condor_q", answer).failure)
 
     def test_the_history(self) -> None:
