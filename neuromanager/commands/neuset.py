@@ -149,6 +149,8 @@ def _change_file(setting: Setting, command: Sequence[str], dry_run: bool) -> int
     if dry_run:
         return 0
     path = setting.output or os.path.realpath(setting.file)
+    if os.path.exists(path) and not os.path.isfile(path):  # also through a link, as /dev/stdout
+        raise Failure(WRONG_INPUT, f"{path}: not a regular file; nothing was changed")
     try:
         write_file(path, result)
         os.chmod(path, setting.mode)

@@ -58,7 +58,10 @@ def read_text(path: str, errors: str = "surrogateescape") -> str:
 
 
 def write_file(path: str, text: str) -> None:
-    """Whole or not at all. Words that are not UTF-8 keep their bytes. Raises OSError."""
+    """Whole or not at all. Words that are not UTF-8 keep their bytes.
+
+    Raises OSError, also for a FIFO or a device: root would put a file in the place of /dev/null.
+    """
     place, name = os.path.split(path)
     beside = make_beside(name)
     try:
@@ -69,6 +72,10 @@ def write_file(path: str, text: str) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         with open(os.open(beside, flags, 0o666, dir_fd=folder), "wb") as file:
             file.write(text.encode("utf-8", "surrogateescape"))
+        with contextlib.suppress(FileNotFoundError):
+            there = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
+            if not (stat.S_ISREG(there) or stat.S_ISLNK(there) or stat.S_ISDIR(there)):
+                raise OSError(errno.EINVAL, "not a regular file")
         os.replace(beside, name, src_dir_fd=folder, dst_dir_fd=folder)
     except OSError as error:
         with contextlib.suppress(OSError):

@@ -48,6 +48,16 @@ class ByHandTest(unittest.TestCase):
         self.assertEqual(folder.read("inlist"), folder.read("other"))
         self.assertEqual(os.stat(folder.path / "inlist").st_mode & 0o777, 0o750)
 
+    def test_nothing_takes_the_place_of_a_device(self) -> None:
+        """A FIFO stands for it here: root would put a file in the place of /dev/null."""
+        folder = self.folder
+        os.mkfifo(folder.path / "fifo")
+        (folder.path / "link").symlink_to("fifo")
+        for output in ("fifo", "link"):
+            done = folder.run("neuset", "-o", output, "inlist", "initial_mass=2.50")
+            self.assertEqual((done.code, f"{output}: not a regular file" in done.stderr), (100, True), done.stderr)
+            self.assertTrue((folder.path / output).is_fifo())
+
     def test_before_another_command(self) -> None:
         done = self.folder.run("neuset", "inlist", "initial_mass=3", "--", "grep", "-c", "= 3 !", "inlist")
         self.assertEqual((done.code, done.stdout), (0, "1\n"))
