@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 _HELLO_SECONDS = 60.0
 _SKEW_SECONDS = 2  # what is less is taken for the time of the answer's way
+_MOST_BYTES = 1 << 29  # of what is said in one answer; files come in pieces
 _AGAIN_SECONDS = 120.0  # for a submission whose connection was lost
 
 
@@ -86,7 +87,7 @@ class Session:
         """The answer to the first line that has none yet. Raises Unreachable; then this session is over."""
         self._greet()
         out, err, words = self._collect(patience_seconds)
-        return Heard(int(words[0]), out, err)
+        return Heard(int(words[-1]), out, err)
 
     @property
     def skew_seconds(self) -> int:
@@ -98,7 +99,7 @@ class Session:
         if self._skew is None:
             _, _, words = self._collect(_HELLO_SECONDS)
             forget_refusal(self.way)
-            skew = round(int(words[1]) - (self._sent + time.time()) / 2)
+            skew = round(int(words[-1]) - (self._sent + time.time()) / 2)
             self._skew = skew if abs(skew) > _SKEW_SECONDS + (time.time() - self._sent) / 2 else 0
 
     def _write(self, data: bytes) -> None:
@@ -122,7 +123,11 @@ class Session:
                     found[name] = (bytes(buffer[:place]), bytes(buffer[place + len(mark) : end]).split())
                     del buffer[: end + 1]
             if len(found) == 2:
-                return found["stdout"][0], found["stderr"][0], found["stdout"][1]
+                words = found["stdout"][1]
+                if not words or not re.fullmatch(rb"[0-9]{1,12}", words[-1]):
+                    self.close()
+                    raise Unreachable(f"{self.host}: answered with what was not asked for")
+                return found["stdout"][0], found["stderr"][0], words
             left = deadline - time.monotonic()
             if left <= 0:
                 self.close()
@@ -137,6 +142,9 @@ class Session:
             data = os.read(key.fd, 1 << 18)
             if data:
                 self._buffers[key.data] += data
+                if len(self._buffers[key.data]) > _MOST_BYTES:
+                    self.close()
+                    raise Unreachable(f"{self.host}: answers without end")
             else:
                 self._selector.unregister(key.fileobj)
         if not self._selector.get_map() or (ended and not heard):

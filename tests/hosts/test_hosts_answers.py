@@ -62,6 +62,19 @@ class AnswersTest(unittest.TestCase):
                 self.assertEqual((done.code, "far: answered" in done.stderr), (111, True), (program, text, words, done))
             os.unlink(self.files.path / "evil" / program)
 
+    def test_an_ssh_that_is_none(self) -> None:
+        """It knows the mark, for that is in what it is told; or it never stops."""
+        marks = """import os, re, sys
+for mark in set(re.findall(b"[0-9a-f]{18}", sys.stdin.buffer.read1(1 << 20))):
+    for stream in (1, 2):
+        os.write(stream, b"\\n" + mark + b" 0 def\\n")
+sys.stdin.read()"""
+        head = SSH.rsplit("\n", 2)[0]
+        for last, said in ((f"exec python3 -c '{marks}'", "answered with"), ("exec yes", "answers without end")):
+            self.files.program("bin/ssh", f"{head}\n{last}\n")
+            done = self.files.run("neuget", "-p", "*.csv", "x")
+            self.assertEqual((done.code, f"far: {said}" in done.stderr), (111, True), done.stderr)
+
     def test_a_fifo_in_the_place_of_a_log(self) -> None:
         os.mkfifo(self.files.path / "runs/x/logs/x_0.stdout")
         done = self.files.run("neuget", "--logs", "x")
