@@ -21,7 +21,7 @@ from neuromanager.snapshot.git import Repository, find_repository, make_reposito
 from neuromanager.snapshot.lay import Earlier, find_snapshot_links, lay, link, list_files
 from neuromanager.snapshot.survey import Survey, find_python_roots
 from neuromanager.system.faults import WRONG_INPUT, Failure
-from neuromanager.system.files import write_file
+from neuromanager.system.files import is_ours, write_file
 from neuromanager.system.patterns import compile_late
 from neuromanager.system.process import run_through
 from neuromanager.system.procfs import lives
@@ -91,8 +91,12 @@ def hold(code: Code) -> None:
 
 
 def _make_store(project: str) -> str:
-    """Out of git's sight, whatever the project's own .gitignore says."""
+    """Out of git's sight, whatever the project's own .gitignore says. Raises Failure for another user's link."""
     store = os.path.join(project, RUNS, STORE)
+    for folder in (os.path.dirname(store), store):
+        if os.path.islink(folder) and not is_ours(folder):
+            name = os.path.relpath(folder, project)
+            raise Failure(WRONG_INPUT, f"{name}: a link that another user made, and nothing is written through it")
     os.makedirs(store, exist_ok=True)
     for folder in (os.path.dirname(store), store):
         path = os.path.join(folder, ".gitignore")

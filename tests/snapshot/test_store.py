@@ -79,6 +79,18 @@ class FolderTest(TreeCase):
             [os.readlink(f"{top}/{name}") for name in ("broken", "absolute")], ["nowhere", "/etc/hostname"]
         )
 
+    @unittest.skipUnless(os.geteuid() == 0, "optional: only root makes a link of another user's")
+    def test_a_link_of_another_user(self) -> None:
+        tree = Tree(self)
+        elsewhere = tree.path.parent / "elsewhere"
+        elsewhere.mkdir()
+        (tree.path / "runs").mkdir(exist_ok=True)
+        (tree.path / "runs/.code").symlink_to(elsewhere)
+        os.lchown(tree.path / "runs/.code", 65534, 65534)
+        with self.assertRaisesRegex(Failure, "runs/.code: a link that another user made"):
+            tree.freeze()
+        self.assertEqual(list(elsewhere.iterdir()), [])
+
     def test_link_and_prepare(self) -> None:
         tree = Tree(self)
         (tree.path.parent / "beside").mkdir()
