@@ -30,6 +30,7 @@ from neuromanager.system.values import NamedTuple
 from neuromanager.terminal.console import die_by, tell
 
 _SAY_SECONDS = 1.0
+_FROZEN = compile_late(r"[0-9a-f]{12}(?:-[0-9a-f]{6})?(?:\.[0-9]+)?")  # a commit, what is beside it, one more of it
 _PIECE = compile_late(r"\.(?:part|index)\.(.+?)\.([0-9]+)(?:\.[0-9]+(?:\.lock)?)?")
 
 
@@ -91,12 +92,15 @@ def hold(code: Code) -> None:
 
 
 def _make_store(project: str) -> str:
-    """Out of git's sight, whatever the project's own .gitignore says. Raises Failure for another user's link."""
+    """Out of git's sight, whatever the project's own .gitignore says. Raises Failure.
+
+    runs/ may be a link of ours, to another disk. The store is swept, so it is never behind a link.
+    """
     store = os.path.join(project, RUNS, STORE)
-    for folder in (os.path.dirname(store), store):
-        if os.path.islink(folder) and not is_ours(folder):
-            name = os.path.relpath(folder, project)
-            raise Failure(WRONG_INPUT, f"{name}: a link that another user made, and nothing is written through it")
+    if os.path.islink(os.path.dirname(store)) and not is_ours(os.path.dirname(store)):
+        raise Failure(WRONG_INPUT, f"{RUNS}: a link that another user made, and nothing is written through it")
+    if os.path.islink(store):
+        raise Failure(WRONG_INPUT, f"{RUNS}/{STORE}: a link, and frozen code is not kept behind one; remove it")
     os.makedirs(store, exist_ok=True)
     for folder in (os.path.dirname(store), store):
         path = os.path.join(folder, ".gitignore")
@@ -118,13 +122,16 @@ def locked(store: str) -> Iterator[None]:
 
 
 def _sweep(store: str) -> None:
-    """What was killed left: pieces of its own, and folders that are not whole. The caller holds the lock."""
+    """What was killed left: pieces, and frozen folders that are not whole. The caller holds the lock.
+
+    Anything of another name is not ours, and stays.
+    """
     for name in os.listdir(store):
         path = os.path.join(store, name)
         if match := _PIECE.fullmatch(name):
             if match[1] != os.uname().nodename or lives(int(match[2]), None):
                 continue
-        elif name == "git" or name.startswith(".") or os.path.exists(os.path.join(path, "code.json")):
+        elif not _FROZEN.fullmatch(name) or os.path.islink(path) or os.path.exists(os.path.join(path, "code.json")):
             continue
         remove(path)
 
