@@ -12,12 +12,14 @@ from neuromanager.system.values import NamedTuple
 _CLEAN_SECONDS = 1800.0
 
 # Code that no experiment there names in its launches, and that nobody has used for a day (one that is being launched is
-# not named yet); and what broken transfers have left.
+# not named yet); and what broken transfers have left. Other folders, without our mark, are not ours and stay.
 _CLEAN = r"""neu_named=$(cat -- */jobs.jsonl 2>/dev/null | grep -aoE '/code/[^/"]*"' | sort -u)
-find code -maxdepth 1 -name '*.part.*' -mmin +1440 -exec rm -rf {} + -printf '%p\n' 2>/dev/null
+find code -maxdepth 1 -type d -name '*-????????????.part.????????' -mmin +1440 -exec rm -rf {} + \
+  -printf '%p\n' 2>/dev/null
 for neu_place in code/*/; do
   neu_place=${neu_place%/}
   case $neu_place in *.part.*|'code/*') continue ;; esac
+  if [ -L "$neu_place" ] || [ ! -e "$neu_place/.neu-whole" ]; then continue; fi
   case "$neu_named" in *"/$neu_place\""*) continue ;; esac
   neu_late=$(find "$neu_place/.neu-used" "$neu_place/.neu-whole" -maxdepth 0 -mmin -@MINUTES@ 2>/dev/null)
   if [ -n "$neu_late" ]; then continue; fi

@@ -93,7 +93,13 @@ class WaysTest(HostCase):
         for name in (".neu-whole", ".neu-used"):
             if (code / name).exists():
                 os.utime(code / name, (0, 0))
+        for name in ("mine", "other.part.2"):  # of the user's, in the same folder
+            (code.parent / name).mkdir()
+            (code.parent / name / "thesis.tex").write_text("years of work")
+            os.utime(code.parent / name, (0, 0))
         self.assertEqual(self.done("neuhost", "--clean", "cedar").stdout, f"cedar:{code}\n")
+        self.assertTrue((code.parent / "mine/thesis.tex").exists())
+        self.assertTrue((code.parent / "other.part.2/thesis.tex").exists())
         self.assertFalse(code.exists())
         self.assertEqual(self.states("x"), ["COMPLETED"])
 
