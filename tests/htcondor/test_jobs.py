@@ -95,6 +95,7 @@ class AgainTest(PooledCase):
     def test_by_hand(self) -> None:
         self.launch("--runs=4", "htcondor", "cpu", "./patient")
         self.wait_for(lambda states: set(states.values()) == {"RUNNING"}, "all run")
+        wait_until(lambda: all(self.begun(run) for run in range(4)), "all to begin", SECONDS)
         job = self.jobs()[0]
         self.pool.ask("condor_rm", f"{job}.0")
         self.pool.ask("condor_hold", "-reason", "for a while", f"{job}.1")

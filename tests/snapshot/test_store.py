@@ -225,7 +225,7 @@ class KillTest(TreeCase):
             tree.write("t.txt", f"{number}\n")
             words = ["--prepare=sleep 0.02; touch built"] if number % 4 == 0 else []
             process = self.start(tree, *words)
-            time.sleep(chance.uniform(0.03, 0.3))
+            time.sleep(chance.uniform(0.02, 0.15))
             if process.poll() is None:
                 killed += 1
                 os.killpg(process.pid, signal.SIGKILL)
