@@ -24,10 +24,10 @@ from neuromanager.profile.profile import Profile, check_own_options
 from neuromanager.schedulers import find_scheduler, is_batch_system
 from neuromanager.sweep.words import add_python
 from neuromanager.system.faults import WRONG_INPUT, Failure
-from neuromanager.system.process import become
 from neuromanager.system.programs import find_program, is_program
 from neuromanager.system.quoting import Command, quote_word
 from neuromanager.system.site import HERE
+from neuromanager.system.spawn import become
 from neuromanager.system.values import TYPE_CHECKING
 from neuromanager.terminal.console import be_quiet, tell
 from neuromanager.terminal.options import Options, Parser, parse_number, parse_options, split_words

@@ -16,9 +16,9 @@ from neuromanager.sweep.words import add_python
 from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.files import read_text, write_file
 from neuromanager.system.jsonvalues import Value, parse_float, parse_integer, render_json
-from neuromanager.system.process import become
 from neuromanager.system.programs import check_program, find_program, is_program
 from neuromanager.system.quoting import quote_word
+from neuromanager.system.spawn import become
 from neuromanager.system.values import NamedTuple
 from neuromanager.terminal.console import print_text
 from neuromanager.terminal.options import Parser, parse_options, split_words

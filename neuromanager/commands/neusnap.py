@@ -16,9 +16,9 @@ from neuromanager.snapshot.store import Frozen, Made, freeze
 from neuromanager.snapshot.survey import Survey
 from neuromanager.sweep.words import READERS, add_python
 from neuromanager.system.faults import WRONG_INPUT, Failure
-from neuromanager.system.process import become
 from neuromanager.system.programs import check_program, find_program, is_program
 from neuromanager.system.quoting import Command, quote_line, quote_word
+from neuromanager.system.spawn import become
 from neuromanager.terminal.console import tell
 from neuromanager.terminal.options import Options, Parser, parse_options, split_words
 

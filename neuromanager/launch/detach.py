@@ -11,7 +11,7 @@ from collections.abc import Callable
 from types import FrameType
 
 from neuromanager.experiment.directory import Experiment, format_time
-from neuromanager.system.process import ignore
+from neuromanager.system.spawn import ignore
 from neuromanager.system.values import NamedTuple
 
 LOG = "neurun.log"  # of the experiment: the messages of a detached neurun

@@ -19,9 +19,9 @@ from neuromanager.launch.request import Launch
 from neuromanager.local import run
 from neuromanager.local.resources import check_resources
 from neuromanager.system.faults import INCOMPLETE, TROUBLE
-from neuromanager.system.process import CannotExecute, start_program
 from neuromanager.system.quoting import quote_word
 from neuromanager.system.signals import may_read_stdin
+from neuromanager.system.spawn import CannotExecute, start_program
 from neuromanager.terminal.console import die_by, tell
 
 _NAMED = 5

@@ -20,8 +20,8 @@ from types import FrameType
 from neuromanager.local.orphans import take_over
 from neuromanager.local.table import Slot, Slots
 from neuromanager.system.faults import BUG
-from neuromanager.system.process import keep_descriptors, keep_signal_mask
 from neuromanager.system.signals import PASSED_ON, STOPPING
+from neuromanager.system.spawn import keep_descriptors, keep_signal_mask
 from neuromanager.system.values import NoReturn
 from neuromanager.terminal.console import tell
 

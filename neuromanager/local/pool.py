@@ -14,9 +14,10 @@ from neuromanager.local.inprogress import Program, Running, Watcher, is_executed
 from neuromanager.local.output import Copier, Target
 from neuromanager.local.strays import put_away_orphans, send_orphans, send_strays
 from neuromanager.local.table import Slots
-from neuromanager.system.process import CannotExecute, Ending, start_program
+from neuromanager.system.process import Ending
 from neuromanager.system.procfs import group_lives
 from neuromanager.system.signals import PASSED_ON, STOPPING, Wish
+from neuromanager.system.spawn import CannotExecute, start_program
 
 KILL_AFTER_SECONDS = 30  # between TERM and KILL at a time limit, as Slurm's KillWait
 ORPHAN_SECONDS = 10  # the same, for a run whose neurun was killed

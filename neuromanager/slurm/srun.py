@@ -12,10 +12,10 @@ from neuromanager.slurm.client import client_environment, describe_missing
 from neuromanager.slurm.script import hide_colons, render_attached_script
 from neuromanager.sweep.words import add_python
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
-from neuromanager.system.process import become
 from neuromanager.system.programs import is_program
 from neuromanager.system.quoting import Command, quote_line, quote_word
 from neuromanager.system.site import Site
+from neuromanager.system.spawn import become
 from neuromanager.system.values import NoReturn
 
 # Of a batch script, which is written to logs, put back into the queue and read from a file; srun has other or no such

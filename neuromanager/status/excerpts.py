@@ -14,8 +14,8 @@ from neuromanager.status.rows import read_points
 from neuromanager.status.survey import Report
 from neuromanager.status.top import PLOT, TABLE, Frame
 from neuromanager.system.files import opened
-from neuromanager.system.process import CannotExecute, start_program
 from neuromanager.system.quoting import Command, quote_line, visible
+from neuromanager.system.spawn import CannotExecute, start_program
 from neuromanager.system.values import IO, NamedTuple
 from neuromanager.terminal.escapes import TerminalText, remove_colors
 

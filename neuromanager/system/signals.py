@@ -88,6 +88,12 @@ class Wish:
         return signal.SIGKILL
 
 
+def heed_children() -> None:
+    """A caller that ignores SIGCHLD would hide from us how programs end."""
+    if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+
+
 def in_foreground() -> bool:
     """Whether a terminal has our process group in the foreground, and sends its Ctrl-C to all of it."""
     try:

@@ -1,0 +1,114 @@
+"""Starts a program without Python between it and the kernel, and holds what it inherits: signals and descriptors."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+
+from neuromanager.system.signals import heed_children
+from neuromanager.system.values import NoReturn
+
+heed_children()
+
+
+class CannotExecute(Exception):
+    """The kernel would not execute a program; ``error`` says why."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+# What Python ignores and a program is to get as the system has it; caught signals are the system's again after exec.
+_ignored_by_us = [getattr(signal, name) for name in ("SIGPIPE", "SIGXFSZ") if hasattr(signal, name)]
+_paths: dict[tuple[str, str | None], str] = {}
+_mask: set[int] = set()  # of signals that our caller had blocked: a program is to get them as it would without us
+_LIMITS = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)  # of the system, whatever the program is
+_MOST_DESCRIPTORS = 65536  # that are looked at one by one
+
+
+def start_program(words: tuple[str, ...], env: Mapping[str, str], descriptors: Mapping[int, int]) -> int:
+    """Starts a program in a session of its own, ``descriptors`` (its number -> ours) and the rest of 0-2 open in it.
+
+    Returns its process id, which is its group's and its session's too. Raises CannotExecute, and OSError where the
+    system has no room for another process. Descriptors of ours that are inheritable are the program's as well: see
+    ``keep_descriptors``.
+    """
+    key = (words[0], env.get("PATH"))
+    known = _paths.get(key)
+    actions = [(os.POSIX_SPAWN_DUP2, ours, its) for its, ours in descriptors.items()]
+    try:
+        path = known or _find_program(words[0], env)
+        try:
+            pid = os.posix_spawn(
+                path, words, env, file_actions=actions, setsid=True, setsigdef=_ignored_by_us, setsigmask=_mask
+            )
+        except FileNotFoundError:
+            if not known:
+                raise
+            path = _find_program(words[0], env)  # it moved
+            pid = os.posix_spawn(
+                path, words, env, file_actions=actions, setsid=True, setsigdef=_ignored_by_us, setsigmask=_mask
+            )
+    except OSError as error:
+        _paths.pop(key, None)
+        if error.errno in _LIMITS:
+            raise OSError(error.errno, error.strerror, words[0]) from None
+        raise CannotExecute(error) from None
+    _paths[key] = path
+    return pid
+
+
+def _find_program(word: str, env: Mapping[str, str]) -> str:
+    """As execvp(3) would on the PATH that the program is to have; what may not be executed is the last choice."""
+    if "/" in word:
+        return word
+    denied = None
+    for directory in env.get("PATH", os.defpath).split(os.pathsep):  # os.get_exec_path would bring warnings with it
+        path = os.path.join(directory, word)
+        if os.path.isfile(path):
+            if os.access(path, os.X_OK):
+                return path
+            denied = path
+    if denied:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), denied)
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), word)
+
+
+def become(words: Sequence[str], env: Mapping[str, str]) -> NoReturn:
+    """Goes on as that program, which has our process id, streams and terminal. Raises OSError."""
+    sys.stdout.flush()
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in _ignored_by_us}
+    try:
+        os.execvpe(words[0], tuple(words), env)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def keep_signal_mask() -> None:
+    """For the programs that we start, before we block signals ourselves."""
+    _mask.clear()
+    _mask.update(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+
+
+def ignore(number: int) -> None:
+    """For us alone: the programs that we start get the signal as they would have got it without us."""
+    if signal.signal(number, signal.SIG_IGN) is not signal.SIG_IGN:
+        _ignored_by_us.append(number)
+
+
+def keep_descriptors() -> None:
+    """What our caller left open beyond 0-2 stays with us: no program is to hold a pipe or a lock of others."""
+    try:
+        numbers = list(map(int, os.listdir("/dev/fd")))
+    except OSError:  # no /proc, where it is a link to
+        numbers = list(range(min(os.sysconf("SC_OPEN_MAX"), _MOST_DESCRIPTORS)))
+    for number in numbers:
+        if number > 2:
+            with contextlib.suppress(OSError):  # that of the listing itself
+                os.set_inheritable(number, False)
