@@ -77,8 +77,9 @@ class RequeueTest(unittest.TestCase):
         self.assertEqual([int(line) for line in lines if line.isdigit()], list(range(1, goal + 1)), said)
         starts = [line for line in lines if line.startswith("from")]
         attempts = [int(line.split()[-1]) for line in starts]
-        # Slurm may take an attempt back before its program is there: a number is missing then, none comes twice.
-        self.assertEqual((attempts[0], attempts), (1, sorted(set(attempts))), said)
+        # Slurm may take an attempt back, or near the limit tell it to end, before its program has come to counting: a
+        # number is missing then, be it the first, and none comes twice.
+        self.assertEqual(attempts, sorted(set(attempts)), said)
         events = self.files.events(name, number)
         self.assertEqual(events[-1], f"finished attempt={attempts[-1]} exit_code=0")
         self.assertEqual(sum("exit_code=0" in line and "told" not in line for line in events), 1)
