@@ -175,7 +175,7 @@ def _list(place: Place, options: Options) -> list[Batch]:
     batches = [Batch(place, there, experiment.directory, new)]
     if options.cwd:
         here = os.path.dirname(os.path.dirname(experiment.directory))
-        beside = list_code_files(session, launch.cwd, patterns)
+        beside = list_code_files(session, os.path.dirname(there), launch.cwd, patterns)
         batches.append(
             Batch(place, launch.cwd, here, [file for file in beside if _is_older(f"{here}/{file.name}", file)])
         )

@@ -22,7 +22,6 @@ _SKIPPED = ("runs", ".git", "__pycache__")
 class File(NamedTuple):
     name: str  # relative to the folder
     size: int
-    time: int  # in seconds, rounded up
     key: str  # of its content and kind: equal keys are equal files
 
 
@@ -34,10 +33,6 @@ class Code(NamedTuple):
     @property
     def bytes(self) -> int:
         return sum(file.size for file in self.files)
-
-    @property
-    def newest(self) -> int:
-        return max((file.time for file in self.files), default=0)
 
 
 def read_code(folder: str, host: Host, place: str) -> Code:
@@ -54,9 +49,7 @@ def read_code(folder: str, host: Host, place: str) -> Code:
             f"{folder}: {len(found)} files of code, {total / 1e6:.0f} MB, are not sent to {host.name} unasked; "
             f"largest: {shown}; let .gitignore name what is data, or name the code: {place}.code",
         )
-    files = tuple(
-        File(name, status.st_size, int(status.st_mtime) + 1, _read_key(folder, name)) for name, status in found
-    )
+    files = tuple(File(name, status.st_size, _read_key(folder, name)) for name, status in found)
     whole = hashlib.sha256("".join(f"{f.name}\0{f.key}\n" for f in files).encode("utf-8", "surrogateescape"))
     return Code(folder, f"{_name_project(folder)}-{whole.hexdigest()[:12]}", files)
 

@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
+from neuromanager.hosts.ground import SENT
 from neuromanager.hosts.mirror import list_begun, unpack, unzip
 from neuromanager.system.quoting import quote_word
 from neuromanager.system.reach import Session
@@ -55,21 +56,30 @@ def list_run_files(
     """In the folders of those runs. Raises Unreachable."""
     find = f"xargs -r -d '\\n' sh -c 'exec find \"$@\" -type f {_name_test(patterns)} -printf \"%s %T@ %p\\0\"' sh"
     session.send(f"cd -- {quote_word(there)} && {{ {list_begun(name, numbers)} | {find}\n}} | gzip -1")
-    found = _parse_files(session)
     return [
         file
-        for file in found
+        for file in _parse_files(_receive_entries(session))
         if matches(file.name.partition("/")[2], patterns) and file.name.partition("/")[2] != "events.txt"
     ]
 
 
-def list_code_files(session: Session, code: str, patterns: Sequence[str]) -> list[File]:
-    """What runs have written beside the code: not what was sent. Raises Unreachable."""
-    find = f"sh -c 'exec find . -type f -newer .neu-whole {_name_test(patterns)} -printf \"%s %T@ %P\\0\"'"
-    session.send(f"cd -- {quote_word(code)} && {{ {find}\n}} | gzip -1")
-    return [
-        file for file in _parse_files(session) if matches(file.name, patterns) and not file.name.startswith(".neu-")
-    ]
+def list_code_files(session: Session, directory: str, cwd: str, patterns: Sequence[str]) -> list[File]:
+    """What runs have written beside the code: not what was sent and is as it was then. Raises Unreachable.
+
+    ``directory``: of all experiments there; code that was not sent lies elsewhere, and all that is in it counts.
+    """
+    top, below = cwd, "."
+    if cwd.startswith(f"{directory}/code/"):
+        name, _, rest = cwd[len(directory) + 6 :].partition("/")
+        top, below = f"{directory}/code/{name}", f"./{rest}" if rest else "."
+    test = _name_test(patterns)
+    find = f'sh -c \'exec find "$1" -type f {test} -printf "%s %T@ %p\\0"\' sh {quote_word(below)}'
+    session.send(f"cd -- {quote_word(top)} && {{ {find}; printf '\\0'; [ ! -e {SENT} ] || cat {SENT}\n}} | gzip -1")
+    entries = _receive_entries(session)
+    end = entries.index("") if "" in entries else len(entries)
+    sent, start = set(entries[end:]), f"{below}/"
+    files = _parse_files(entry.replace(f" {start}", " ", 1) for entry in entries[:end] if entry not in sent)
+    return [file for file in files if matches(file.name, patterns) and not file.name.startswith(".neu-")]
 
 
 def _name_test(patterns: Sequence[str]) -> str:
@@ -79,16 +89,18 @@ def _name_test(patterns: Sequence[str]) -> str:
     return f"\\( {tests} \\)".replace("'", "'\\''")
 
 
-def _parse_files(session: Session) -> list[File]:
+def _receive_entries(session: Session) -> list[str]:
+    """What find(1) has printed. Raises Unreachable."""
     heard = session.receive(_LIST_SECONDS)
     if heard.code or not heard.out:
         words = heard.err.decode("utf-8", "replace").strip().split("\n")[-1]
         raise Unreachable(f"{session.host}: {words or 'files cannot be listed there'}")
-    text = unzip(session, heard.out).decode("utf-8", "surrogateescape")
+    return unzip(session, heard.out).decode("utf-8", "surrogateescape").split("\0")
+
+
+def _parse_files(entries: Iterable[str]) -> list[File]:
     found = [
-        re.fullmatch(r"([0-9]{1,18}) ([0-9]{1,10}(?:\.[0-9]+)?) (.+)", entry, re.DOTALL)
-        for entry in text.split("\0")
-        if entry
+        re.fullmatch(r"([0-9]{1,18}) ([0-9]{1,10}(?:\.[0-9]+)?) (.+)", entry, re.DOTALL) for entry in entries if entry
     ]
     files = [File(match[3], int(match[1]), match[2]) for match in found if match]
     return sorted(file for file in files if ".." not in file.name.split("/") and not file.name.startswith("/"))

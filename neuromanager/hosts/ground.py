@@ -19,25 +19,29 @@ from neuromanager.system.values import NamedTuple
 from neuromanager.terminal.console import tell
 
 _SEND_SECONDS = 1800.0
-_WHOLE = ".neu-whole"  # in a folder of code that is complete: KEY NAME of each file
+# In a folder of code that is complete: KEY NAME of each file, and beside it what that file was when it had come. Times
+# are compared for equality alone: files keep those of the machine that sent them, whose clock may be ahead.
+_WHOLE = ".neu-whole"
+SENT = ".neu-sent"
+_LIST = r"""cut -z -d ' ' -f 2- .neu-whole | sed -z 's,^,./,' |
+  xargs -0r sh -c 'exec find "$@" -maxdepth 0 -printf "%s %T@ %p\0"' sh"""
 
 # Which folder has exactly this code: the first of NAME, NAME.2 ... in which nobody has changed a file that was sent.
-_FIND = r"""neu_found=''
+_FIND = r"""neu_same() ( cd -- "$1" && { @LIST@
+} 2>/dev/null | cmp -s - .neu-sent )
+neu_found=''
 for neu_end in '' .2 .3 .4 .5 .6 .7 .8 .9 .10; do
   neu_place=code/@NAME@$neu_end
   if [ ! -e "$neu_place/.neu-whole" ]; then neu_found="new $neu_place"; break; fi
-  neu_changed=$(
-    cd -- "$neu_place" && cut -z -d ' ' -f 2- .neu-whole | sed -z 's,^,./,' |
-      xargs -0r sh -c 'find "$@" -maxdepth 0 -newer .neu-whole -print -quit' sh 2>&1
-  )
-  if [ -z "$neu_changed" ]; then neu_found="old $neu_place"; : > "$neu_place/.neu-used"; break; fi
+  if neu_same "$neu_place"; then neu_found="old $neu_place"; : > "$neu_place/.neu-used"; break; fi
 done
 printf '%s\0' "$neu_found"
 if [ "${neu_found%% *}" = new ]; then
-  neu_last=$(ls -td -- code/@PROJECT@-*/.neu-whole 2>/dev/null | grep -vF .part. | head -n 1)
-  if [ -n "$neu_last" ]; then printf '%s\0' "${neu_last%/*}"; cat -- "$neu_last"; fi
+  ls -td -- code/@PROJECT@-*/.neu-whole 2>/dev/null | grep -vF .part. | head -n 3 | while IFS= read -r neu_last; do
+    if neu_same "${neu_last%/*}"; then printf '%s\0' "${neu_last%/*}"; cat -- "$neu_last"; break; fi
+  done
 fi
-true"""
+true""".replace("@LIST@", _LIST)
 
 
 class Ground(NamedTuple):
@@ -115,10 +119,8 @@ def _send(session: Session, directory: str, near: str, code: Code, last: Sequenc
     packed = _pack(code.folder, new)
     steps.append((f"tar -xzf - -C {there}", packed))
     steps.append((f"cat > {there}/{_WHOLE}", whole))
-    touch = f"[ {code.newest} -lt $(date +%s) ] || touch -d @{code.newest} {there}/{_WHOLE}"  # clocks differ
-    steps.append(
-        (f"{{ {touch}; }} && mv -T -- {there} {place} || {{ [ -e {place}/{_WHOLE} ] && rm -rf -- {there}; }}", b"")
-    )
+    steps.append((f"cd -- {there} && {{ {_LIST}\n}} > {SENT}", b""))
+    steps.append((f"mv -T -- {there} {place} || {{ [ -e {place}/{_WHOLE} ] && rm -rf -- {there}; }}", b""))
     for line, data in steps:
         session.send(line, data)
         heard = session.receive(_SEND_SECONDS)

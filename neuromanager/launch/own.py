@@ -12,7 +12,7 @@ from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.quoting import quote_word
 
 OWN = "  # neurun --own"  # ends the lines of env that are ours
-_LEFT_OUT = (RUNS, ".git", "events.txt", ".neu-whole", ".neu-used")  # the last two: hosts/ground.py
+_LEFT_OUT = (RUNS, ".git", "events.txt", ".neu-whole", ".neu-sent", ".neu-used")  # the last three: hosts/ground.py
 _MOST_BYTES = 100 << 20
 _MOST_FILES = 10_000
 _ENOUGH_FILES = 5 * _MOST_FILES

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 import unittest
 from pathlib import Path
 
@@ -65,6 +66,8 @@ class HostsTest(HostCase):
         fresh = self.done("neurun", "--name=w", "--wait", "cedar", "cpu", "./program")
         self.assertIn("files of code", fresh.stderr)
         self.assertEqual(len(self.codes()), 3)
+        (newest,) = {*self.codes()} - {code, other}
+        self.assertEqual((newest / "sub/more").read_text(), self.files.read("sub/more"))
 
     def test_git_decides_what_is_code(self) -> None:
         self.go()
@@ -82,7 +85,7 @@ class HostsTest(HostCase):
         (code,) = self.codes()
         found = {str(path.relative_to(code)) for path in code.rglob("*") if path.is_file()}
         self.assertEqual(
-            found, {".gitignore", ".gitmodules", ".neu-whole", "kept.py", "new.py", "program", "sub/inner"}
+            found, {".gitignore", ".gitmodules", ".neu-sent", ".neu-whole", "kept.py", "new.py", "program", "sub/inner"}
         )
 
     def test_frozen_code_is_what_runs_there(self) -> None:
@@ -162,6 +165,7 @@ class HostsTest(HostCase):
 class FilesTest(HostCase):
     def test_only_named_files_and_nothing_twice(self) -> None:
         self.files.program("make", MAKE)
+        os.utime(self.folder / "make", (time.time() + 600,) * 2)  # written on a machine whose clock is ahead
         self.done("neurun", "--runs=2", "--name=x", "--wait", "cedar", "cpu", "./make")
         self.assertIn("neuget -p PATTERN x brings those of a name here", self.neu("neutable", "x").stderr)
         self.assertEqual(self.neu("neuget", "x").code, 100)
@@ -174,8 +178,9 @@ class FilesTest(HostCase):
         self.assertEqual(self.done("neuget", "-p", "*.csv", "x").stdout, "")
         (self.there("x") / "x_1/a.csv").write_text("a new\n")
         self.assertEqual(self.done("neuget", "-p", "*.csv", "x").lines(), ["runs/x/x_1/a.csv"])
-        beside = self.done("neuget", "--cwd", "-p", "beside*", "x")
+        beside = self.done("neuget", "--cwd", "-p", "make", "-p", "beside*", "-n", "x")
         self.assertEqual(beside.lines(), ["beside 0.csv", "beside 1.csv"])
+        self.assertEqual(self.done("neuget", "--cwd", "-p", "beside*", "x").lines(), beside.lines())
         self.assertEqual(self.files.read("beside 1.csv"), "beside 1\n")
         linked = self.done("neuget", "-p", "a.csv", "--into", "all", "--as", "run{index}{suffix}", "x").lines()
         self.assertEqual(linked, ["all/run0.csv", "all/run1.csv"])
