@@ -66,7 +66,7 @@ def main(words: Sequence[str]) -> int:
     check_own_options(profile, scheduler.OWN_OPTIONS, scheduler.SPELLING, source)
     faults = []
     if profile.host and "host" not in scheduler.DOES:
-        faults.append(f"{support}.{device}.host: {scheduler.TITLE} is not driven over ssh")
+        faults.append(f"{support}.{device}.host: {scheduler.TITLE} is not driven over ssh; run neuattach there")
     if "attach" not in scheduler.DOES:
         faults.append(f"{support}.{device}: {scheduler.TITLE} attaches no command; neuattach is for a cluster")
     if command == ["-"]:

@@ -298,7 +298,8 @@ def _check_profile(options: Options, profile: Profile, source: str, layout: Arra
     check_own_options(profile, scheduler.OWN_OPTIONS, scheduler.SPELLING, source)
     if profile.host and "host" not in scheduler.DOES:
         place = f"{source}: {profile.support}.{profile.device}"
-        raise Failure(WRONG_INPUT, f"{place}.host: {scheduler.TITLE} is not driven over ssh")
+        why = f"{scheduler.TITLE} is not driven over ssh; run neurun on {profile.host.name}"
+        raise Failure(WRONG_INPUT, f"{place}.host: {why}")
     if faults := find_unsupported(options, profile.scheduler):
         raise Failure(WRONG_INPUT, *faults)
     _refuse_contradictions(options, profile)

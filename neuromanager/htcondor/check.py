@@ -45,10 +45,6 @@ def check(profile: Profile, layout: Arrangement, place: str, last: tuple[Resourc
         )
     if layout.pack > 1 and transfers_files(profile.resources):
         faults.append(f"--pack: {where}.should_transfer_files brings back one run's folder for each job")
-    if profile.host:
-        faults.append(
-            f"{place}: {profile.support}.{profile.device}.host: HTCondor is not reached by ssh; run neurun there"
-        )
     if faults:
         raise Failure(WRONG_INPUT, *faults)
     given = find_value(profile.resources, "initialdir")

@@ -14,6 +14,7 @@ _MAX_IDLE = 2000
 VACATE_SECONDS = 30
 _COMBINED = ("requirements", "periodic_remove")
 _TRANSFERRED = ("transfer_input_files", "transfer_output_files")
+_PATHS = ("log", "container_image", "x509userproxy")  # where they are relative, HTCondor has them begin in initialdir
 
 
 def count_jobs(part: Part, pack: int) -> int:
@@ -27,11 +28,12 @@ def render_description(
 
     ``earlier``: runs that have a folder already; it goes with them where files are transferred.
     """
-    given = {name.lower() for name, _ in profile.resources}
+    given = {name.lower() for name, _ in profile.resources} - {"initialdir"}
+    left_out = (*PLACES, *_COMBINED, "initialdir", *(_TRANSFERRED if transfers_files(profile.resources) else ()))
     lines = [
-        f"{name} = {render_value(name, value)}"
+        f"{name} = {_place(name, render_value(name, value), job.cwd)}"
         for name, value in profile.resources
-        if name.lower() not in (*PLACES, *_COMBINED, *(_TRANSFERRED if transfers_files(profile.resources) else ()))
+        if name.lower() not in left_out
     ]
     own = _own_commands(profile, job, part, arrangement)
     lines += ["", "# neurun's own", *(f"{name} = {value}" for name, value in own if name.lower() not in given)]
@@ -52,7 +54,8 @@ def _own_commands(profile: Profile, job: Job, part: Part, arrangement: Arrangeme
     own = [
         ("executable", f"{launch}.sh"),
         ("arguments", f"\"'$(NeuRun)' $(ClusterId).$(Process) {part.token}\""),
-        ("initialdir", quote_path(job.directory if transfers_files(profile.resources) else job.cwd)),
+        # Not that of the run, which may be gone when the job starts: run.sh enters it, and records where it cannot.
+        ("initialdir", quote_path(job.directory)),
         ("output", "/dev/null"),
         ("error", "/dev/null"),
         ("log", f"{launch}.log"),
@@ -114,6 +117,10 @@ def _transfer(profile: Profile, job: Job) -> list[str]:
 
 def _list_files(profile: Profile, name: str) -> list[str]:
     return [path.strip() for path in (find_value(profile.resources, name) or "").split(",") if path.strip()]
+
+
+def _place(name: str, value: str, cwd: str) -> str:
+    return _make_absolute(value, cwd) if value and name.lower() in _PATHS else value
 
 
 def _make_absolute(path: str, cwd: str) -> str:

@@ -42,7 +42,9 @@ __all__ = [
 ]
 
 NAME, TITLE, UNIT = "htcondor", "HTCondor", "cluster"
-SPELLING = Spelling(r"(?i)(\+|my\.)?[a-z_][a-z0-9_.]*", 'a command of a submit description, as "request_cpus"', True)
+SPELLING = Spelling(
+    r"(?i)(\+|my\.)?[a-z_][a-z0-9_.]*", 'a command of a submit description, as "request_cpus"', True, "initialdir"
+)
 DOES = frozenset(
     "throttle capacity pack pack-jobs requeue signal-before signal-with exclude-nodes estimate init free".split()
 )

@@ -9,6 +9,7 @@ from neuromanager.experiment.catalog import is_whole
 from neuromanager.experiment.code import Code, find_code, find_python_path, read_code, read_launched
 from neuromanager.experiment.directory import RUNS, Experiment
 from neuromanager.profile.profile import Profile
+from neuromanager.schedulers import find_scheduler
 from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.quoting import quote_word
 from neuromanager.system.values import Any
@@ -47,11 +48,12 @@ def enter_folder(profile: Profile, code: Code) -> None:
 
 
 def refuse_folder(profile: Profile) -> None:
-    if "chdir" in dict(profile.resources):
+    folder = find_scheduler(profile.scheduler).SPELLING.folder
+    if given := next((name for name, _ in profile.resources if name.lower() == folder), None):
         raise Failure(
             WRONG_INPUT,
-            f"{profile.support}.{profile.device}.resources.chdir: the runs are executed in the folder of their frozen "
-            "code; leave it out: -r chdir=",
+            f"{profile.support}.{profile.device}.resources.{given}: the runs are executed in the folder of their "
+            f"frozen code; leave it out: -r {given}=",
         )
 
 

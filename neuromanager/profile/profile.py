@@ -36,6 +36,7 @@ class Spelling(NamedTuple):
     names: str  # a regular expression
     mend: str  # what to write instead, after "write "
     false: bool = False  # whether false is a value
+    folder: str | None = None  # the one that chooses where runs are executed
 
 
 class Profile(NamedTuple):

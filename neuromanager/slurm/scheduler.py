@@ -53,7 +53,9 @@ __all__ = [
 ]
 
 NAME, TITLE, UNIT = "slurm", "Slurm", "array"
-SPELLING = Spelling("[a-z][a-z0-9-]*", 'the long option of sbatch without its dashes, as "cpus-per-task"')
+SPELLING = Spelling(
+    "[a-z][a-z0-9-]*", 'the long option of sbatch without its dashes, as "cpus-per-task"', folder="chdir"
+)
 DOES = frozenset(
     (
         "throttle pack pack-jobs requeue signal-before signal-with after after-each exclude-nodes attach host estimate "

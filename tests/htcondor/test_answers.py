@@ -149,18 +149,28 @@ class DescriptionTest(unittest.TestCase):
 
     def test_description(self) -> None:
         lines = self.render(
-            ("Request_CPUs", "2"), ("requirements", "A || B"), ("schedd", "s"), pack=2, throttle=9, capacity=4
+            ("Request_CPUs", "2"),
+            ("requirements", "A || B"),
+            ("schedd", "s"),
+            ("InitialDir", "work"),
+            ("Log", "its.log"),
+            ("container_image", "docker://a/b"),
+            pack=2,
+            throttle=9,
+            capacity=4,
         )
         self.assertEqual(lines[0], "Request_CPUs = 2")
         for line in (
-            "initialdir = /w/a $(DOLLAR)(b)",
+            "initialdir = /w/a $(DOLLAR)(b)/runs/x",
+            "Log = /w/a $(DOLLAR)(b)/its.log",
+            "container_image = docker://a/b",
             "executable = /w/a $(DOLLAR)(b)/runs/x/launches/tok.sh",
             "max_materialize = 2",
             "requirements = (A || B) && member(MY.ProcId, MY.NeuCancelled) =!= true",
         ):
             self.assertIn(line, lines)
         self.assertEqual(lines[-5:], ["queue NeuRun from (", "2 3", "4 5", "6", ")"])
-        self.assertFalse([line for line in lines if line.startswith("schedd")])
+        self.assertFalse([line for line in lines if line.startswith(("schedd", "InitialDir", "log"))])
         requeued = self.render(requeue=Requeue(3))
         self.assertIn(
             "on_exit_remove = (ExitBySignal =?= true && ExitSignal =?= 10) =!= true || NumJobCompletions > 3", requeued

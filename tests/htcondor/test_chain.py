@@ -39,20 +39,6 @@ class ChainTest(PooledCase):
         self.assertEqual(shown[7], '7 1 {"lr": 0.01, "name": "$(Process)"} $(Process)\n')
         self.assertEqual({fact["job"].partition(".")[2] for fact in self.facts().values()}, {"0", "1", "2"})
 
-    def test_frozen_code(self) -> None:
-        """What is edited while a run executes is not what it reads; the next launch has it."""
-        self.files.write("word", "old\n")
-        text = 'until [ -e "$NEU_EXPERIMENT/go" ]; do sleep 0.05; done; cat word'
-        self.neu("neusnap", "neurun", "--name=x", "htcondor", "cpu", "bash", "-c", text)
-        self.wait_for(lambda states: states == {0: "RUNNING"}, "the run")
-        self.files.write("word", "new\n")
-        self.files.write("runs/x/go", "")
-        self.neu("neuwait", "x")
-        self.assertEqual(self.shown("runs/x/logs/x_0.stdout"), "old\n")
-        self.neu("neusnap", "neurun", "--name=y", "htcondor", "cpu", "cat", "word")
-        self.neu("neuwait", "y")
-        self.assertEqual(self.shown("runs/y/logs/y_0.stdout"), "new\n")
-
 
 if __name__ == "__main__":
     unittest.main()
