@@ -144,6 +144,8 @@ def _ask_git(folder: str, *words: str, **variables: str) -> str:
         answer = ask(["git", *place, *words], _PATIENCE_SECONDS, env, cwd=folder)
     except OSError as error:
         raise Failure(WRONG_INPUT, f"git: {error.strerror}; the code cannot be compared") from None
+    if answer.exit_code is None:
+        raise Failure(TROUBLE, f"{answer.explain_silence('git', _PATIENCE_SECONDS)}; the code cannot be compared")
     if answer.exit_code:
         raise Failure(TROUBLE, f"git: {answer.stderr.strip().split(chr(10))[0]}; the code cannot be compared")
     return answer.stdout

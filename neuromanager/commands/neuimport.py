@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 
 from neuromanager import __version__
@@ -18,8 +17,9 @@ from neuromanager.sweep.importpoints import (
 from neuromanager.sweep.imports import Imported, find_bare_names, import_alphaex, import_clutils, import_clutils_profile
 from neuromanager.sweep.parse import parse_sweep
 from neuromanager.sweep.read import read_sources
-from neuromanager.system.document import check_document, read_text
+from neuromanager.system.document import LONGEST, check_document, read_text
 from neuromanager.system.faults import WRONG_INPUT, Failure, offer_nearest
+from neuromanager.system.files import read_stdin
 from neuromanager.system.jsonvalues import render_document
 from neuromanager.system.notations import parse_json_or_yaml, parse_literal
 from neuromanager.system.quoting import quote_line
@@ -91,7 +91,9 @@ def main(words: Sequence[str]) -> int:
 
 def _read_stdin() -> str:
     try:
-        return sys.stdin.buffer.read().decode("utf-8") if sys.stdin else ""
+        return read_stdin(LONGEST).decode("utf-8")
+    except OSError as error:
+        raise Failure(WRONG_INPUT, f"standard input: {error.strerror}; is this the right file?") from None
     except UnicodeDecodeError:
         raise Failure(WRONG_INPUT, "standard input: not UTF-8") from None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 
@@ -146,10 +147,9 @@ def _run_each(label: str, runs: Sequence[Run], tasks: Sequence[Task]) -> list[in
 def _run_together(label: str, runs: Sequence[Run], tasks: Sequence[Task], jobs: int) -> list[int]:
     forwarder, codes = Forwarder(), []
     for place, ending, out, err in run_together(tasks, jobs, forwarder):
-        sys.stdout.buffer.write(out)
-        sys.stdout.flush()
-        sys.stderr.buffer.write(err)
-        sys.stderr.flush()
+        for source, target in ((out, sys.stdout), (err, sys.stderr)):
+            shutil.copyfileobj(source, target.buffer)
+            target.flush()
         codes.append(_judge(f"{label}:{runs[place].number}", ending))
     if forwarder.stopped_by:
         die_by(forwarder.stopped_by)

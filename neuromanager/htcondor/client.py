@@ -40,7 +40,7 @@ def describe_failure(program: str, answer: Answer, patience_seconds: float) -> t
     """A fault for how it ended, then for each line that it said."""
     code = answer.exit_code
     if code is None:
-        return (f"{program} did not answer within {patience_seconds:g} seconds",)
+        return (answer.explain_silence(program, patience_seconds),)
     how = f"signal {-code} ended {program}" if code < 0 else f"{program} failed ({code})"
     return (how, *(f"{program} said: {line}" for line in read_said(answer)))
 

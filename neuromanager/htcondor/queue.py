@@ -58,7 +58,7 @@ def parse_rows(text: str) -> list[dict[str, Any]]:
 
 def parse_answer(program: str, answer: Answer) -> Answered:
     if answer.exit_code is None:
-        return Answered(failure=f"{program} did not answer")
+        return Answered(failure=answer.explain_silence(program, QUERY_SECONDS))
     said = "; ".join(read_said(answer._replace(stdout="")))
     if answer.exit_code != 0:
         return Answered(failure=f"{program} failed ({answer.exit_code})" + (f": {visible(said)}" if said else ""))

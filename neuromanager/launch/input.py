@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 from collections.abc import Mapping, Sequence
 
 from neuromanager.experiment.runs import Asked, SweptPoint
 from neuromanager.sweep.words import find_placeholders
 from neuromanager.system.document import parse_json
 from neuromanager.system.faults import WRONG_INPUT, Failure
-from neuromanager.system.files import opened
+from neuromanager.system.files import opened, read_stdin
 from neuromanager.system.jsonvalues import Words
 from neuromanager.system.quoting import Command, parse_line, quote_word
 from neuromanager.system.values import NamedTuple
+
+_MOST_BYTES = 1 << 28  # of command lines: millions of them
 
 
 class Input(NamedTuple):
@@ -44,7 +45,10 @@ def read_input(words: Command, environ: Mapping[str, str], name: str | None) -> 
 
 
 def _read_lines() -> list[Command]:
-    text = sys.stdin.buffer.read().decode("utf-8", "surrogateescape") if sys.stdin else ""
+    try:
+        text = read_stdin(_MOST_BYTES).decode("utf-8", "surrogateescape")
+    except OSError as error:
+        raise Failure(WRONG_INPUT, f"standard input: {error.strerror}; nothing is launched") from None
     commands, faults = [], []
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip() or line.lstrip().startswith("#"):

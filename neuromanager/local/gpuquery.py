@@ -147,7 +147,7 @@ def _ask(words: Sequence[str], environ: Mapping[str, str], patience_seconds: flo
     if any(text in said.lower() for text in _NONE_HERE):
         return ""
     if answer.exit_code is None:
-        raise Failure(TROUBLE, f"{words[0]} gave no answer in {patience_seconds:g} s; {_MEND}")
+        raise Failure(TROUBLE, f"{answer.explain_silence(words[0], patience_seconds)}; {_MEND}")
     if answer.exit_code and not (words == _NVIDIA and re.search(r"(?m)^\d+, *GPU-", answer.stdout)):
         raise Failure(TROUBLE, f"{words[0]} failed ({answer.exit_code}): {_shorten(said)}; {_MEND}")
     return answer.stdout

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 
 from neuromanager.profile.profile import Profile
-from neuromanager.system.document import read_document
+from neuromanager.system.document import read_document, read_text
 from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.process import ask
 from neuromanager.system.programs import check_program
@@ -45,9 +45,8 @@ def _is_foreign(path: str) -> bool:
     import json
 
     try:
-        with open(path, encoding="utf-8-sig") as file:
-            found = json.load(file)
-    except (OSError, ValueError, RecursionError):
+        found = json.loads(read_text(path, CONFIG_MEND))
+    except (Failure, ValueError, RecursionError):
         return False
     values = list(found.values()) if isinstance(found, dict) else []
     nested = [value for value in values if isinstance(value, dict) and any(isinstance(v, dict) for v in value.values())]
@@ -60,7 +59,7 @@ def check_env(profile: Profile, source: str) -> None:
     for line in profile.env:
         # In braces first: alone, a backslash or a here-document that reaches for the next line would pass.
         answer = ask(["bash", "-n", "-c", f"{{ {line}\n}}\n{line}"], timeout_seconds=10)
-        if answer.exit_code:
+        if answer.exit_code != 0:
             said = answer.stderr.strip().split("\n")[0].partition(": ")[2]
             faults.append(
                 f"{source}: {profile.support}.{profile.device}.env: {line!r} is not a complete shell command:  {said}"

@@ -168,7 +168,7 @@ def _number(text: str) -> int | None:
 
 def _failure_of(program: str, answer: Answer) -> str | None:
     if answer.exit_code is None:
-        return f"{program} did not answer"
+        return answer.explain_silence(program, _SQUEUE_SECONDS if program == "squeue" else _SACCT_SECONDS)
     if answer.exit_code == 0 and not (_ERROR.search(answer.stderr) and not answer.stdout.strip()):
         return None
     said = "; ".join(line.strip() for line in answer.stderr.split("\n") if line.strip())

@@ -64,6 +64,8 @@ def _ask(words: Sequence[str], data: bytes, folder: str, more: Mapping[str, str]
         return exchange(words, data, {**kept, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C", **more}, folder)
     except FileNotFoundError:
         raise Failure(NOT_FOUND, "git: no such program on PATH; neusnap keeps code as commits of git") from None
+    except OSError as error:
+        raise Failure(TROUBLE, f"git: {error.strerror}") from None
 
 
 def _said(stderr: bytes) -> str:

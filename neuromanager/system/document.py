@@ -13,7 +13,7 @@ from neuromanager.system.jsonvalues import is_text, parse_float, parse_integer
 from neuromanager.system.values import Any
 
 _SCHEMAS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "schemas")
-_LONGEST = 1 << 26  # characters of a document; a device such as /dev/zero has no end
+LONGEST = 1 << 26  # characters of a document; a device such as /dev/zero has no end
 _MOST_GOOD = 1000  # documents that are remembered to be valid
 _DEEPEST = 100  # levels; what reads a document calls itself once for each, and Python ends at 1,000 calls
 _NAMES = {
@@ -51,15 +51,15 @@ def check_document(text: str, schema_name: str, source: str) -> Any:
 def read_text(path: str, missing: str) -> str:
     try:
         with open(path, encoding="utf-8-sig") as file:
-            text = file.read(_LONGEST + 1)
+            text = file.read(LONGEST + 1)
     except FileNotFoundError:
         raise Failure(WRONG_INPUT, f"{path}: no such file; {missing}") from None
     except UnicodeDecodeError as error:
         raise Failure(WRONG_INPUT, f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8") from None
     except OSError as error:
         raise Failure(WRONG_INPUT, f"{path}: {error.strerror}") from None
-    if len(text) > _LONGEST:
-        raise Failure(WRONG_INPUT, f"{path}: longer than {_LONGEST} characters; is this the right file?")
+    if len(text) > LONGEST:
+        raise Failure(WRONG_INPUT, f"{path}: longer than {LONGEST} characters; is this the right file?")
     if not text.strip():
         raise Failure(WRONG_INPUT, f"{path}: the file is empty; write a JSON object: {{ ... }}")
     return text

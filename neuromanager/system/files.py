@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import stat
+import sys
 import time
 from collections.abc import Iterator
 
@@ -44,10 +45,19 @@ def _check_regular(descriptor: int, path: str) -> os.stat_result:
 def read_bytes(path: str, most: int = LARGEST_BYTES) -> bytes:
     """All of a regular file. Raises OSError, also for one that is larger than ``most``."""
     with opened(path) as descriptor:
-        pieces, left = [], most + 1
-        while left > 0 and (piece := os.read(descriptor, min(_PIECE_BYTES, left))):
-            pieces.append(piece)
-            left -= len(piece)
+        return _read(descriptor, most, path)
+
+
+def read_stdin(most: int) -> bytes:
+    """All of standard input, nothing where there is none. Raises OSError for more than ``most``."""
+    return _read(sys.stdin.fileno(), most) if sys.stdin else b""
+
+
+def _read(descriptor: int, most: int, path: str | None = None) -> bytes:
+    pieces, left = [], most + 1
+    while left > 0 and (piece := os.read(descriptor, min(_PIECE_BYTES, left))):
+        pieces.append(piece)
+        left -= len(piece)
     if left <= 0:
         raise OSError(errno.EFBIG, f"larger than {most} bytes", path)
     return b"".join(pieces)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from types import FrameType
 
+from neuromanager.system.files import LARGEST_BYTES
 from neuromanager.system.signals import PASSED_ON, STOPPING, Forwarder, heed_children, in_foreground
 from neuromanager.system.values import IO, TYPE_CHECKING, NamedTuple
 
@@ -21,12 +24,21 @@ if TYPE_CHECKING:
 heed_children()
 
 
+_MOST_ANSWER_BYTES = 1 << 28  # of a program; condor_q says 80 MB of 100,000 jobs, squeue 30
+
+
 class Answer(NamedTuple):
-    """What a program said; ``exit_code`` is None when it did not end in time, negative when a signal ended it."""
+    """What a program said; ``exit_code`` is None when we had to end it, negative when a signal of others ended it."""
 
     exit_code: int | None
     stdout: str
     stderr: str
+    endless: bool = False  # it said more than anybody asked for
+
+    def explain_silence(self, program: str, patience_seconds: float) -> str:
+        if self.endless:
+            return f"{program} answers without end"
+        return f"{program} did not answer within {patience_seconds:g} seconds"
 
 
 class Ending(NamedTuple):
@@ -48,6 +60,7 @@ def ask(
     env: Mapping[str, str] | None = None,
     pass_fds: Sequence[int] = (),
     cwd: str | None = None,
+    most_bytes: int = _MOST_ANSWER_BYTES,
 ) -> Answer:
     """Runs a program to its end and keeps what it says. Raises FileNotFoundError when there is none.
 
@@ -56,31 +69,39 @@ def ask(
     """
     import subprocess  # where a program is started, and at no other start
 
+    from neuromanager.system.pipes import Endless, hear
+
+    ended_by = time.monotonic() + timeout_seconds
     process = subprocess.Popen(
         words,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=env,
-        encoding="utf-8",
-        errors="surrogateescape",
         start_new_session=True,
         pass_fds=pass_fds,
         cwd=cwd,
     )
+    assert process.stdout and process.stderr
     try:
-        stdout, stderr = process.communicate(timeout=timeout_seconds)
-        return Answer(process.returncode, stdout, stderr)
-    except subprocess.TimeoutExpired:
+        out, err = hear((process.stdout, process.stderr), most_bytes, timeout_seconds)
+        process.wait(max(0.0, ended_by - time.monotonic()))
+        return Answer(process.returncode, _read_text(out), _read_text(err))
+    except (TimeoutError, subprocess.TimeoutExpired):
         return Answer(None, "", "")
+    except Endless:
+        return Answer(None, "", "", endless=True)
     finally:
         if process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-        for stream in (process.stdout, process.stderr):
-            if stream:
-                stream.close()
+        process.stdout.close()
+        process.stderr.close()
+
+
+def _read_text(said: bytearray) -> str:
+    return said.decode("utf-8", "surrogateescape").replace("\r\n", "\n").replace("\r", "\n")
 
 
 class Exchange(NamedTuple):
@@ -91,12 +112,16 @@ class Exchange(NamedTuple):
     stderr: bytes
 
 
-def exchange(words: Sequence[str], data: bytes, env: Mapping[str, str], cwd: str) -> Exchange:
+def exchange(
+    words: Sequence[str], data: bytes, env: Mapping[str, str], cwd: str, most_bytes: int = LARGEST_BYTES
+) -> Exchange:
     """Gives a program its standard input, and keeps what it prints, however long it takes.
 
-    In a session of its own, as ``ask``; it is killed when we are interrupted. Raises OSError.
+    In a session of its own, as ``ask``; it is killed when we are interrupted. Raises OSError, also if it prints more.
     """
     import subprocess
+
+    from neuromanager.system.pipes import Endless, hear
 
     process = subprocess.Popen(
         words,
@@ -107,13 +132,16 @@ def exchange(words: Sequence[str], data: bytes, env: Mapping[str, str], cwd: str
         start_new_session=True,
         cwd=cwd,
     )
+    assert process.stdout and process.stderr
     with process:
         try:
-            stdout, stderr = process.communicate(data)
-        except BaseException:
+            out, err = hear((process.stdout, process.stderr), most_bytes, given=process.stdin, data=data)
+        except BaseException as error:
             process.kill()
+            if isinstance(error, Endless):
+                raise OSError(errno.EFBIG, "prints without end", words[0]) from None
             raise
-    return Exchange(process.returncode, stdout, stderr)
+    return Exchange(process.returncode, bytes(out), bytes(err))
 
 
 def run_through(
@@ -157,9 +185,12 @@ class Task(NamedTuple):
     folder: str
 
 
-def run_together(tasks: Sequence[Task], most: int, forwarder: Forwarder) -> Iterator[tuple[int, Ending, bytes, bytes]]:
+def run_together(
+    tasks: Sequence[Task], most: int, forwarder: Forwarder
+) -> Iterator[tuple[int, Ending, IO[bytes], IO[bytes]]]:
     """At most so many at a time, each without stdin; as they end: the task's place, how, its stdout and stderr.
 
+    Those are files, since memory may not hold them, and are closed afterwards.
     What tells us to stop is passed on, and no other is started. Raises OSError for a program that cannot be executed.
     """
     import subprocess
@@ -192,12 +223,10 @@ def run_together(tasks: Sequence[Task], most: int, forwarder: Forwarder) -> Iter
                 continue
             place, process, *files = running.pop(ended.si_pid)
             code = process.wait()
-            texts = []
-            for file in files:
-                file.seek(0)
-                texts.append(file.read())
-                file.close()
-            yield place, Ending(code, None) if code >= 0 else Ending(None, -code), texts[0], texts[1]
+            with files[0], files[1]:
+                for file in files:
+                    file.seek(0)
+                yield place, Ending(code, None) if code >= 0 else Ending(None, -code), files[0], files[1]
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -63,7 +63,7 @@ def login_words(way: Way) -> list[str]:
 def find_way(host: str) -> Way:
     """A ControlPath of the user's own where there is one; else one in a folder that is only ours. Raises OSError."""
     answer = ask([*ssh_program(), "-G", "--", host], _LOCAL_SECONDS)
-    if answer.exit_code:
+    if answer.exit_code != 0:
         raise OSError(0, answer.stderr.strip() or "ssh -G failed")
     settings = dict(line.partition(" ")[::2] for line in answer.stdout.split("\n"))
     folder = _find_folder()

@@ -244,6 +244,24 @@ class WordsTest(BadInputTest):
     def test_no_other_words_follow_a_dash(self) -> None:
         self.assertIn("after -, which reads", self.refused("neurun", "local", "cpu", "-", "x y")[0])
 
+    def test_standard_input_without_end(self) -> None:
+        for command, told in (
+            ("neurun local cpu -", "larger than 268435456 bytes; nothing is launched"),
+            ("neuimport lines -", "larger than 67108864 bytes; is this the right file?"),
+        ):
+            with self.subTest(command=command):
+                answer = self.folder.shell(f"yes | (ulimit -v 900000; {command})")
+                told = f"{command.split()[0]}: error: standard input: {told}"
+                self.assertEqual((answer.code, answer.out, answer.errors()), (100, b"", [told]))
+        self.assertFalse((self.folder.path / "runs").exists())
+
+    def test_a_config_without_end(self) -> None:
+        (self.folder.path / "config.json").unlink()
+        (self.folder.path / "config.json").symlink_to("/dev/zero")
+        answer = self.folder.shell("(ulimit -v 900000; neurun local cpu true)")
+        told = "neurun: error: config.json: longer than 67108864 characters; is this the right file?"
+        self.assertEqual((answer.code, answer.errors()), (100, [told]))
+
     def test_terminal_escapes_are_shown_and_not_obeyed(self) -> None:
         words = [word for word in (*HARD_WORDS, *random_words(20, seed=10)) if not word.isprintable()]
         self.assertGreater(len(words), 30)

@@ -81,6 +81,10 @@ class DiffTest(unittest.TestCase):
         for words in (("add", "."), ("commit", "-qm", "two")):
             self.assertEqual(folder.run(*GIT, *words).code, 0)
         folder.run("neurun", "--name=b", "local", "cpu", "true")
+        folder.bash("endless/git", "exec yes")
+        done = folder.run("neudiff", "a", "b", PATH=f"{folder.path}/endless:{folder.environment['PATH']}")
+        self.assertEqual((done.code, done.stdout), (111, ""))
+        self.assertEqual(done.errors(), ["neudiff: error: git answers without end; the code cannot be compared"])
         code, lines = self.diff("--patch", "a", "b")
         self.assertEqual((code, lines[0]), (1, "code"))
         self.assertIn("    -print(1)", lines)

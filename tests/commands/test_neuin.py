@@ -75,6 +75,10 @@ class InTest(unittest.TestCase):
         self.assertEqual((done.code, "{m}" in done.stderr), (100, True), done.stderr)
         self.assertEqual(self.folder.run("neuin", "some:0", "echo", "{m}").lines(), ["1"])
 
+    def test_output_that_memory_does_not_hold(self) -> None:
+        done = self.folder.shell("(ulimit -v 150000; neuin -j2 sw:0-1 head -c 200000000 /dev/zero) | wc -c")
+        self.assertEqual((done.lines(), done.stderr), (["400000000"], ""))
+
     def test_stopped(self) -> None:
         for options in ((), ("-j2",)):
             program = self.folder.bash("patient", 'touch "$OUT-$NEU_INDEX"; exec sleep 60')

@@ -96,7 +96,7 @@ class ParseTest(unittest.TestCase):
         self.assertEqual((list(forgotten.rows), forgotten.failure), ([], None))
         said = "slurm_load_jobs error: Unable to contact slurm controller (connect failure)\n"
         self.assertEqual(parse_squeue(Answer(1, "", said)).failure, f"squeue failed (1): {said.strip()}")
-        self.assertEqual(parse_squeue(Answer(None, "", "")).failure, "squeue did not answer")
+        self.assertEqual(parse_squeue(Answer(None, "", "")).failure, "squeue did not answer within 60 seconds")
         self.assertEqual(parse_squeue(Answer(1, "", "\x1b[2J\n")).failure, "squeue failed (1): \\x1b[2J")
 
     def test_sacct(self) -> None:

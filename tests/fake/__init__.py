@@ -25,6 +25,7 @@ or not at all, at whatever instant sbatch is killed, and any number of clients m
     timeout             sbatch: the job is taken and runs, and sbatch says that it failed, 1
     taken-then-killed   sbatch: the job is taken, and sbatch dies of SIGKILL before it answers
     taken-then-hangs    sbatch: the job is taken, and sbatch never answers
+    endless             all: print lines without end
     down                all: no contact, at once; sbatch, squeue and scontrol 1, scancel 8, sacct 1
     controller-down     the same, but sacct answers, as when slurmctld alone is down
     rate-limited        the controller is asked too often by this user (rl_enable, since 23.02), at once; sbatch, squeue

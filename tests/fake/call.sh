@@ -13,6 +13,7 @@ fault=${FAKE_SLURM_FAULT-}
 readonly no_contact='Unable to contact slurm controller (connect failure)'
 # shellcheck disable=SC2034
 readonly too_often='Rate limit exceeded, please retry momentarily'
+[[ $fault != endless ]] || exec yes
 
 # log_call PROGRAM WORD...: one JSON list, without starting a process.
 log_call() {

@@ -86,7 +86,7 @@ class GpusTest(unittest.TestCase):
         with self.assertRaises(Failure) as caught:
             find_gpus(self.environ, patience_seconds=0.3)
         self.assertEqual(caught.exception.code, TROUBLE)
-        self.assertIn("nvidia-smi gave no answer in 0.3 s", caught.exception.faults[0])
+        self.assertIn("nvidia-smi did not answer within 0.3 seconds", caught.exception.faults[0])
 
     def test_a_program_that_says_something_else(self) -> None:
         with self.assertRaises(Failure) as caught:

@@ -455,6 +455,16 @@ class FakeSlurm(Contract):
         self.assertIn("neurun: error: sbatch did not answer within 0.5 seconds\n", answer.stderr)
         self.assertTrue((self.folder / "runs/faulty/run.sh").exists())
 
+    def test_an_answer_without_end_is_none(self) -> None:
+        answer = self.submit(FAKE_SLURM_FAULT="endless")
+        self.assertEqual((answer.stdout, answer.code), ("", 111))
+        self.assertIn("neurun: error: sbatch answers without end\n", answer.stderr)
+        self.assertTrue((self.folder / "runs/faulty/run.sh").exists(), "it may have submitted")
+        self.run_words("neurun", "--name=other", "slurm", "gpu", "true", FAKE_SLURM_RUN="0")
+        answer = self.run_words("neustat", "other", FAKE_SLURM_FAULT="endless")
+        self.assertIn("UNKNOWN", answer.stdout)
+        self.assertIn("squeue answers without end", answer.stderr)
+
     def test_a_lost_answer_is_found_again(self) -> None:
         answer = self.submit(FAKE_SLURM_FAULT="timeout")
         self.assertEqual((answer.stdout, answer.code), ("runs/faulty\n", 0), answer.stderr)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import tempfile
 import unittest
 from pathlib import Path
 
-from neuromanager.system.process import Answer, Ending, ask, run_through
+from neuromanager.system.process import Answer, Ending, Exchange, ask, exchange, run_through
 from neuromanager.system.signals import Forwarder
 from tests.command import ROOT, Folder, is_alive, wait_until
 
@@ -33,6 +34,22 @@ class AskTest(unittest.TestCase):
             self.assertEqual(answer, Answer(None, "", ""))
             for pid in map(int, path.read_text().split()):
                 wait_until(lambda pid=pid: not is_alive(pid), f"end of {pid}")  # type: ignore[misc]
+
+    def test_a_program_that_prints_without_end_is_ended(self) -> None:
+        for text in ("exec yes", "exec yes >&2", "yes & exec yes >&2"):
+            with self.subTest(text=text):
+                answer = ask(["bash", "-c", text], 60, most_bytes=1 << 20)
+                self.assertEqual(answer, Answer(None, "", "", endless=True))
+                self.assertEqual(answer.explain_silence("squeue", 60), "squeue answers without end")
+        self.assertEqual(ask(["bash", "-c", "printf 12345"], 60, most_bytes=5).stdout, "12345")
+
+    def test_a_filter(self) -> None:
+        data = bytes(range(256)) * 4096  # more than a pipe holds
+        self.assertEqual(exchange(["cat"], data, os.environ, "/"), Exchange(0, data, b""))
+        self.assertEqual(exchange(["true"], data, os.environ, "/"), Exchange(0, b"", b""), "it need not read it")
+        with self.assertRaises(OSError) as caught:
+            exchange(["yes"], data, os.environ, "/", most_bytes=1 << 20)
+        self.assertEqual((caught.exception.errno, caught.exception.filename), (errno.EFBIG, "yes"))
 
     def test_no_such_program(self) -> None:
         with self.assertRaises(FileNotFoundError):
