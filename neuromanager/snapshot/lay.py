@@ -8,12 +8,13 @@ import stat
 from collections.abc import Sequence
 
 from neuromanager.snapshot.commit import Entry, Snapshot
-from neuromanager.snapshot.git import WITHOUT_LFS, Repository, join_names, split_names
+from neuromanager.snapshot.git import WITHOUT_LFS, Repository, join_names, split_names, text_of
 from neuromanager.snapshot.survey import Survey, choose_links, find_folders
 from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.patterns import compile_late
 from neuromanager.system.values import NamedTuple
 
+_ANNEXED = compile_late(rb"/annex/objects/([^\n/]+)\n")
 _POINTER = compile_late(rb"version https://git-lfs[^\n]*\n(?:[^\n]*\n)*?oid sha256:([0-9a-f]{64})\n")
 
 
@@ -167,23 +168,29 @@ def _link_pointers(repository: Repository, place: str, paths: Sequence[str], eve
     if not paths or not (attributes or os.path.exists(os.path.join(repository.common, "info/attributes"))):
         return
     told = split_names(repository.ask("check-attr", "-z", "--stdin", "filter", data=join_names(paths)))
-    for path, value in zip(told[0::3], told[2::3]):
-        if value not in ("lfs", "annex"):
-            continue
+    held = [path for path, value in zip(told[0::3], told[2::3]) if value in ("lfs", "annex")]
+    heads = {path: _read_head(os.path.join(place, path)) for path in held}
+    large = {path: match[1].decode() for path, head in heads.items() if (match := _POINTER.match(head))}
+    annexed = {path: match[1] for path, head in heads.items() if (match := _ANNEXED.match(head))}
+    objects = os.path.join(repository.common, "lfs/objects")
+    targets = {path: os.path.join(objects, name[:2], name[2:4], name) for path, name in large.items()}
+    targets.update(zip(annexed, _find_annexed(repository, list(annexed.values()))))
+    for path, target in targets.items():
         here = os.path.join(place, path)
-        head = _read_head(here)
-        target = os.path.join(repository.top, path)
-        if pointer := _POINTER.match(head):
-            number = pointer[1].decode()
-            live, target = target, os.path.join(repository.common, "lfs/objects", number[:2], number[2:4], number)
-            if not os.path.exists(target):
-                if _read_head(live) == head:
-                    continue  # as the live tree has it: not fetched
-                raise Failure(WRONG_INPUT, f"{path}: its content is not here; fetch it: git lfs fetch")
-        elif not head.startswith(b"/annex/objects/"):
-            continue
-        os.unlink(here)
-        os.symlink(target, here)
+        if os.path.isfile(target):
+            os.unlink(here)
+            os.symlink(target, here)
+        elif _read_head(os.path.join(repository.top, path)) != heads[path]:  # else it is not fetched in the live tree
+            how = "lfs fetch" if path in large else "annex get"
+            raise Failure(WRONG_INPUT, f"{path}: its content is not here; fetch it: git {how}")
+
+
+def _find_annexed(repository: Repository, keys: Sequence[bytes]) -> list[str]:
+    """Where git-annex has the content of each; a folder where it has none."""
+    if not keys:
+        return []
+    told = text_of(repository.ask("annex", "contentlocation", "--batch", data=b"".join(key + b"\n" for key in keys)))
+    return [os.path.join(repository.top, path) for path in told.split("\n")[: len(keys)]]
 
 
 def _read_head(path: str) -> bytes:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import shutil
 import unittest
+from unittest import mock
 
 from neuromanager.snapshot.commit import Wish, taking_snapshot
 from neuromanager.snapshot.git import Repository
@@ -398,6 +400,41 @@ class AttributesTest(TreeCase):
         self.assertIn("git-lfs", tree.committed(two, "w.bin"))
         os.unlink(tree.path / ".git/clean")
         self.assertEqual(read(tree.freeze(Wish(commit="v1")), "w.bin"), "weights 1")
+
+    def test_files_of_git_annex_are_content(self) -> None:
+        """A filter in the place of git-annex. A later edit of an unlocked file is not seen."""
+        tree = Tree(self)
+        annex = tree.program(
+            ".git/bin/git-annex",
+            "#!/usr/bin/env python3\n"
+            "import hashlib, os, sys\n"
+            "if 'contentlocation' in sys.argv:\n"
+            "    for key in sys.stdin.read().split():\n"
+            "        path = f'.git/annex/objects/{key[-2:]}/{key}/{key}'\n"
+            "        print(path if os.path.exists(path) else '', flush=True)\n"
+            "    sys.exit()\n"
+            "data = sys.stdin.buffer.read()\n"
+            "key = f'SHA256--{hashlib.sha256(data).hexdigest()}'\n"
+            "os.makedirs(f'.git/annex/objects/{key[-2:]}/{key}', exist_ok=True)\n"
+            "open(f'.git/annex/objects/{key[-2:]}/{key}/{key}', 'wb').write(data)\n"
+            "print(f'/annex/objects/{key}')\n",
+        )
+        tree.git("config", "filter.annex.clean", annex)
+        path = mock.patch.dict(os.environ, PATH=f"{os.path.dirname(annex)}:{os.environ['PATH']}")
+        path.start()
+        self.addCleanup(path.stop)
+        tree.write(".gitattributes", "*.bin filter=annex\n")
+        tree.write("w.bin", b"weights 1")
+        tree.commit()
+        one = tree.freeze()
+        tree.write("w.bin", b"weights 2!")
+        two = tree.freeze()
+        tree.write("w.bin", b"weights 3")
+        self.assertEqual((read(one, "w.bin"), read(two, "w.bin")), ("weights 1", "weights 2!"))
+        tree.commit()
+        shutil.rmtree(tree.path / ".git/annex")
+        with self.assertRaisesRegex(Failure, "w.bin: its content is not here; fetch it: git annex get"):
+            tree.freeze(Wish(commit="HEAD"))
 
 
 if __name__ == "__main__":
