@@ -100,8 +100,11 @@ class Scheduler(Protocol):
     def limits(self, numbers: Sequence[int], site: Site, anew: bool = False) -> Limits:
         """For runs with those numbers; ``anew``: what is remembered does not hold."""
 
-    def submit(self, words: Sequence[str], site: Site, lock: int) -> SchedulersAnswer:
-        """What asks holds the descriptor ``lock`` as long as it lives, even when we are killed."""
+    def submit(self, calls: Sequence[Sequence[str]], site: Site, lock: int) -> list[SchedulersAnswer]:
+        """Command lines of ``words``, one after the other, up to the first that is not taken; their answers.
+
+        What asks holds the descriptor ``lock`` as long as it lives, even when we are killed.
+        """
 
     def find(self, tokens: Sequence[str], site: Site) -> Mapping[str, str]:
         """Token -> job, for those that there is a job of. Raises Failure when there is no answer."""

@@ -83,6 +83,15 @@ class HostCase(unittest.TestCase):
         """Asked behind ssh's back."""
         return self.files.run(*words, environ=self.bed.clusters[host].environment)
 
+    def program_there(self, host: str, name: str, text: str) -> None:
+        """First on PATH of a login shell there, as long as the test lasts."""
+        folder = self.bed.home(host) / "bin"
+        folder.mkdir(exist_ok=True)
+        self.addCleanup((folder / name).unlink)
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
+        (self.bed.home(host) / ".profile").write_text('PATH="$HOME/bin:$PATH"\n')
+
     def jobs(self, host: str, name: str) -> set[str]:
         said = self.slurm(host, "squeue", "-h", "--states=all", "-o", "%F", f"--name={name}")
         return set(said.lines())

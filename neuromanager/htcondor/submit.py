@@ -85,18 +85,26 @@ def parse_submission(answer: Answer, patience_seconds: float) -> SchedulersAnswe
     return Refused(faults, "wrong")
 
 
-def submit(words: Sequence[str], site: Site, lock: int) -> SchedulersAnswer:
-    """One call of condor_submit. NEU_SUBMIT_SECONDS in the environment says how long it may take."""
+def submit(calls: Sequence[Sequence[str]], site: Site, lock: int) -> list[SchedulersAnswer]:
+    """One call of condor_submit for each. NEU_SUBMIT_SECONDS in the environment says how long it may take."""
     try:
         patience = float(site.environ.get("NEU_SUBMIT_SECONDS", PATIENCE_SECONDS))
     except ValueError:
         patience = PATIENCE_SECONDS
+    found: list[SchedulersAnswer] = []
     try:
-        answer = parse_submission(site.ask(words, patience, client_environment(site.environ), (lock,)), patience)
+        for words, said in zip(calls, site.ask_each(calls, patience, client_environment(site.environ), (lock,))):
+            found.append(_complete(parse_submission(said, patience), words, site))
+            if not isinstance(found[-1], Taken):
+                break
     except OSError as error:
-        return Refused((f"condor_submit: {error.strerror}",))
-    place = words[2:-1]
-    if isinstance(answer, Lost):
+        found.append(Refused((f"condor_submit: {error.strerror}",)))
+    return found
+
+
+def _complete(answer: SchedulersAnswer, words: Sequence[str], site: Site) -> SchedulersAnswer:
+    place, site = words[2:-1], site._replace(recorded=None)
+    if isinstance(answer, Lost) and words:
         return _find_lost(answer, re.sub(r".*/|\.sub$", "", words[-1]), place, site)
     return Taken(_add_schedd(answer.job, place, site)) if isinstance(answer, Taken) else answer
 

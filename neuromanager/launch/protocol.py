@@ -110,12 +110,9 @@ def submit(launch: Launch, batch: Batch, done: Submitted, withdrawn: Callable[[]
         if withdrawn():
             _write_off(experiment, calls, "not submitted: some of these runs were cancelled meanwhile")
             return None
-        answer = _submit_first(launch, scheduler, calls)
-        if isinstance(answer, Taken):
-            numbers = calls.pop(0).part.numbers
-            done.jobs.append(answer.job)
-            done.numbers += numbers
-            left = left._replace(numbers=left.numbers[len(numbers) :])
+        answer = _submit_next(launch, scheduler, calls, done)
+        left = left._replace(numbers=[number for call in calls for number in call.part.numbers])
+        if answer is None:
             continue
         if answer.why == "full" or (answer.why == "away" and done.jobs):
             return answer
@@ -212,31 +209,41 @@ def write_launch(
     )
 
 
-def _submit_first(launch: Launch, scheduler: Scheduler, calls: Sequence[Call]) -> Taken | Refused:
-    """The first of them; where there is no job of it, no other is asked for either, and all are written off.
+def _submit_next(launch: Launch, scheduler: Scheduler, calls: list[Call], done: Submitted) -> Refused | None:
+    """The first of them, on a host all in one go; what is taken goes from ``calls`` to ``done``.
 
-    Raises Failure when it is not known whether there is one; the others are written off.
+    Where there is no job of one, no other is asked for either, and all that are left are written off. Raises Failure
+    when it is not known whether there is one; what has not been asked for is then written off, and of the others a
+    host has the answers.
     """
-    experiment, token = launch.experiment, calls[0].part.token
+    experiment, asked = launch.experiment, list(calls if launch.site.host else calls[:1])
     try:
-        site = claiming(launch.site, launch.there or experiment.directory, token)
-        answer = scheduler.submit(calls[0].words, site, launch.lock)
-        if isinstance(answer, Lost):
-            answer = _find_lost(experiment, scheduler, token, answer, launch.site)
+        tokens = [call.part.token for call in asked]
+        site = claiming(launch.site, launch.there or experiment.directory, *tokens)
+        for token, answer in zip(tokens, scheduler.submit([call.words for call in asked], site, launch.lock)):
+            if isinstance(answer, Lost):
+                answer = _find_lost(experiment, scheduler, token, answer, launch.site)
+            if isinstance(answer, Refused):
+                _write_off(experiment, calls, "; ".join(answer.faults), answer.why == "full")
+                return answer
+            _take(launch, calls.pop(0), answer, done)
     except Interrupted:
-        _write_off(experiment, calls[1:], "not submitted: neurun was stopped")
+        _write_off(experiment, calls[1:] if launch.site.host is None else (), "not submitted: neurun was stopped")
         raise _unknown(experiment, scheduler, ["stopped while the submission had no answer"]) from None
     except Failure:
-        _write_off(experiment, calls[1:], "not submitted: the answer for the previous part was lost")
+        rest = calls[1:] if launch.site.host is None else ()
+        _write_off(experiment, rest, "not submitted: the answer for the previous part was lost")
         raise
-    if isinstance(answer, Refused):
-        _write_off(experiment, calls, "; ".join(answer.faults), answer.why == "full")
-        return answer
+    return None
+
+
+def _take(launch: Launch, call: Call, answer: Taken, done: Submitted) -> None:
     try:
-        write_job(experiment, token, answer.job, launch.site.skew_seconds, answer.home)
+        write_job(launch.experiment, call.part.token, answer.job, launch.site.skew_seconds, answer.home)
     except OSError as error:
-        tell(f"warning: {experiment.shown}/jobs.jsonl: {error.strerror}; the job ID could not be recorded")
-    return answer
+        tell(f"warning: {launch.experiment.shown}/jobs.jsonl: {error.strerror}; the job ID could not be recorded")
+    done.jobs.append(answer.job)
+    done.numbers += call.part.numbers
 
 
 def _write_off(experiment: Experiment, calls: Sequence[Call], text: str, full: bool = False) -> None:

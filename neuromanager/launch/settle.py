@@ -45,9 +45,9 @@ def settle(experiment: Experiment, site: Site) -> None:
         raise Failure(WRONG_INPUT, f"{experiment.shown}/jobs.jsonl: {error.strerror}") from None
 
 
-def claiming(site: Site, folder: str, token: str) -> Site:
-    """On a host a launch is asked for by whoever makes this folder there, and by nobody else."""
-    return site if site.host is None else site._replace(claim=f"{folder}/launches/{token}")
+def claiming(site: Site, folder: str, *tokens: str) -> Site:
+    """On a host launches are asked for by whoever makes these folders there, and by nobody else."""
+    return site if site.host is None else site._replace(claims=tuple(f"{folder}/launches/{token}" for token in tokens))
 
 
 def settle_claims(experiment: Experiment, site: Site, host: str | None = None) -> None:
@@ -69,7 +69,7 @@ def settle_claims(experiment: Experiment, site: Site, host: str | None = None) -
             continue
         if said.exit_code == IN_FLIGHT:
             raise Failure(TROUBLE, f"{launch.reached}: the submission is under way there", mend)
-        answer = find_scheduler(launch.scheduler).submit((), place._replace(recorded=said), -1)
+        (answer,) = find_scheduler(launch.scheduler).submit([()], place._replace(recorded=said), -1)
         if isinstance(answer, Taken):
             _record_jobs(experiment, {launch.token: answer.job})
         elif isinstance(answer, Refused):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from neuromanager.system.faults import TROUBLE, Failure
 from neuromanager.system.files import read_text
@@ -35,6 +35,7 @@ case $neu_name in """
     + "|".join(_KEPT)
     + """) ;; *) unset "$neu_name" ;; esac; done; unset neu_name; exec "$@\""""
 )
+_CLEANED = ("bash", "-c", _CLEAN, "bash")
 
 
 _CONFIGS = ("/etc/slurm/slurm.conf", "/run/slurm/conf/slurm.conf", "/etc/slurm-llnl/slurm.conf")
@@ -51,17 +52,20 @@ def find_cluster(site: Site) -> str | None:
     return None
 
 
-def call(
-    words: Sequence[str],
-    timeout_seconds: float,
-    site: Site,
-    extra: Mapping[str, str] | None = None,
-    pass_fds: Sequence[int] = (),
-) -> Answer:
+def call(words: Sequence[str], timeout_seconds: float, site: Site, extra: Mapping[str, str] | None = None) -> Answer:
     """One of Slurm's programs, with ``extra`` in its environment. Raises OSError."""
     if site.host is None:
-        return site.ask(words, timeout_seconds, {**client_environment(site.environ), **(extra or {})}, pass_fds)
-    return site.ask(["bash", "-c", _CLEAN, "bash", *words], timeout_seconds, extra)
+        return site.ask(words, timeout_seconds, {**client_environment(site.environ), **(extra or {})})
+    return site.ask([*_CLEANED, *words], timeout_seconds, extra)
+
+
+def call_each(
+    calls: Sequence[Sequence[str]], timeout_seconds: float, site: Site, pass_fds: Sequence[int]
+) -> Iterator[Answer]:
+    """Submissions, as ``Site.ask_each``. Raises OSError."""
+    if site.host is None:
+        return site.ask_each(calls, timeout_seconds, client_environment(site.environ), pass_fds)
+    return site.ask_each([[*_CLEANED, *words] for words in calls], timeout_seconds)
 
 
 def explain(said: Iterable[str]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from neuromanager.experiment.layout import Arrangement, element_count, share_thr
 from neuromanager.experiment.numbers import format_indices
 from neuromanager.experiment.submission import Job, Limits, Lost, Part, Refused, SchedulersAnswer, Taken, Wait
 from neuromanager.profile.profile import Profile
-from neuromanager.slurm.client import TOO_OFTEN, call, client_environment, describe_failure, find_cluster, query
+from neuromanager.slurm.client import TOO_OFTEN, call_each, client_environment, describe_failure, find_cluster, query
 from neuromanager.slurm.dependency import render_dependency
 from neuromanager.slurm.script import render_script
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
@@ -221,15 +221,22 @@ def estimate_start(
     return parse_estimate(answer, what)
 
 
-def submit(words: Sequence[str], site: Site, lock: int) -> SchedulersAnswer:
-    """One call of sbatch. NEU_SBATCH_SECONDS in the environment says how long it may take."""
+def submit(calls: Sequence[Sequence[str]], site: Site, lock: int) -> list[SchedulersAnswer]:
+    """One call of sbatch for each. NEU_SBATCH_SECONDS in the environment says how long it may take."""
     patience = parse_seconds(site.environ.get("NEU_SBATCH_SECONDS"), PATIENCE_SECONDS) or PATIENCE_SECONDS
+    found: list[SchedulersAnswer] = []
     try:
-        answer = parse_submission(call(words, patience, site, pass_fds=(lock,)), patience)
+        for said in call_each(calls, patience, site, (lock,)):
+            answer = parse_submission(said, patience)
+            found.append(_complete(answer, site) if isinstance(answer, Taken) else answer)
+            if not isinstance(answer, Taken):
+                break
     except OSError as error:
-        return Refused((f"sbatch: {error.strerror}",))
-    if not isinstance(answer, Taken):
-        return answer
+        found.append(Refused((f"sbatch: {error.strerror}",)))
+    return found
+
+
+def _complete(answer: Taken, site: Site) -> Taken:
     if answer.job.isdigit() and int(answer.job) >= _FEDERATED:
         tell(
             f"warning: job {answer.job} is a federation's: if another cluster takes it, it is not followed there; "

@@ -15,7 +15,7 @@ import os
 import re
 import selectors
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from neuromanager.system.process import Answer, converse
 from neuromanager.system.quoting import quote_word
@@ -216,44 +216,69 @@ def ask_there(session: Session, words: Sequence[str], timeout_seconds: float, en
     command = [*(["env", *(f"{name}={value}" for name, value in env.items())] if env else []), *words]
     limit = f"timeout -k 5 {timeout_seconds:g} "
     session.send(limit + " ".join(map(quote_word, command)))
-    return _read_answer(session, session.receive(timeout_seconds + 30), words)
+    return _read_answer(session.host, session.receive(timeout_seconds + 30))
 
 
-def _read_answer(session: Session, heard: Heard, words: Sequence[str]) -> Answer:
+def _read_answer(host: str, heard: Heard) -> Answer:
     if heard.code == 124 and not heard.out:
         return Answer(None, "", "")
     out, err = heard.out.decode("utf-8", "surrogateescape"), heard.err.decode("utf-8", "surrogateescape")
     if heard.code == 127 and not out:
-        raise FileNotFoundError(errno.ENOENT, f"{session.host}: no such program there, in a login shell")
+        raise FileNotFoundError(errno.ENOENT, f"{host}: no such program there, in a login shell")
     return Answer(heard.code, out, err)
 
 
-def submit_there(host: str, by_hand: bool, words: Sequence[str], timeout_seconds: float, claim: str) -> Answer:
-    """At most once, whoever asks and however often: the first to make the folder ``claim`` does it.
+def submit_there(
+    host: str, by_hand: bool, calls: Sequence[tuple[Sequence[str], str]], timeout_seconds: float
+) -> Iterator[Answer]:
+    """Words and their claims, each at most once, whoever asks and however often: the first to make the folder of the
+    claim does it. The answers come up to the first that is not 0, for nothing behind that is asked.
 
-    A connection that is lost meanwhile is made anew, and asks for the answer. Raises Unreachable if nothing was sent.
+    A connection that is lost meanwhile is made anew, and asks for the answers. Raises Unreachable if nothing was sent.
     """
-    line = f"neu_submit {quote_word(claim)} {timeout_seconds:g} " + " ".join(map(quote_word, words))
+    heard: list[Heard] = []
     deadline, pause, sent = time.monotonic() + _AGAIN_SECONDS, 0.5, False
     while True:
+        before = len(heard)
         try:
             session = reach(host, by_hand)
             if not sent:
                 _ = session.skew_seconds  # raises where it cannot be reached
-            session.send(line)
+            _send_claims(session, calls[before:], timeout_seconds)
             sent = True
-            heard = session.receive(timeout_seconds + 30)
-            if heard.code != IN_FLIGHT:
-                return _read_answer(session, heard, words)
+            goes_on = True
+            for _ in calls[before:]:
+                answer = session.receive(timeout_seconds + 30)
+                if goes_on and answer.code != IN_FLIGHT:
+                    heard.append(answer)
+                goes_on = goes_on and answer.code == 0
         except Unreachable as error:
             if not sent:
                 raise
             if error.login:
-                return Answer(None, "", "")
-        if time.monotonic() > deadline:
-            return Answer(None, "", "")
+                break
+        if len(heard) == len(calls) or (heard and heard[-1].code):
+            break
+        if len(heard) > before:
+            deadline, pause = time.monotonic() + _AGAIN_SECONDS, 0.5
+        elif time.monotonic() > deadline:
+            break
         time.sleep(pause)
         pause = min(pause * 1.5, 10.0)
+    return _read_answers(host, heard, calls)
+
+
+def _read_answers(host: str, heard: Sequence[Heard], calls: Sequence[tuple[Sequence[str], str]]) -> Iterator[Answer]:
+    yield from (_read_answer(host, each) for each in heard)
+    if len(heard) < len(calls) and not (heard and heard[-1].code):
+        yield Answer(None, "", "")
+
+
+def _send_claims(session: Session, calls: Sequence[tuple[Sequence[str], str]], timeout_seconds: float) -> None:
+    for place, (words, claim) in enumerate(calls):
+        begin = "" if place else "neu_said=0; "
+        asked = " ".join(map(quote_word, words))
+        session.send(f"{begin}neu_next {quote_word(claim)} {timeout_seconds:g} {asked}")
 
 
 def settle_there(host: str, by_hand: bool, claim: str) -> Answer:
@@ -263,4 +288,4 @@ def settle_there(host: str, by_hand: bool, claim: str) -> Answer:
     """
     session = reach(host, by_hand)
     session.send(f"neu_settle {quote_word(claim)}")
-    return _read_answer(session, session.receive(), ())
+    return _read_answer(host, session.receive())

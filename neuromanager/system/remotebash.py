@@ -41,6 +41,10 @@ neu_submit() {  # CLAIM SECONDS COMMAND...: at most once, whoever asks; what it 
   fi
   neu_answer "$place"
 }
+neu_next() {  # as neu_submit, but not behind one that has not answered 0; 249: so it was not asked for
+  if [ "$neu_said" != 0 ]; then return 249; fi
+  neu_submit "$@"; neu_said=$?; return "$neu_said"
+}
 neu_settle() {  # CLAIM: its answer; 251: it has not been asked for, and never will be; 250: it is being asked for
   if mkdir -p -- "${1%/*}" && mkdir -- "$1" 2>/dev/null; then
     : > "$1/out"; echo 'never asked for' > "$1/err"; neu_keep "$1" 251

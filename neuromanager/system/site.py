@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from neuromanager.system.values import TYPE_CHECKING, Any, NamedTuple
 
@@ -30,7 +30,7 @@ class Site(NamedTuple):
     host: str | None
     environ: Mapping[str, str]
     by_hand: bool = False  # a person logs in: no connection is made without one that is there
-    claim: str | None = None  # a folder there: whoever makes it may ask, and nobody else ever
+    claims: tuple[str, ...] = ()  # a folder there for each submission: whoever makes it may ask, and nobody else ever
     recorded: Answer | None = None  # what was answered once, in place of asking
 
     def ask(
@@ -42,7 +42,7 @@ class Site(NamedTuple):
     ) -> Answer:
         """``process.ask`` there, with ``env`` as the environment; on a host it is added to that of a login shell.
 
-        Raises OSError, of a host that gives no answer as well; what was asked there with a claim may be asked again.
+        Raises OSError, of a host that gives no answer as well.
         """
         if self.recorded:
             return self.recorded
@@ -52,9 +52,22 @@ class Site(NamedTuple):
             return ask(words, timeout_seconds, self.environ if env is None else env, pass_fds)
         from neuromanager.system import reach  # only where something is remote
 
-        if self.claim:
-            return reach.submit_there(self.host, self.by_hand, words, timeout_seconds, self.claim)
         return reach.ask_there(reach.reach(self.host, self.by_hand), words, timeout_seconds, env or {})
+
+    def ask_each(
+        self,
+        calls: Sequence[Sequence[str]],
+        timeout_seconds: float,
+        env: Mapping[str, str] | None = None,
+        pass_fds: Sequence[int] = (),
+    ) -> Iterator[Answer]:
+        """One after the other, each with its claim; on a host without a way there and back between them, so none is
+        asked behind one that does not answer 0. With the same claims it may be asked again. Raises as ``ask``."""
+        if self.host is None or self.recorded:
+            return (self.ask(words, timeout_seconds, env, pass_fds) for words in calls)
+        from neuromanager.system import reach
+
+        return reach.submit_there(self.host, self.by_hand, list(zip(calls, self.claims)), timeout_seconds)
 
     def at(self, profile: Mapping[str, Any]) -> Site:
         """That of a launch, by its profile on record."""
@@ -69,11 +82,12 @@ class Site(NamedTuple):
         return reach.reach(self.host, self.by_hand)
 
     def settle(self) -> Answer:
-        """What was answered to whoever made the claim; NEVER, and then nobody may make it any more; IN_FLIGHT."""
+        """What was answered to whoever made its one claim; NEVER, and then nobody may make it any more; IN_FLIGHT."""
         from neuromanager.system import reach
 
-        assert self.host is not None and self.claim is not None
-        return reach.settle_there(self.host, self.by_hand, self.claim)
+        assert self.host is not None
+        (claim,) = self.claims
+        return reach.settle_there(self.host, self.by_hand, claim)
 
     @property
     def skew_seconds(self) -> int:

@@ -11,7 +11,7 @@ import shutil
 import time
 import unittest
 
-from tests.command import finish
+from tests.command import finish, wait_until
 from tests.hostruns import HostCase
 
 COUNT = int(os.environ.get("NEU_KILL_EXPERIMENTS") or 1)
@@ -58,13 +58,9 @@ class KillsTest(HostCase):
         self.break_off("kill", 0.35)
 
     def test_neurun_is_killed_while_sbatch_is_slow(self) -> None:
-        folder = self.bed.home("cedar") / "bin"
-        folder.mkdir(exist_ok=True)
-        self.addCleanup(shutil.rmtree, folder)
         real = shutil.which("sbatch")
         seconds = "$((RANDOM % 4)).$((RANDOM % 10))"
-        (folder / "sbatch").write_text(f'#!/bin/bash\nsleep {seconds}\nexec {real} "$@"\n')
-        (folder / "sbatch").chmod(0o755)
+        self.program_there("cedar", "sbatch", f'#!/bin/bash\nsleep {seconds}\nexec {real} "$@"\n')
         self.break_off("kill", 3)
 
     def test_one_in_transit_is_forbidden(self) -> None:
@@ -85,6 +81,48 @@ class KillsTest(HostCase):
         self.bed.frozen.unlink()
         time.sleep(2)  # what was on its way arrives
         self.assertEqual(len(self.jobs("cedar", "transit")), 1)
+
+
+SBATCH = """#!/bin/bash
+# A line for each call; at the second one it does what a test wants.
+echo "$*" >> "$HOME/calls"
+if [ "$(wc -l < "$HOME/calls")" = 2 ]; then {second}; fi
+exec {real} "$@"
+"""
+
+
+class PartsTest(HostCase):
+    """2,500 runs are three arrays, which are asked for in one go."""
+
+    def submit_by(self, second: str, name: str) -> None:
+        self.words = ["--runs=2500", f"--name={name}", "-r", "hold", "cedar", "cpu", "true"]
+        self.calls = self.bed.home("cedar") / "calls"
+        self.addCleanup(self.calls.unlink, missing_ok=True)
+        self.program_there("cedar", "sbatch", SBATCH.format(second=second, real=shutil.which("sbatch")))
+
+    def count_calls(self) -> int:
+        return len(self.calls.read_text().splitlines()) if self.calls.exists() else 0
+
+    def test_none_behind_a_refusal_is_asked_for(self) -> None:
+        self.submit_by("echo 'sbatch: error: not today' >&2; exit 1", "refused")
+        refused = self.neu("neurun", *self.words)
+        self.assertIn("submitted 1001 of 2500 runs", refused.stderr)
+        self.assertEqual((refused.code, self.count_calls()), (111, 2), refused.stderr)
+        self.assertEqual(len(self.jobs("cedar", "refused")), 1)
+        self.done("neurun", "--resume", *self.words)
+        self.assertEqual((self.count_calls(), len(self.jobs("cedar", "refused"))), (4, 3))
+        self.assertEqual(set(self.states("refused")), {"PENDING"})
+
+    def test_a_connection_that_ends_between_them(self) -> None:
+        self.submit_by('until [ -e "$HOME/go" ]; do sleep 0.05; done', "cut")
+        launching = self.files.start("neurun", *self.words)
+        wait_until(lambda: self.count_calls() == 2, "the second sbatch", 60)
+        self.bed.cut("cedar")
+        (self.bed.home("cedar") / "go").touch()
+        self.addCleanup((self.bed.home("cedar") / "go").unlink)
+        done = finish(launching)
+        self.assertEqual((done.code, self.count_calls()), (0, 3), done.stderr)
+        self.assertEqual(len(self.jobs("cedar", "cut")), 3)
 
 
 if __name__ == "__main__":

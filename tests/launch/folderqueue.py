@@ -73,8 +73,12 @@ def limits(numbers: Sequence[int], site: Site, anew: bool = False) -> Limits:
     return Limits()
 
 
-def submit(words: Sequence[str], site: Site, lock: int) -> SchedulersAnswer:
-    """One file of the queue: its words; a job's number is the token, read as one."""
+def submit(calls: Sequence[Sequence[str]], site: Site, lock: int) -> list[SchedulersAnswer]:
+    """One file of the queue for each: its words; a job's number is the token, read as one."""
+    return [_submit(words, site) for words in calls]
+
+
+def _submit(words: Sequence[str], site: Site) -> SchedulersAnswer:
     fault = queue(site) / "fault"
     said = fault.read_text() if fault.exists() else ""
     if said == "refuse":
