@@ -90,7 +90,10 @@ def parse_trial(answer: Answer, where: str) -> list[str]:
     faults = [f"{where}.{name}: condor_submit does not know it; {offer_command(name)}" for name in unused]
     if answer.exit_code and not faults:
         lines = [text for line in said if (text := _BEFORE.sub("", line)) and not _AROUND.match(text)]
-        faults = [f"{where}: condor_submit says: " + " ".join(lines)] if lines else []
+        text = " ".join(lines)
+        if "disabled should_transfer_files" in text:
+            text = text.rstrip(".") + '; add "should_transfer_files": "YES"'
+        faults = [f"{where}: condor_submit says: {text}"] if text else []
     return faults
 
 

@@ -6,7 +6,15 @@ from collections.abc import Collection, Sequence
 
 from neuromanager.experiment.layout import PLAIN, Arrangement, element_count
 from neuromanager.experiment.submission import Job, Part
-from neuromanager.htcondor.keys import PLACES, find_value, quote_path, quote_string, render_value, transfers_files
+from neuromanager.htcondor.keys import (
+    PLACES,
+    find_value,
+    is_contained,
+    quote_path,
+    quote_string,
+    render_value,
+    transfers_files,
+)
 from neuromanager.profile.profile import Profile
 
 MOST_AT_ONCE = 10_000  # jobs that a schedd has of one launch at a time; OSPool and CHTC ask for max_idle beyond that
@@ -14,6 +22,7 @@ _MAX_IDLE = 2000
 VACATE_SECONDS = 30
 _COMBINED = ("requirements", "periodic_remove")
 _TRANSFERRED = ("transfer_input_files", "transfer_output_files")
+_IN_CONTAINER = "USER, LOGNAME, LANG, LC_*"  # an image has a PATH of its own
 _PATHS = ("log", "container_image", "x509userproxy")  # where they are relative, HTCondor has them begin in initialdir
 
 
@@ -60,7 +69,7 @@ def _own_commands(profile: Profile, job: Job, part: Part, arrangement: Arrangeme
         ("error", "/dev/null"),
         ("log", f"{launch}.log"),
         ("should_transfer_files", "NO"),
-        ("getenv", "PATH, HOME, USER, LOGNAME, LANG, LC_*"),
+        ("getenv", _IN_CONTAINER if is_contained(profile.resources) else f"PATH, HOME, {_IN_CONTAINER}"),
         ("batch_name", job.name),
         ("job_max_vacate_time", str(VACATE_SECONDS)),
         ("+NeuToken", quote_string(part.token)),
@@ -110,6 +119,7 @@ def _transfer(profile: Profile, job: Job) -> list[str]:
     outputs = [f"{job.name}_$(NeuRun)", *_list_files(profile, "transfer_output_files")]
     return [
         "when_to_transfer_output = ON_EXIT_OR_EVICT",
+        "transfer_executable = true",  # of a container it would else be a path in the image
         f"transfer_input_files = {', '.join(inputs)}",
         f"transfer_output_files = {', '.join(outputs)}",
     ]

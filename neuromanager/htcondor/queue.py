@@ -17,8 +17,8 @@ _ATTRIBUTES = (
     "ClusterId ProcId JobStatus NeuToken GlobalJobId QDate EnteredCurrentStatus JobCurrentStartDate JobStartDate "
     "CompletionDate RemoteHost LastRemoteHost ExitBySignal ExitCode ExitSignal HoldReason HoldReasonCode "
     "HoldReasonSubCode LastHoldReason LastHoldReasonCode LastHoldReasonSubCode LastJobStatus RemoveReason "
-    "LastRejMatchReason TransferringInput TransferringOutput TerminationPending JobMaterializeNextProcId "
-    "JobMaterializePaused JobMaterializePauseReason JobMaterializeLimit TotalSubmitProcs"
+    "LastRejMatchReason VacateReason VacateReasonCode TransferringInput TransferringOutput TerminationPending "
+    "JobMaterializeNextProcId JobMaterializePaused JobMaterializePauseReason JobMaterializeLimit TotalSubmitProcs"
 ).split()
 
 

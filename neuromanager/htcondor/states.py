@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 from neuromanager.experiment.states import (
@@ -29,8 +28,11 @@ _OVER_MEMORY, _OVER_DISK = 34, 104  # code of both, and the subcode of disk
 _TIME = compile_late(
     r"(?i)wall ?-?(?:clock)? ?time|run ?-?time|time limit|max(?:imum)? ?time|job duration|max ?runtime"
 )
+_NOT_TAKEN = (1002, 1003, 1006, 1007)  # VacateReasonCode: of shadow, starter or startd, none of which holds the job
+_FROM = compile_late(r"^Error from \S+: ")
 _SLOT = compile_late(r"(?:Error from|execution point) \S+?@([\w.-]+\w)")
 _NOT_BEGUN = 111  # of the script
+_NOT_STARTED = (126, 127, 255)  # of bash, docker and apptainer: the script itself
 CANCEL_REASON = "neucancel"
 
 
@@ -104,12 +106,14 @@ def _name_end(said: End, own: Status | None, trail: Trail | None, signal: str | 
         return UNKNOWN, "its job has ended, and it recorded no end"
     if said.exit_code == _NOT_BEGUN and own is None:
         return FAILED, "failed before it began: its log or its folder could not be written"
+    if said.exit_code in _NOT_STARTED and own is None:
+        return FAILED, "failed before it began: its node, or its container, has to see the folder of the experiment"
     return (COMPLETED if said.exit_code == 0 else FAILED), None
 
 
 def name_hold(code: int | None, subcode: int | None, reason: str) -> tuple[str, str | None]:
     """The state of a job that is held for a failure, and why, in HTCondor's words."""
-    text = re.sub(r"^Error from \S+: ", "", reason.strip()).rstrip(".") or None
+    text = _FROM.sub("", reason.strip()).rstrip(".") or None
     if code in _OVER_TIME:
         return TIMEOUT, text
     if code == _OVER_MEMORY:
@@ -189,6 +193,8 @@ def _describe_waiting(row: Mapping[str, Any], job: str | None) -> str:
         return f"is held ({why}); condor_release {job}"
     if row.get("TerminationPending"):
         return "has ended, and HTCondor cannot write its log: is the disk full?"
+    if row.get("VacateReasonCode") in _NOT_TAKEN:  # HTCondor tries for ever
+        return f"could not be started, and is tried again: {_FROM.sub('', str(row.get('VacateReason') or ''))}"
     if row.get("LastRejMatchReason"):
         said = str(row["LastRejMatchReason"]).strip()
         return f"no machine is free for it ({said})"

@@ -17,7 +17,7 @@ from neuromanager.htcondor.description import render_description
 from neuromanager.htcondor.eventlog import parse_log
 from neuromanager.htcondor.keys import find_faults, render_value
 from neuromanager.htcondor.queue import parse_answer
-from neuromanager.htcondor.states import name_hold, name_removal, read_end, show_row, show_unmade
+from neuromanager.htcondor.states import End, name_hold, name_removal, read_end, show_end, show_row, show_unmade
 from neuromanager.htcondor.submit import parse_submission
 from neuromanager.profile.demand import make_demand
 from neuromanager.profile.profile import Profile
@@ -76,6 +76,17 @@ class AnswersTest(unittest.TestCase):
         released = f"{held}013 (7.002.000) 11/27 12:25:37 Job was released.\n...\n"
         self.assertEqual(parse_log(held, 2026).jobs[2].hold_code, 6)
         self.assertEqual(parse_log(released, 2026).jobs, {})
+
+    def test_a_container_that_cannot_begin(self) -> None:
+        base = Status(0, UNKNOWN, True, job="1.0")
+        row = {"JobStatus": 1, "VacateReasonCode": 1007, "VacateReason": "Error from slot1@n: no image"}
+        self.assertEqual(
+            show_row(base, None, 0, row, None).reason, "could not be started, and is tried again: no image"
+        )
+        by_hand = {**row, "VacateReasonCode": 1004}
+        self.assertEqual(show_row(base, None, 0, by_hand, None).reason, "waits for a machine")
+        ended = show_end(base, None, End("ended", exit_code=255), None)
+        self.assertEqual((ended.state, ended.exit_code, "container" in (ended.reason or "")), ("FAILED", 255, True))
 
     def test_names(self) -> None:
         self.assertEqual(name_hold(46, 0, "The job exceeded allowed job duration of 00:03")[0], "TIMEOUT")
@@ -164,6 +175,7 @@ class DescriptionTest(unittest.TestCase):
             "initialdir = /w/a $(DOLLAR)(b)/runs/x",
             "Log = /w/a $(DOLLAR)(b)/its.log",
             "container_image = docker://a/b",
+            "getenv = USER, LOGNAME, LANG, LC_*",
             "executable = /w/a $(DOLLAR)(b)/runs/x/launches/tok.sh",
             "max_materialize = 2",
             "requirements = (A || B) && member(MY.ProcId, MY.NeuCancelled) =!= true",

@@ -16,7 +16,7 @@ import unittest
 from pathlib import Path
 from typing import Any
 
-_INSTALL = Path(__file__).resolve().parent / "install.sh"
+INSTALL = Path(__file__).resolve().parent / "install.sh"
 
 
 class PoolTestCase(unittest.TestCase):
@@ -47,7 +47,7 @@ def _pass_on(result: unittest.TestResult, test: unittest.TestCase, outcome: dict
 
 
 def _find_hindrance() -> str:
-    if subprocess.run(["bash", _INSTALL, "where"], stdout=subprocess.DEVNULL, check=False).returncode == 0:
+    if subprocess.run(["bash", INSTALL, "where"], stdout=subprocess.DEVNULL, check=False).returncode == 0:
         return "" if os.geteuid() == 0 else "optional: no HTCondor: only root can enter the folder of install.sh"
     if os.geteuid() != 0 or not os.path.exists("/etc/debian_version"):
         return "optional: no HTCondor: on Debian as root `make test` installs one"
@@ -61,7 +61,7 @@ _server: list[subprocess.Popen[bytes]] = []
 
 def _ask(name: str) -> dict[str, Any]:
     if not _server or _server[0].poll() is not None:
-        words = ["bash", os.fspath(_INSTALL), "run", "python3", "-m", "tests.beds.htcondor.inside"]
+        words = ["bash", os.fspath(INSTALL), "run", "python3", "-m", "tests.beds.htcondor.inside"]
         _server[:] = [subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)]
         atexit.register(_end, _server[0])
     stdin, stdout = _server[0].stdin, _server[0].stdout

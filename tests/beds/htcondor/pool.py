@@ -22,7 +22,7 @@ CPUS, MEMORY_MB, GPUS = 16, 64000, 4
 _BOOT_SECONDS = 60.0
 
 # A partitionable slot of made-up resources, and every interval as short as HTCondor lets it be. No private mounts: jobs
-# see the same /tmp. Whatever would report outward, or probe for containers, is off.
+# see the same /tmp. Whatever would report outward is off; of containers there is an apptainer beside this file.
 _CONFIG = """\
 RELEASE_DIR = /usr
 LOCAL_DIR = {folder}
@@ -99,7 +99,7 @@ CONDOR_DEVELOPERS_COLLECTOR = NONE
 BASE_CGROUP =
 MOUNT_UNDER_SCRATCH =
 MOUNT_PRIVATE_DEV_SHM = False
-SINGULARITY =
+SINGULARITY = {apptainer}
 DOCKER =
 EMAIL_ON_ERROR = False
 MAIL = /bin/true
@@ -123,6 +123,7 @@ class Pool:
                 cpus=CPUS,
                 memory=MEMORY_MB,
                 gpus=" ".join(map(str, range(GPUS))),
+                apptainer=Path(__file__).resolve().parent / "apptainer",
             )
         )
         self.environ = {"CONDOR_CONFIG": str(self.config)}
