@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import unittest
 from collections.abc import Iterator
@@ -45,6 +46,7 @@ PURE = (
     "experiment.layout",
     "status.tables",
     "status.top",
+    "status.toplines",
 )
 TOUCHES_THE_WORLD = ("sweep.read",)
 WORLDLY = {"os", "subprocess", "time", "random", "socket", "pathlib", "shutil", "tempfile", "signal", "datetime"}
@@ -58,6 +60,9 @@ ONLY_IMPORTER = {
 # Batch systems and their programs. Outside the folder of each they stand only in text that users read or write.
 SCHEDULER_NAMES = re.compile("(?i)slurm|sbatch|squeue|sacct|scancel|scontrol|sinfo|srun|condor")
 SCHEDULER_ROOMS = ("local", "slurm", "htcondor")
+# What a reader holds in mind at once; a module or a function beyond that has two subjects.
+MOST_LINES_OF_A_FILE, MOST_LINES_OF_A_FUNCTION = 300, 40
+LONGER = {"local.pool"}  # still to be split; none may be added
 # The trouble with such names is that everything fits under them.
 EMPTY_NAMES = {"utils", "util", "helpers", "helper", "common", "core", "base", "manager", "misc"}
 
@@ -71,9 +76,14 @@ def find_modules() -> dict[str, Path]:
     return {name_of(path): path for path in sorted(PACKAGE.rglob("*.py")) if path.stem != "__init__"}
 
 
+@functools.cache
+def nodes_of(path: Path) -> tuple[ast.AST, ...]:
+    return tuple(ast.walk(ast.parse(path.read_bytes())))
+
+
 def imports_of(path: Path) -> Iterator[str]:
     """Dotted names; `from a.b import c` gives a.b.c, for c may be a module."""
-    for node in ast.walk(ast.parse(path.read_bytes())):
+    for node in nodes_of(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -83,7 +93,7 @@ def imports_of(path: Path) -> Iterator[str]:
 def code_names(path: Path) -> Iterator[str]:
     """Every identifier, and every text that is compared with: ``x == "slurm"``, ``x in ("slurm", "local")``."""
     yield from imports_of(path)
-    for node in ast.walk(ast.parse(path.read_bytes())):
+    for node in nodes_of(path):
         for field in ("id", "attr", "arg", "name"):
             if isinstance(name := getattr(node, field, None), str):
                 yield name
@@ -170,6 +180,15 @@ class LayoutTest(unittest.TestCase):
             names = list(imports_of(path))
             self.assertEqual([name for name in names if name.startswith(".") or name.endswith(".*")], [], module)
             self.assertIn("__future__.annotations", names, module)
+
+    def test_files_and_functions_are_short(self) -> None:
+        for module, path in find_modules().items():
+            lines = len(path.read_text(encoding="utf-8").splitlines())
+            self.assertEqual(lines > MOST_LINES_OF_A_FILE, module in LONGER, f"{module}: {lines} lines")
+            for node in nodes_of(path):
+                if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                    length = (node.end_lineno or 0) - node.lineno + 1
+                    self.assertLessEqual(length, MOST_LINES_OF_A_FUNCTION, f"{module}.{node.name}")
 
     def test_names_say_something(self) -> None:
         files = [*PACKAGE.rglob("*"), *(ROOT / "tests").rglob("*.py")]

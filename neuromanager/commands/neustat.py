@@ -119,7 +119,7 @@ def _all_completed(reports: Iterable[Report]) -> bool:
 
 def _render(request: Request, reports: Sequence[Report], width: int | None) -> Iterator[str]:
     from neuromanager.experiment.notes import read_note
-    from neuromanager.status.rows import read_facts, read_joblog, read_points, read_rows, read_where
+    from neuromanager.status.rows import read_facts, read_points, read_rows, read_where
     from neuromanager.status.tables import find_varying, render_rows, render_run, render_summaries, summarize
 
     now = time.time()
@@ -138,12 +138,7 @@ def _render(request: Request, reports: Sequence[Report], width: int | None) -> I
         return render_summaries(summaries, width)
     shown = [(report, _choose(report.statuses, request.states)) for report in reports]
     if request.as_joblog:
-        from neuromanager.status.joblog import JOBLOG_HEADER
-
-        lines: Iterable[str] = chain.from_iterable(map(read_joblog, reports))
-        if sys.stdout.isatty():  # the commands are what somebody has written
-            lines = ("\t".join(map(visible, line.split("\t"))) for line in lines)
-        return chain([JOBLOG_HEADER], lines)
+        return _render_joblog(reports)
     if request.as_json:
         return (
             render_run(facts, status, now)
@@ -158,6 +153,16 @@ def _render(request: Request, reports: Sequence[Report], width: int | None) -> I
             rows += read_rows(report, statuses, label_of(report.experiment, request.wanted.everywhere), own)
             points += own
     return render_rows(rows, width, now, find_varying(points))
+
+
+def _render_joblog(reports: Sequence[Report]) -> Iterator[str]:
+    from neuromanager.status.joblog import JOBLOG_HEADER
+    from neuromanager.status.rows import read_joblog
+
+    lines: Iterable[str] = chain.from_iterable(map(read_joblog, reports))
+    if sys.stdout.isatty():  # the commands are what somebody has written
+        lines = ("\t".join(map(visible, line.split("\t"))) for line in lines)
+    return chain([JOBLOG_HEADER], lines)
 
 
 def _choose(statuses: Sequence[Status], states: frozenset[str]) -> Sequence[Status]:

@@ -171,6 +171,16 @@ def make_command(command: Command, placed: frozenset[str], point: Point, style: 
     )
 
 
+def _render_line(point: Point, style: Style, placed: frozenset[str]) -> str:
+    """Of the file NEU_POINTS."""
+    words = render_json(list(render_flags(point, style, placed)))
+    before = _words_before(point, style, placed)
+    more = f', "before": {render_json(list(before))}' if before else ""
+    several = [name for name, value in point if isinstance(value, Words)]
+    more += f', "several": {render_json(several)}' if several else ""
+    return f'{{"point": {render_point(point)}, "words": {words}{more}}}\n'
+
+
 def _words_before(point: Point, style: Style, placed: frozenset[str]) -> Command:
     return render_variables(point, placed) if style.form == "env" else ()
 
@@ -246,13 +256,7 @@ def run_batch(selection: Selection, command: Command, placed: frozenset[str], st
         )
     reader, writer = os.pipe()
     with open_unnamed() as file:
-        for point in selection.points():
-            words = render_json(list(render_flags(point, style, placed)))
-            before = _words_before(point, style, placed)
-            more = f', "before": {render_json(list(before))}' if before else ""
-            several = [name for name, value in point if isinstance(value, Words)]
-            more += f', "several": {render_json(several)}' if several else ""
-            file.write(f'{{"point": {render_point(point)}, "words": {words}{more}}}\n')
+        file.writelines(_render_line(point, style, placed) for point in selection.points())
         file.flush()
         file.seek(0)
         env = {**os.environ, "NEU_POINTS": f"/dev/fd/{file.fileno()}", "NEU_POINTS_TAKEN": str(writer)}

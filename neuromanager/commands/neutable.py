@@ -59,13 +59,7 @@ def make_parser() -> Parser:
     add("--over", metavar="NAME,...", help="the mean over these parameters, too")
     add("--by", metavar="NAME,...", help="the mean for each combination of these parameters alone")
     add("--error", metavar="KIND", choices=ERRORS, help="the uncertainty of a mean: se, std, ci95 or minmax")
-    add("--min", metavar="NAME", help="the least first")
-    add("--max", metavar="NAME", help="the greatest first")
-    add("--top", metavar="N", help="only the first N rows")
-    add("--per", metavar="NAME", help="only the first row (or --top N) of each value of NAME")
-    add("--steps", action="store_true", help="one row for each step of each run")
-    add("--points", metavar="N", help="with --steps: at most N steps of each run, at equal distances")
-    add("--names", action="store_true", help="list what the runs measured, and in how many of them")
+    _add_choices(parser)
     for form in FORMATS:
         add(f"--{form}", action="store_true", help=_FORMAT_HELP[form])
     add("--all", action="store_true", help="show also the parameters that are the same in all rows")
@@ -75,6 +69,18 @@ def make_parser() -> Parser:
     add("-h", "--help", action="help", help="print this and exit")
     add("--version", action="version", version=f"neutable {__version__}", help="print the version and exit")
     return parser
+
+
+def _add_choices(parser: Parser) -> None:
+    """Which rows, and in which order."""
+    add = parser.add_argument
+    add("--min", metavar="NAME", help="the least first")
+    add("--max", metavar="NAME", help="the greatest first")
+    add("--top", metavar="N", help="only the first N rows")
+    add("--per", metavar="NAME", help="only the first row (or --top N) of each value of NAME")
+    add("--steps", action="store_true", help="one row for each step of each run")
+    add("--points", metavar="N", help="with --steps: at most N steps of each run, at equal distances")
+    add("--names", action="store_true", help="list what the runs measured, and in how many of them")
 
 
 _FORMAT_HELP = {

@@ -11,7 +11,7 @@ from neuromanager import __version__
 from neuromanager.experiment.catalog import word_for
 from neuromanager.experiment.notes import read_note
 from neuromanager.experiment.states import COMPLETED, LIVE, PENDING, RUNNING, UNKNOWN
-from neuromanager.status import top
+from neuromanager.status import top, toplines
 from neuromanager.status.excerpts import Excerpts
 from neuromanager.status.free import render_devices
 from neuromanager.status.live import Live, Shown, Snapshot
@@ -90,10 +90,10 @@ class _Session:
                 self._size = screen.getmaxyx()
                 self._live.look_at(self._view.frame.experiment)
                 content, devices = self._make_content(), self._list_devices()
-                rows, clock = top.count_rows(self._size[0], devices, content), time.strftime("%H:%M:%S")
+                rows, clock = toplines.count_rows(self._size[0], devices, content), time.strftime("%H:%M:%S")
                 self._view = top.settle(self._view, content, rows, self._size[1])
                 if drawn != (now := (self._view, content, devices, self._size, clock)):
-                    _paint(screen, top.draw(self._view, content, devices, clock, *self._size), palette)
+                    _paint(screen, toplines.draw(self._view, content, devices, clock, *self._size), palette)
                     drawn = now
                 if not self._take(read_key(screen), content, rows):
                     return
@@ -231,7 +231,7 @@ def _list_runs(report: Report, shown: Shown | None, now: float) -> top.Content:
     return top.Content(f"{name}  {visible(read_where(report.record))}  {states}", header, items)
 
 
-def _paint(screen: curses.window, lines: Sequence[top.Line], palette: Palette) -> None:
+def _paint(screen: curses.window, lines: Sequence[toplines.Line], palette: Palette) -> None:
     screen.erase()
     for place, line in enumerate(lines):
         put(screen, place, line.text, palette[line.style])

@@ -45,20 +45,7 @@ def lay(
     names += [f"{experiment.name}_{number}/events.txt" for number in moved]
     logs = [f"{experiment.name}_{number}.{stream}" for number in moved for stream in ("stdout", "stderr")]
     sizes = [(name, os.path.getsize(path)) for name in logs if os.path.exists(path := experiment.path("logs", name))]
-    data = io.BytesIO()
-    with tarfile.open(fileobj=data, mode="w:gz", compresslevel=3, format=tarfile.GNU_FORMAT) as tar:
-        for name in (*names, "jobs.jsonl"):
-            path = experiment.path(name)
-            if not os.path.exists(path):
-                continue
-            with open(path, "rb") as file:
-                text = file.read()
-            if name == "commands.txt":
-                text = _translate_lines(text, experiment, there)
-            info = tarfile.TarInfo(".jobs.jsonl.new" if name == "jobs.jsonl" else name)
-            info.size, info.mtime, info.mode = len(text), int(time.time()), os.stat(path).st_mode & 0o777
-            tar.addfile(info, io.BytesIO(text))
-    raw, folder = data.getvalue(), quote_word(there)
+    raw, folder = _pack(experiment, there, (*names, "jobs.jsonl")), quote_word(there)
     session.send(
         f"mkdir -p -- {folder}/logs {folder}/launches && "
         f"tar -xzf - -C {folder} --overwrite && "
@@ -75,6 +62,24 @@ def lay(
     if heard.code:
         words = heard.err.decode("utf-8", "replace").strip().split("\n")[-1]
         raise Failure(TROUBLE, f"{session.host}: {words}")
+
+
+def _pack(experiment: Experiment, there: str, names: Sequence[str]) -> bytes:
+    """Those of the experiment's files that exist, as a tar archive."""
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w:gz", compresslevel=3, format=tarfile.GNU_FORMAT) as tar:
+        for name in names:
+            path = experiment.path(name)
+            if not os.path.exists(path):
+                continue
+            with open(path, "rb") as file:
+                text = file.read()
+            if name == "commands.txt":
+                text = _translate_lines(text, experiment, there)
+            info = tarfile.TarInfo(".jobs.jsonl.new" if name == "jobs.jsonl" else name)
+            info.size, info.mtime, info.mode = len(text), int(time.time()), os.stat(path).st_mode & 0o777
+            tar.addfile(info, io.BytesIO(text))
+    return data.getvalue()
 
 
 def _translate_lines(text: bytes, experiment: Experiment, there: str) -> bytes:

@@ -16,8 +16,6 @@ def render_script(profile: Profile, job: Job, arrangement: Arrangement = PLAIN) 
     """The job's part, the recorder, ``env``, the command. Its words: the runs of the job, its number, the token."""
     if job.run_count == 1:
         arrangement = arrangement._replace(pack=1, pack_jobs=1)
-    limit = find_value(profile.resources, "allowed_job_duration") or ""
-    seconds = int(limit) if limit.isdecimal() else None
     away = transfers_files(profile.resources)
     place = '"$PWD"' if away else quote_word(job.directory)
     logs = "$NEU_EXPERIMENT/" + ("${NEU_NAME}_$NEU_INDEX" if away else "logs") + "/${NEU_NAME}_$NEU_INDEX"
@@ -25,7 +23,7 @@ def render_script(profile: Profile, job: Job, arrangement: Arrangement = PLAIN) 
         "#!/bin/bash",
         "set +o posix; neu_messages=''",
         f"export NEU_EXPERIMENT={place} NEU_NAME={quote_word(job.name)}",
-        *render_element(arrangement, seconds, has_any(profile.resources, RETRYING)),
+        *render_element(arrangement, _find_limit(profile), has_any(profile.resources, RETRYING)),
         "export NEU_INDEX=$2",
         *(['mkdir -p "$NEU_EXPERIMENT/${NEU_NAME}_$NEU_INDEX" || exit 111'] if away else ()),
         f'exec >> "{logs}.stdout" 2>> "{logs}.stderr" < /dev/null || exit 111',
@@ -53,6 +51,12 @@ def render_script(profile: Profile, job: Job, arrangement: Arrangement = PLAIN) 
         last_line(profile, job),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _find_limit(profile: Profile) -> int | None:
+    """Seconds."""
+    limit = find_value(profile.resources, "allowed_job_duration") or ""
+    return int(limit) if limit.isdecimal() else None
 
 
 def _tell(job: Job) -> list[str]:

@@ -140,27 +140,20 @@ def _launch_new(request: Request, take_leave: TakeLeave | None, locks: contextli
     """Raises Exists."""
     if request.resume and is_whole(os.path.join(RUNS, request.name or "")):
         raise Exists
-    numbers = list(range(request.run_count))
-    check_excess(request.profile, len(numbers), request.layout.pack, request.yes)
+    numbers, count = list(range(request.run_count)), request.run_count
+    check_excess(request.profile, count, request.layout.pack, request.yes)
     if request.profile.scheduler == LOCAL:  # what execute_here would refuse, before anything is made
         check_resources(request.profile, "config", request.site.environ, request.manner.idle_gpus)
-    batches = _make_batches(request, numbers, len(numbers))
+    batches = _make_batches(request, numbers, count)
     lanes, ground = _find_places(request)
     with holding_signals() as held:  # with a batch system from the first file to the job's number on record
-        made = make_experiment(
-            request.name,
-            stem_of(request.input.commands[0]),
-            partial(lay_out, request),
-            make_record(request),
-            locks,
-            anew=request.resume,
-            write_files=partial(write_files, request),
-        )
+        stem, lay, write = stem_of(request.input.commands[0]), partial(lay_out, request), partial(write_files, request)
+        made = make_experiment(request.name, stem, lay, make_record(request), locks, request.resume, write)
         experiment = made.experiment
         if held.number:
             remove(experiment)
             die_by(held.number)
-        launch = make_launch(request, experiment, made.lock, numbers, len(numbers), shows=take_leave is None)
+        launch = make_launch(request, experiment, made.lock, numbers, count, shows=take_leave is None)
         launch = stand_on(launch._replace(lanes=lanes), ground)
         try:
             feed = begin(launch, batches, request.source)

@@ -17,18 +17,16 @@ import functools
 import os
 import re
 import stat
-import struct
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from types import TracebackType
 
 from neuromanager.local.gpus import Gpu
+from neuromanager.local.gpuunits import UNITS, count_free, find_lock, lock_units
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
 
-UNITS = 100  # of a GPU: the finest share is a hundredth
 _PATIENCE_SECONDS = 10.0  # for the queue's lock, which is held for a fraction of a millisecond
 _OPEN = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-_FLOCK = struct.Struct("hhqqi0q")  # struct flock: type, whence, start, length, process (0 for these locks)
 
 
 class Slot:
@@ -62,7 +60,7 @@ def read_given(gpus: Sequence[Gpu], environ: Mapping[str, str]) -> dict[str, int
             path = os.path.join(find_directory(environ), "gpus", _file_name(gpu.uuid))
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
-                given[gpu.uuid] = UNITS - _count_free(descriptor)
+                given[gpu.uuid] = UNITS - count_free(descriptor)
             finally:
                 os.close(descriptor)
     return given
@@ -137,7 +135,7 @@ class Queue:
 
     def find_used(self, gpus: Sequence[Gpu]) -> list[Gpu]:
         """Those in use at least in part, by ourselves or others."""
-        return [gpu for gpu in gpus if _count_free(self._probe(gpu)) < UNITS]
+        return [gpu for gpu in gpus if count_free(self._probe(gpu)) < UNITS]
 
     def _open_directory(self, opened: contextlib.ExitStack) -> None:
         path = self._directory
@@ -168,7 +166,7 @@ class Queue:
                 os.mkdir(os.path.join(path, name), 0o700)
         self._lock = os.open(os.path.join(path, "queue", "lock"), _OPEN, 0o600)
         opened.callback(os.close, self._lock)
-        _find_lock(self._lock, 0, UNITS)  # a file system without such locks says so here
+        find_lock(self._lock, 0, UNITS)  # a file system without such locks says so here
 
     def _make_ticket(self, opened: contextlib.ExitStack) -> None:
         with self._held_queue(_PATIENCE_SECONDS) as held:
@@ -232,7 +230,7 @@ class Queue:
         return kept
 
     def _has_room(self, gpus: Sequence[Gpu], units: int, count: int) -> bool:
-        return sum(_count_free(self._probe(gpu)) >= units for gpu in gpus) >= count
+        return sum(count_free(self._probe(gpu)) >= units for gpu in gpus) >= count
 
     def _probe(self, gpu: Gpu) -> int:
         """A descriptor of the GPU's file to look through, and to take nothing with."""
@@ -252,10 +250,10 @@ class Queue:
             room = []
             for place, gpu in enumerate(gpus):
                 opened.append(self._open_gpu(gpu))
-                if (free := _count_free(opened[-1])) >= units:
+                if (free := count_free(opened[-1])) >= units:
                     room.append((free, place))
             chosen = [place for _, place in sorted(room)[:count]]
-            if len(chosen) == count and all(_lock_units(opened[place], units) for place in chosen):
+            if len(chosen) == count and all(lock_units(opened[place], units) for place in chosen):
                 slot = Slot(tuple(gpus[place] for place in chosen), tuple(opened[place] for place in chosen))
             return slot
         finally:
@@ -283,39 +281,3 @@ def _try_flock(descriptor: int) -> bool:
         if error.errno not in (errno.EAGAIN, errno.EACCES):
             raise
         return False
-
-
-def _find_lock(descriptor: int, start: int, end: int) -> tuple[int, int] | None:
-    """The bytes of any lock of another process between two places, in no order."""
-    asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, start, end - start, 0)
-    kind, _, at, length, _ = _FLOCK.unpack(fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, asked))
-    return None if kind == fcntl.F_UNLCK else (at, at + length if length else UNITS)
-
-
-def _find_gaps(descriptor: int, start: int = 0, end: int = UNITS) -> list[tuple[int, int]]:
-    if start >= end:
-        return []
-    lock = _find_lock(descriptor, start, end)
-    if lock is None:
-        return [(start, end)]
-    return _find_gaps(descriptor, start, min(lock[0], end)) + _find_gaps(descriptor, max(lock[1], start), end)
-
-
-def _count_free(descriptor: int) -> int:
-    return sum(end - start for start, end in _find_gaps(descriptor))
-
-
-def _lock_units(descriptor: int, units: int) -> bool:
-    """Locks free bytes wherever they are: what shares leave is often in pieces. False if another was quicker."""
-    for start, end in _find_gaps(descriptor):
-        length = min(units, end - start)
-        if length:
-            try:
-                asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, start, length, 0)
-                fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, asked)
-            except OSError as error:
-                if error.errno not in (errno.EAGAIN, errno.EACCES):
-                    raise
-                return False
-        units -= length
-    return units == 0

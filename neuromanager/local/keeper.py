@@ -49,9 +49,7 @@ def keep(
     """
     _become_subreaper()
     reader, writer = os.pipe()
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError, AttributeError):
-            stream.flush()  # once, and not by both
+    _flush()
     gc.freeze()  # what a collection touches would be copied
     keep_signal_mask()
     signal.pthread_sigmask(signal.SIG_BLOCK, _HELD)
@@ -76,6 +74,13 @@ def keep(
     if slots.stopped_by() or os.WIFSIGNALED(status):
         raise Stopped(slots.stopped_by() or os.WTERMSIG(status))
     return os.WEXITSTATUS(status)
+
+
+def _flush() -> None:
+    """Once, and not by both."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            stream.flush()
 
 
 def listen(handlers: Mapping[int, object], link: int) -> None:

@@ -44,30 +44,9 @@ def check_resources(profile: Profile, source: str, environ: Mapping[str, str], i
         for name in asked
         if name not in UNDERSTOOD
     ]
-    values: dict[str, float] = {}
-    for name, parse in _PARSERS.items():
-        if name in asked:
-            try:
-                values[name] = parse(asked[name])
-            except ValueError as error:
-                faults.append(f"{place}.{name}: {error}")
-    needs = Needs(
-        values.get("time"),
-        None,
-        (),
-        _whole(values, "cpus-per-task"),
-        _whole(values, "mem"),
-        _whole(values, "nice"),
-        idle_gpus,
-    )
+    needs = _parse_plain(profile, place, faults)._replace(idle_gpus=idle_gpus)
     try:
-        needs = needs._replace(gpus=parse_gpu_request(profile.resources))
-        if needs.gpus:
-            from neuromanager.local.gpuquery import explain_hidden
-
-            seen = {**environ, **dict(profile.variables)}
-            there = list_gpus(seen)
-            needs = needs._replace(allowed=tuple(match_request(profile.resources, there, explain_hidden(seen))))
+        needs = _find_gpus(needs, profile, environ)
     except ValueError as error:
         name = "" if re.match("(gres|gpus)[ :]", str(error)) else "gres: " if "gres" in asked else "gpus: "
         faults.append(f"{place}.{name}{error}")
@@ -87,6 +66,31 @@ def check_resources(profile: Profile, source: str, environ: Mapping[str, str], i
     return needs
 
 
+def _parse_plain(profile: Profile, place: str, faults: list[str]) -> Needs:
+    """All but GPUs."""
+    values: dict[str, float] = {}
+    for name, value in profile.resources:
+        if parse := _PARSERS.get(name):
+            try:
+                values[name] = parse(value)
+            except ValueError as error:
+                faults.append(f"{place}.{name}: {error}")
+    cpus, memory, nice = (int(values[name]) if name in values else None for name in ("cpus-per-task", "mem", "nice"))
+    return Needs(values.get("time"), cpus=cpus, memory_bytes=memory, nice=nice)
+
+
+def _find_gpus(needs: Needs, profile: Profile, environ: Mapping[str, str]) -> Needs:
+    """Raises ValueError for what this machine does not have, Failure when it cannot be asked."""
+    count = parse_gpu_request(profile.resources)
+    if not count:
+        return needs._replace(gpus=count)
+    from neuromanager.local.gpuquery import explain_hidden
+
+    seen = {**environ, **dict(profile.variables)}
+    allowed = match_request(profile.resources, list_gpus(seen), explain_hidden(seen))
+    return needs._replace(gpus=count, allowed=tuple(allowed))
+
+
 def count_places(needs: Needs, runs: int, jobs: int | None = None) -> int:
     """How many runs there are at once: as ``jobs`` says, else as many as the GPUs allow, else one."""
     if not needs.gpus:
@@ -94,7 +98,7 @@ def count_places(needs: Needs, runs: int, jobs: int | None = None) -> int:
     if needs.gpus >= 1:
         fitting = len(needs.allowed) // int(needs.gpus)
     else:
-        from neuromanager.local.gpulocks import UNITS
+        from neuromanager.local.gpuunits import UNITS
 
         fitting = len(needs.allowed) * (UNITS // max(1, int(needs.gpus * UNITS + 1e-6)))
     return max(1, min(jobs or fitting, fitting, runs))
@@ -102,10 +106,6 @@ def count_places(needs: Needs, runs: int, jobs: int | None = None) -> int:
 
 def describe_places(places: int) -> str:
     return "one after the other" if places == 1 else f"{places} at a time"
-
-
-def _whole(values: Mapping[str, float], name: str) -> int | None:
-    return int(values[name]) if name in values else None
 
 
 def list_gpus(environ: Mapping[str, str]) -> tuple[Gpu, ...]:

@@ -70,6 +70,17 @@ class LocalLaunch(NamedTuple):
     environment: str | None = None  # the file that records what the first of them finds
 
 
+class _Crew(NamedTuple):
+    """What the keeper makes and its worker works with."""
+
+    slots: Slots
+    places: int  # for runs at a time
+    alone: bool
+    bar: ProgressBar | None
+    here: str
+    prefix: str  # of the control groups
+
+
 def run_all(launch: LocalLaunch) -> int:
     """Runs them as ``manner`` says, and goes on after a failure; returns neurun's exit code.
 
@@ -81,38 +92,30 @@ def run_all(launch: LocalLaunch) -> int:
         raise Failure(TROUBLE, f"{cwd}: the working folder of the runs is gone or closed; nothing was run")
     os.set_inheritable(launch.lock, False)
     places = count_places(needs, len(launch.runs), manner.jobs)
-    slots, alone, prefix = Slots(places), (manner.jobs or places) == 1, make_prefix()
+    alone = (manner.jobs or places) == 1
     bar = None if alone or manner.tee or not launch.shows or not may_draw() else ProgressBar(len(launch.runs))
-    here = os.getcwd()
+    crew = _Crew(Slots(places), places, alone, bar, os.getcwd(), make_prefix())
 
     def work(link: int) -> int:
         os.chdir(cwd)
         write_worker(launch.experiment, launch.token)
-        return _work(launch, slots, places, alone, bar, here, prefix, link)
+        return _work(launch, crew, link)
 
     if bar:
         clear_before_telling(erase_line)  # here, in the keeper: its worker draws, and may be gone
     try:
         marker = launch.experiment.marker
-        return keep(slots, work, marker, lambda *lost: record_lost(launch.experiment, launch.token, *lost))
+        return keep(crew.slots, work, marker, lambda *lost: record_lost(launch.experiment, launch.token, *lost))
     finally:
         clear_before_telling(None)
         if needs.memory_bytes:
-            remove_groups(find_home(), prefix)
+            remove_groups(find_home(), crew.prefix)
 
 
-def _work(
-    launch: LocalLaunch,
-    slots: Slots,
-    places: int,
-    alone: bool,
-    bar: ProgressBar | None,
-    here: str,
-    prefix: str,
-    link: int,
-) -> int:
+def _work(launch: LocalLaunch, crew: _Crew, link: int) -> int:
     """In the worker: what records, shares and executes the runs is made, knows of each other, and is set to work."""
     manner, runs, needs = launch.manner, launch.runs, launch.needs
+    slots, places, alone, bar, here, prefix = crew
     if bar:
         clear_before_telling(bar.clear)
     variables = {**launch.environ, "PWD": launch.cwd} if launch.cwd != here else dict(launch.environ)
@@ -132,12 +135,7 @@ def _work(
         rest=shares.rest,
         leads=not alone,
     )
-    recorder.is_orphaned = lambda: pool.orphaned
-    recorder.gives_up = lambda: pool.given_up
-    if bar:
-        pool.tick = lambda: bar.draw(recorder.completed, recorder.failed, len(pool.running))
-    if manner.halt:
-        recorder.on_failure = lambda: _look_at_halt(manner.halt, recorder, pool)
+    _connect(pool, recorder, bar, manner.halt)
     try:
         with shares:
             listen(pool.handlers(), link)
@@ -149,6 +147,16 @@ def _work(
     if bar:
         bar.clear()
     return _conclude(pool, recorder, slots, len(runs))
+
+
+def _connect(pool: Pool, recorder: Recorder, bar: ProgressBar | None, halt: Halt | None) -> None:
+    """Each asks the other for what it cannot know itself."""
+    recorder.is_orphaned = lambda: pool.orphaned
+    recorder.gives_up = lambda: pool.given_up
+    if bar:
+        pool.tick = lambda: bar.draw(recorder.completed, recorder.failed, len(pool.running))
+    if halt:
+        recorder.on_failure = lambda: _look_at_halt(halt, recorder, pool)
 
 
 def _prepare(

@@ -199,17 +199,9 @@ def _find_all(
             if launch.is_unsure and launch.token not in submitting:
                 submitting[launch.token] = _is_at_work(survey.experiment, launch)
             rest = unsettled.setdefault((launch.scheduler, launch.reached), [])
-            rest.append(
-                Unsettled(
-                    survey.experiment,
-                    launch,
-                    number,
-                    trails[number],
-                    jobs,
-                    submitting.get(launch.token, False),
-                    launch.job in shared,
-                )
-            )
+            at_work = submitting.get(launch.token, False)
+            in_two_places = launch.job in shared
+            rest.append(Unsettled(survey.experiment, launch, number, trails[number], jobs, at_work, in_two_places))
     for (scheduler, host), runs in unsettled.items():
         why = silent.get(host or "")
         asks, place = ask and why is None, site.at(runs[0].launch.profile)

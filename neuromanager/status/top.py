@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from neuromanager.status.tables import cut, slide
+from neuromanager.status.tables import cut
 from neuromanager.system.quoting import Command, quote_line
 from neuromanager.system.values import NamedTuple
 
@@ -92,11 +92,6 @@ class Step(NamedTuple):
     view: View
     run: Command = ()  # a command line to run now
     quit: bool = False
-
-
-class Line(NamedTuple):
-    text: str
-    style: str = ""
 
 
 def find_shown(frame: Frame, content: Content) -> Sequence[Item]:
@@ -251,62 +246,3 @@ def _switch(view: View, key: str, content: Content) -> View:
     if key in ("t", "p") and frame.kind not in (HELP, TABLE, PLOT) and directory:
         return _go_in(view, Frame(TABLE if key == "t" else PLOT, directory, frame.run, at_end=False))
     return view
-
-
-# Lines
-
-
-def count_rows(height: int, devices: Sequence[str], content: Content) -> int:
-    """For rows, between what stands above and the line below."""
-    return max(
-        1, height - 1 - (1 if height > 2 else 0) - _count_devices(height, devices) - (1 if content.header else 0)
-    )
-
-
-def _count_devices(height: int, devices: Sequence[str]) -> int:
-    """The GPUs of this machine get a third of a screen that has room for that."""
-    return min(len(devices), height // 3) if height >= 12 else 0
-
-
-def draw(view: View, content: Content, devices: Sequence[str], clock: str, height: int, width: int) -> list[Line]:
-    """The screen, ``height`` lines at most; the view is settled."""
-    frame = view.frame
-    rows = count_rows(height, devices, content)
-    top = [Line(f"{clock}  {content.title}", "title")] if height > 2 else []
-    top += [Line(line, "dim") for line in devices[: _count_devices(height, devices)]]
-    if content.header:
-        top.append(Line(slide(content.header, frame.shift, width), "head"))
-    if frame.kind in TABLES:
-        shown = find_shown(frame, content)
-        count = len(shown)
-        body = [
-            Line(slide(item.line, frame.shift, width), f"{item.style} cursor" if place == frame.cursor else item.style)
-            for place, item in enumerate(shown[frame.top : frame.top + rows], frame.top)
-        ]
-    else:
-        lines = find_lines(frame, content, width)
-        count = len(lines)
-        body = [Line(slide(line, frame.shift, width)) for line in lines[frame.top : frame.top + rows]]
-    body += [Line("")] * (rows - len(body))
-    bottom = Line(_write_bottom(view, count, rows), "ask" if view.asked else "title")
-    return [Line(cut(line.text, width), line.style) for line in [*top, *body, bottom]][-height:]
-
-
-def _write_bottom(view: View, count: int, rows: int) -> str:
-    frame = view.frame
-    if view.asked:
-        return f"{quote_line(view.asked)}    y runs it, any other key does not"
-    if view.typing:
-        return f"/{frame.search}_"
-    if view.message:
-        return view.message
-    about = [f"{min(frame.top + 1, count)}-{min(frame.top + rows, count)} of {count}"] if count > rows else []
-    about += [f"/{frame.search}"] if frame.search else []
-    about += ["what did not complete"] if frame.only_incomplete else []
-    keys = {
-        EXPERIMENTS: "? help  q quit  Enter runs  / filter  f incomplete  c cancel  r again  t table  p plot",
-        RUNS: "? help  Esc out  Enter output  / filter  f incomplete  c cancel  r again  t table  p plot",
-        LOG: "? help  Esc out  o stdout/stderr  w wrap  / filter  G end  c cancel  r again",
-        PLOT: "Esc out  p next measure",
-    }
-    return "  ".join([*about, keys.get(frame.kind, "Esc out")])

@@ -51,6 +51,7 @@ def wait_for(
     under way may hold up the end of ``timeout_seconds``, by as long as the scheduler takes to answer.
     """
     started = time.monotonic()
+    over_at = None if timeout_seconds is None else started + timeout_seconds
     question = patience or Patience(started)
     watch = _Watch(selected, site, question.tell_once, at_most)
     pause = _LOOK_SECONDS[0]
@@ -58,18 +59,15 @@ def wait_for(
     while not watch.is_over(first):
         now = time.monotonic()
         seen(watch.count_waited())
-        if given_up() or (timeout_seconds is not None and now >= started + timeout_seconds):
+        if given_up() or (over_at is not None and now >= over_at):
             return watch.conclude(timed_out=True)
         question.hurry(now, watch.find_ends_to_confirm(first))
         if watch.asks_scheduler() and now >= question.pace.due:
             failures = watch.ask()
             question.pace.was_asked(now, time.monotonic(), failures)
             continue
-        ends = [now + pause, *watch.find_expiries()]
-        if timeout_seconds is not None:
-            ends.append(started + timeout_seconds)
-        if watch.asks_scheduler():
-            ends.append(question.pace.due)
+        due = [question.pace.due] if watch.asks_scheduler() else []
+        ends = [now + pause, *watch.find_expiries(), *due, *([] if over_at is None else [over_at])]
         time.sleep(max(0.0, min(ends) - now))
         pause = min(pause * _LOOK_GROWTH, _LOOK_SECONDS[1])
         watch.look()

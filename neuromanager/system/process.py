@@ -8,12 +8,12 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import FrameType
 
 from neuromanager.system.files import LARGEST_BYTES
 from neuromanager.system.signals import PASSED_ON, STOPPING, Forwarder, heed_children, in_foreground
-from neuromanager.system.values import IO, TYPE_CHECKING, NamedTuple
+from neuromanager.system.values import IO, TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     import subprocess
@@ -92,12 +92,18 @@ def ask(
     except Endless:
         return Answer(None, "", "", endless=True)
     finally:
-        if process.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        process.stdout.close()
-        process.stderr.close()
+        _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """With all that it started in its session's first group."""
+    if process.poll() is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    for stream in (process.stdout, process.stderr):
+        if stream:
+            stream.close()
 
 
 def _read_text(said: bytearray) -> str:
@@ -161,20 +167,31 @@ def run_through(
         elif number not in (signal.SIGINT, signal.SIGQUIT) or not in_foreground():
             process.send_signal(number)  # a terminal sends those two to the program itself
 
-    before = {
-        number: signal.signal(number, pass_on)
-        for number in (*STOPPING, *PASSED_ON)
-        if signal.getsignal(number) is not signal.SIG_IGN
-    }
+    before = _catch((*STOPPING, *PASSED_ON), pass_on)
     try:
         process = subprocess.Popen(words, env=env, pass_fds=pass_fds)
         for number in early:
             process.send_signal(number)
         code = process.wait()
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        _restore(before)
+    return _ending_of(code)
+
+
+def _ending_of(code: int) -> Ending:
     return Ending(code, None) if code >= 0 else Ending(None, -code)
+
+
+def _catch(numbers: Iterable[int], handler: Callable[[int, FrameType | None], None]) -> dict[int, Any]:
+    """Signal -> its handler before; what our caller ignores stays so."""
+    return {
+        number: signal.signal(number, handler) for number in numbers if signal.getsignal(number) is not signal.SIG_IGN
+    }
+
+
+def _restore(before: Mapping[int, Any]) -> None:
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 class Task(NamedTuple):
@@ -203,9 +220,7 @@ def run_together(
         for _, process, _, _ in list(running.values()):
             process.send_signal(number)
 
-    before = {
-        number: signal.signal(number, pass_on) for number in STOPPING if signal.getsignal(number) is not signal.SIG_IGN
-    }
+    before = _catch(STOPPING, pass_on)
     try:
         waiting = iter(enumerate(tasks))
         while True:
@@ -221,15 +236,17 @@ def run_together(
             ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
             if ended is None or ended.si_pid not in running:
                 continue
-            place, process, *files = running.pop(ended.si_pid)
-            code = process.wait()
-            with files[0], files[1]:
-                for file in files:
-                    file.seek(0)
-                yield place, Ending(code, None) if code >= 0 else Ending(None, -code), files[0], files[1]
+            place, process, stdout, stderr = running.pop(ended.si_pid)
+            ending = _ending_of(process.wait())
+            with stdout, stderr:
+                yield place, ending, _rewind(stdout), _rewind(stderr)
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        _restore(before)
+
+
+def _rewind(file: IO[bytes]) -> IO[bytes]:
+    file.seek(0)
+    return file
 
 
 @contextlib.contextmanager

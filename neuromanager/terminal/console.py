@@ -74,11 +74,7 @@ def run_command(who: str, main: Callable[[Sequence[str]], int]) -> NoReturn:
     speak_as(who)
     if os.environ.get("NEU_QUIET"):
         be_quiet()
-    _fill_closed_descriptors()
-    # Words of the system that are no UTF-8 travel as surrogates; what is printed gets the same bytes back.
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
-            stream.reconfigure(encoding="utf-8", errors="surrogateescape")  # type: ignore[union-attr]
+    _prepare_streams()
     try:
         try:
             code = main(sys.argv[1:])
@@ -133,10 +129,11 @@ def _stdout_fails() -> bool:
     return False
 
 
-def _fill_closed_descriptors() -> None:
+def _prepare_streams() -> None:
     """A stream closed by our caller (``>&-``): else a pipe of ours would become number 0, 1 or 2, and be mistaken.
 
-    Opened the wrong way round, so that reading or writing it fails as it would have.
+    Opened the wrong way round, so that reading or writing it fails as it would have. Words of the system that are no
+    UTF-8 travel as surrogates; what is printed gets the same bytes back.
     """
     for number, mode in ((0, os.O_WRONLY), (1, os.O_RDONLY), (2, os.O_RDONLY)):
         try:
@@ -147,6 +144,9 @@ def _fill_closed_descriptors() -> None:
         sys.stdout = open(1, "w", closefd=False)
     if sys.stderr is None:
         sys.stderr = open(2, "w", closefd=False)
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.reconfigure(encoding="utf-8", errors="surrogateescape")  # type: ignore[union-attr]
 
 
 def die_by(number: int) -> NoReturn:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import unittest
 
-from neuromanager.status import top
+from neuromanager.status import top, toplines
 from neuromanager.status.top import EXPERIMENTS, LOG, PLOT, RUNS, TABLE, Content, Frame, Item, View, press, settle
 
 SIZE = (10, 80)
@@ -91,7 +91,7 @@ class KeysTest(unittest.TestCase):
         for key, words in (("c", ("neucancel", "train")), ("r", ("neurerun", "train"))):
             view, run = type_keys(View(), key)
             self.assertEqual((view.asked, run), (words, []))
-            self.assertIn(" ".join(words), top.draw(view, EXPERIMENTS_SHOWN, [], "", *SIZE)[-1].text)
+            self.assertIn(" ".join(words), toplines.draw(view, EXPERIMENTS_SHOWN, [], "", *SIZE)[-1].text)
             self.assertEqual(type_keys(view, "y")[1], [words])
             for other in KEYS:
                 if other != "y":
@@ -113,8 +113,8 @@ class KeysTest(unittest.TestCase):
                 self.assertEqual(bool(run), key == "y" and bool(before.asked))
                 for height, width in ((50, 200), (5, 30), (1, 1)):
                     content = content_of(view)
-                    settled = settle(view, content, top.count_rows(height, [], content), width)
-                    self.assertLessEqual(len(top.draw(settled, content, [], "12:00:00", height, width)), height)
+                    settled = settle(view, content, toplines.count_rows(height, [], content), width)
+                    self.assertLessEqual(len(toplines.draw(settled, content, [], "12:00:00", height, width)), height)
 
     def test_letters_that_mean_nothing(self) -> None:
         for letter in "abdehilmnsuvxyzACDEFHIJKLMNOPQRSTUVWXYZ0129":
@@ -140,8 +140,8 @@ class KeysTest(unittest.TestCase):
 class ScreenTest(unittest.TestCase):
     def draw(self, view: View, height: int, width: int, devices: list[str]) -> list[str]:
         content = content_of(view)
-        view = settle(view, content, top.count_rows(height, devices, content), width)
-        return [line.text for line in top.draw(view, content, devices, "12:00:00", height, width)]
+        view = settle(view, content, toplines.count_rows(height, devices, content), width)
+        return [line.text for line in toplines.draw(view, content, devices, "12:00:00", height, width)]
 
     def test_sizes(self) -> None:
         devices = ["GPU TYPE", "0 p100"]
