@@ -209,7 +209,8 @@ def main(rounds: int) -> None:
         shutil.rmtree(folder / "runs")
         fill_thousand(folder)
         tail = ["sh", "-c", "tail -qn 1 runs/thousand/logs/*.stdout"]
-        compare("the last of 1,000 logs of 10,000 lines", ["neutable"], {"tail": (tail, 8)}, folder, environ, 1)
+        ours = ["neutable", "-k", "last:loss"]
+        compare("the last of 1,000 logs of 10,000 lines", ours, {"tail": (tail, 8)}, folder, environ, rounds)
 
 
 if __name__ == "__main__":

@@ -151,6 +151,14 @@ def _read_zeros(shape: bytes) -> Shape | None | bool:
     return _read_shape(shape)
 
 
+def read_numbers(line: bytes) -> dict[str, float] | None:
+    """What one line says by its shape; None where the shape does not tell."""
+    shape = _read_zeros(line.translate(_ZEROS))
+    if isinstance(shape, bool) or (shape and shape.keys):
+        return None
+    return {name: parse_number(line[cut].decode()) for name, cut in shape.cuts.items()} if shape else {}
+
+
 def _read_shape(line: bytes) -> Shape | None | bool:
     """None for a line that measures nothing; False for one whose numbers do not stand in it as they are read."""
     text = line.decode("utf-8", "replace")

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from neuromanager.results.columns import read_numbers
 from neuromanager.results.eventfile import read_scalars
 from neuromanager.results.lines import parse_number, read_line
 from neuromanager.results.series import Row, Value, flatten, make_whole
@@ -71,6 +72,11 @@ def _decode_line(line: bytes) -> list[object]:
         return []
 
 
+def parse_jsonl_line(line: bytes) -> Row:
+    """As ``parse_jsonl``: {} for one that is not an object."""
+    return next((flatten(value) for value in _decode_line(line) if isinstance(value, dict)), {})
+
+
 def parse_csv(data: bytes, separator: str = ",") -> Iterator[Row]:
     """The first line has the names; an empty cell is not a value. A last line without its end is left out."""
     text = data.decode("utf-8-sig", "replace")
@@ -113,6 +119,15 @@ def parse_log(data: bytes) -> Iterator[Row]:
         reading = read_line(line) if line else None
         if reading:
             yield {**make_whole(reading.steps), **make_whole(reading.values)}
+
+
+def parse_log_line(line: bytes) -> Row:
+    """As ``parse_log``, and without its reading for a line that differs in its digits alone from one before."""
+    numbers = read_numbers(line)
+    if numbers is None:
+        reading = read_line(line.decode("utf-8", "replace"))
+        numbers = {**reading.steps, **reading.values} if reading else {}
+    return make_whole(numbers)
 
 
 def make_matcher(pattern: str) -> Callable[[bytes], Iterator[Row]]:

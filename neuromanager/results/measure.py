@@ -13,9 +13,17 @@ from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.launches import read_launches
 from neuromanager.experiment.logs import find_bounds, find_parts, read_pieces
 from neuromanager.experiment.states import Status
-from neuromanager.results.formats import Unreadable, make_matcher, parse_file, parse_log
+from neuromanager.results.formats import (
+    Unreadable,
+    make_matcher,
+    parse_file,
+    parse_jsonl_line,
+    parse_log,
+    parse_log_line,
+)
 from neuromanager.results.records import Measured, read_params
 from neuromanager.results.series import Row, Series, make_log_series, make_series
+from neuromanager.results.tails import Tail
 from neuromanager.status.survey import Report
 from neuromanager.system.files import opened
 from neuromanager.system.values import NamedTuple
@@ -24,6 +32,7 @@ from neuromanager.terminal.console import tell
 FILES = ("result.json", "results.json", "metrics.json", "metrics.jsonl", "metrics.csv", "results.csv", "progress.csv")
 EVENTS = "TensorBoard event files"
 LOGS = "stdout and stderr"
+STREAMS = ("stdout", "stderr")
 _READERS = 16  # a network disk answers many questions at once; what is in memory takes no time but Python's
 _SLICE = 8  # runs that a reader takes at a time
 _DEEPEST = 3  # folders below a run's, where event files are looked for
@@ -48,6 +57,8 @@ class Wanted(NamedTuple):
     pattern: str | None = None
     names: tuple[str, ...] = ()
     """Of which more than the last number will be asked for, as far as that is known; they may lack what precedes."""
+    last: tuple[str, ...] = ()
+    """Of which the last value will be asked for, and nothing else of anything; none where more may be asked for."""
 
 
 def measure(reports: Iterable[Report], wanted: Wanted) -> tuple[list[Measured], str]:
@@ -86,7 +97,8 @@ def _read_measures(taken: Sequence[Taken], wanted: Wanted) -> tuple[str, list[Se
     names = [set(each) for each in _map(taken, lambda each: _list_folder(each.folder))]
     first = next((name for name in FILES if any(name in each for each in names)), None)
     if first is not None:
-        return first, _read_all(taken, lambda each: _read_files(each.folder, [first]))
+        ends = wanted.last if first.endswith(".jsonl") else ()
+        return first, _map(taken, lambda each: _read_file(os.path.join(each.folder, first), ends))
     events = _map(taken, lambda each: list(_find_events(each.folder, _DEEPEST)))
     if any(events):
         found = {id(each): paths for each, paths in zip(taken, events)}
@@ -95,7 +107,36 @@ def _read_measures(taken: Sequence[Taken], wanted: Wanted) -> tuple[str, list[Se
     def is_wanted(name: str) -> bool:
         return name.endswith(wanted.names)
 
-    return LOGS, _map(taken, lambda each: make_log_series(b"\n".join(_read_logs(each)), parse_log, is_wanted))
+    def read(each: Taken) -> Series:
+        return _read_log_ends(each, wanted.last) or make_log_series(b"\n".join(_read_logs(each)), parse_log, is_wanted)
+
+    return LOGS, _map(taken, read)
+
+
+def _read_file(path: str, ends: Sequence[str]) -> Series:
+    """Of JSON Lines the last values alone, where that will do."""
+    if ends:
+        tail = Tail(ends, parse_jsonl_line)
+        with contextlib.suppress(OSError), opened(path) as descriptor:
+            tail.read(descriptor, 0, os.fstat(descriptor).st_size)
+        if tail.is_complete():
+            return make_series([tail.found])
+    return make_series(_read_files(*os.path.split(path)[:1], os.path.split(path)[1:]))
+
+
+def _read_log_ends(taken: Taken, names: Sequence[str]) -> Series | None:
+    """The last values of the names; None where the whole has to be read for them."""
+    if not names:
+        return None
+    tail = Tail(names, parse_log_line)
+    with contextlib.suppress(OSError):
+        for part in reversed(find_parts(taken.experiment, taken.status.number, STREAMS)):
+            with contextlib.suppress(FileNotFoundError), opened(part.path) as descriptor:
+                if not tail.read(descriptor, *find_bounds(descriptor, part, None)):
+                    break
+            if tail.is_complete():
+                return make_series([tail.found])
+    return None
 
 
 def _read_all(taken: Sequence[Taken], read: Callable[[Taken], Iterable[Row]]) -> list[Series]:
@@ -171,6 +212,6 @@ def _read_regular(path: str) -> bytes:
 def _read_logs(taken: Taken) -> Iterator[bytes]:
     """What the last attempt printed; what an earlier one did belongs to another try."""
     with contextlib.suppress(OSError):
-        for part in find_parts(taken.experiment, taken.status.number, ("stdout", "stderr")):
+        for part in find_parts(taken.experiment, taken.status.number, STREAMS):
             with contextlib.suppress(OSError), opened(part.path) as descriptor:
                 yield b"".join(read_pieces(descriptor, *find_bounds(descriptor, part, None)))

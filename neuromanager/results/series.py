@@ -18,7 +18,8 @@ HOWS = ("last", "first", "min", "max", "mean", "count")
 class Series:
     """``step``: the name that orders the points; None where they have none, and stand as they were written.
 
-    Its points are made of ``columns`` when somebody asks for points.
+    Its points are made of ``columns`` when somebody asks for points. ``written``: the value of each name that was
+    written last, where the points stand in another order.
     """
 
     def __init__(
@@ -27,8 +28,9 @@ class Series:
         points: list[dict[str, Value]],
         columns: Columns | None = None,
         names: list[str] | None = None,
+        written: Mapping[str, Value] | None = None,
     ) -> None:
-        self.step = step
+        self.step, self._written = step, written
         self._points, self._columns = points, columns
         self._names = names
 
@@ -52,7 +54,9 @@ class Series:
         return [point[name] for point in self._points if point.get(name) is not None]
 
     def end(self, name: str, last: bool = True) -> Value:
-        """The last value of a name, or the first; None where there is none."""
+        """The value of a name that was written last, or the first in order; None where there is none."""
+        if last and self._written is not None:
+            return self._written.get(name)
         if self._columns is not None:
             number = self._columns.end(name, last)
             return None if number is None else make_whole({name: number})[name]
@@ -101,7 +105,9 @@ def make_series(rows: Iterable[Row]) -> Series:
     if set(map(type, places)) == {int} and all(map(operator.lt, places, places[1:])):  # type: ignore[arg-type]
         return Series(step, points, names=names)
     merged: dict[Any, dict[str, Value]] = {}
+    written: dict[str, Value] = {}
     for point in points:
+        written.update((name, value) for name, value in point.items() if value is not None)
         place = point.get(step)
         known = merged.get(place)
         if known is None:
@@ -110,7 +116,7 @@ def make_series(rows: Iterable[Row]) -> Series:
             known.update((name, value) for name, value in point.items() if value is not None)
     placed = sorted((place for place in merged if _is_finite(place)), key=float)
     rest = [merged[place] for place in merged if not _is_finite(place)]  # as a summary at the end
-    return Series(step, [*(merged[place] for place in placed), *rest])
+    return Series(step, [*(merged[place] for place in placed), *rest], written=written)
 
 
 def list_names(points: Iterable[Row]) -> list[str]:

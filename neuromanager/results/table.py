@@ -56,6 +56,10 @@ def parse_column(word: str) -> Column:
     return Column(how, name) if colon and how in HOWS else Column("last", word)
 
 
+def is_pattern(name: str) -> bool:
+    return any(letter in name for letter in "*?[")
+
+
 def resolve_name(option: str, word: str, known: Sequence[str]) -> str:
     """The known name; also by its end alone (``loss`` for ``train/loss``) where one ends so. Raises Failure."""
     if word in known:
@@ -74,7 +78,7 @@ def resolve_columns(words: Iterable[str], known: Sequence[str]) -> list[Column]:
     faults: list[str] = []
     for word in words:
         how, name = parse_column(word)
-        if re.search(r"[*?[]", name):
+        if is_pattern(name):
             found = [each for each in known if fnmatch.fnmatchcase(each, name)]
             if not found:
                 faults.append(f"-k: nothing matches {name!r}; known: {', '.join(known) or 'no name at all'}")

@@ -17,6 +17,12 @@ class SeriesTest(unittest.TestCase):
         self.assertEqual((series.step, [point["step"] for point in series.points]), ("step", [0, 250, 500, 750, 1000]))
         self.assertEqual(series.values("loss"), [0.0, 250.0, -500.0, -750.0, -1000.0])
 
+    def test_the_last_value_is_what_was_written_last(self) -> None:
+        """After a requeue that has not come as far again; a file's end says it, of whatever length."""
+        series = make_series([{"step": step, "loss": float(place)} for place, step in enumerate((0, 1, 2, 3, 1, 2))])
+        self.assertEqual((pick(series, "last", "loss"), pick(series, "first", "loss")), (5.0, 0.0))
+        self.assertEqual(series.points[-1], {"step": 3, "loss": 3.0})
+
     def test_lines_of_one_step_are_one_point(self) -> None:
         series = make_series([{"step": 1, "train": 0.5}, {"step": 1, "val": 0.25}, {"step": 2, "train": None}])
         self.assertEqual(series.points[0], {"step": 1, "train": 0.5, "val": 0.25})

@@ -1,0 +1,59 @@
+"""The last value of some names, from the end of what a run has written: of a long log nothing else is read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+
+from neuromanager.results.lines import is_step
+from neuromanager.results.series import Row, Value
+
+_FIRST_BYTES, _MOST_BYTES = 1 << 11, 1 << 17  # of a piece; what no piece has is looked for in the whole
+_ESCAPE, _LONGEST = b"\x1b", 1000
+
+
+class Tail:
+    """The names that are looked for, and what is found of them so far; whatever was written last is met first."""
+
+    def __init__(self, names: Sequence[str], parse: Callable[[bytes], Row]) -> None:
+        self._names, self._parse = set(names), parse
+        self._pieces = [_find_piece(name) for name in names]
+        self.found: dict[str, Value] = {}
+
+    def is_complete(self) -> bool:
+        return len(self.found) == len(self._names)
+
+    def read(self, descriptor: int, start: int, end: int) -> bool:
+        """Backwards in the bytes of a file from start to end; whether that is settled: all is found, or all is read."""
+        size = _FIRST_BYTES
+        while end > start and size <= _MOST_BYTES and not self.is_complete():
+            place = max(start, end - size)
+            data = os.pread(descriptor, end - place, place)
+            if len(data) < end - place:
+                return False  # somebody has cut it off meanwhile
+            cut = data.find(b"\n") + 1 if place > start else 0
+            if cut or place == start:
+                self._read_lines(data[cut:])
+                end = place + cut - 1  # without the newline
+            size *= 8
+        return end <= start or self.is_complete()
+
+    def _read_lines(self, data: bytes) -> None:
+        for line in reversed(data.split(b"\n")):
+            if not self._may_say(line):
+                continue
+            for name, value in self._parse(line).items():
+                if name in self._names and value is not None:
+                    self.found.setdefault(name, value)
+            if self.is_complete():
+                return
+
+    def _may_say(self, line: bytes) -> bool:
+        """False for one that has none of the names; a name may be hidden by colours, or by the escapes of JSON."""
+        return any(piece in line for piece in self._pieces) or _ESCAPE in line or b"\\" in line or len(line) > _LONGEST
+
+
+def _find_piece(name: str) -> bytes:
+    """What stands in a line that says something of the name: of ``train/loss`` or ``val.loss`` its end alone."""
+    end = name.replace("_", "/").replace(".", "/").rpartition("/")[2]
+    return b"" if is_step(name) else end.encode("utf-8", "surrogateescape")  # Step and STEP are one name
