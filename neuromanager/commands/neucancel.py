@@ -67,6 +67,9 @@ def main(words: Sequence[str]) -> int:
             raise Failure(WRONG_INPUT, "--signal and --state PENDING exclude each other: a pending run gets no signal")
         wish = wish._replace(state=RUNNING)
     if not operands:
+        for name in ("state", "signal"):
+            if getattr(options, name):
+                raise Failure(WRONG_INPUT, f"--{name}: of which runs? Name them; neucancel alone lists what is open")
         return _tell_choices()
     selected = resolve_selections(operands, os.environ)
     whole = read_reports([Selected(each.experiment, None) for each in selected], HERE)

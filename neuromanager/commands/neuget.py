@@ -49,7 +49,7 @@ def make_parser() -> Parser:
     add("--running", action="store_true", help="of runs that have not ended, too")
     add("-f", "--follow", action="store_true", help="go on until all runs have ended")
     add("-n", "--dry-run", action="store_true", help="print what would be brought, and bring nothing")
-    add("--max-size", metavar="SIZE", default="1G", help="refuse to bring more, as 500M (default: 1G)")
+    add("--max-size", metavar="SIZE", help="refuse to bring more, as 500M (default: 1G)")
     add("-y", "--yes", action="store_true", help="bring more than --max-size")
     add("--into", metavar="DIR", help="make links in DIR to these files")
     add("--as", metavar="NAME", help="how the links are named: {lr}_{index}_{file} (default: {name}_{index}_{file})")
@@ -80,10 +80,8 @@ def main(words: Sequence[str]) -> int:
     parser = make_parser()
     own, operands = split_operands(parser, words)
     options = parse_options(parser, own)
-    most, template = _parse_size(options.max_size), getattr(options, "as")
-    for name, given in (("as", template), ("copy", options.copy)):
-        if given and not options.into:
-            raise Failure(WRONG_INPUT, f"--{name}: only with --into")
+    _check_together(options)
+    most, template = _parse_size(options.max_size or "1G"), getattr(options, "as")
     selected = resolve_selections(operands, os.environ)
     pause = _PAUSE_SECONDS[0]
     while True:
@@ -99,6 +97,19 @@ def main(words: Sequence[str]) -> int:
     if silent:
         raise Failure(TROUBLE, *silent)
     return DONE
+
+
+def _check_together(options: Options) -> None:
+    faults = [f"--{name}: only with --into" for name in ("as", "copy") if getattr(options, name) and not options.into]
+    faults += [
+        f"--dry-run and --{name} exclude each other: nothing is brought"
+        for name in ("follow", "logs", "into")
+        if options.dry_run and getattr(options, name)
+    ]
+    if options.yes and options.max_size:
+        faults.append("--yes and --max-size exclude each other: any size, or so much")
+    if faults:
+        raise Failure(WRONG_INPUT, *faults)
 
 
 def _parse_size(text: str) -> int:

@@ -51,6 +51,8 @@ def main(words: Sequence[str]) -> int:
     options = parse_options(parser, own)
     if options.login + options.close + options.clean > 1:
         raise Failure(WRONG_INPUT, "--login, --close and --clean exclude each other; write one of them")
+    if options.config and (options.login or options.close):
+        raise Failure(WRONG_INPUT, "--config: --login and --close need no profile; leave it out")
     profiles = _read_profiles(options.config)
     if options.clean and operands and not set(operands) <= profiles.keys():
         return _clean_experiments(operands)

@@ -67,6 +67,8 @@ def main(words: Sequence[str]) -> int:
     for name in ("attempt", "failed"):
         if options.follow and getattr(options, name):
             raise Failure(WRONG_INPUT, f"--{name} and --follow exclude each other: only the latest attempt grows")
+    if options.stderr and options.both:
+        raise Failure(WRONG_INPUT, "--stderr and --both exclude each other; leave one of them out")
     if options.failed and options.attempt:
         raise Failure(
             WRONG_INPUT, "--failed and --attempt exclude each other: the latest attempt decides whether a run failed"

@@ -80,20 +80,28 @@ def main(words: Sequence[str]) -> int:
     return _draw(picture, options)
 
 
+_OF_LINES = ("by", "facet", "runs", "points", "smooth", "band", "log")
+
+
 def _check_options(options: Options, operands: Sequence[str]) -> None:
     faults = []
     if not options.y:
         faults.append("-y is missing: what is to be drawn? neutable --names lists what the runs measured")
     if options.heat and not options.x:
         faults.append("--heat: of two parameters; add -x NAME")
-    if options.heat and (options.by or options.facet or options.runs or options.points or options.smooth):
-        faults.append("--heat: a map has no lines; leave --by, --facet, --runs, --points and --smooth out")
+    lines = [name for name in _OF_LINES if getattr(options, name)]
+    if options.heat and lines:
+        faults.append(f"--heat: a map has no lines; leave {' and '.join(f'--{name}' for name in lines)} out")
+    elif options.runs and options.band:
+        faults.append("--band: of a mean, and --runs draws none; leave one of them out")
     if options.x and (options.smooth or options.runs):
         faults.append("--smooth and --runs: of curves over steps; leave -x out, or them")
     if options.output and options.terminal:
         faults.append("--output and --terminal exclude each other; choose one of them")
     if options.output and options.output.rpartition(".")[2] not in plot.ENDINGS:
         faults.append(f"--output: {options.output!r}: write a name that ends in .{', .'.join(plot.ENDINGS)}")
+    if "-" in operands and options.files:
+        faults.append("--files: what is read from - is a table already; give it to the neutable that makes it")
     if "-" in operands and len(operands) > 1:
         faults.append("-: stands alone; name experiments, or read standard input")
     if faults:

@@ -96,7 +96,7 @@ def main(words: Sequence[str]) -> int:
         tuple(options.resource),
         options.exclude_nodes,
         lambda before: read_arrangement(options, before),
-        lambda scheduler: find_unsupported(options, scheduler),
+        lambda profile: find_unsupported(options, profile),
         options.yes,
         code,
     )

@@ -58,7 +58,7 @@ def make_parser() -> Parser:
     add = parser.add_argument
     add("--detach", action="store_true", help="continue after logout: print the experiment's path, and exit at once")
     add("-n", "--dry-run", action="store_true", help="print run.sh (locally: the command lines), and launch nothing")
-    add("--wait", action="store_true", help="wait for the runs: 0 if all completed, 123 otherwise")
+    add("--wait", action="store_true", help="on a cluster: wait for the runs: 0 if all completed, 123 otherwise")
     add("-y", "--yes", action="store_true", help="launch more than max_runs and max_gpu_hours of the profile allow")
     files = "$NEU_CONFIG, ./config.json, ~/.config/neuromanager/config.json"
     add("-c", "--config", metavar="FILE", help=f"the profiles (default: {files})")

@@ -98,8 +98,9 @@ def _check_together(options: Options, command: Sequence[str]) -> None:
         )
     if options.clean and command:
         raise Failure(WRONG_INPUT, f"--clean: takes no command, and {quote_word(command[0])} is one")
-    if options.dry_run and (options.of or options.commit):
-        raise Failure(WRONG_INPUT, "--dry-run: is for what the work tree would give; leave out --of and --commit")
+    if options.dry_run and (others := [name for name in given if name in ("of", "commit", "link", "prepare")]):
+        left_out = " and ".join(f"--{name}" for name in others)
+        raise Failure(WRONG_INPUT, f"--dry-run: is for what the work tree would give; leave out {left_out}")
 
 
 def _parse_size(text: str) -> int:

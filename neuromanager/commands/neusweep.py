@@ -55,7 +55,6 @@ def make_parser() -> Parser:
     add(
         "--order",
         choices=("last", "first"),
-        default="last",
         help="which parameter varies fastest: the last of the file (the default) or the first",
     )
     add("--at", metavar="PLACES", help="only these points, counted from 0: 17, or 3,5-9")
@@ -156,6 +155,8 @@ def _check_together(options: Options) -> None:
     given = [name for name in ("print", "json", "count", "each", "batch") if getattr(options, name)]
     if options.fail_fast and given[:1] not in ([], ["each"]):
         given.append("fail-fast")
+    unseen = {"count": ("style", "order", "shuffle", "seed"), "json": ("style",)}.get(given[0] if given else "", ())
+    given += [name for name in unseen if getattr(options, name) not in (None, False)]
     sources = [name for name in ("params", "sweep") if getattr(options, name)]
     for names in (given, sources):
         if len(names) > 1:

@@ -113,6 +113,13 @@ def main(words: Sequence[str]) -> int:
     return ANSWER_NO if options.check and not _is_complete(whole) else 0
 
 
+_OF_RUNS = ("files", "template", "regex", "at", "steps", "names")
+_OF_ROWS = (
+    *("columns", "at", "where", "state", "mean", "over", "by", "error", "min", "max", "top", "per", "steps", "points"),
+    *(*FORMATS, "all", "transpose", "digits", "check"),
+)
+
+
 def _check_options(options: Options, operands: Sequence[str]) -> None:
     """What excludes each other. Raises Failure."""
     faults = []
@@ -125,13 +132,19 @@ def _check_options(options: Options, operands: Sequence[str]) -> None:
         faults.append("--points: only with --steps, whose rows it makes fewer")
     if options.at and options.steps:
         faults.append("--at and --steps exclude each other: one point, or all of them")
+    if options.names and (others := [name.replace("_", "-") for name in _OF_ROWS if getattr(options, name)]):
+        faults.append(f"--names: lists names, and no rows; leave --{' and --'.join(others)} out")
+    for name, forms in (("digits", ("csv", "tsv", "json")), ("transpose", ("json",))):
+        faults += [
+            f"--{name} and --{form} exclude each other; leave one of them out"
+            for form in forms
+            if getattr(options, name) and getattr(options, form)
+        ]
     if "-" in operands and len(operands) > 1:
         faults.append("-: stands alone; name experiments, or read standard input")
-    if "-" in operands and (options.files or options.template or options.regex or options.at or options.steps):
-        faults.append(
-            "-: what is read there is a table already; give --files, --template, --regex, --at and --steps "
-            "to the neutable that makes it"
-        )
+    if "-" in operands and (others := [name for name in _OF_RUNS if getattr(options, name)]):
+        listed = " and ".join(f"--{name}" for name in others)
+        faults.append(f"-: what is read there is a table already; give {listed} to the neutable that makes it")
     if options.error and not (options.mean or options.over or options.by):
         faults.append("--error: of a mean; add --mean, --over NAME or --by NAME")
     if faults:

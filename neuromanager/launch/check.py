@@ -8,7 +8,7 @@ from neuromanager.experiment.directory import check_name
 from neuromanager.experiment.layout import MOST, Arrangement
 from neuromanager.launch.layout import find_unsupported
 from neuromanager.profile.profile import Profile, check_own_options
-from neuromanager.schedulers import find_scheduler
+from neuromanager.schedulers import find_scheduler, is_batch_system
 from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.quoting import quote_word
 from neuromanager.terminal.options import Options, parse_number
@@ -71,14 +71,16 @@ def check_profile(options: Options, profile: Profile, source: str, layout: Arran
         place = f"{source}: {profile.support}.{profile.device}"
         why = f"{scheduler.TITLE} is not driven over ssh; run neurun on {profile.host.name}"
         raise Failure(WRONG_INPUT, f"{place}.host: {why}")
-    if faults := find_unsupported(options, profile.scheduler):
+    if faults := find_unsupported(options, profile):
         raise Failure(WRONG_INPUT, *faults)
     _refuse_contradictions(options, profile)
     return scheduler.check(profile, layout, source)
 
 
 def _refuse_contradictions(options: Options, profile: Profile) -> None:
-    """Two words for one thing, and what excludes each other."""
+    """Two words for one thing, what excludes each other, and what would change nothing."""
+    if options.wait and not is_batch_system(profile.scheduler):
+        raise Failure(WRONG_INPUT, "--wait: local runs are waited for in any case; leave it out")
     if options.capacity is not None and options.after_each is not None:
         raise Failure(WRONG_INPUT, "--capacity: not with --after-each, whose arrays are whole; write --after")
     given = {"--after": options.after, "--after-any": options.after_any, "--after-each": options.after_each}

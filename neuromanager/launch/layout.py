@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from neuromanager.experiment.layout import BEFORE_SECONDS, MOST, PLAIN, SIGNAL, Arrangement, Requeue
+from neuromanager.profile.profile import Profile
 from neuromanager.schedulers import find_abilities, find_scheduler
 from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.terminal.options import Options, Parser, parse_number
@@ -86,7 +87,9 @@ def read_arrangement(options: Options, before: Arrangement = PLAIN) -> Arrangeme
         jobs or (before.pack_jobs if pack is None else 1),
         requeue,
     )
-    if jobs and found.pack_jobs > found.pack and not faults:
+    if jobs and found.pack == 1 and not faults:
+        faults.append("--pack-jobs: only with --pack")
+    elif jobs and found.pack_jobs > found.pack and not faults:
         faults.append(f"--pack-jobs: {found.pack_jobs} at a time of {found.pack}: write --pack with at least as many")
     if found.capacity is not None and found.capacity < found.pack and not faults:
         faults.append(
@@ -108,13 +111,20 @@ def _read_signal(text: str | None, faults: list[str]) -> str | None:
     return None
 
 
-def find_unsupported(options: Options, scheduler: str) -> list[str]:
-    """A fault for each option given that this scheduler does not do."""
-    does, title = find_abilities(scheduler), find_scheduler(scheduler).TITLE
+def find_unsupported(options: Options, profile: Profile) -> list[str]:
+    """A fault for each option given that the profile's scheduler does not do, or that changes nothing there."""
+    does, title = find_abilities(profile.scheduler), find_scheduler(profile.scheduler).TITLE
     given = [name for name in _MENDS if getattr(options, name.replace("-", "_"), None) not in (None, False, "0")]
     faults = []
     for name in (name for name in given if name not in does):
         mend = _MENDS[name]
         other = f"; write --{mend}" if mend and (mend in does or mend == "after") else ""
         faults.append(f"--{name}: not supported by {title}{other}")
+    if "tee" in given and "tee" in does and not _may_be_several(options.jobs, profile):
+        faults.append("--tee: one run at a time shows its output as it is; leave it out, or add -j N")
     return faults
+
+
+def _may_be_several(jobs: str | None, profile: Profile) -> bool:
+    """Whether local runs may be executed at the same time: without a number there are as many as have GPUs."""
+    return int(jobs) > 1 if jobs else any(name in ("gres", "gpus") for name, _ in profile.resources)

@@ -31,7 +31,7 @@ class Changes(NamedTuple):
     exclude_nodes: bool
     lay_out: Callable[[Arrangement], Arrangement] = lambda before: before
     """What holds now, for what held at the last launch."""
-    find_unsupported: Callable[[str], list[str]] = lambda scheduler: []
+    find_unsupported: Callable[[Profile], list[str]] = lambda profile: []
     """A fault for each option given that a scheduler does not do."""
     yes: bool = False
     """More may be launched than the profile allows at once."""
@@ -155,7 +155,7 @@ def _change(group: Group, experiment: Experiment, changes: Changes, nodes: Seque
     profile = change_resources(group.profile, changes.resources, place)
     scheduler = find_scheduler(profile.scheduler)
     check_own_options(profile, scheduler.OWN_OPTIONS, scheduler.SPELLING, place)
-    if faults := changes.find_unsupported(profile.scheduler):
+    if faults := changes.find_unsupported(profile):
         raise Failure(WRONG_INPUT, *faults)
     if nodes:
         profile = scheduler.exclude(profile, nodes, place)

@@ -12,6 +12,7 @@ from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.launches import find_current, read_launches
 from neuromanager.experiment.locks import Locked, held_lock
 from neuromanager.experiment.match import match_runs
+from neuromanager.experiment.notes import NOTE, TAGS, read_note, read_tags
 from neuromanager.experiment.record import read_lines, read_record
 from neuromanager.experiment.runs import NO_POINT, Run, fill_number, find_repeat
 from neuromanager.experiment.select import Selected
@@ -21,6 +22,7 @@ from neuromanager.launch.request import Request, find_asked
 from neuromanager.status.survey import find_put_back, read_reports
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.procfs import may_live
+from neuromanager.system.quoting import quote_word
 from neuromanager.system.site import Site
 from neuromanager.system.values import Any, NamedTuple
 from neuromanager.terminal.console import tell
@@ -117,6 +119,15 @@ def _check_same(request: Request, experiment: Experiment, record: Mapping[str, A
     if was != now:
         how = ("without --own; leave it out", "with --own; add it")[was]
         raise Failure(WRONG_INPUT, f"--resume: {experiment.shown} was launched {how}")
+    faults = [
+        f"--tag: {experiment.shown} was launched without {quote_word(tag)}; write it into {experiment.shown}/{TAGS}"
+        for tag in request.tags
+        if tag not in read_tags(experiment, record)
+    ]
+    if request.note not in ("", record.get("note"), read_note(experiment, record)):
+        faults.append(f"--note: {experiment.shown} was launched with another; write it into {experiment.shown}/{NOTE}")
+    if faults:
+        raise Failure(WRONG_INPUT, *faults)
 
 
 def _read_columns(experiment: Experiment, record: Mapping[str, Any]) -> tuple[list[str], list[str | None], list[int]]:

@@ -62,7 +62,7 @@ class OptionsTest(unittest.TestCase):
                     "--capacity: 'x': write a whole number from 1 to 10000000",
                 ],
             ),
-            (("--pack-jobs=2",), ["--pack-jobs: 2 at a time of 1: write --pack with at least as many"]),
+            (("--pack-jobs=2",), ["--pack-jobs: only with --pack"]),
             (
                 ("--signal-before=60", "--signal-with=USR2"),
                 ["--signal-before: only with --requeue", "--signal-with: only with --requeue"],
@@ -87,10 +87,10 @@ class OptionsTest(unittest.TestCase):
             ("slurm", ("--throttle=3", "--capacity=4", "--pack=2", "--requeue=1"), []),
             ("local", ("--throttle=3", "--pack=2", "--requeue=1"), ["--throttle", "--pack", "--requeue"]),
         ):
-            faults = find_unsupported(parse(*words), scheduler)
+            faults = find_unsupported(parse(*words), Profile(scheduler, "cpu", scheduler, (), (), (), ()))
             self.assertEqual([fault.partition(":")[0] for fault in faults], named)
         self.assertEqual(
-            find_unsupported(parse("--throttle=3", "--pack=2"), "local"),
+            find_unsupported(parse("--throttle=3", "--pack=2"), Profile("local", "cpu", "local", (), (), (), ())),
             ["--throttle: not supported by this machine; write --jobs", "--pack: not supported by this machine"],
         )
 
