@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from neuromanager import __version__
 from neuromanager.experiment.cancelled import write_cancelled
@@ -19,6 +19,7 @@ from neuromanager.schedulers import find_scheduler
 from neuromanager.status.survey import Report, read_reports
 from neuromanager.status.wait import summarize
 from neuromanager.system.faults import DONE, TROUBLE, WRONG_INPUT, Failure, offer_nearest
+from neuromanager.system.files import find_owner, name_user
 from neuromanager.system.quoting import visible
 from neuromanager.system.site import HERE, Site
 from neuromanager.system.values import NamedTuple
@@ -83,8 +84,30 @@ def main(words: Sequence[str]) -> int:
             tell(f"{word_for(report.experiment)}: {what}: {summarize(report.statuses)}")
     if faults:
         sys.stdout.flush()
-        raise Failure(TROUBLE, *faults)
+        theirs, ours = _find_others(reports, done, wish)
+        raise Failure(TROUBLE if ours or not theirs else WRONG_INPUT, *faults, *theirs)
     return DONE
+
+
+def _find_others(reports: Sequence[Report], done: Mapping[str, Sequence[int]], wish: Wish) -> tuple[list[str], bool]:
+    """Of what was not cancelled: whose runs those of other users are; and whether there are others."""
+    theirs: dict[tuple[str, int], list[int]] = {}
+    ours = False
+    for report in reports:
+        experiment = report.experiment
+        for number in (status.number for status in report.statuses if wish.means(status)):
+            if number in done.get(experiment.directory, ()):
+                continue
+            owner = find_owner(experiment.events(number))
+            owner = find_owner(experiment.path("jobs.jsonl")) if owner is None else owner
+            if owner is None or os.geteuid() in (0, owner):
+                ours = True
+            else:
+                theirs.setdefault((word_for(experiment), owner), []).append(number)
+    return [
+        f"{name}:{format_indices(numbers)}: launched by {name_user(owner)}, who alone may cancel that, beside root"
+        for (name, owner), numbers in theirs.items()
+    ], ours
 
 
 def _parse_signal(text: str | None) -> int | None:
@@ -140,9 +163,13 @@ def _cancel(reports: Sequence[Report], whole: Sequence[Report], wish: Wish) -> t
         meant = [status for status in report.statuses if _is_known(status) and wish.means(status)]
         deferred = [status for status in meant if status.asked and status.job is None]
         if deferred:
-            late = _withdraw(report, deferred)
-            faults += _tell_late(report, late)
-            done[report.experiment.directory] = [each.number for each in deferred if each.number not in late]
+            try:
+                late = _withdraw(report, deferred)
+                faults += _tell_late(report, late)
+                done[report.experiment.directory] = [each.number for each in deferred if each.number not in late]
+            except OSError as error:
+                name = f"{word_for(report.experiment)}:{format_indices([each.number for each in deferred])}"
+                faults.append(f"{name}: not cancelled: {error.filename}: {error.strerror}")
         opened = frozenset(status.number for status in all_runs.statuses if status.open)
         groups: dict[tuple[str, str | None], list[Status]] = {}
         places = {launch.token: HERE.at(launch.profile) for launch in read_launches(report.experiment)}

@@ -166,6 +166,15 @@ def is_ours(path: str) -> bool:
         return False
 
 
+def name_user(number: int) -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f"user {number}"
+
+
 def find_owner(path: str) -> int | None:
     try:
         return os.lstat(path).st_uid

@@ -8,11 +8,13 @@ import subprocess
 import unittest
 from pathlib import Path
 
+from neuromanager.commands import neucancel
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.states import RUNNING, Status
 from neuromanager.experiment.submission import CancelRequest
 from neuromanager.local.cancel import cancel as cancel_here
 from neuromanager.slurm.cancel import cancel_words, parse_cancellation, scancel
+from neuromanager.system.faults import Failure
 from neuromanager.system.process import Answer
 from neuromanager.system.procfs import lives, read_identity
 from neuromanager.system.site import Site
@@ -88,6 +90,36 @@ class HalfTest(unittest.TestCase):
         self.assertEqual(len(faults), 1)
         self.assertIn("half:0: not cancelled", faults[0])
         self.assertEqual(Path(experiment.path("cancelled.txt")).read_text().split()[0], "1")
+
+    def test_whose_run_it_is(self) -> None:
+        """No other word helps, and trying again neither: 100."""
+        if os.geteuid() != 0:
+            self.skipTest("optional: only root can give files to another user")
+        folder = Folder(self)
+        self.assertEqual(folder.run("neurun", "--name=theirs", "--detach", "local", "cpu", "sleep", "60").code, 0)
+        experiment = folder.path / "runs/theirs"
+        events = experiment / "theirs_0/events.txt"
+        wait_until(lambda: events.exists() and "started" in events.read_text(), "the start on record")
+        files = (experiment, experiment / "jobs.jsonl", events)
+        self.addCleanup(folder.run, "neucancel", "theirs")  # when the files are ours again
+        before = os.getcwd()
+        self.addCleanup(os.chdir, before)
+        os.chdir(folder.path)
+        neucancel.main([])  # what is imported late is imported by root, who may read it
+        for path in files:
+            os.chown(path, 12345, -1)
+            self.addCleanup(os.chown, path, 0, -1)
+        os.chmod(folder.path, 0o755)
+        os.seteuid(65534)
+        try:
+            with self.assertRaises(Failure) as caught:
+                neucancel.main(["theirs"])
+        finally:
+            os.seteuid(0)
+        self.assertEqual(caught.exception.code, 100)
+        self.assertEqual(
+            caught.exception.faults[-1], "theirs:0: launched by user 12345, who alone may cancel that, beside root"
+        )
 
 
 class LocalTest(LaunchedCase):
