@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from neuromanager.experiment.catalog import find_experiments
 from neuromanager.experiment.directory import RUNS, Experiment
-from neuromanager.experiment.states import STATES
+from neuromanager.experiment.states import LOCAL, STATES
 from neuromanager.profile.config import read_config
 from neuromanager.profile.profile import find_schedulers
 from neuromanager.system.faults import Failure
@@ -188,7 +188,7 @@ def _read_points(experiment: Experiment) -> list[str]:
 def _read_profiles(line: Line) -> dict[str, Any]:
     config, _ = read_config(line.options.get("--config"))
     built_in: dict[str, Any] = {"cpu": {}, "gpu": {}}
-    return {**config, "local": {**built_in, **config.get("local", {})}}
+    return {**config, LOCAL: {**built_in, **config.get(LOCAL, {})}}
 
 
 def _offer_supports(line: Line) -> Iterator[tuple[str, str]]:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from neuromanager.experiment.free import Free
 from neuromanager.experiment.layout import Arrangement
-from neuromanager.experiment.states import Status
+from neuromanager.experiment.states import LOCAL, Status, is_batch_system
 from neuromanager.experiment.submission import (
     Cancelled,
     CancelRequest,
@@ -31,8 +31,6 @@ from neuromanager.system.site import Site
 from neuromanager.system.values import Any, Protocol, cast
 
 __all__ = ["LOCAL", "Scheduler", "find_abilities", "find_scheduler", "is_batch_system", "list_schedulers"]
-
-LOCAL = "local"
 
 
 class Scheduler(Protocol):
@@ -160,11 +158,6 @@ def find_scheduler(name: str) -> Scheduler:
     module = f"neuromanager.{name}.scheduler"
     __import__(module)  # importlib would bring warnings with it
     return cast(Scheduler, sys.modules[module])
-
-
-def is_batch_system(name: str) -> bool:
-    """Whether it is asked to execute runs, and then asked what became of them; this machine executes them itself."""
-    return name != LOCAL
 
 
 def find_abilities(name: str) -> frozenset[str]:

@@ -39,7 +39,8 @@ from neuromanager.experiment.launches import (
     write_refusal,
     write_worker,
 )
-from neuromanager.profile.profile import OWN_OPTIONS, resolve_profile
+from neuromanager.profile.profile import resolve_profile
+from neuromanager.slurm.scheduler import OWN_OPTIONS
 from neuromanager.system import faults
 from neuromanager.system.document import read_document
 from neuromanager.terminal.options import Parser

@@ -14,7 +14,14 @@ from neuromanager.sweep.importpoints import (
     import_table,
     import_wandb,
 )
-from neuromanager.sweep.imports import Imported, find_bare_names, import_alphaex, import_clutils, import_clutils_profile
+from neuromanager.sweep.imports import (
+    SCHEDULER,
+    Imported,
+    find_bare_names,
+    import_alphaex,
+    import_clutils,
+    import_clutils_profile,
+)
 from neuromanager.sweep.parse import parse_sweep
 from neuromanager.sweep.read import read_sources
 from neuromanager.system.document import LONGEST, check_document, read_text
@@ -83,10 +90,16 @@ def main(words: Sequence[str]) -> int:
     elif tool == "remoteexperiments":
         imported = import_remote(parse_literal(text, source, "dimensions"))
     else:
-        convert = import_clutils_profile if options.config else CONVERTERS[tool]
+        convert = _import_profile if options.config else CONVERTERS[tool]
         imported = convert(parse_json_or_yaml(text, source))
     _print_imported(tool, source, imported, options.config)
     return 0
+
+
+def _import_profile(document: object) -> Imported:
+    from neuromanager.schedulers import find_scheduler  # only where it is asked for
+
+    return import_clutils_profile(document, find_scheduler(SCHEDULER).OWN_OPTIONS)
 
 
 def _read_stdin() -> str:

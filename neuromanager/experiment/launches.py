@@ -1,6 +1,6 @@
 """jobs.jsonl: what was launched, written before it is launched, and what came of asking (neuromanager-experiment(5)).
 
-A launch is told twice: the *intent*, with a token of its own, before sbatch or the first run here is started; then
+A launch is told twice: the *intent*, with a token of its own, before anything is submitted or executed; then
 the *answer*. An intent without an answer is one of which it is not known whether the scheduler has its job; the token,
 which the job carries in its comment, finds it.
 """
@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from neuromanager.experiment.directory import Experiment, format_time
 from neuromanager.experiment.layout import PLAIN, Arrangement, arrangement_of
 from neuromanager.experiment.numbers import format_indices, parse_indices
+from neuromanager.experiment.states import is_batch_system
 from neuromanager.system.files import append_line, read_bytes, read_text
 from neuromanager.system.jsonvalues import load_json
 from neuromanager.system.procfs import read_identity, read_pid_namespace
@@ -81,7 +82,7 @@ class Launch(NamedTuple):
     @property
     def is_unsure(self) -> bool:
         """Whether a scheduler may have a job of it whose number is unknown."""
-        return self.scheduler != "local" and self.job is None and self.refused is None
+        return is_batch_system(self.scheduler) and self.job is None and self.refused is None
 
 
 def make_token() -> str:

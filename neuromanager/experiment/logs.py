@@ -59,7 +59,7 @@ def find_parts(experiment: Experiment, index: int, streams: Sequence[str], attem
 
 
 def _find_attempts(events: Sequence[Event]) -> dict[int, Mapping[str, str]]:
-    """Attempt -> the details of its start; of two with one number (``sbatch run.sh`` twice at once) the later."""
+    """Attempt -> the details of its start; of two with one number (run.sh submitted twice by hand) the later."""
     started = [event.details for event in events if event.word == "started"]
     return {
         int(details["attempt"]): details

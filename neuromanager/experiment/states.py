@@ -23,6 +23,14 @@ LIVE = frozenset((PENDING, RUNNING))
 NOT_SHOWN = "its scheduler does not show it"  # in the reason of a run that nobody vouches for
 
 
+LOCAL = "local"  # the scheduler that is this machine
+
+
+def is_batch_system(scheduler: str) -> bool:
+    """Whether it is asked to execute runs, and then asked what became of them; this machine executes them itself."""
+    return scheduler != LOCAL
+
+
 def parse_states(text: str | None) -> frozenset[str]:
     """``FAILED,timeout`` of --state; none for None. Raises Failure."""
     words = [] if text is None else [word.strip().upper() for word in text.split(",")]
@@ -53,7 +61,7 @@ class Status(NamedTuple):
     signal: int | None = None
     reason: str | None = None
     """Why it pends, failed or is not known, in a sentence without a full stop."""
-    scheduler: str = "local"
+    scheduler: str = LOCAL
     job: str | None = None
     """The scheduler's number, ``123`` or ``123_4``; None on this machine, or where it is not known."""
     node: str | None = None
@@ -71,7 +79,7 @@ class Status(NamedTuple):
     @property
     def asked(self) -> bool:
         """Whether a batch system has to be asked about it: what this machine runs is seen from here."""
-        return self.scheduler != "local"
+        return is_batch_system(self.scheduler)
 
     @property
     def may_be_gone(self) -> bool:

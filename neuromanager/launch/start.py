@@ -21,7 +21,7 @@ from neuromanager.launch.settle import settle
 from neuromanager.local.resources import check_resources, count_places, describe_places
 from neuromanager.profile.demand import check_excess
 from neuromanager.profile.profile import Profile
-from neuromanager.schedulers import LOCAL, is_batch_system
+from neuromanager.schedulers import is_batch_system
 from neuromanager.system.faults import INCOMPLETE, WRONG_INPUT, Failure
 from neuromanager.system.signals import Held, holding_signals
 from neuromanager.system.site import Site
@@ -103,7 +103,7 @@ def begin(launch: Launch, batches: Sequence[Batch], source: str = "") -> Feed | 
 
     Raises NothingLaunched, Failure.
     """
-    if launch.profile.scheduler == LOCAL:
+    if not is_batch_system(launch.profile.scheduler):
         return None
     feed: Feed | Spread
     if launch.lanes:
@@ -142,7 +142,7 @@ def _launch_new(request: Request, take_leave: TakeLeave | None, locks: contextli
         raise Exists
     numbers, count = list(range(request.run_count)), request.run_count
     check_excess(request.profile, count, request.layout.pack, request.yes)
-    if request.profile.scheduler == LOCAL:  # what execute_here would refuse, before anything is made
+    if not is_batch_system(request.profile.scheduler):  # what execute_here would refuse, before anything is made
         check_resources(request.profile, "config", request.site.environ, request.manner.idle_gpus)
     batches = _make_batches(request, numbers, count)
     lanes, ground = _find_places(request)

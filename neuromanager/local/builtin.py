@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from neuromanager.experiment.states import LOCAL
 from neuromanager.local.gpuquery import explain_hidden
 from neuromanager.local.resources import list_gpus
 from neuromanager.system.jsonvalues import text_of
 from neuromanager.system.values import Any
 from neuromanager.terminal.console import tell
 
-SUPPORT, DEVICES = "local", ("cpu", "gpu")
+SUPPORT, DEVICES = LOCAL, ("cpu", "gpu")
 ONE_GPU = {"resources": {"gres": "gpu:1"}}
 
 

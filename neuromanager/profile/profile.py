@@ -16,19 +16,6 @@ TIMES = frozenset(("time", "time-min"))
 FALSE = "false"
 Resources = tuple[tuple[str, "str | None"], ...]  # option, value; None: an option without a value
 
-# Options of a batch script's submission that neurun itself needs, and what does their work here.
-OWN_OPTIONS = {
-    "array": "neurun makes the array of all runs; see --runs",
-    "wrap": "neurun submits a script of its own; give the words after DEVICE",
-    "parsable": "neurun needs it for itself",
-    "quiet": "neurun needs the job's number",
-    "test-only": "use neurun --dry-run",
-    "wait": "use neurun --wait",
-    "help": "see neurun --help",
-    "usage": "see neurun --help",
-    "version": "see neurun --version",
-}
-
 
 class Spelling(NamedTuple):
     """How a scheduler's resources are written."""

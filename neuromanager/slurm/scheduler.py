@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from neuromanager.experiment.layout import Arrangement
 from neuromanager.experiment.submission import Job, Part, Unsettled
-from neuromanager.profile.profile import OWN_OPTIONS, Profile, Spelling
+from neuromanager.profile.profile import Profile, Spelling
 from neuromanager.slurm.cancel import cancel
 from neuromanager.slurm.check import check, check_programs, exclude
 from neuromanager.slurm.client import set_throttle as throttle
@@ -62,6 +62,19 @@ DOES = frozenset(
         "init free"
     ).split()
 )
+
+# Options of sbatch that neurun itself needs, and what does their work here.
+OWN_OPTIONS = {
+    "array": "neurun makes the array of all runs; see --runs",
+    "wrap": "neurun submits a script of its own; give the words after DEVICE",
+    "parsable": "neurun needs it for itself",
+    "quiet": "neurun needs the job's number",
+    "test-only": "use neurun --dry-run",
+    "wait": "use neurun --wait",
+    "help": "see neurun --help",
+    "usage": "see neurun --help",
+    "version": "see neurun --version",
+}
 
 
 def files(profile: Profile, job: Job, part: Part, layout: Arrangement) -> Mapping[str, str]:

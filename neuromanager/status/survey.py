@@ -15,7 +15,7 @@ from neuromanager.experiment.select import Selected
 from neuromanager.experiment.states import CANCELLED, PENDING, UNKNOWN, Status, Trail
 from neuromanager.experiment.submission import Unsettled
 from neuromanager.local.status import find_local
-from neuromanager.schedulers import LOCAL, find_scheduler
+from neuromanager.schedulers import LOCAL, find_scheduler, is_batch_system
 from neuromanager.status.cache import is_settled, read_settled, write_settled
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.files import mark_file
@@ -188,7 +188,9 @@ def _find_all(
     for survey, trails in found:
         owners[survey.experiment] = survey
         jobs = frozenset(launch.job for launch in survey.launches if launch.job)
-        local = {number: trail for number, trail in trails.items() if survey.current[number].scheduler == LOCAL}
+        local = {
+            number: trail for number, trail in trails.items() if not is_batch_system(survey.current[number].scheduler)
+        }
         if local:
             survey.statuses.update((each.number, each) for each in find_local(survey.experiment, local, survey.current))
         submitting: dict[str, bool] = {}
@@ -286,4 +288,4 @@ def _is_held(lock: str) -> bool:
 def _may_be_submitting(survey: _Survey) -> bool:
     """Whether the holder of the lock may be submitting; for local runs it is held to their end."""
     last = survey.launches[-1].scheduler if survey.launches else survey.record.get("profile", {}).get("scheduler")
-    return last not in (None, LOCAL)
+    return last is not None and is_batch_system(last)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Container
 
-from neuromanager.profile.profile import OWN_OPTIONS
 from neuromanager.system.faults import join_path
 from neuromanager.system.jsonvalues import Value, parse_integer, render_json, text_of
 from neuromanager.system.patterns import compile_late
@@ -15,6 +15,7 @@ from neuromanager.system.values import Any, NamedTuple
 _SAMPLE = compile_late(r"__SAMPLE__\(\s*(-?[0-9]+)\s*,\s*(-?[0-9]+)\s*\)")
 _SEED = "__SEED__()"
 _ASSIGNMENT = compile_late(r"(?!NEU_)([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
+SCHEDULER = "slurm"  # clutils submits with sbatch
 _HANDLED = ("output", "error", "job-name", "open-mode", "signal")  # what clutils and neurun both write themselves
 
 
@@ -144,14 +145,17 @@ def find_bare_names(document: dict[str, Any]) -> list[str]:
     return found
 
 
-def import_clutils_profile(document: Any) -> Imported:
-    """The profile for config.json, of a sweep's ``machine``, ``preload`` and ``precmd``."""
+def import_clutils_profile(document: Any, owned: Container[str]) -> Imported:
+    """The profile for config.json, of a sweep's ``machine``, ``preload`` and ``precmd``.
+
+    ``owned``: the scheduler's options that neurun itself needs.
+    """
     if not isinstance(document, dict) or not isinstance(document.get("machine", {}), dict):
         return Imported({}, [], ["no object machine: not a sweep of clutils"])
     notes, faults = [], []
     resources: dict[str, Value] = {}
     for name, value in document.get("machine", {}).items():
-        if name in OWN_OPTIONS or name in _HANDLED:
+        if name in owned or name in _HANDLED:
             notes.append(f"machine.{name}: left out, since neurun does this")
         elif isinstance(value, (list, dict)):
             faults.append(f"machine.{name}: {render_json(value)} is not a value of an option of sbatch")
@@ -161,7 +165,7 @@ def import_clutils_profile(document: Any) -> Imported:
     profile.update(_import_preload(document.get("preload", ""), faults))
     texts = [name + text_of(value) for name, value in resources.items() if not isinstance(value, bool)]
     device = "gpu" if any("gpu" in text for text in texts) else "cpu"
-    return Imported({"slurm": {device: profile}}, notes, faults)
+    return Imported({SCHEDULER: {device: profile}}, notes, faults)
 
 
 def _import_preload(preload: Any, faults: list[str]) -> dict[str, Any]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import unittest
 from typing import Any
 
-from neuromanager.profile.profile import OWN_OPTIONS, Profile, Spelling, check_own_options, resolve_profile
+from neuromanager.profile.profile import Profile, Spelling, check_own_options, resolve_profile
+from neuromanager.slurm.scheduler import OWN_OPTIONS
 from neuromanager.system.document import parse_json
 from neuromanager.system.faults import WRONG_INPUT, Failure
 
