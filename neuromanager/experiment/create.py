@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from neuromanager.experiment.catalog import index_experiment, is_whole
-from neuromanager.experiment.directory import RUNS, TRASH, Experiment, find_free_name, write_record
+from neuromanager.experiment.directory import RUNS, TRASH, Experiment, find_free_names, write_record
 from neuromanager.experiment.locks import Locked, held_lock
 from neuromanager.experiment.runs import NO_POINT, Run
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
@@ -38,6 +39,7 @@ def making_experiment(name: str | None, stem: str, locks: contextlib.ExitStack, 
     With ``anew`` what a kill left of an experiment of that name is taken away first. A whole one raises Exists. The
     caller writes experiment.json last: a directory without it is not an experiment, even after a kill -9.
     """
+    _check_umask()
     made_runs = not os.path.isdir(RUNS)
     experiment = None
     try:
@@ -82,6 +84,13 @@ def make_experiment(
         write_record(experiment, {"name": experiment.name, "runs": len(runs), **record})
     index_experiment(experiment, os.environ)
     return made
+
+
+def _check_umask() -> None:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    if mask & 0o700:
+        raise Failure(WRONG_INPUT, f"umask {mask:04o} takes our own rights from what we make; umask 022 gives them")
 
 
 def _link_code(experiment: Experiment, git: object) -> None:
@@ -141,8 +150,7 @@ def _take_name(name: str | None, stem: str, anew: bool, locks: contextlib.ExitSt
                 f"--name: {name} is in {RUNS}/{TRASH}; bring it back: neutrash --restore {name}, delete it for good: "
                 f"neutrash --empty --yes {name}, or choose another name",
             )
-        while True:
-            chosen = name or find_free_name(stem)
+        for chosen in itertools.repeat(name) if name else find_free_names(stem):
             experiment = Experiment(os.path.join(os.getcwd(), RUNS, chosen), chosen)
             try:
                 os.mkdir(experiment.directory)
@@ -155,6 +163,7 @@ def _take_name(name: str | None, stem: str, anew: bool, locks: contextlib.ExitSt
             except BaseException:
                 remove(experiment)
                 raise
+    raise AssertionError("names have no end")
 
 
 def _judge(experiment: Experiment, anew: bool) -> None:

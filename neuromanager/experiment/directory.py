@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.files import read_text, write_file
@@ -84,16 +85,22 @@ def find_script(command: tuple[str, ...]) -> int | None:
     return None
 
 
-def find_free_name(stem: str) -> str:
-    """``train-4`` after ``train-3``, whatever lies between; what was thrown away or deleted keeps its name."""
+def find_free_names(stem: str) -> Iterator[str]:
+    """``train-4``, ``train-5`` and so on after ``train-3``, whatever lies between.
+
+    What was thrown away or deleted keeps its name. Further ones are for who finds the first one taken all the same: a
+    longer number, or other letters on a file system without case. Raises OSError where runs/ cannot be listed.
+    """
     names: list[str] = []
-    for folder in (RUNS, f"{RUNS}/{TRASH}"):
-        with contextlib.suppress(OSError):
-            names += os.listdir(folder)
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        names += os.listdir(RUNS)
+    with contextlib.suppress(OSError):
+        names += os.listdir(f"{RUNS}/{TRASH}")
     with contextlib.suppress(OSError):
         names += read_text(f"{RUNS}/{TRASH}/{EMPTIED}").split("\n")
     taken = [re.fullmatch(re.escape(stem) + r"-([0-9]{1,9})", name) for name in names]
-    return f"{stem}-{max((int(match.group(1)) for match in taken if match), default=0) + 1}"
+    last = max((int(match.group(1)) for match in taken if match), default=0)
+    return (f"{stem}-{number}" for number in itertools.count(last + 1))
 
 
 def write_record(experiment: Experiment, record: Mapping[str, Any]) -> None:

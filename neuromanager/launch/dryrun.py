@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 
 from neuromanager.experiment.catalog import is_whole, read_runs
-from neuromanager.experiment.directory import RUNS, Experiment, find_free_name, stem_of
+from neuromanager.experiment.directory import RUNS, Experiment, find_free_names, stem_of
 from neuromanager.experiment.numbers import format_indices, shorten_indices
 from neuromanager.experiment.record import count_runs, read_record
 from neuromanager.experiment.runs import Run, describe_count
@@ -24,7 +24,7 @@ from neuromanager.terminal.console import print_text, tell
 
 def print_plan(request: Request) -> int:
     """stdout: run.sh, or the command lines; stderr: what would happen."""
-    name = request.name or find_free_name(stem_of(request.input.commands[0]))
+    name = request.name or next(find_free_names(stem_of(request.input.commands[0])))
     experiment = Experiment(os.path.join(os.getcwd(), RUNS, name), name)
     if request.resume and is_whole(experiment.directory):
         return _print_rest(request, experiment)

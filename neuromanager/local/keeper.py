@@ -23,7 +23,7 @@ from neuromanager.system.faults import BUG
 from neuromanager.system.signals import PASSED_ON, STOPPING
 from neuromanager.system.spawn import keep_descriptors, keep_signal_mask
 from neuromanager.system.values import NoReturn
-from neuromanager.terminal.console import tell
+from neuromanager.terminal.console import tell, tell_trouble
 
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 _PAUSE_SECONDS = 1.0  # what the worker gets to stop the runs before we stop ourselves
@@ -116,6 +116,8 @@ def _work(work: Callable[[int], int], link: int) -> NoReturn:
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError, AttributeError):
                 stream.flush()
+    except (OSError, MemoryError) as error:
+        code = tell_trouble(error)
     except BaseException:
         import traceback
 

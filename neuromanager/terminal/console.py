@@ -94,12 +94,8 @@ def run_command(who: str, main: Callable[[Sequence[str]], int]) -> NoReturn:
         from signal import SIGPIPE
 
         die_by(SIGPIPE)
-    except OSError as error:
-        say(who, f"error: {_describe(error)}")
-        code = WRONG_INPUT if error.errno in _NEEDS_MENDING else TROUBLE
-    except MemoryError:
-        say(who, f"error: {_describe(OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)))}")
-        code = TROUBLE
+    except (OSError, MemoryError) as error:
+        code = tell_trouble(error)
     except Exception:
         import traceback
 
@@ -109,8 +105,15 @@ def run_command(who: str, main: Callable[[Sequence[str]], int]) -> NoReturn:
     _leave(code)
 
 
+def tell_trouble(error: OSError | MemoryError) -> int:
+    """What no caller had a better word for; returns the exit code."""
+    if isinstance(error, MemoryError):
+        error = OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+    say(_speaker, f"error: {_describe(error)}")
+    return WRONG_INPUT if error.errno in _NEEDS_MENDING else TROUBLE
+
+
 def _describe(error: OSError) -> str:
-    """What no caller had a better word for."""
     if error.filename is not None:
         return f"{os.fsdecode(error.filename)}: {error.strerror}"
     if isinstance(error, FileNotFoundError):

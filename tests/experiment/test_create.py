@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import unittest
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from neuromanager.experiment.create import making_experiment
-from neuromanager.experiment.directory import Experiment, check_name, find_free_name, stem_of, write_record
+from neuromanager.experiment.directory import Experiment, check_name, find_free_names, stem_of, write_record
 from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.files import append_line, write_file
 from tests.command import Folder
@@ -109,7 +110,7 @@ class ExperimentTest(unittest.TestCase):
             check_name(f"{stem_of((word,))}-1234567")
 
     def test_free_names(self) -> None:
-        self.assertEqual(find_free_name("train"), "train-1")
+        self.assertEqual(next(find_free_names("train")), "train-1")
         for name in (
             "train-1",
             "train-3",
@@ -121,8 +122,43 @@ class ExperimentTest(unittest.TestCase):
             "train-1000000000000",
         ):
             Path("runs", name).mkdir(parents=True)
-        self.assertEqual(find_free_name("train"), "train-4")
-        self.assertEqual(find_free_name("t.ain"), "t.ain-1")
+        self.assertEqual(next(find_free_names("train")), "train-4")
+        self.assertEqual(next(find_free_names("t.ain")), "t.ain-1")
+
+    def test_numbers_that_do_not_fit_are_stepped_over(self) -> None:
+        for name in ("train-999999999", "train-1000000000", "train-1000000001"):
+            Path("runs", name).mkdir(parents=True)
+        with new_experiment(None) as experiment:
+            self.assertEqual(experiment.name, "train-1000000002")
+
+    def test_names_that_cannot_be_listed(self) -> None:
+        child = os.fork()
+        if child == 0:  # as a plain user where we are root, in a folder that is this user's
+            code = 1
+            with contextlib.suppress(BaseException):
+                os.mkdir("runs")
+                os.mkdir("runs/train-1")
+                os.chmod("runs", 0o333)
+                os.chmod(".", 0o755)
+                if os.geteuid() == 0:
+                    os.setresuid(23456, 23456, 23456)
+                signal.alarm(20)
+                try:
+                    make_one(0)
+                except Failure as failure:
+                    code = 0 if failure.code == WRONG_INPUT and "runs: " in failure.faults[0] else 2
+            os._exit(code)
+        status = os.waitpid(child, 0)[1]
+        os.chmod("runs", 0o755)
+        self.assertEqual(os.waitstatus_to_exitcode(status), 0)
+
+    def test_a_umask_that_takes_our_own_rights(self) -> None:
+        before = os.umask(0o777)
+        self.addCleanup(os.umask, before)
+        with self.assertRaisesRegex(Failure, "umask 0777.*umask 022"):
+            make_one(0)
+        os.umask(before)
+        self.assertFalse(Path("runs").exists())
 
     def test_made(self) -> None:
         with new_experiment(None) as experiment:

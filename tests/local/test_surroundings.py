@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import shlex
@@ -64,6 +65,14 @@ class CallerTest(unittest.TestCase):
         check_open_files(8, True, 64, faults)
         self.assertEqual(len(faults), 1, "with --tee each has two pipes more")
 
+    def test_few_open_files_are_told_in_a_line(self) -> None:
+        for limit in range(5, 12):
+            with self.subTest(limit=limit):
+                done = self.folder.shell(f"ulimit -n {limit}; exec neurun --name=t{limit} local cpu true")
+                self.assertIn(done.code, (0, 100, 111), done.stderr)
+                self.assertNotIn("Traceback", done.stderr)
+                self.assertTrue(done.code == 0 or os.strerror(errno.EMFILE) in done.stderr, done.stderr)
+
     def test_no_more_processes(self) -> None:
         if os.geteuid() != 0 or not shutil.which("setpriv"):
             self.skipTest("optional: only root can become a user who has no processes yet")
@@ -71,8 +80,8 @@ class CallerTest(unittest.TestCase):
         os.chmod(self.folder.path, 0o777)
         text = "ulimit -u 3; exec neurun --runs=5 -j4 --name=t local cpu sleep 0.2"
         user = ("setpriv", "--reuid=23456", "--regid=23456", "--clear-groups")
-        if self.folder.run(*user, "neurun", "--version").code:
-            self.skipTest("optional: another user may not read the project's folder, or this Python")
+        if self.folder.run(*user, "neurun", "--dry-run", "local", "cpu", "true").code:
+            self.skipTest("optional: another user may not read the project's folder, this Python, or its jsonschema")
         done = self.folder.run(*user, "bash", "-c", text)
         self.assertEqual(done.code, 111, done.stderr)
         self.assertNotIn("standard output", done.stderr)
