@@ -132,8 +132,8 @@ def _find_tail(descriptor: int, start: int, end: int, lines: int) -> int:
     return start
 
 
-def read_pieces(descriptor: int, start: int, end: int) -> Iterator[bytes]:
-    while start < end and (data := os.pread(descriptor, min(PIECE, end - start), start)):
+def read_pieces(descriptor: int, start: int, end: int, most: int = PIECE) -> Iterator[bytes]:
+    while start < end and (data := os.pread(descriptor, min(most, end - start), start)):
         start += len(data)
         yield data
 

@@ -2,14 +2,17 @@
 
 A shape is a line whose digits are all 0. What a line says depends on its shape alone (results/lines.py), apart from
 the digits in names, which are compared. So the numbers of a name stand at one place in all lines of a shape, and are
-cut out there: fifty times as fast as a reading of every line, and the same to the last digit.
+cut out there: fifty times as fast as a reading of every line, and the same to the last digit. Lines of one shape that
+follow each other, as those of a program that prints with a fixed width, are not even split.
 """
 
 from __future__ import annotations
 
 import functools
+import math
 import operator
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 
@@ -18,6 +21,8 @@ from neuromanager.system.values import NamedTuple
 
 _ZEROS = bytes.maketrans(b"123456789", b"0" * 9)
 _LINES_TO_A_SHAPE = 8  # fewer, and it is no program's table but prose: reading a shape takes as long as 50 lines
+_LEAST_RUN = 32  # lines of one shape that are read at once
+_MIXED_BYTES = 1 << 12  # behind which the next run is looked for
 _BLOCK_BYTES = 1 << 18  # split at a time: what stays in the processor's cache is split twice as fast
 
 
@@ -31,11 +36,64 @@ class Shape(NamedTuple):
 Shapes = dict[bytes, Shape]
 
 
+class Block:
+    """Some lines, and the same with the digits 0. ``only``: the shape of all of them, where it is one."""
+
+    def __init__(self, data: bytes, zeros: bytes, only: bytes | None = None) -> None:
+        self._data, self._zeros, self._only = data, zeros, only
+        self._lines: list[bytes] = []
+        self._shapes: list[bytes] = []
+        if only is None:
+            self.counts: Mapping[bytes, int] = Counter(self.split()[1])
+        else:
+            self.counts = {only: (len(data) + 1) // (len(only) + 1)}
+
+    def split(self) -> tuple[list[bytes], list[bytes]]:
+        """Lines, and their shapes."""
+        if not self._lines:
+            self._lines, self._shapes = self._data.split(b"\n"), self._zeros.split(b"\n")
+        return self._lines, self._shapes
+
+    def has_digits(self, cuts: Mapping[bytes, slice]) -> bool:
+        """Whether what ``cut_out`` gives is digits alone, and all of one width."""
+        return self._only is not None and self._only in cuts and self._only[cuts[self._only]].isdigit()
+
+    def cut_out(self, cuts: Mapping[bytes, slice]) -> list[bytes]:
+        """The texts of the lines whose shape has a place in ``cuts``, from that place."""
+        if self._only is None:
+            return [line[cuts[shape]] for line, shape in zip(*self.split()) if shape in cuts]
+        if self._only not in cuts:
+            return []
+        start, width = cuts[self._only].start, cuts[self._only].stop - cuts[self._only].start
+        texts = bytearray(b"\n") * (self.counts[self._only] * (width + 1))
+        for place in range(width):  # a character of all lines at a time
+            texts[place :: width + 1] = self._data[start + place :: len(self._only) + 1]
+        return bytes(texts).split(b"\n")[:-1]
+
+
+class Rise:
+    """Whether the numbers of a step rise from line to line."""
+
+    def __init__(self) -> None:
+        self.count, self.is_steady, self._last = 0, True, -math.inf
+
+    def add(self, texts: list[bytes], are_digits: bool) -> None:
+        """``are_digits``: and of one width, so that the order of the texts is that of the numbers."""
+        if not texts:
+            return
+        first, last = (parse_number(text.decode()) for text in (texts[0], texts[-1]))
+        row: Sequence[bytes | float] = texts if are_digits else _parse_numbers(texts)
+        self.is_steady = self.is_steady and self._last < first and all(map(operator.lt, row, islice(row, 1, None)))
+        self.count, self._last = self.count + len(texts), last
+
+
 class Columns:
     """The numbers of a log, by name; most are not made before they are asked for."""
 
-    def __init__(self, data: bytes, shapes: Shapes, made: dict[str, array[float]], measuring: int) -> None:
-        self._data, self._shapes, self._made = data, shapes, made
+    def __init__(
+        self, data: bytes, shapes: Shapes, made: dict[str, array[float]], steps: Mapping[str, Rise], measuring: int
+    ) -> None:
+        self._data, self._shapes, self._made, self._steps = data, shapes, made, steps
         self._measuring = measuring  # lines
 
     def names(self) -> list[str]:
@@ -46,8 +104,8 @@ class Columns:
         """In the order of the lines."""
         if name not in self._made:
             self._made[name] = array("d")
-            for lines, shapes in _split_blocks(self._data):
-                _cut_out(name, lines, shapes, self._shapes, self._made[name])
+            for block in _split_blocks(self._data):
+                self._made[name].extend(_parse_numbers(block.cut_out(_list_cuts(name, self._shapes))))
         return self._made[name]
 
     def end(self, name: str, last: bool) -> float | None:
@@ -55,16 +113,14 @@ class Columns:
         if name in self._made:
             return self._made[name][-1 if last else 0]
         cuts = _list_cuts(name, self._shapes)
-        for lines, shapes in _split_blocks(self._data, backwards=last):
-            order = range(len(lines) - 1, -1, -1) if last else range(len(lines))
-            place = next((place for place in order if shapes[place] in cuts), None)
-            if place is not None:
-                return parse_number(lines[place][cuts[shapes[place]]].decode())
+        for block in _split_blocks(self._data, backwards=last):
+            if texts := block.cut_out(cuts):
+                return parse_number(texts[-1 if last else 0].decode())
         return None
 
     def rows(self) -> Iterator[dict[str, float]]:
-        for lines, shapes in _split_blocks(self._data):
-            for line, shape in zip(lines, shapes):
+        for block in _split_blocks(self._data):
+            for line, shape in zip(*block.split()):
                 if found := self._shapes.get(shape):
                     yield {name: parse_number(line[cut].decode()) for name, cut in found.cuts.items()}
 
@@ -73,15 +129,14 @@ class Columns:
 
         False where more must be asked than the numbers of one name: how they begin anew, and what replaces what.
         """
-        steps = [name for name in self.names() if is_step(name)]
-        if not steps:
+        if not self._steps:
             return None, True
-        if len(steps) > 1:
-            return steps[0], False
-        numbers = self.numbers(steps[0])
-        if 2 * len(numbers) < self._measuring:
+        name, rise = next(iter(self._steps.items()))
+        if len(self._steps) > 1:
+            return name, False
+        if 2 * rise.count < self._measuring:
             return None, True
-        return steps[0], len(numbers) == self._measuring and all(map(operator.lt, numbers, islice(numbers, 1, None)))
+        return name, rise.count == self._measuring and rise.is_steady
 
 
 def read_columns(data: bytes, is_wanted: Callable[[str], bool] = is_step) -> Columns | None:
@@ -89,59 +144,93 @@ def read_columns(data: bytes, is_wanted: Callable[[str], bool] = is_step) -> Col
     known: dict[bytes, Shape | None] = {}
     found: Shapes = {}
     made: dict[str, array[float]] = {}
+    steps: dict[str, Rise] = {}
     count = measuring = 0
-    for lines, shapes in _split_blocks(data):
-        count += len(lines)
-        if len(new := set(shapes).difference(known)):
-            for shape, line in dict(zip(shapes, lines)).items():
-                if shape in new:
-                    read = _read_zeros(shape)
-                    if isinstance(read, Shape) and read.keys:
-                        read = _read_shape(line)
-                    if isinstance(read, bool) or _LINES_TO_A_SHAPE * len(known) > count + 100:
-                        return None
-                    known[shape] = read
+    for block in _split_blocks(data):
+        count += sum(block.counts.values())
+        if new := [shape for shape in block.counts if shape not in known]:
+            lines = dict(zip(*reversed(block.split())))
+            for shape in new:
+                read = _read_zeros(shape)
+                if isinstance(read, Shape) and read.keys:
+                    read = _read_shape(lines[shape])
+                if isinstance(read, bool) or _LINES_TO_A_SHAPE * len(known) > count + 100:
+                    return None
+                known[shape] = read
             found = {shape: each for shape, each in known.items() if each}
-        if not _names_agree(lines, shapes, found):
+        if not _names_agree(block, found):
             return None
-        measuring += sum(map(found.__contains__, shapes))
+        measuring += sum(number for shape, number in block.counts.items() if shape in found)
         for name in dict.fromkeys(name for shape in found.values() for name in shape.cuts):
-            if is_step(name) or is_wanted(name):
-                _cut_out(name, lines, shapes, found, made.setdefault(name, array("d")))
-    return Columns(data, found, made, measuring)
+            if (orders := is_step(name)) or is_wanted(name):
+                cuts = _list_cuts(name, found)
+                texts = block.cut_out(cuts)
+            if orders:
+                steps.setdefault(name, Rise()).add(texts, block.has_digits(cuts))
+            if is_wanted(name):
+                made.setdefault(name, array("d")).extend(_parse_numbers(texts))
+    return Columns(data, found, made, steps, measuring)
 
 
-def _split_blocks(data: bytes, backwards: bool = False) -> Iterator[tuple[list[bytes], list[bytes]]]:
-    """Lines, and their shapes."""
+def _split_blocks(data: bytes, backwards: bool = False) -> Iterator[Block]:
     place, end = 0, len(data)
     while place < end:
         if backwards:
             cut = data.rfind(b"\n", place, max(place, end - _BLOCK_BYTES)) + 1
             block, end = data[cut:end], cut - 1
+            yield Block(block, block.translate(_ZEROS))
         else:
             cut = data.find(b"\n", place + _BLOCK_BYTES)
             block, place = (data[place:], end) if cut < 0 else (data[place:cut], cut + 1)
-        yield block.split(b"\n"), block.translate(_ZEROS).split(b"\n")
+            yield from _split_runs(block, block.translate(_ZEROS) + b"\n")
+
+
+def _split_runs(data: bytes, zeros: bytes) -> Iterator[Block]:
+    """Lines of one shape that follow each other, and what stands between such runs."""
+    start, mixed = 0, _MIXED_BYTES
+    while start < len(zeros):
+        end, only = _find_run(zeros, start)
+        if only is None:
+            end = zeros.find(b"\n", min(start + mixed, len(zeros) - 1)) + 1
+            mixed *= 4  # as no run began here, none may
+        else:
+            mixed = _MIXED_BYTES
+        yield Block(data[start : end - 1], zeros[start : end - 1], only)
+        start = end
+
+
+def _find_run(zeros: bytes, start: int) -> tuple[int, bytes | None]:
+    """Where a run ends, and the shape of its lines; None for one that is too short to be worth it."""
+    line = zeros[start : zeros.find(b"\n", start) + 1]
+    low, high = 1, (len(zeros) - start) // len(line) + 1  # so many lines are alike, and so many are not
+    while 2 * low < high and zeros.startswith(line * low, start + low * len(line)):
+        low *= 2
+    high = min(high, 2 * low)
+    while high - low > 1:
+        middle = (low + high) // 2
+        if zeros.startswith(line * (middle - low), start + low * len(line)):
+            low = middle
+        else:
+            high = middle
+    return start + low * len(line), line[:-1] if low >= _LEAST_RUN else None
 
 
 def _list_cuts(name: str, found: Shapes) -> dict[bytes, slice]:
     return {shape: each.cuts[name] for shape, each in found.items() if name in each.cuts}
 
 
-def _cut_out(name: str, lines: list[bytes], shapes: list[bytes], found: Shapes, numbers: array[float]) -> None:
-    cuts = _list_cuts(name, found)
-    texts = [line[cuts[shape]] for line, shape in zip(lines, shapes) if shape in cuts]
+def _parse_numbers(texts: list[bytes]) -> array[float]:
     try:
-        numbers.extend(array("d", map(float, texts)))
+        return array("d", list(map(float, texts)))
     except ValueError:  # 1,024 or 1.5D-05
-        numbers.extend(parse_number(text.decode()) for text in texts)
+        return array("d", [parse_number(text.decode()) for text in texts])
 
 
-def _names_agree(lines: list[bytes], shapes: list[bytes], found: Shapes) -> bool:
+def _names_agree(block: Block, found: Shapes) -> bool:
     """Whether names with digits are the same in all lines of a shape: not where ``top1`` and ``top5`` take turns."""
-    keys = {shape: each.keys for shape, each in found.items() if each.keys}
+    keys = {shape: each.keys for shape, each in found.items() if each.keys and shape in block.counts}
     return not keys or all(
-        line[key] == text for line, shape in zip(lines, shapes) if shape in keys for key, text in keys[shape]
+        line[key] == text for line, shape in zip(*block.split()) if shape in keys for key, text in keys[shape]
     )
 
 

@@ -37,6 +37,7 @@ _READERS = 16  # a network disk answers many questions at once; what is in memor
 _SLICE = 8  # runs that a reader takes at a time
 _DEEPEST = 3  # folders below a run's, where event files are looked for
 _LARGEST_BYTES = 1 << 31
+_AT_ONCE_BYTES = 1 << 28  # of a file that is read whole: pieces would be joined, and copied
 
 
 class Taken(NamedTuple):
@@ -206,7 +207,7 @@ def _read_files(folder: str, names: Iterable[str]) -> Iterator[Row]:
 
 def _read_regular(path: str) -> bytes:
     with opened(path) as descriptor:
-        return b"".join(read_pieces(descriptor, 0, min(os.fstat(descriptor).st_size, _LARGEST_BYTES)))
+        return b"".join(read_pieces(descriptor, 0, min(os.fstat(descriptor).st_size, _LARGEST_BYTES), _AT_ONCE_BYTES))
 
 
 def _read_logs(taken: Taken) -> Iterator[bytes]:
@@ -214,4 +215,4 @@ def _read_logs(taken: Taken) -> Iterator[bytes]:
     with contextlib.suppress(OSError):
         for part in find_parts(taken.experiment, taken.status.number, STREAMS):
             with contextlib.suppress(OSError), opened(part.path) as descriptor:
-                yield b"".join(read_pieces(descriptor, *find_bounds(descriptor, part, None)))
+                yield b"".join(read_pieces(descriptor, *find_bounds(descriptor, part, None), _AT_ONCE_BYTES))

@@ -47,11 +47,14 @@ class ColumnsTest(unittest.TestCase):
         self.assertEqual(repr(fast.points), repr(slow.points), data)
 
     def test_random_logs(self) -> None:
-        chance, block = random.Random(SEED), columns._BLOCK_BYTES
-        self.addCleanup(setattr, columns, "_BLOCK_BYTES", block)
+        chance = random.Random(SEED)
+        sizes = {"_BLOCK_BYTES": (1 << 18, 700, 50), "_LEAST_RUN": (32, 4, 1), "_MIXED_BYTES": (1 << 12, 200)}
+        for name in sizes:
+            self.addCleanup(setattr, columns, name, getattr(columns, name))
         read = 0
         for _ in range(150):
-            columns._BLOCK_BYTES = chance.choice((block, 700, 50))
+            for name, numbers in sizes.items():
+                setattr(columns, name, chance.choice(numbers))
             data = make_log(chance)
             with self.subTest(seed=SEED):
                 self.assert_same(data)
