@@ -75,8 +75,8 @@ def main(words: Sequence[str]) -> int:
         if there and not own:  # of a neusnap around this one
             code = there
         else:
-            frozen = freeze(project, wish, Made(tuple(options.link), options.prepare))
-            _refuse_live_words(frozen, command)
+            made = Made(tuple(options.link), options.prepare)
+            frozen = freeze(project, wish, made, check=lambda found: _check_command(found, command))
             tell(_describe(frozen, options.commit))
             code = frozen.code
     else:
@@ -130,9 +130,14 @@ def _find_code_of(word: str) -> Code:
     return code
 
 
-def _refuse_live_words(frozen: Frozen, command: Command) -> None:
-    """An absolute path of a file that is frozen names the live one."""
+def _check_command(frozen: Frozen, command: Command) -> None:
+    """Raises Failure for no program, and for a path that would be another one than is meant.
+
+    An absolute path of a file that is frozen names the live one.
+    """
     code, faults = frozen.code, []
+    if command and "/" not in command[0] and os.path.join(code.prefix, command[0]) not in frozen.paths:
+        check_program((find_program(add_python(command, is_program)[0]),), ".", search=True)
     for place, word in enumerate(command):
         if place == 0 and os.path.basename(word) in READERS:
             continue  # a clone of neuromanager that freezes itself

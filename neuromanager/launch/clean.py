@@ -10,8 +10,8 @@ from neuromanager.experiment.directory import RUNS
 from neuromanager.experiment.launches import find_current, read_launches
 from neuromanager.experiment.select import Selected
 from neuromanager.experiment.states import UNKNOWN
+from neuromanager.snapshot.folder import locked, remove
 from neuromanager.snapshot.foreign import find_folders, find_foreign, is_held
-from neuromanager.snapshot.store import locked, remove
 from neuromanager.status.survey import read_reports
 from neuromanager.system.site import HERE
 from neuromanager.terminal.console import tell

@@ -11,27 +11,21 @@ import fcntl
 import json
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 from neuromanager.experiment.code import STORE, Code, read_code
 from neuromanager.experiment.directory import RUNS
-from neuromanager.experiment.locks import Locked, held_lock
 from neuromanager.snapshot.commit import Snapshot, Wish, taking_snapshot
+from neuromanager.snapshot.folder import opened_store, remove
 from neuromanager.snapshot.git import Repository, find_repository, make_repository
 from neuromanager.snapshot.lay import Earlier, find_snapshot_links, lay, link, list_files
 from neuromanager.snapshot.survey import Survey, find_python_roots
 from neuromanager.system.faults import WRONG_INPUT, Failure
-from neuromanager.system.files import is_ours, write_file
-from neuromanager.system.patterns import compile_late
+from neuromanager.system.files import write_file
 from neuromanager.system.process import run_through
-from neuromanager.system.procfs import lives
 from neuromanager.system.signals import Forwarder
 from neuromanager.system.values import NamedTuple
-from neuromanager.terminal.console import die_by, tell
-
-_SAY_SECONDS = 1.0
-_FROZEN = compile_late(r"[0-9a-f]{12}(?:-[0-9a-f]{6})?(?:\.[0-9]+)?")  # a commit, what is beside it, one more of it
-_PIECE = compile_late(r"\.(?:part|index)\.(.+?)\.([0-9]+)(?:\.[0-9]+(?:\.lock)?)?")
+from neuromanager.terminal.console import die_by
 
 
 class Frozen(NamedTuple):
@@ -68,15 +62,22 @@ def open_repository(project: str) -> Repository:
     return find_repository(project) or make_repository(project, os.path.join(project, RUNS, STORE, "git"))
 
 
-def freeze(project: str, wish: Wish, made: Made = _PLAIN, name: str | None = None) -> Frozen:
-    """``name``: of a folder that was there, in runs/.code; it is laid as that again. Raises Failure, OSError."""
-    store = _make_store(project)
-    with locked(store):
+def freeze(
+    project: str,
+    wish: Wish,
+    made: Made = _PLAIN,
+    name: str | None = None,
+    check: Callable[[Frozen], None] = lambda frozen: None,
+) -> Frozen:
+    """``name``: of a folder that was there, in runs/.code; it is laid as that again. Raises Failure, OSError.
+
+    ``check`` may refuse, by a Failure, what is about to be frozen.
+    """
+    with opened_store(project) as store:
         repository = open_repository(project)
-        _sweep(store)
         check_links(project, repository.top, made.links)
         with taking_snapshot(repository, wish, store) as snapshot:
-            frozen = _find_or_lay(snapshot, project, store, made, name)
+            frozen = _find_or_lay(snapshot, project, store, made, name, check)
             hold(frozen.code)
             if repository.own and wish.commit is None:
                 _remember_index(snapshot)
@@ -91,65 +92,9 @@ def hold(code: Code) -> None:
     os.set_inheritable(descriptor, True)
 
 
-def _make_store(project: str) -> str:
-    """Out of git's sight, whatever the project's own .gitignore says. Raises Failure.
-
-    runs/ may be a link of ours, to another disk. The store is swept, so it is never behind a link.
-    """
-    store = os.path.join(project, RUNS, STORE)
-    if os.path.islink(os.path.dirname(store)) and not is_ours(os.path.dirname(store)):
-        raise Failure(WRONG_INPUT, f"{RUNS}: a link that another user made, and nothing is written through it")
-    if os.path.islink(store):
-        raise Failure(WRONG_INPUT, f"{RUNS}/{STORE}: a link, and frozen code is not kept behind one; remove it")
-    os.makedirs(store, exist_ok=True)
-    for folder in (os.path.dirname(store), store):
-        path = os.path.join(folder, ".gitignore")
-        if not os.path.exists(path):
-            write_file(path, "*\n")
-    return store
-
-
-@contextlib.contextmanager
-def locked(store: str) -> Iterator[None]:
-    path = os.path.join(store, ".lock")
-    with contextlib.ExitStack() as stack:
-        try:
-            stack.enter_context(held_lock(path, _SAY_SECONDS))
-        except Locked:
-            tell("waiting for another neusnap of this project")
-            stack.enter_context(held_lock(path, None))
-        yield
-
-
-def _sweep(store: str) -> None:
-    """What was killed left: pieces, and frozen folders that are not whole. The caller holds the lock.
-
-    Anything of another name is not ours, and stays.
-    """
-    for name in os.listdir(store):
-        path = os.path.join(store, name)
-        if match := _PIECE.fullmatch(name):
-            if match[1] != os.uname().nodename or lives(int(match[2]), None):
-                continue
-        elif not _FROZEN.fullmatch(name) or os.path.islink(path) or os.path.exists(os.path.join(path, "code.json")):
-            continue
-        remove(path)
-
-
-def remove(path: str) -> None:
-    """First what makes it whole, then the rest; links are not followed."""
-    if not os.path.isdir(path) or os.path.islink(path):
-        with contextlib.suppress(OSError):
-            os.unlink(path)
-        return
-    import shutil
-
-    with contextlib.suppress(OSError):
-        os.unlink(os.path.join(path, "code.json"))
-    shutil.rmtree(path, ignore_errors=True)
-
-
-def _find_or_lay(snapshot: Snapshot, project: str, store: str, made: Made, name: str | None) -> Frozen:
+def _find_or_lay(
+    snapshot: Snapshot, project: str, store: str, made: Made, name: str | None, check: Callable[[Frozen], None]
+) -> Frozen:
     top = snapshot.repository.top
     prefix = "" if project == top else os.path.relpath(project, top)
     own = [os.path.normpath(os.path.join(prefix, path)) for path in made.links]
@@ -173,6 +118,7 @@ def _find_or_lay(snapshot: Snapshot, project: str, store: str, made: Made, name:
         links,
         frozenset(paths),
     )
+    check(frozen)
     wanted, number = name or snapshot.commit[:12] + made.mark, 1
     while True:
         whole = os.path.join(store, wanted if number == 1 else f"{wanted}.{number}")

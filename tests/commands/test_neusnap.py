@@ -66,6 +66,11 @@ def git_of(tree: Tree, name: str) -> list[dict[str, str]]:
     return [record["git"], *(line["git"] for line in lines if "git" in line)]
 
 
+def outside_git(tree: Tree) -> dict[str, bytes | None]:
+    """A commit that was made stays there, and is found again."""
+    return {name: content for name, content in tree.tree().items() if not name.startswith(".git/")}
+
+
 class ScriptCase(unittest.TestCase):
     """A work tree with a script that says which it is."""
 
@@ -110,6 +115,28 @@ class CommandTest(ScriptCase):
         plain = Tree(self, make=False)
         self.assertEqual(plain.run("neusnap", "-n").lines(), ["new config.json"])
         self.assertEqual(os.listdir(plain.path), ["config.json"])
+
+    def test_a_refusal_leaves_nothing(self) -> None:
+        for make in (True, False):  # with a repository, and without
+            tree = Tree(self, make=make)
+            tree.write("try.sh", SCRIPT)
+            if make:
+                tree.commit()
+            before = outside_git(tree)
+            for words in (
+                ["--commit=BAD"],
+                ["--link=no-such"],
+                ["--prepare=exit 3"],
+                ["no-such-program"],
+                ["bash", f"{tree.path}/try.sh"],
+            ):
+                with self.subTest(words=words, make=make):
+                    self.assertIn(tree.run("neusnap", *words).code, (100, 127))
+                    self.assertEqual(outside_git(tree), before)
+            self.assertEqual(tree.run("neusnap", "bash", "try.sh").code, 0)
+            stored = set(os.listdir(tree.path / "runs/.code"))
+            self.assertEqual(tree.run("neusnap", "--commit=BAD").code, 100)
+            self.assertEqual(set(os.listdir(tree.path / "runs/.code")), stored)
 
     def test_words_that_cannot_be(self) -> None:
         tree = self.tree()
