@@ -13,6 +13,7 @@ from neuromanager.experiment.launches import Launch, find_current, read_launches
 from neuromanager.experiment.record import read_record
 from neuromanager.experiment.select import resolve_selections
 from neuromanager.hosts.fetch import File, fetch, list_code_files, list_run_files, matches
+from neuromanager.hosts.landing import Landing, choose_beside_code, choose_of_runs
 from neuromanager.hosts.mirror import bring_output
 from neuromanager.results.naming import Source, make_names, plan_names
 from neuromanager.status.survey import Report, read_reports
@@ -20,12 +21,14 @@ from neuromanager.system.document import parse_json
 from neuromanager.system.faults import DONE, TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.jsonvalues import text_of
 from neuromanager.system.site import HERE, Unreachable
+from neuromanager.system.times import parse_moment
 from neuromanager.system.values import NamedTuple
 from neuromanager.terminal.console import tell
 from neuromanager.terminal.options import Options, Parser, parse_options, split_operands
 
 NAME = "neuget"
 _PAUSE_SECONDS, _GROWTH = (5.0, 60.0), 1.3
+_SHOWN = 3  # names of files that are left alone
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
@@ -183,14 +186,32 @@ def _list(place: Place, options: Options) -> list[Batch]:
     new = [
         file for file in found if file.name.partition("/")[0] in wanted and not file.is_at(experiment.path(file.name))
     ]
+    new = _tell_left(choose_of_runs(experiment.directory, new, patterns))
     batches = [Batch(place, there, experiment.directory, new)]
     if options.cwd:
         here = os.path.dirname(os.path.dirname(experiment.directory))
-        beside = list_code_files(session, os.path.dirname(there), launch.cwd, patterns)
+        found = list_code_files(session, os.path.dirname(there), launch.cwd, patterns)
+        since = _find_first(experiment) + min(0, session.skew_seconds)
+        beside = _tell_left(choose_beside_code(here, found, patterns, since))
         batches.append(
             Batch(place, launch.cwd, here, [file for file in beside if _is_older(f"{here}/{file.name}", file)])
         )
     return [batch for batch in batches if batch.files]
+
+
+def _find_first(experiment: Experiment) -> float:
+    """When it was launched first."""
+    try:
+        return min(parse_moment(launch.asked) for launch in read_launches(experiment))
+    except ValueError:
+        return time.time()
+
+
+def _tell_left(landing: Landing) -> list[File]:
+    for why, names in landing.left.items():
+        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        tell(f"{', '.join(names[:_SHOWN])}{more}: left alone: {why}")
+    return landing.files
 
 
 def _is_older(path: str, file: File) -> bool:

@@ -15,7 +15,7 @@ from neuromanager.system.values import NamedTuple
 
 _GIT_SECONDS = 60.0
 _MOST_BYTES, _MOST_FILES = 100 * 1000 * 1000, 10_000
-_NOT_CODE = ("config.json", "params.json")  # what neurun itself reads; a sweep does not make new code
+NOT_CODE = ("config.json", "params.json")  # what neurun itself reads; a sweep does not make new code
 _SKIPPED = ("runs", ".git", "__pycache__")
 
 
@@ -60,10 +60,15 @@ def find_files(folder: str) -> list[str]:
         return sorted(name for name in _walk(folder, ".") if not _leaves(folder, name))
     if _git(folder, "rev-parse", "--is-inside-work-tree") is None:
         return sorted(_walk(folder, "."))
-    own = _git(folder, "ls-files", "-z", "-c", "--recurse-submodules") or ""
     new = _git(folder, "ls-files", "-z", "-o", "--exclude-standard") or ""
-    names = {name for name in (own + new).split("\0") if name}
-    return sorted(name for name in names if name not in _NOT_CODE and not name.startswith("runs/"))
+    names = find_tracked(folder) | {name for name in new.split("\0") if name}
+    return sorted(name for name in names if name not in NOT_CODE and not name.startswith("runs/"))
+
+
+def find_tracked(folder: str) -> set[str]:
+    """By git; none without a repository."""
+    listed = _git(folder, "ls-files", "-z", "-c", "--recurse-submodules") or ""
+    return {name for name in listed.split("\0") if name}
 
 
 def _leaves(folder: str, name: str) -> bool:
@@ -87,7 +92,7 @@ def _walk(folder: str, below: str) -> list[str]:
         folders[:] = [name for name in folders if name not in _SKIPPED]
         links = [name for name in folders if os.path.islink(os.path.join(root, name))]
         found += [os.path.normpath(os.path.join(near, name)) for name in (*files, *links)]
-    return [name for name in found if name not in _NOT_CODE]
+    return [name for name in found if name not in NOT_CODE]
 
 
 def _find_named(folder: str, paths: Sequence[str], place: str) -> list[str]:

@@ -182,6 +182,16 @@ class FilesTest(HostCase):
         self.assertEqual(beside.lines(), ["beside 0.csv", "beside 1.csv"])
         self.assertEqual(self.done("neuget", "--cwd", "-p", "beside*", "x").lines(), beside.lines())
         self.assertEqual(self.files.read("beside 1.csv"), "beside 1\n")
+        (code,) = (path for path in (self.there("x").parent / "code").iterdir() if path.is_dir())
+        for name in (".git/hooks/post-checkout", ".envrc", "runs/x/jobs.jsonl", "config.json", "make", "new.csv"):
+            path = code / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("hostile\n")
+            os.utime(path, (time.time() + 1200,) * 2)
+        os.utime(self.folder / "make", (0, 0))
+        got = self.done("neuget", "--cwd", "-p", "*", "-p", "new.csv", "x")
+        self.assertEqual([line for line in got.lines() if not line.startswith("runs/x/x_")], ["new.csv"])
+        self.assertIn("make: left alone: code here", got.stderr)
         linked = self.done("neuget", "-p", "a.csv", "--into", "all", "--as", "run{index}{suffix}", "x").lines()
         self.assertEqual(linked, ["all/run0.csv", "all/run1.csv"])
         self.assertEqual(self.files.read("all/run1.csv"), "a new\n")
