@@ -119,7 +119,7 @@ def _send(session: Session, directory: str, near: str, code: Code, last: Sequenc
     packed = _pack(code.folder, new)
     steps.append((f"tar -xzf - -C {there}", packed))
     steps.append((f"cat > {there}/{_WHOLE}", whole))
-    steps.append((f"cd -- {there} && {{ {_LIST}\n}} > {SENT}", b""))
+    steps.append((f"( cd -- {there} && {{ {_LIST}\n}} > {SENT} )", b""))  # we do not stay: another may be first
     steps.append((f"mv -T -- {there} {place} || {{ [ -e {place}/{_WHOLE} ] && rm -rf -- {there}; }}", b""))
     for line, data in steps:
         session.send(line, data)
