@@ -75,6 +75,8 @@ class Status(NamedTuple):
     """Of the launch that last covered the run."""
     held: bool = False
     """Whether it failed, and its scheduler keeps the job: somebody may have it executed again."""
+    skew_seconds: int = 0
+    """How far the clock of these times was ahead of ours, as far as its host has told."""
 
     @property
     def asked(self) -> bool:

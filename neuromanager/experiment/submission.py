@@ -91,6 +91,7 @@ class Unsettled(NamedTuple):
     jobs: frozenset[str] = frozenset()  # of all launches of the experiment
     submitting: bool = False  # the process that launches it is at work
     coincides: bool = False  # the job of a launch on another host has the same number
+    skew_seconds: int = 0  # how far the clock there is ahead, as far as the host has told
 
 
 class CancelRequest(NamedTuple):

@@ -66,7 +66,7 @@ class Case(NamedTuple):
         attempts = self.trail.attempts if self.ours else 0
         submitted = launch.submitted or launch.asked
         status = Status(self.each.number, UNKNOWN, True, attempts, scheduler=NAME, job=self.job)
-        return status._replace(submitted=submitted, token=launch.token)
+        return status._replace(submitted=submitted, token=launch.token, skew_seconds=self.each.skew_seconds)
 
     def end(self, said: End) -> Status:
         requeue = self.launch.arrangement.requeue

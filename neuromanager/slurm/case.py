@@ -39,6 +39,7 @@ class Case(NamedTuple):
     submitting: bool = False
     cluster: str = ""  # as --clusters takes it; "": the usual one
     coincides: bool = False  # its number is also that of a job elsewhere, which the run had before
+    skew_seconds: int = 0  # of the clock there
 
     @property
     def ours(self) -> Trail | None:
@@ -64,6 +65,7 @@ class Case(NamedTuple):
             job=job,
             submitted=self.launch.submitted or self.launch.asked,
             token=self.launch.token,
+            skew_seconds=self.skew_seconds,
         )
 
 
@@ -108,7 +110,7 @@ def make_cases(unsettled: Sequence[Unsettled]) -> list[Case]:
         element = elements.get(launch.token, {}).get(each.number, each.number)
         element = _element_of(trail, each.number) if by_hand else element
         current = job if by_hand else own or found.get(launch.token)
-        place = (current, element, by_hand, each.submitting, cluster, each.coincides)
+        place = (current, element, by_hand, each.submitting, cluster, each.coincides, each.skew_seconds)
         cases.append(Case(each.experiment, launch, each.number, trail, *place))
     return cases
 

@@ -68,7 +68,7 @@ def _doubt(case: Case, row: Row) -> Status:
 
     Its record is not in sight yet, or the job is another one of that number (accounting was set up anew).
     """
-    late = (row.finished or "") > format_time(time.time() - _RECORD_SECONDS)
+    late = (row.finished or "") > format_time(time.time() + case.skew_seconds - _RECORD_SECONDS)
     reason = f"job {row.number} completed, and this run has recorded no start" + (
         "; ask again in some minutes" if late else ""
     )
@@ -125,7 +125,7 @@ def _judge_unsure(case: Case, queue: Queue) -> Status:
     if queue.failure:
         return case.base._replace(reason=queue.failure)
     patience = _HERE_SECONDS if launch.host == os.uname().nodename else _ELSEWHERE_SECONDS
-    if launch.asked > format_time(time.time() - patience):
+    if launch.asked > format_time(time.time() + case.skew_seconds - patience):
         return case.base._replace(reason="sbatch gave no answer; ask again in some minutes")
     if find_owner_id(case.experiment) != os.geteuid() and os.geteuid() != 0:
         return case.base._replace(reason="it is another user's, whose jobs Slurm may not show you")

@@ -56,7 +56,8 @@ def is_settled(status: Status) -> bool:
 
     That a run was not started, as far as can be seen from here, is no end that somebody saw.
     """
-    if status.asked and (status.finished or "") > format_time(time.time() - _LATE_SECONDS):
+    late = time.time() + status.skew_seconds - _LATE_SECONDS
+    if status.asked and (status.finished or "") > format_time(late):
         return False
     seen = status.state != CANCELLED or status.finished is not None or status.reason == "cancelled by neucancel"
     return not (status.open or status.held) and status.state != UNKNOWN and status.token is not None and seen

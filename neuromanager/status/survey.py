@@ -202,8 +202,8 @@ def _find_all(
                 submitting[launch.token] = _is_at_work(survey.experiment, launch)
             rest = unsettled.setdefault((launch.scheduler, launch.reached), [])
             at_work = submitting.get(launch.token, False)
-            in_two_places = launch.job in shared
-            rest.append(Unsettled(survey.experiment, launch, number, trails[number], jobs, at_work, in_two_places))
+            more = (jobs, at_work, launch.job in shared, site.at(launch.profile).told_skew_seconds)
+            rest.append(Unsettled(survey.experiment, launch, number, trails[number], *more))
     for (scheduler, host), runs in unsettled.items():
         why = silent.get(host or "")
         asks, place = ask and why is None, site.at(runs[0].launch.profile)

@@ -46,7 +46,8 @@ def measure_seconds(status: Status, now: float) -> float | None:
     try:
         if status.started is None or (status.finished is None and status.state != RUNNING):
             return None
-        end = now if status.finished is None or status.state == RUNNING else parse_moment(status.finished)
+        clock = now + status.skew_seconds
+        end = clock if status.finished is None or status.state == RUNNING else parse_moment(status.finished)
         return max(0, end - parse_moment(status.started))
     except ValueError:
         return None

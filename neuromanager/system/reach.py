@@ -99,8 +99,10 @@ class Session:
         if self._skew is None:
             _, _, words = self._collect(_HELLO_SECONDS)
             forget_refusal(self.way)
-            skew = round(int(words[-1]) - (self._sent + time.time()) / 2)
-            self._skew = skew if abs(skew) > _SKEW_SECONDS + (time.time() - self._sent) / 2 else 0
+            skew = round(int(words[-1]) + 0.5 - (self._sent + time.time()) / 2)
+            told_skews[self.host] = self._skew = (
+                skew if abs(skew) > _SKEW_SECONDS + (time.time() - self._sent) / 2 else 0
+            )
 
     def _write(self, data: bytes) -> None:
         """As far as it is taken; whether that was all shows when the answer is read."""
@@ -186,6 +188,7 @@ def _explain(way: Way, said: str, noise: str, code: int, needs_person: bool) -> 
 
 
 _sessions: dict[str, Session] = {}
+told_skews: dict[str, int] = {}  # seconds by host
 
 
 def reach(host: str, by_hand: bool = False) -> Session:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import unittest
 from pathlib import Path
 
-from tests.command import finish
+from tests.beds.slurm.boot import find_faketime
+from tests.command import finish, wait_until
 from tests.hostruns import HostCase
 
 
@@ -19,6 +21,25 @@ class WaysTest(HostCase):
         self.done("neurun", "--name=x", "--wait", "cedar", "cpu", *words, *hard, TZ="Asia/Tokyo", BASH_ENV="/none")
         shown = f"[it is *] [] [] [] [] {' '.join(hard)}\n"
         self.assertEqual(os.fsdecode(self.done("neulog", "x").out), shown)
+
+    def test_clocks_that_differ(self) -> None:
+        """The laptop's is ten minutes ahead, or behind."""
+        library = find_faketime()
+        for offset in ("+600", "-600"):
+            name = f"by{offset[0]}600"
+            clock = {"LD_PRELOAD": str(library), "FAKETIME": offset}
+            self.done("neurun", f"--name={name}", "cedar", "cpu", "./program", **clock)
+            self.wait_for_marks(len(self.marks()) + 1)
+
+            def elapsed(name: str = name, clock: dict[str, str] = clock) -> float:
+                (row,) = map(json.loads, self.done("neustat", "--json", name, **clock).lines())
+                self.assertEqual(row["state"], "RUNNING", row)
+                return float(row["elapsed_seconds"])
+
+            self.assertLess(elapsed(), 60)
+            wait_until(lambda: elapsed() > 0, "some time that has passed", 60)
+            (self.there(name) / f"{name}_0/go").touch()
+            self.assertEqual(self.done("neuwait", name, **clock).code, 0)
 
     def test_without_a_key(self) -> None:
         before = self.bed.log("mp2").count("Connection closed by authenticating")
