@@ -2,29 +2,13 @@
 
 from __future__ import annotations
 
-import time
 import unittest
 
-from tests.command import is_alive, wait_until
+from tests.command import wait_until
 from tests.htcondor.pooled import SECONDS, PooledCase
 
 
 class CancelTest(PooledCase):
-    def test_a_running_run(self) -> None:
-        """It is told at once, and not when HTCondor would kill it; nothing of it is left."""
-        told = "trap 'date +%s.%N > now; mv now told; kill $!; exit 0' TERM"
-        body = f"sleep 1000 & echo $! > child; {told}; touch ready; wait"
-        self.launch("htcondor", "cpu", "bash", "-c", body)
-        wait_until((self.folder / "ready").exists, "it runs", SECONDS)
-        began = time.time()
-        self.assertEqual(self.neu("neucancel", "x").stdout, "x:0\n")
-        wait_until((self.folder / "told").exists, "it is told", SECONDS)
-        self.assertLess(float(self.shown("told")) - began, 15)
-        self.wait_for(lambda states: states == {0: "CANCELLED"}, "its end")
-        self.assertFalse(is_alive(int(self.shown("child"))))
-        self.assertEqual(self.facts()[0]["reason"], "cancelled by neucancel")
-        self.assertEqual(self.files.ends("x"), ["attempt=1 exit_code=0 told=TERM"])
-
     def test_some_of_a_throttled_launch(self) -> None:
         """Those that are not made yet have no number to name; the others all run."""
         done = self.launch("--runs=12", "--throttle=2", "htcondor", "cpu", "./patient")
@@ -32,23 +16,15 @@ class CancelTest(PooledCase):
         self.wait_for(lambda states: list(states.values()).count("RUNNING") == 2, "two run")
         reasons = {fact["reason"] for fact in self.facts().values() if fact["state"] == "PENDING"}
         self.assertEqual(reasons, {"waits for its turn (throttle)"})
+        refused = self.neu("neucancel", "--signal=USR1", "x", code=100)
+        self.assertIn("HTCondor sends jobs no signal", refused.stderr)
         self.assertEqual(self.neu("neucancel", "x:0,1,5,11").stdout, "x:0-1,5,11\n")
         self.go()
         done = self.neu("neuwait", "x", code=123)
         self.assertIn("12 runs: 8 completed, 4 CANCELLED", done.stderr)
         self.assertEqual([len(self.begun(run)) for run in (2, 3, 4, 6, 7, 8, 9, 10)], [1] * 8)
         self.assertEqual([self.begun(5), self.begun(11)], [[], []])
-
-    def test_pending_only_and_signals(self) -> None:
-        self.launch("--runs=3", "--throttle=1", "htcondor", "cpu", "./patient")
-        self.wait_for(lambda states: "RUNNING" in states.values(), "one runs")
-        refused = self.neu("neucancel", "--signal=USR1", "x", code=100)
-        self.assertIn("HTCondor sends jobs no signal", refused.stderr)
-        self.neu("neucancel", "--state=PENDING", "x")
-        self.assertEqual(self.states(), {0: "RUNNING", 1: "CANCELLED", 2: "CANCELLED"})
-        self.go()
-        self.neu("neuwait", "x", code=123)
-        self.assertEqual(self.states()[0], "COMPLETED")
+        self.assertEqual(self.facts()[0]["reason"], "cancelled by neucancel")
 
 
 class ThrottleTest(PooledCase):
@@ -63,22 +39,6 @@ class ThrottleTest(PooledCase):
 
 class AgainTest(PooledCase):
     """A job that HTCondor executes again."""
-
-    def test_vacated(self) -> None:
-        """The first attempt saves and exits with 0, which is no end."""
-        body = (
-            "echo attempt $NEU_ATTEMPT; trap 'exit 0' TERM; touch ready$NEU_ATTEMPT; "
-            "[ $NEU_ATTEMPT = 2 ] || { sleep 1000 & wait; }"
-        )
-        self.launch("htcondor", "cpu", "bash", "-c", body)
-        wait_until((self.folder / "ready1").exists, "it runs", SECONDS)
-        self.pool.ask("condor_vacate_job", f"{self.jobs()[0]}.0")
-        wait_until(lambda: self.files.ends("x"), "the first attempt ends", SECONDS)
-        self.assertNotEqual(self.states(), {0: "COMPLETED"})
-        self.neu("neuwait", "x")
-        self.assertEqual(self.facts()[0]["attempt"], 2)
-        self.assertEqual(self.shown("runs/x/logs/x_0.stdout"), "attempt 1\nattempt 2\n")
-        self.assertEqual(self.files.ends("x"), ["attempt=1 exit_code=0 told=TERM", "attempt=2 exit_code=0"])
 
     def test_requeued_at_the_time_limit(self) -> None:
         """Three attempts, and then it is over; the program's own end is at once, whatever its code."""

@@ -140,18 +140,6 @@ class OutageTest(PooledCase):
                 file.write(b"x" * 4096)
                 file.flush()
 
-    def test_what_waits_does_not_change(self) -> None:
-        """--resume with another profile, while the first launch waits: its script is its own."""
-        self.launch("-r", "hold=true", "--runs=1", "htcondor", "cpu", "bash", "-c", 'echo "$WHO" > said')
-        config = {"htcondor": {"cpu": {"variables": {"WHO": "second"}}}}
-        self.files.write("config.json", config)
-        self.launch("--resume", "--runs=2", "htcondor", "cpu", "bash", "-c", 'echo "$WHO" > said')
-        wait_until(lambda: (self.folder / "said").exists() and self.shown("said"), "the second", SECONDS)
-        self.assertEqual(self.shown("said"), "second\n")
-        self.pool.ask("condor_release", self.jobs()[0])
-        self.neu("neuwait", "x")
-        self.assertEqual(self.shown("said"), "\n")
-
 
 def _kill_submitting() -> None:
     for name in filter(str.isdigit, os.listdir("/proc")):

@@ -129,19 +129,6 @@ class Contract(Chain):
             for records in self.probes(name).values():
                 self.assert_words(records[0], words)
 
-    def test_words_arrive_through_lines_and_points(self) -> None:
-        texts = [word for word in HARD_WORDS if is_utf8(word)]
-        (self.folder / "params.json").write_text(json.dumps({"w": texts}))
-        printed = self.run_words("neusweep", "-n", "./probe.py", "--style={w}")
-        lined = self.run_words("neurun", "--name=lines", "--wait", "slurm", "gpu", "-", stdin=printed.stdout)
-        self.assertEqual(lined.code, 0, lined.stderr)
-        swept = self.run_words("neusweep", "neurun", "--name=points", "--wait", "slurm", "gpu", "./probe.py")
-        self.assertEqual(swept.code, 0, swept.stderr)
-        lines, points = self.probes("lines"), self.probes("points")
-        for number, word in enumerate(texts):
-            self.assert_words(lines[number][0], [f"--style={word}"])
-            self.assert_words(points[number][0], ["-w", word])
-
     def test_an_environment_of_other_jobs_changes_nothing(self) -> None:
         answer = self.run_words(
             "neurun",
@@ -173,17 +160,6 @@ class Contract(Chain):
         self.assertEqual(records[0]["environ"]["MINE"], "kept")
         self.assertEqual(records[0]["environ"]["NEU_INDEX"], "0")
 
-    def test_what_fails_is_recorded_and_waited_for(self) -> None:
-        lines = "sh -c 'exit 3'\nsh -c 'kill -9 $$'\ntrue\n./nothing-here\n"
-        (self.folder / "nothing-here").write_text("#!/no/such/interpreter\n")
-        (self.folder / "nothing-here").chmod(0o755)
-        answer = self.run_words("neurun", "--name=bad", "--wait", "slurm", "gpu", "-", stdin=lines)
-        self.assertEqual(answer.code, 123, answer.stderr)
-        self.assertTrue(answer.stderr.endswith("neurun: 4 runs: 1 completed, 3 did not\n"), answer.stderr)
-        ends = [self.events("bad", number)[-1].split(" ", 2)[2] for number in range(4)]
-        self.assertEqual(ends[:3], ["attempt=1 exit_code=3", "attempt=1 signal=9", "attempt=1 exit_code=0"])
-        self.assertIn(ends[3], ("attempt=1 exit_code=126", "attempt=1 exit_code=127"))
-
     def test_a_run_whose_env_fails_does_not_start_its_command(self) -> None:
         self.write_config(env=["true", "cd /no/such/folder && true"])
         answer = self.run_words("neurun", "--name=env", "--runs=2", "--wait", "slurm", "gpu", "./probe.py")
@@ -206,15 +182,6 @@ class Contract(Chain):
                 mine = {key: environ.get(key) for key in ("MINE_ENV", "MINE_WRAP", "MINE")}
                 self.assertEqual(mine, {"MINE_ENV": "deep", "MINE_WRAP": "a b $HOME 'x'", "MINE": "1 'é"})
                 self.assert_words(record, ["a b"])
-
-    def test_folders_with_hard_names(self) -> None:
-        for part in ("a b", "it's", 'q"q', "p%j%a", "#h", "é", "$HOME", "a$(id)", "*"):
-            folder = self.folder / part
-            folder.mkdir()
-            shutil.copy(self.folder / "config.json", folder)
-            answer = self.run_words("env", "-C", str(folder), "neurun", "--runs=2", "--wait", "slurm", "gpu", "pwd")
-            self.assertEqual(answer.code, 0, (part, answer.stderr))
-            self.assertEqual((folder / "runs/pwd-1/logs/pwd-1_1.stdout").read_text(), f"{folder}\n")
 
     def test_a_refusal_is_quoted_and_leaves_nothing(self) -> None:
         before = sorted(os.listdir(self.folder))
@@ -246,6 +213,19 @@ class RealSlurm(Contract):
     def prepare(self) -> None:
         bed = cluster.require(self)
         self.environ.update(bed.environment)
+
+    def test_words_arrive_through_lines_and_points(self) -> None:
+        texts = [word for word in HARD_WORDS if is_utf8(word)]
+        (self.folder / "params.json").write_text(json.dumps({"w": texts}))
+        printed = self.run_words("neusweep", "-n", "./probe.py", "--style={w}")
+        lined = self.run_words("neurun", "--name=lines", "--wait", "slurm", "gpu", "-", stdin=printed.stdout)
+        self.assertEqual(lined.code, 0, lined.stderr)
+        swept = self.run_words("neusweep", "neurun", "--name=points", "--wait", "slurm", "gpu", "./probe.py")
+        self.assertEqual(swept.code, 0, swept.stderr)
+        lines, points = self.probes("lines"), self.probes("points")
+        for number, word in enumerate(texts):
+            self.assert_words(lines[number][0], [f"--style={word}"])
+            self.assert_words(points[number][0], ["-w", word])
 
     def test_run_sh_can_be_submitted_by_hand(self) -> None:
         self.run_words("neurun", "--name=hand", "--runs=2", "--wait", "slurm", "gpu", "./probe.py")
@@ -305,25 +285,6 @@ class RealSlurm(Contract):
         (self.folder / "runs/on/on_0/go").touch()
         wait_until(lambda: len(self.events("on")) == 2, "the end of the run", PATIENCE_SECONDS)
         self.assertIn("exit_code=0", self.events("on")[-1])
-
-    def test_a_requeued_run_is_one_more_attempt(self) -> None:
-        waiting = self.start(
-            "neurun",
-            "--name=again",
-            "--wait",
-            "slurm",
-            "gpu",
-            "sh",
-            "-c",
-            "echo attempt $NEU_ATTEMPT; echo >$NEU_RUN_DIR/up$NEU_ATTEMPT; [ $NEU_ATTEMPT = 2 ] || sleep 600",
-        )
-        self.wait_for(self.folder / "runs/again/again_0/up1")
-        job = self.job_of("again")
-        self.assertEqual(self.run_words("scontrol", "requeue", job).code, 0)
-        ended = finish(waiting)
-        self.assertEqual(ended.code, 0, ended.stderr)
-        self.assertIn("attempt=2 exit_code=0", self.events("again")[-1])
-        self.assertEqual((self.folder / "runs/again/logs/again_0.stdout").read_text(), "attempt 1\nattempt 2\n")
 
     def test_a_run_that_is_taken_back_from_its_end(self) -> None:
         """scontrol requeue takes even a run back whose end is on record."""
