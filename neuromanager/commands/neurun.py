@@ -117,7 +117,7 @@ def main(words: Sequence[str]) -> int:
     check_words(options, rest)
     repeats, manner, layout = parse_runs(options.runs), read_manner(options), read_arrangement(options)
     support, device, *command = rest
-    profile, source = _read_profile(options, support, device)
+    profile, source = _read_profile(options, support, device, command)
     if is_batch_system(profile.scheduler):
         layout = layout._replace(capacity=layout.capacity or profile.capacity)
     like = _read_like(options)
@@ -142,9 +142,9 @@ def main(words: Sequence[str]) -> int:
     return start_detached(request) if options.detach else start(request)
 
 
-def _read_profile(options: Options, support: str, device: str) -> tuple[Profile, str]:
+def _read_profile(options: Options, support: str, device: str, command: Sequence[str]) -> tuple[Profile, str]:
     """The profile, and the file that it is from. Raises Failure."""
-    profile, source = find_profile(options.config, support, device, options.resource)
+    profile, source = find_profile(options.config, support, device, options.resource, command)
     check_env(profile, source)
     for text in find_unexpanded(profile, source):
         tell(f"warning: {text}")

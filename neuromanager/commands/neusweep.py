@@ -27,7 +27,7 @@ from neuromanager.sweep.words import (
     render_variables,
 )
 from neuromanager.system.document import check_document, read_document
-from neuromanager.system.faults import INCOMPLETE, TROUBLE, WRONG_INPUT, Failure
+from neuromanager.system.faults import INCOMPLETE, NOT_FOUND, TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.files import open_unnamed
 from neuromanager.system.jsonvalues import LONGEST_VARIABLE, Words, escape_unseen, render_json
 from neuromanager.system.programs import check_program, find_program, is_program
@@ -92,6 +92,8 @@ def main(words: Sequence[str]) -> int:
     _check_together(options)
     if not command and not options.count and not options.json:
         raise Failure(WRONG_INPUT, "no command to sweep; write neusweep COMMAND [WORD ...] (see neusweep --help)")
+    if command:
+        _check_first_word(command[0])
     sweep, style = _read_sweep(options)
     try:
         selection = select(sweep, at=options.at, sample=options.sample, shuffle=options.shuffle, seed=options.seed)
@@ -116,6 +118,17 @@ def main(words: Sequence[str]) -> int:
             raise Failure(WRONG_INPUT, "--fail-fast: a batch is a single execution; add --each")
         return run_batch(selection, command, placed, style)
     return run_each(selection, command, placed, style, options.fail_fast)
+
+
+def _check_first_word(word: str) -> None:
+    """Raises Failure for a parameter in place of the command, as Hydra has them."""
+    name, equals, _ = word.partition("=")
+    if equals and name.replace(".", "_").isidentifier() and not os.path.exists(word) and not is_program(word):
+        raise Failure(
+            NOT_FOUND,
+            f"{word}: no such program; for a parameter write -s {quote_line((word,))}, "
+            f"for a variable env {word} PROGRAM",
+        )
 
 
 def _read_sweep(options: Options) -> tuple[Sweep, Style]:

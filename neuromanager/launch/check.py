@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from neuromanager.experiment.directory import check_name
 from neuromanager.experiment.layout import MOST, Arrangement
 from neuromanager.launch.layout import find_unsupported
+from neuromanager.launch.profiles import offer_place
 from neuromanager.profile.profile import Profile, check_own_options
 from neuromanager.schedulers import find_scheduler, is_batch_system
 from neuromanager.system.faults import WRONG_INPUT, Failure
@@ -35,8 +36,9 @@ def check_words(options: Options, rest: Sequence[str]) -> None:
         )
     if len(rest) < 3:
         missing = ("SUPPORT", "DEVICE", "COMMAND")[len(rest)]
-        program = next((word for word in rest if "." in word or "/" in word), None)
-        other = f", as neurun local cpu {quote_word(program)}" if program else ""
+        other = offer_place(rest)
+        if len(rest) == 2 and not other:
+            other = "; - for COMMAND reads command lines from standard input"
         if options.throttle is not None and len(rest) == 1:
             other = f", or neuthrottle {options.throttle} {quote_word(rest[0])}"
         raise Failure(

@@ -13,14 +13,22 @@ from neuromanager.schedulers import find_scheduler
 from neuromanager.system.faults import DONE, WRONG_INPUT, Failure
 from neuromanager.system.files import write_file
 from neuromanager.system.jsonvalues import render_document
+from neuromanager.system.programs import is_program
+from neuromanager.system.quoting import quote_line, quote_word
 from neuromanager.system.site import Site
 from neuromanager.system.values import Any
 from neuromanager.terminal.console import tell
 
 
-def find_profile(option: str | None, support: str, device: str, overrides: Sequence[str]) -> tuple[Profile, str]:
+def find_profile(
+    option: str | None, support: str, device: str, overrides: Sequence[str], command: Sequence[str] = ()
+) -> tuple[Profile, str]:
     """The profile, and the file that it is in or would be in. Raises Failure with every fault of it at once."""
     config, source = read_config(option)
+    known = config.get(support, {"cpu": {}, "gpu": {}} if support == SUPPORT else None)
+    if (known is None or device not in known) and (mend := offer_place((support, device, *command))):
+        missing = f"no support {support!r}" if known is None else f"{support}: no device {device!r}"
+        raise Failure(WRONG_INPUT, f"{source}: {missing}; write neurun SUPPORT DEVICE COMMAND{mend}")
     if not config and support != SUPPORT:
         raise Failure(
             WRONG_INPUT,
@@ -32,6 +40,15 @@ def find_profile(option: str | None, support: str, device: str, overrides: Seque
     return resolve_profile(
         add_built_in(config, support, device, os.environ), support, device, overrides, source
     ), source
+
+
+def offer_place(words: Sequence[str]) -> str:
+    """The mend where a command stands in place of SUPPORT or DEVICE; empty where none of these two is a program."""
+    for place, word in enumerate(words[:2]):
+        if is_program(word) or "/" in word or word.endswith(".py"):
+            line = quote_line(words[place:])
+            return f", as neurun {SUPPORT} cpu {line if len(line) < 60 else quote_word(word) + ' ...'}"
+    return ""
 
 
 def write_config(option: str | None, site: Site) -> int:

@@ -8,7 +8,9 @@ from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.jsonvalues import load_json, render_json
 from neuromanager.system.patterns import compile_late
 
-_LOOKALIKE = compile_late(r"([0-9]+)(?:-|:|\.\.)([0-9]+)|range\(([0-9]+)\)")  # seed=0-9, seed=range(10)
+_LOOKALIKE = compile_late(r"([0-9]+)(?:-|:|\.\.)([0-9]+)")  # seed=0-9
+_CALL = compile_late(r"(?:\w+\.)?(range|arange|linspace|logspace|geomspace)\(([-+.\w, ]+)\)")  # seed=range(10)
+_PARAMETER = compile_late(r"[A-Za-z_][\w.-]*=.*")
 _BARE = compile_late(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null")
 
 
@@ -30,17 +32,45 @@ def write_document(words: Iterable[str]) -> str:
 
 
 def find_lookalikes(words: Iterable[str]) -> list[str]:
-    """A line for each parameter whose one value looks like a range, and is a text."""
+    """A line for each parameter of which a value looks like a range or like another parameter, and is a text."""
     found = []
     for word in words:
         name, _, values = word.partition("=")
-        if match := _LOOKALIKE.fullmatch(values):
-            first, last = (match.group(1), match.group(2)) if match.group(1) else ("0", match.group(3))
-            end = int(last) + bool(match.group(1))
-            found.append(
-                f"--sweep: {name}: {values!r} is one text; for numbers write '{name}={{\"$range\": [{first}, {end}]}}'"
-            )
+        if fault := _find_lookalike(name, values):
+            found.append(f"--sweep: {fault}")
     return found
+
+
+def _find_lookalike(name: str, text: str) -> str | None:
+    if text.lstrip().startswith(("[", "{")):
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    if form := _find_form(text):
+        several = f"{len(parts)} texts" if len(parts) > 1 else "one text"
+        return f"{name}: {text!r} is {several}; for numbers write '{name}={form}'"
+    for place, part in enumerate(parts):
+        if place and _PARAMETER.fullmatch(part):
+            mended = f"-s {name}={','.join(parts[:place])} -s {','.join(parts[place:])}"
+            return f"{name}: {part!r} is a value of {name}; write {mended} for two parameters"
+        if part.count("(") != part.count(")"):
+            return f"{name}: {part!r} is one text: commas separate values; a list in JSON has them within"
+    return None
+
+
+def _find_form(text: str) -> str | None:
+    """What params.json has for a range, or for a call of Python's and numpy's names."""
+    if match := _LOOKALIKE.fullmatch(text):
+        return f'{{"$range": [{match.group(1)}, {int(match.group(2)) + 1}]}}'
+    if not (match := _CALL.fullmatch(text)):
+        return None
+    numbers = [number.strip() for number in match.group(2).split(",")]
+    kind = match.group(1).replace("arange", "range")
+    if kind == "range" and len(numbers) == 1:
+        numbers.insert(0, "0")
+    if kind == "logspace" and len(numbers) == 3:  # of its exponents
+        kind, numbers[:2] = "geomspace", [f"1e{number}" for number in numbers[:2]]
+    fits = len(numbers) == 3 or (kind == "range" and len(numbers) == 2)
+    return f'{{"${kind}": [{", ".join(numbers)}]}}' if fits and all(map(_BARE.fullmatch, numbers)) else None
 
 
 def _write_values(name: str, text: str) -> str:

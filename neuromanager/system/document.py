@@ -89,7 +89,7 @@ def parse_json(text: str, source: str) -> tuple[Any, list[str]]:
         if _is_deeper(value, _DEEPEST):
             raise RecursionError
     except json.JSONDecodeError as error:
-        raise Failure(WRONG_INPUT, f"{source}:{error.lineno}:{error.colno}: {_explain(text, error)}") from None
+        raise Failure(WRONG_INPUT, f"{source}:{error.lineno}:{error.colno}: {_explain(text, error, source)}") from None
     except RecursionError:
         raise Failure(WRONG_INPUT, f"{source}: nested too deeply; {_DEEPEST} levels at most") from None
     return value, [f"{source}: {fault}" for fault in _find_faults(value, "", repeated)]
@@ -116,7 +116,9 @@ def _list_items(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _explain(text: str, error: json.JSONDecodeError) -> str:
+def _explain(text: str, error: json.JSONDecodeError, source: str) -> str:
+    if source.endswith((".yaml", ".yml")):
+        return "not JSON, but YAML; write it as JSON, or see neuimport(1), which reads the sweep files of other tools"
     before, after = text[: error.pos].rstrip(), text[error.pos :].lstrip()
     if after[:1] == "," and after[1:].lstrip()[:1] in ("}", "]"):  # where Python 3.13 points
         return "trailing comma: not allowed in JSON; remove it"
@@ -161,8 +163,8 @@ def _check_shape(value: Any, schema: dict[str, Any], source: str) -> list[str]:
     except ImportError:
         raise Failure(
             TROUBLE,
-            "python has no package jsonschema, which reads the configuration with us; "
-            "pip install jsonschema, or apt install python3-jsonschema, or run make in neuromanager's folder",
+            f"{sys.executable or 'python3'} has no package jsonschema, which checks the files that are read; "
+            "pip install jsonschema, or on Debian as root apt-get install python3-jsonschema",
         ) from None
     validator = jsonschema.Draft7Validator(schema)
     errors = sorted(validator.iter_errors(value), key=lambda error: [str(part) for part in error.absolute_path])

@@ -6,7 +6,7 @@ Options are declared as with argparse, which is imported for --help alone: it ta
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from neuromanager.system.faults import WRONG_INPUT, Failure, offer_nearest
 from neuromanager.system.values import TYPE_CHECKING, Any, NamedTuple, NoReturn
@@ -129,8 +129,8 @@ def _wants_next(parser: Parser, word: str, takes_value: dict[str, bool]) -> bool
         return takes_value[name] and not equals
     for place, letter in enumerate(word[1:], 1):
         if f"-{letter}" not in takes_value:
-            shorts = [option for option in takes_value if not option.startswith("--")]
-            raise Failure(WRONG_INPUT, f"-{letter}: no such option; known: {', '.join(shorts)}")
+            mend = _mend_letter(parser, letter, word[place + 1 :], takes_value)
+            raise Failure(WRONG_INPUT, f"-{letter}: no such option; {mend}")
         if takes_value[f"-{letter}"]:
             return place == len(word) - 1
     return False
@@ -139,10 +139,25 @@ def _wants_next(parser: Parser, word: str, takes_value: dict[str, bool]) -> bool
 def _mend_option(parser: Parser, word: str, known: Sequence[str]) -> str:
     import difflib
 
+    from neuromanager.terminal.habits import find_habit
+
     name, _, value = word.partition("=")
+    if habit := find_habit(parser.prog, name, value, parser.instead):
+        return habit
     if parser.instead and not difflib.get_close_matches(name[2:], [option[2:] for option in known], cutoff=0.7):
         return parser.instead.format(f"{name[2:]}={value or 'VALUE'}")
     return offer_nearest(name, known)
+
+
+def _mend_letter(parser: Parser, letter: str, value: str, known: Iterable[str]) -> str:
+    from neuromanager.terminal.habits import find_habit
+
+    if habit := find_habit(parser.prog, f"-{letter}", value, parser.instead):
+        return habit
+    longs = [option for option in known if letter.isalpha() and option.startswith(f"--{letter}")]
+    if longs:
+        return f"did you mean {' or '.join(map(repr, longs[:3]))}?"
+    return f"known: {', '.join(option for option in known if not option.startswith('--'))}"
 
 
 def parse_options(parser: Parser, words: Sequence[str]) -> Options:

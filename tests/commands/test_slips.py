@@ -52,6 +52,75 @@ class SlipTest(unittest.TestCase):
         self.assertIn("a parameter is given as -s lr=0.1,0.01", said)
         self.assertIn("give parameters with -s lr=0.1,0.01", self.refuse("neusweep", "./train.py", code=100))
 
+    def test_a_command_without_a_place(self) -> None:
+        """The first line that many type, with a file of profiles and without."""
+        for config in (True, False):
+            if not config:
+                (self.folder.path / "config.json").unlink()
+            for words in (
+                ["python3", "train.py"],
+                ["python3", "train.py", "--lr=0.1"],
+                ["./train.py", "--lr=0.1", "--n=1"],
+                ["train.py", "--lr=0.1", "--n=1"],
+                ["local", "python3", "train.py"],
+            ):
+                command = " ".join(word for word in words if word != "local")
+                said = self.refuse("neurun", *words, code=100)
+                self.assertIn(f"write neurun SUPPORT DEVICE COMMAND, as neurun local cpu {command}", said)
+
+    def test_lines_that_nobody_reads(self) -> None:
+        said = self.refuse("neurun", "local", "bare", code=100, stdin=b"echo a\n")
+        self.assertIn("- for COMMAND reads command lines from standard input", said)
+
+    def test_options_of_other_tools(self) -> None:
+        for option, mend in (
+            ("-p", "-r partition=VALUE"),
+            ("-t", "-r time=VALUE"),
+            ("--job-name=x", "--name NAME"),
+            ("--array=0-9", "--runs N"),
+            ("--joblog=x", "neustat --joblog"),
+            ("--resume-failed", "neurerun"),
+            ("--timeout=10", "-r time=VALUE"),
+            ("--cores=4", "-j N"),
+            ("-d", "did you mean '--detach' or '--dry-run'?"),
+        ):
+            self.assertIn(mend, self.refuse("neurun", option, "local", "bare", "./train.py", code=100))
+        self.assertIn("-r account=VALUE", self.refuse("neurerun", "-A", "me", code=100))
+        self.assertIn("did you mean '--all'?", self.refuse("neustat", "-a", code=100))
+
+    def test_an_option_of_neurun_before_neusweep_has_come_to_it(self) -> None:
+        for word, rest in (("-j4", "-j4"), ("--runs=3", "--runs=3"), ("--dry-run", "--dry-run")):
+            said = self.refuse("neusweep", word, "-s", "lr=1", "neurun", "local", "bare", "./train.py", code=100)
+            self.assertIn(f"neusweep neurun {rest} SUPPORT DEVICE COMMAND", said)
+
+    def test_a_parameter_in_place_of_the_command(self) -> None:
+        for words in (["lr=0.1,0.2", "./train.py"], ["-s", "seed=0", "lr=1", "./train.py"]):
+            said = self.refuse("neusweep", *words, code=127)
+            self.assertIn("for a parameter write -s lr=", said)
+
+    def test_a_value_that_is_another_parameter(self) -> None:
+        done = self.folder.run("neusweep", "--count", "-s", "lr=0.1,0.2,size=8,16")
+        self.assertEqual(done.stdout, "4\n")
+        self.assertIn("'size=8' is a value of lr; write -s lr=0.1,0.2 -s size=8,16", done.stderr)
+
+    def test_calls_of_functions_in_a_sweep_of_words(self) -> None:
+        for text, mended in (
+            ("range(0,10,2)", '{"$range": [0, 10, 2]}'),
+            ("range(2, 5)", '{"$range": [2, 5]}'),
+            ("linspace(0,1,5)", '{"$linspace": [0, 1, 5]}'),
+            ("np.linspace(-1,1,3)", '{"$linspace": [-1, 1, 3]}'),
+            ("logspace(-4,-1,4)", '{"$geomspace": [1e-4, 1e-1, 4]}'),
+        ):
+            done = self.folder.run("neusweep", "--count", "-s", f"lr={text}")
+            self.assertIn(f"for numbers write 'lr={mended}'", done.stderr)
+            self.assertEqual(self.folder.run("neusweep", "--count", "-s", f"lr={mended}").errors(), [])
+        done = self.folder.run("neusweep", "--count", "-s", "lr=f(1,2)")
+        self.assertIn("'f(1' is one text: commas separate values", done.stderr)
+
+    def test_yaml(self) -> None:
+        self.folder.write("sweep.yaml", "method: grid\n")
+        self.assertIn("YAML; write it as JSON", self.refuse("neusweep", "-p", "sweep.yaml", "-n", "x", code=100))
+
     def test_blanks_and_ranges_in_a_sweep_of_words(self) -> None:
         done = self.folder.run("neusweep", "-n", "-s", "lr=0.1, 0.01", "x")
         self.assertEqual((done.lines(), done.stderr), (["x --lr=0.1", "x --lr=0.01"], ""))

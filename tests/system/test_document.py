@@ -271,7 +271,7 @@ class MissingTest(unittest.TestCase):
                 check=False,
                 env={**os.environ, "PYTHONPATH": f"{folder}:{ROOT}", "XDG_CACHE_HOME": folder},
             )
-        self.assertIn("python has no package jsonschema", done.stderr)
+        self.assertIn(f"{sys.executable} has no package jsonschema", done.stderr)
         self.assertIn("pip install jsonschema", done.stderr)
 
 
