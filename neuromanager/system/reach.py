@@ -175,10 +175,14 @@ def _explain(way: Way, said: str, noise: str, code: int, needs_person: bool) -> 
     lines = [line.strip() for line in said.split("\n") if line.strip()]
     lines = [line for line in lines if not line.startswith(("Warning: Permanently", "mux_client"))]
     last, host = lines[-1] if lines else "", way.host
+    how = f"neuhost --login {host}" if way.options else f"ssh {host}"
+    if "Host key verification failed" in last:
+        changed = "IDENTIFICATION HAS CHANGED" in said or "IDENTIFICATION CHANGED" in said
+        why = f"its key is not the one that ssh knows; see what ssh {host} says" if changed else ""
+        return Unreachable(f"{host}: {why or f'ssh does not know its key yet; log in once: {how}'}", login=True)
     if "Permission denied" in last or (needs_person and code == 255):
         note_refusal(way)
         why = re.sub(r"^\S+@\S+: |\.$", "", last) if "Permission denied" in last else "a person has to log in"
-        how = f"neuhost --login {host}" if way.options else f"ssh {host}"
         return Unreachable(f"{host}: {why}; log in once: {how}", login=True)
     if code != 255:  # a key that allows certain commands only, or start files that end bash
         words = (noise.strip().split("\n")[-1] or last)[:200]

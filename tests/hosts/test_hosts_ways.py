@@ -49,6 +49,20 @@ class WaysTest(HostCase):
         self.assertEqual(self.bed.log("mp2").count("Connection closed by authenticating") - before, 1)
         self.assertFalse((self.folder / "runs").exists())
 
+    def test_a_host_that_ssh_does_not_know_yet(self) -> None:
+        known = Path(self.bed.directory, "known_hosts")
+        before = known.read_text()
+        self.addCleanup(lambda: known.write_text(before))
+        self.neu("neuhost", "--close", "mp2")
+        stranger = Path(self.bed.directory, "stranger.pub").read_text()
+        for text, said in (
+            ("", "ssh does not know its key yet; log in once: neuhost --login mp2"),
+            (f"bed {stranger}", "its key is not the one that ssh knows; see what ssh mp2 says"),
+        ):
+            known.write_text(text)
+            refused = self.neu("neurun", "--name=x", "mp2", "cpu", "true")
+            self.assertEqual((refused.code, f"mp2: {said}" in refused.stderr), (111, True), refused.stderr)
+
     def test_by_hand(self) -> None:
         """No connection is made; one that a person has made is used."""
         self.set_everywhere(host="cedar-300", login="by-hand")
