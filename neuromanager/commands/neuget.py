@@ -15,6 +15,7 @@ from neuromanager.experiment.select import resolve_selections
 from neuromanager.hosts.fetch import File, fetch, list_code_files, list_run_files, matches
 from neuromanager.hosts.landing import Landing, choose_beside_code, choose_of_runs
 from neuromanager.hosts.mirror import bring_output
+from neuromanager.results.away import Place, find_places
 from neuromanager.results.naming import Source, make_names, plan_names
 from neuromanager.status.survey import Report, read_reports
 from neuromanager.system.document import parse_json
@@ -60,14 +61,6 @@ def make_parser() -> Parser:
     add("-h", "--help", action="help", help="print this and exit")
     add("--version", action="version", version=f"{NAME} {__version__}", help="print the version and exit")
     return parser
-
-
-class Place(NamedTuple):
-    """Where some runs of an experiment wrote, and where that is here."""
-
-    launch: Launch
-    experiment: Experiment
-    numbers: list[int]
 
 
 class Batch(NamedTuple):
@@ -125,7 +118,7 @@ def _parse_size(text: str) -> int:
 
 def _bring(reports: Sequence[Report], options: Options, most: int) -> list[str]:
     """Why some hosts gave no answer. Raises Failure."""
-    places = [place for report in reports for place in _find_places(report, options.running)]
+    places = [place for report in reports for place in find_places(report, options.running)]
     silent: list[str] = []
     batches: list[Batch] = []
     for place in places:
@@ -151,18 +144,6 @@ def _bring(reports: Sequence[Report], options: Options, most: int) -> list[str]:
         chosen = [(place.experiment, place.numbers) for place in places]
         silent += bring_output(chosen, ("stdout", "stderr"), HERE)
     return list(dict.fromkeys(silent))
-
-
-def _find_places(report: Report, running: bool) -> list[Place]:
-    current = find_current(read_launches(report.experiment))
-    places: dict[tuple[str | None, str, str], Place] = {}
-    for status in report.statuses:
-        launch = current.get(status.number)
-        if launch is None or not launch.there or not status.attempt or (status.open and not running):
-            continue
-        key = (launch.reached, launch.there, launch.cwd)
-        places.setdefault(key, Place(launch, report.experiment, [])).numbers.append(status.number)
-    return list(places.values())
 
 
 def _patterns(options: Options, launch: Launch, experiment: Experiment) -> list[str]:

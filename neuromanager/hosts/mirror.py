@@ -102,12 +102,19 @@ def find_asked(chosen: Iterable[tuple[Experiment, Sequence[int]]], site: Site) -
     return asked
 
 
-def bring_output(chosen: Iterable[tuple[Experiment, Sequence[int]]], streams: Sequence[str], site: Site) -> list[str]:
-    """Events and logs of those runs, as far as they are elsewhere; why some hosts gave no answer. Raises OSError."""
+def bring_output(
+    chosen: Iterable[tuple[Experiment, Sequence[int]]],
+    streams: Sequence[str],
+    site: Site,
+    most_bytes: int | None = None,
+) -> list[str]:
+    """Events and logs of those runs, as far as they are elsewhere; why some hosts gave no answer, or more than
+    ``most_bytes`` are there. Raises OSError.
+    """
     asked = find_asked(chosen, site)
     silent = bring_events(asked) if asked else {}
     heard = {key: wanted for key, wanted in asked.items() if key[0] not in silent}
-    return [*silent.values(), *bring_logs(heard, streams).values()]
+    return [*silent.values(), *bring_logs(heard, streams, most_bytes).values()]
 
 
 def bring_events(asked: Asked) -> dict[str, str]:
@@ -177,19 +184,23 @@ def _write_events(wanted: Wanted, text: str) -> list[int]:
     return sorted(failed)
 
 
-def bring_logs(asked: Asked, streams: Sequence[str]) -> dict[str, str]:
-    """What is new in the logs of runs that have begun; the hosts that gave no answer. Raises OSError."""
+def bring_logs(asked: Asked, streams: Sequence[str], most_bytes: int | None = None) -> dict[str, str]:
+    """What is new in the logs of runs that have begun; the hosts of which none came, and why. Raises OSError."""
     silent: dict[str, str] = {}
     for key, wanted in asked.items():
         try:
-            _bring_logs(reach(*key), wanted, streams)
+            total = _bring_logs(reach(*key), wanted, streams, most_bytes)
+            if most_bytes is not None and total > most_bytes:
+                silent[key[0]] = f"{key[0]}: {total / 1e9:.1f} GB of logs are there; neuget --logs brings them"
         except Unreachable as error:
             silent[key[0]] = str(error.strerror)
     return silent
 
 
-def _bring_logs(session: Session, wanted: Sequence[Wanted], streams: Sequence[str]) -> None:
-    """Raises Unreachable, OSError."""
+def _bring_logs(
+    session: Session, wanted: Sequence[Wanted], streams: Sequence[str], most_bytes: int | None = None
+) -> int:
+    """How many bytes are new; none of them is brought if they are more than that. Raises Unreachable, OSError."""
     asked: list[frozenset[str]] = []
     for each in wanted:
         begun = [number for number in each.numbers if os.path.exists(each.experiment.events(number))]
@@ -205,6 +216,9 @@ def _bring_logs(session: Session, wanted: Sequence[Wanted], streams: Sequence[st
             size, _, name = line.partition(" ")
             if name in known and re.fullmatch("[0-9]{1,18}", size):  # a host names no other file of ours
                 grown += _find_pieces(each, name, int(size))
+    total = sum(piece[3] for piece in grown)
+    if most_bytes is not None and total > most_bytes:
+        return total
     whole = [piece for piece in grown if piece[2] == 0 and piece[3] < _PIECE_BYTES]
     for batch in _split(whole):
         _bring_whole(session, batch)
@@ -213,6 +227,7 @@ def _bring_logs(session: Session, wanted: Sequence[Wanted], streams: Sequence[st
         session.send(f"tail -c +{start + 1} -- {path} | head -c {length} | gzip -1")
         heard = session.receive(_EVENTS_SECONDS)
         _write_piece(each.experiment.path("logs", name), start, unzip(session, heard.out)[:length])
+    return total
 
 
 def _split(pieces: Sequence[Piece]) -> Iterable[Sequence[Piece]]:

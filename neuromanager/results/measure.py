@@ -10,7 +10,7 @@ from resource import RUSAGE_SELF, getrusage
 
 from neuromanager.experiment.catalog import word_for
 from neuromanager.experiment.directory import Experiment
-from neuromanager.experiment.launches import read_launches
+from neuromanager.experiment.launches import has_hosts, read_launches
 from neuromanager.experiment.logs import find_bounds, find_parts, read_pieces
 from neuromanager.experiment.states import Status
 from neuromanager.results.formats import (
@@ -64,6 +64,8 @@ class Wanted(NamedTuple):
 
 def measure(reports: Iterable[Report], wanted: Wanted) -> tuple[list[Measured], str]:
     """Every run with its parameters and what it measured; and where that comes from, in words."""
+    reports = list(reports)
+    _bring(reports, wanted)
     taken, runs, params = [], [], []
     for report in reports:
         points = read_params(report.experiment)
@@ -75,6 +77,15 @@ def measure(reports: Iterable[Report], wanted: Wanted) -> tuple[list[Measured], 
     _name_those_away(taken, series)
     made = zip(runs, taken, params, series)
     return [Measured(run, each.status, point, found) for run, each, point, found in made], source
+
+
+def _bring(reports: Sequence[Report], wanted: Wanted) -> None:
+    """What is on hosts; where there is none nothing is asked."""
+    if has_hosts(report.experiment for report in reports):
+        from neuromanager.results.away import bring_measures  # only where something is remote
+
+        patterns = (*FILES, "*.tfevents.*") if wanted.files is None else (wanted.files,)
+        bring_measures(reports, () if wanted.pattern else patterns, logs=wanted.files is None)
 
 
 def _name_those_away(taken: Sequence[Taken], series: Sequence[Series]) -> None:

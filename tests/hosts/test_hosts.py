@@ -200,6 +200,26 @@ class FilesTest(HostCase):
         away = self.neu("neuget", "-p", "c.bin", "x")
         self.assertEqual((away.code, "cedar" in away.stderr), (111, True), away.stderr)
 
+    def test_a_table_of_what_is_there(self) -> None:
+        """What runs printed, and files of names that neutable looks for, come by themselves; a host may be away."""
+        write = 'echo "accuracy: 0.$NEU_INDEX"; [ -z "$1" ] || echo "{\\"loss\\": $NEU_INDEX}" > "$NEU_RUN_DIR/$1"'
+        for name, file in (("logs", ""), ("files", "result.json"), ("own", "mine.json")):
+            words = [f"--name={name}", "--runs=2", "--wait", "cedar", "cpu", "bash", "-c", write, "bash", file]
+            self.done("neurun", *words)
+        for named, cells in (
+            (["logs"], ["accuracy", "0", "0.1"]),
+            (["files"], ["loss", "0", "1"]),
+            (["-f", "mine.json", "own"], ["loss", "0", "1"]),
+        ):
+            rows = self.done("neutable", "--csv", *named).lines()
+            self.assertEqual([row.split(",")[-1] for row in rows], cells)
+        self.assertFalse((self.folder / "runs/files/logs/files_0.stdout").exists())
+        self.neu("neuhost", "--close", "cedar")
+        self.bed.stop_server("cedar")
+        self.addCleanup(self.bed.start, "cedar")
+        away = self.done("neutable", "--csv", "files")
+        self.assertEqual((away.lines()[-1].split(",")[-1], "cedar: " in away.stderr), ("1", True), away.stderr)
+
     def test_a_large_file_goes_on_where_it_was_broken_off(self) -> None:
         self.files.program("make", '#!/bin/bash\nhead -c 60000000 /dev/urandom > "$NEU_RUN_DIR/large"')
         self.done("neurun", "--name=x", "--wait", "cedar", "cpu", "./make")
