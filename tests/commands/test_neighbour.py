@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
+import shutil
 import subprocess
+import tempfile
 import time
 import unittest
 from pathlib import Path
@@ -13,6 +16,31 @@ from neuromanager.system.procfs import read_identity
 from tests.command import Folder
 
 COLLEAGUE = 12345
+# Every command that only looks; what each prints here does not matter.
+LOOKING = (
+    *("neustat", "neustat t", "neustat --json t", "neustat --joblog t", "neustat --check", "neustat --all"),
+    *("neulog t", "neulog --failed", "neulog -b t:1", "neuwait t", "neuwait --report t", "neuwait --any t"),
+    *("neutable t", "neutable --csv t", "neutable --names t", "neuplot -y loss -f metrics.csv t", "neudiff t"),
+    *("neudiff t:0 t:1", "neuget -n -p * t", "neufree", "neucancel", "neutrash --list", "neuset -n metrics.csv"),
+    *("neurerun -n t", "neurun -n local cpu true", "neurun -n --resume --name=t --runs=3 local cpu true", "neusnap -n"),
+    *("neusweep -s a=1,2 -n true", "neusweep -s a=1,2 --json", "neuimport lines metrics.csv"),
+)
+# Calls that strace -e trace=%file shows and that change something, or open a file to write.
+WRITES = re.compile(
+    r"^[0-9]+ +(?:creat|mkdir|mknod|rename|unlink|rmdir|link|symlink|f?chmod|[fl]?chown|truncate|utime)\w*\(|"
+    r"O_WRONLY|O_RDWR|O_CREAT|O_TRUNC|O_APPEND|O_TMPFILE"
+)
+
+
+def is_allowed(line: str, cache: Path) -> bool:
+    """All that a line of strace -y names: the folders of descriptors, and paths, which begin at the one before."""
+    line = re.sub(r'symlink\("[^"]*"', "", line)  # what it is to say
+    named = re.findall(r'[0-9]+<(/[^>]*)>|"((?:[^"\\\\]|\\\\.)*)"', line)
+    paths = [place or text for place, text in named if place or text.startswith("/")]
+    return bool(paths) and all(
+        path.startswith(("/dev/null", "/dev/tty", f"{cache}/")) or "/__pycache__/" in path or path == str(cache)
+        for path in paths
+    )
 
 
 def snapshot(folder: Path) -> dict[str, tuple[int, int, int]]:
@@ -57,6 +85,28 @@ class NeighbourTest(unittest.TestCase):
         ):
             self.folder.run(*words)
             self.assertEqual(snapshot(self.folder.path / "runs"), before, words)
+
+    def test_looking_opens_nothing_to_write_but_our_cache(self) -> None:
+        """By the kernel's word: no attempt either, wherever a link of his would lead."""
+        if not shutil.which("strace"):
+            self.skipTest("strace is missing; tests/beds/slurm/install.sh installs it on Debian")
+        self.folder.write("metrics.csv", "step,loss\n1,2\n")
+        for place, folders, names in os.walk(self.folder.path):
+            for name in (".", *folders, *names):
+                os.lchown(os.path.join(place, name), COLLEAGUE, COLLEAGUE)
+        cache = Path(tempfile.mkdtemp(prefix="neu-ours-"))  # a name that strace does not quote
+        self.addCleanup(shutil.rmtree, cache, ignore_errors=True)
+        ours = {name: f"{cache}/{name}" for name in ("XDG_CACHE_HOME", "XDG_STATE_HOME", "TMPDIR")}
+        os.mkdir(ours["TMPDIR"])
+        for call in LOOKING:
+            with self.subTest(call=call):
+                log = cache / "strace"
+                words = ("strace", "-f", "-y", "-qq", "-s4096", "-o", str(log), "-e", "trace=%file", *call.split())
+                done = self.folder.run(*words, environ=ours)
+                calls = log.read_text(errors="surrogateescape").split("\n")
+                self.assertIn("execve", calls[0], done.stderr)
+                written = [line for line in calls if WRITES.search(line)]
+                self.assertEqual([line for line in written if not is_allowed(line, cache)], [])
 
     def test_of_our_own_folder_what_is_known_is_cached(self) -> None:
         self.folder.run("neustat", "t")

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Install what the tests use and this machine lacks: Slurm, munge and MariaDB for tests/beds/slurm/cluster.py, shellcheck, a
-# manual page reader, tmux, zsh, fish, libfaketime, gnuplot, chromium, ssh and sshd. On Debian (or Ubuntu) as root; `make test` calls it.
+# manual page reader, tmux, strace, zsh, fish, libfaketime, gnuplot, chromium, ssh and sshd. On Debian (or Ubuntu) as root; `make test` calls it.
 #
 # No service is started: the tests start daemons of their own. Where nothing can be installed this says so and exits 0,
 # for the tests can tell best which of them did not run.
@@ -24,6 +24,7 @@ mariadbd mariadb-server
 mariadb-admin mariadb-client
 shellcheck shellcheck
 tmux tmux
+strace strace
 zsh zsh
 fish fish
 faketime faketime
