@@ -23,6 +23,7 @@ import atexit
 import json
 import os
 import pwd
+import re
 import shutil
 import signal
 import subprocess
@@ -51,6 +52,8 @@ PROGRAMS = (
     "mariadb-install-db",
     "mariadb-admin",
 )
+
+_PATIENCE_SECONDS = 3  # of a client, while there is nobody to answer
 
 not_run: list[str] = []
 """What require() skipped, and why, for the test runner to say at the end."""
@@ -93,6 +96,7 @@ class Cluster:
             self.stop()
             raise
         self.directory: str = report["directory"]
+        self._conf = ""  # as it was made
         self.ports: tuple[int, ...] = tuple(report["ports"])
         self.version: tuple[int, int] = (report["version"][0], report["version"][1])
         self.nodes = NODES
@@ -124,19 +128,36 @@ class Cluster:
     def freeze(self, daemon: str = "slurmctld") -> None:
         """Let slurmctld, or slurmdbd, take no step more.
 
-        Clients wait; those of slurmctld give up after MessageTimeout, 10 s, and sacct much later.
+        Clients that start meanwhile wait; those of slurmctld give up after a MessageTimeout of 3 s instead of 10, and
+        sacct much later.
         """
+        if daemon == "slurmctld":
+            self._set_patience(_PATIENCE_SECONDS)
         os.kill(self._processes[daemon], signal.SIGSTOP)
 
     def thaw(self, daemon: str = "slurmctld") -> None:
         os.kill(self._processes[daemon], signal.SIGCONT)
+        self._set_patience(None)
+
+    def _set_patience(self, seconds: int | None) -> None:
+        """In slurm.conf, which each client reads at its start; None: as it was."""
+        conf = Path(self.directory, "slurm.conf")
+        text = self._conf = self._conf or conf.read_text(encoding="utf-8")
+        if seconds is not None:
+            text = re.sub(r"(?m)^MessageTimeout=.*$", f"MessageTimeout={seconds}", text)
+        beside = conf.with_suffix(".new")
+        beside.write_text(text, encoding="utf-8")
+        shutil.copymode(conf, beside)
+        beside.replace(conf)
 
     def stop_controller(self) -> None:
-        """End slurmctld in good order: jobs run on, and clients find no contact (they try for 9 s)."""
+        """End slurmctld in good order: jobs run on, and clients find no contact (they try for 2 s)."""
         self._tell("stop", "slurmctld")
+        self._set_patience(_PATIENCE_SECONDS)
 
     def start_controller(self) -> None:
         """Start slurmctld again, on the same state; returns when it answers."""
+        self._set_patience(None)
         self._tell("start", "slurmctld")
 
     def stop_accounting(self) -> None:
