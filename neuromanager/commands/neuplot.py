@@ -109,7 +109,7 @@ def _check_options(options: Options, operands: Sequence[str]) -> None:
 
 
 def _read_runs(operands: Sequence[str], options: Options) -> list[Measured]:
-    wanted = Wanted(options.files, names=(parse_column(options.y).name,))
+    wanted = Wanted(options.files, columns=(parse_column(options.y),))
     measured, source = measure(read_reports(resolve_selections(operands, os.environ), HERE), wanted)
     tell(f"results from {source}")
     return measured

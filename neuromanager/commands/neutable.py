@@ -13,9 +13,9 @@ from neuromanager.experiment.states import COMPLETED
 from neuromanager.results import render
 from neuromanager.results.choose import Rows, choose, parse_count
 from neuromanager.results.formats import template_pattern
-from neuromanager.results.measure import Wanted, measure
+from neuromanager.results.measure import measure
 from neuromanager.results.records import Measured, list_names
-from neuromanager.results.rows import list_asked, list_last, list_words, make_rows
+from neuromanager.results.rows import find_wanted, list_words, make_rows
 from neuromanager.results.statistics import ERRORS
 from neuromanager.results.table import Record, resolve_columns, split_constant
 from neuromanager.status.survey import read_reports
@@ -156,7 +156,7 @@ def _measure(operands: Sequence[str], options: Options) -> tuple[list[Measured],
     if pattern is not None:
         _check_pattern(pattern, "--template" if options.template else "--regex")
     reports = read_reports(resolve_selections(operands, os.environ), HERE)
-    return measure(reports, Wanted(options.files, pattern, list_asked(options), list_last(options)))
+    return measure(reports, find_wanted(options, pattern))
 
 
 def _check_pattern(pattern: str, option: str) -> None:

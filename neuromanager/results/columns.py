@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 
-from neuromanager.results.lines import Places, find_places, is_step, parse_number
+from neuromanager.results.lines import Places, Value, find_places, is_step, make_whole, parse_number
 from neuromanager.system.values import NamedTuple
 
 _ZEROS = bytes.maketrans(b"123456789", b"0" * 9)
@@ -108,21 +108,25 @@ class Columns:
                 self._made[name].extend(_parse_numbers(block.cut_out(_list_cuts(name, self._shapes))))
         return self._made[name]
 
-    def end(self, name: str, last: bool) -> float | None:
+    def values(self, name: str) -> list[Value]:
+        return list(make_whole(dict(enumerate(self.numbers(name)))).values())
+
+    def end(self, name: str, last: bool) -> Value:
         """The last number of a name, or the first."""
         if name in self._made:
-            return self._made[name][-1 if last else 0]
+            return make_whole({name: self._made[name][-1 if last else 0]})[name]
         cuts = _list_cuts(name, self._shapes)
         for block in _split_blocks(self._data, backwards=last):
             if texts := block.cut_out(cuts):
-                return parse_number(texts[-1 if last else 0].decode())
+                return make_whole({name: parse_number(texts[-1 if last else 0].decode())})[name]
         return None
 
-    def rows(self) -> Iterator[dict[str, float]]:
+    def rows(self) -> Iterator[dict[str, Value]]:
         for block in _split_blocks(self._data):
             for line, shape in zip(*block.split()):
                 if found := self._shapes.get(shape):
-                    yield {name: parse_number(line[cut].decode()) for name, cut in found.cuts.items()}
+                    numbers = {name: parse_number(line[cut].decode()) for name, cut in found.cuts.items()}
+                    yield make_whole(numbers)
 
     def find_order(self) -> tuple[str | None, bool]:
         """The name whose numbers order the lines, None for none, and whether they stand in that order already.

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from neuromanager.results.columns import read_numbers
 from neuromanager.results.eventfile import read_scalars
-from neuromanager.results.lines import parse_number, read_line
-from neuromanager.results.series import Row, Value, flatten, make_whole
+from neuromanager.results.lines import Value, make_whole, parse_number, read_line
+from neuromanager.results.series import Row, flatten
 
 _BLOCK = 4096  # lines that are decoded as one array: json costs more for each call than for each line
 Pattern = "re.Pattern[bytes]"

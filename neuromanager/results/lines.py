@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 
 from neuromanager.system.patterns import compile_late
-from neuromanager.system.values import NamedTuple
+from neuromanager.system.values import NamedTuple, TypeVar, Union
+
+Value = Union[int, float, str, bool, None]
+"""What a cell of a table may be."""
 
 STEPS = (
     "global_step",
@@ -103,6 +107,17 @@ _Pair = tuple[str, Place]
 def parse_number(text: str) -> float:
     """The number in a text: thousands may have commas, and Fortran writes ``1.23D-05``."""
     return float(text.replace(",", "").lower().replace("d", "e") if "n" not in text.lower() else text)
+
+
+Name = TypeVar("Name")
+
+
+def make_whole(numbers: Mapping[Name, float]) -> dict[Name, Value]:
+    """Whole numbers as such: a log writes ``3.0`` where a program counts."""
+    return {
+        name: int(value) if value == value and value.is_integer() and abs(value) < 2**53 else value
+        for name, value in numbers.items()
+    }
 
 
 def is_step(name: str) -> bool:

@@ -17,12 +17,14 @@ from neuromanager.results.formats import (
     Unreadable,
     make_matcher,
     parse_file,
+    parse_jsonl,
     parse_jsonl_line,
     parse_log,
     parse_log_line,
 )
 from neuromanager.results.records import Measured, read_params
-from neuromanager.results.series import Row, Series, make_log_series, make_series
+from neuromanager.results.series import Row, Series, make_log_series, make_objects_series, make_series
+from neuromanager.results.table import Column, is_pattern
 from neuromanager.results.tails import Tail
 from neuromanager.status.survey import Report
 from neuromanager.system.files import opened
@@ -56,10 +58,30 @@ class Wanted(NamedTuple):
 
     files: str | None = None
     pattern: str | None = None
-    names: tuple[str, ...] = ()
-    """Of which more than the last number will be asked for, as far as that is known; they may lack what precedes."""
-    last: tuple[str, ...] = ()
-    """Of which the last value will be asked for, and nothing else of anything; none where more may be asked for."""
+    columns: tuple[Column, ...] | None = None
+    """As they were typed; None for the last value of every name."""
+    whole: bool = True
+    """Whether points may be asked for, and not only what the columns say."""
+
+    def find_hows(self, name: str) -> set[str]:
+        """What will be asked of a name, or of one that ends with it; what cannot be told yet is among it."""
+        if self.columns is None:
+            return {"last"}
+        return {
+            column.how
+            for column in self.columns
+            if name.endswith(column.name) or (is_pattern(column.name) and fnmatch.fnmatchcase(name, column.name))
+        }
+
+    def is_numeric(self, name: str) -> bool:
+        """Whether all its numbers will be needed."""
+        return not self.find_hows(name) <= {"last", "first"}
+
+    def list_last(self) -> list[str]:
+        """The names, if nothing but their last values is asked for."""
+        if self.whole or any(column.how != "last" or is_pattern(column.name) for column in self.columns or ()):
+            return []
+        return [column.name for column in self.columns or ()]
 
 
 def measure(reports: Iterable[Report], wanted: Wanted) -> tuple[list[Measured], str]:
@@ -109,31 +131,29 @@ def _read_measures(taken: Sequence[Taken], wanted: Wanted) -> tuple[str, list[Se
     names = [set(each) for each in _map(taken, lambda each: _list_folder(each.folder))]
     first = next((name for name in FILES if any(name in each for each in names)), None)
     if first is not None:
-        ends = wanted.last if first.endswith(".jsonl") else ()
-        return first, _map(taken, lambda each: _read_file(os.path.join(each.folder, first), ends))
+        return first, _map(taken, lambda each: _read_file(each.folder, first, wanted))
     events = _map(taken, lambda each: list(_find_events(each.folder, _DEEPEST)))
     if any(events):
         found = {id(each): paths for each, paths in zip(taken, events)}
         return EVENTS, _read_all(taken, lambda each: _read_files(each.folder, found[id(each)]))
 
-    def is_wanted(name: str) -> bool:
-        return name.endswith(wanted.names)
-
     def read(each: Taken) -> Series:
-        return _read_log_ends(each, wanted.last) or make_log_series(b"\n".join(_read_logs(each)), parse_log, is_wanted)
+        ends = _read_log_ends(each, wanted.list_last())
+        return ends or make_log_series(b"\n".join(_read_logs(each)), parse_log, wanted.is_numeric)
 
     return LOGS, _map(taken, read)
 
 
-def _read_file(path: str, ends: Sequence[str]) -> Series:
-    """Of JSON Lines the last values alone, where that will do."""
-    if ends:
-        tail = Tail(ends, parse_jsonl_line)
-        with contextlib.suppress(OSError), opened(path) as descriptor:
-            tail.read(descriptor, 0, os.fstat(descriptor).st_size)
-        if tail.is_complete():
+def _read_file(folder: str, name: str, wanted: Wanted) -> Series:
+    """Of JSON Lines, no more than is wanted."""
+    if wanted.whole or not name.endswith(".jsonl"):
+        return make_series(_read_files(folder, [name]))
+    path = os.path.join(folder, name)
+    tail = Tail(wanted.list_last(), parse_jsonl_line)
+    with contextlib.suppress(OSError), opened(path) as descriptor:
+        if wanted.list_last() and tail.read(descriptor, 0, os.fstat(descriptor).st_size) and tail.is_complete():
             return make_series([tail.found])
-    return make_series(_read_files(*os.path.split(path)[:1], os.path.split(path)[1:]))
+    return make_objects_series(_read_or_tell(path) or b"", parse_jsonl, wanted.is_numeric)
 
 
 def _read_log_ends(taken: Taken, names: Sequence[str]) -> Series | None:
@@ -206,14 +226,22 @@ def _match_files(folder: str, pattern: str) -> list[str]:
 def _read_files(folder: str, names: Iterable[str]) -> Iterator[Row]:
     for name in names:
         path = os.path.join(folder, name)
+        data = _read_or_tell(path)
         try:
-            yield from parse_file(name, _read_regular(path))
-        except FileNotFoundError:
-            pass
-        except OSError as error:
-            tell(f"warning: {path}: {error.strerror}; left out")
+            if data is not None:
+                yield from parse_file(name, data)
         except Unreadable as error:
             tell(f"warning: {path}: {error}; left out")
+
+
+def _read_or_tell(path: str) -> bytes | None:
+    try:
+        return _read_regular(path)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        tell(f"warning: {path}: {error.strerror}; left out")
+    return None
 
 
 def _read_regular(path: str) -> bytes:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from neuromanager.results.choose import Rows, parse_count
 from neuromanager.results.lines import is_step
+from neuromanager.results.measure import Wanted
 from neuromanager.results.records import FACTS, Measured, list_names, make_record, make_steps
-from neuromanager.results.table import Column, Record, is_pattern, parse_column, resolve_columns, resolve_name
+from neuromanager.results.table import Column, Record, parse_column, resolve_columns, resolve_name
 from neuromanager.system.faults import WRONG_INPUT, Failure, offer_nearest
 from neuromanager.terminal.console import tell
 from neuromanager.terminal.options import Options
@@ -18,19 +19,11 @@ def list_words(options: Options) -> list[str]:
     return [word for text in options.columns for word in text.split(",") if word]
 
 
-def list_asked(options: Options) -> tuple[str, ...]:
-    """The names of which more than the last number is asked for, as they were typed."""
-    columns = [parse_column(word) for word in list_words(options)]
-    return tuple(column.name for column in columns if column.how not in ("last", "first"))
-
-
-def list_last(options: Options) -> tuple[str, ...]:
-    """The names of which the last value alone is asked for; none if anything else of any name may be."""
-    words = [word for word in list_words(options) if not word.startswith("run.")]
-    columns = [parse_column(word) for word in words]
-    alone = not (options.at or options.steps or options.names)
-    plain = alone and all(column.how == "last" and not is_pattern(column.name) for column in columns)
-    return tuple(column.name for column in columns) if plain else ()
+def find_wanted(options: Options, pattern: str | None) -> Wanted:
+    """What has to be read; ``pattern``: of --template or --regex."""
+    columns = tuple(parse_column(word) for word in list_words(options) if not word.startswith("run."))
+    whole = bool(options.at or options.steps or options.names)
+    return Wanted(options.files, pattern, columns or None, whole)
 
 
 def make_rows(measured: Sequence[Measured], options: Options) -> Rows:

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from neuromanager.results.columns import Columns, read_columns
 from neuromanager.results.lines import STEPS, is_step
-from neuromanager.system.values import Any, TypeVar, Union
+from neuromanager.results.lines import Value as Value
+from neuromanager.results.objects import Objects, read_objects
+from neuromanager.system.values import Any
 
-Value = Union[int, float, str, bool, None]
 Row = Mapping[str, Value]
 HOWS = ("last", "first", "min", "max", "mean", "count")
 
@@ -26,7 +27,7 @@ class Series:
         self,
         step: str | None,
         points: list[dict[str, Value]],
-        columns: Columns | None = None,
+        columns: Columns | Objects | None = None,
         names: list[str] | None = None,
         written: Mapping[str, Value] | None = None,
     ) -> None:
@@ -37,7 +38,7 @@ class Series:
     @property
     def points(self) -> list[dict[str, Value]]:
         if self._columns is not None:
-            self._points, self._columns = [make_whole(row) for row in self._columns.rows()], None
+            self._points, self._columns = list(self._columns.rows()), None
         return self._points
 
     def names(self) -> list[str]:
@@ -50,7 +51,7 @@ class Series:
 
     def values(self, name: str) -> list[Value]:
         if self._columns is not None:
-            return list(make_whole(dict(enumerate(self.numbers(name)))).values())
+            return self._columns.values(name)
         return [point[name] for point in self._points if point.get(name) is not None]
 
     def end(self, name: str, last: bool = True) -> Value:
@@ -58,8 +59,7 @@ class Series:
         if last and self._written is not None:
             return self._written.get(name)
         if self._columns is not None:
-            number = self._columns.end(name, last)
-            return None if number is None else make_whole({name: number})[name]
+            return self._columns.end(name, last)
         values = self.values(name)
         return values[-1 if last else 0] if values else None
 
@@ -72,17 +72,6 @@ class Series:
         return [float(value) for value in self.values(name) if isinstance(value, (int, float))]
 
 
-Name = TypeVar("Name")
-
-
-def make_whole(numbers: Mapping[Name, float]) -> dict[Name, Value]:
-    """Whole numbers as such: a log writes ``3.0`` where a program counts."""
-    return {
-        name: int(value) if value == value and value.is_integer() and abs(value) < 2**53 else value
-        for name, value in numbers.items()
-    }
-
-
 def make_log_series(
     data: bytes, parse: Callable[[bytes], Iterable[Row]], is_wanted: Callable[[str], bool] = is_step
 ) -> Series:
@@ -91,7 +80,15 @@ def make_log_series(
     if columns is None:
         return make_series(parse(data))
     step, ordered = columns.find_order()
-    return Series(step, [], columns) if ordered else make_series(map(make_whole, columns.rows()))
+    return Series(step, [], columns) if ordered else make_series(columns.rows())
+
+
+def make_objects_series(
+    data: bytes, parse: Callable[[bytes], Iterable[Row]], is_wanted: Callable[[str], bool]
+) -> Series:
+    """Of JSON Lines, as ``make_log_series``."""
+    found = read_objects(data, is_wanted)
+    return make_series(parse(data)) if found is None else Series(found[1], [], found[0])
 
 
 def make_series(rows: Iterable[Row]) -> Series:
