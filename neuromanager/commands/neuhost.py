@@ -59,8 +59,10 @@ def main(words: Sequence[str]) -> int:
     if options.login or options.close:
         if not operands:
             raise Failure(WRONG_INPUT, f"{'--login' if options.login else '--close'}: which host? Write its name")
-        codes = [(_log_in if options.login else _close)(host) for host in operands]
-        return max(codes)
+        try:
+            return max([(_log_in if options.login else _close)(host) for host in operands])
+        except Unreachable as error:
+            raise Failure(TROUBLE, str(error.strerror)) from None
     unknown = [host for host in operands if host not in profiles]
     if unknown:
         raise Failure(

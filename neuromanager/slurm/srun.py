@@ -49,7 +49,8 @@ def _attach_there(profile: Profile, command: Command, dry_run: bool) -> int:
     """The same on a host, in the code there. What the login shell gets is one word for bash, safe in any of them."""
     from neuromanager.hosts.ground import prepare  # only where something is remote
     from neuromanager.system.reach import close_sessions
-    from neuromanager.system.ssh import connect, find_way, ssh_words
+    from neuromanager.system.site import Unreachable
+    from neuromanager.system.ssh import NotConnected, connect, find_way, ssh_words
 
     host = profile.host
     assert host
@@ -62,9 +63,12 @@ def _attach_there(profile: Profile, command: Command, dry_run: bool) -> int:
         return 0
     code = prepare(profile, os.getcwd(), f"{profile.support}.{profile.device}").code
     close_sessions()
-    way = find_way(host.name)
     line = f"cd -- {quote_word(code)} && exec {quote_line(words)}"
-    options = connect(way, host.by_hand)
+    try:
+        way = find_way(host.name)
+        options = connect(way, host.by_hand)
+    except (Unreachable, NotConnected) as error:
+        raise Failure(TROUBLE, str(error).strip() if isinstance(error, NotConnected) else str(error.strerror)) from None
     _become_srun([*ssh_words(way, *options, terminal=terminal), f"bash -lc {quote_word(line)}"], os.environ)
 
 

@@ -24,6 +24,7 @@ from neuromanager.system.site import IN_FLIGHT, Unreachable
 from neuromanager.system.ssh import (
     NotConnected,
     Way,
+    calling_ssh,
     connect,
     disconnect,
     find_way,
@@ -54,17 +55,14 @@ class Session:
 
     def __init__(self, host: str, by_hand: bool) -> None:
         self.host, self.owner = host, os.getpid()
+        self.way = find_way(host)
         try:
-            self.way = find_way(host)
-            options = connect(self.way, by_hand)
-            self._needs_person = bool(options)
-            self._process: Dialogue = converse([*ssh_words(self.way, *options), "bash"])
+            with calling_ssh(host):
+                options = connect(self.way, by_hand)
+                self._needs_person = bool(options)
+                self._process: Dialogue = converse([*ssh_words(self.way, *options), "bash"])
         except NotConnected as refused:
             raise _explain(self.way, str(refused), "", 255, False) from None
-        except FileNotFoundError:
-            raise Unreachable(f"{host}: ssh: no such program on PATH") from None
-        except OSError as error:
-            raise Unreachable(f"{host}: {error.filename or 'ssh'}: {error.strerror}") from None
         self._mark = os.urandom(9).hex()
         self._buffers = {"stdout": bytearray(), "stderr": bytearray()}
         self._selector = selectors.DefaultSelector()

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 
 from neuromanager.system.process import ask, ask_silently
 from neuromanager.system.quoting import parse_line
+from neuromanager.system.site import Unreachable
 from neuromanager.system.values import NamedTuple
 
 _CONNECT_SECONDS = 20
@@ -60,13 +61,27 @@ def login_words(way: Way) -> list[str]:
     return [*ssh_program(), "--", way.host, "true"]
 
 
+@contextlib.contextmanager
+def calling_ssh(host: str) -> Iterator[None]:
+    """Raises Unreachable for what keeps us from calling it."""
+    try:
+        yield
+    except Unreachable:
+        raise
+    except FileNotFoundError:
+        raise Unreachable(f"{host}: ssh: no such program on PATH") from None
+    except OSError as error:
+        raise Unreachable(f"{host}: {error.filename or 'ssh'}: {error.strerror}") from None
+
+
 def find_way(host: str) -> Way:
-    """A ControlPath of the user's own where there is one; else one in a folder that is only ours. Raises OSError."""
-    answer = ask([*ssh_program(), "-G", "--", host], _LOCAL_SECONDS)
-    if answer.exit_code != 0:
-        raise OSError(0, answer.stderr.strip() or "ssh -G failed")
+    """A ControlPath of the user's own where there is one; else one in a folder of ours. Raises Unreachable."""
+    with calling_ssh(host):
+        answer = ask([*ssh_program(), "-G", "--", host], _LOCAL_SECONDS)
+        if answer.exit_code != 0:
+            raise OSError(0, answer.stderr.strip() or "ssh -G failed")
+        folder = _find_folder()
     settings = dict(line.partition(" ")[::2] for line in answer.stdout.split("\n"))
-    folder = _find_folder()
     key = hashlib.sha256("\0".join((*ssh_program(), host)).encode("utf-8", "surrogateescape")).hexdigest()[:16]
     refused = f"{folder}/{key}.refused"
     if settings.get("controlpath", "none") != "none":

@@ -25,6 +25,14 @@ class WordsTest(unittest.TestCase):
         self.assertEqual(done.code, 111, done.stderr)
         self.assertIn("no-such-host.invalid: ", done.stdout)
 
+    def test_an_ssh_that_cannot_be_called(self) -> None:
+        files = Folder(self, {"a": {"cpu": {"host": "cedar"}}})
+        for ssh, said in (("/no/ssh", "cedar: ssh: no such program"), ("ssh -F /no/config", "cedar: ssh: Can't open")):
+            for words in ((), ("--login", "cedar"), ("--close", "cedar"), ("--clean", "cedar")):
+                done = files.run("neuhost", *words, NEU_SSH=ssh)
+                self.assertEqual((done.code, len(done.lines() + done.errors())), (111, 1), done.stderr)
+                self.assertIn(said, done.stdout + done.stderr)
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -5,11 +5,15 @@ from __future__ import annotations
 import re
 import shlex
 import unittest
+from typing import Any
 
 from tests.command import ROOT, Folder
 
-CONFIG = {"local": {"cpu": {}}, "slurm": {"gpu": {}}}
-HOSTS = {"cedar": {"*": {"host": "cedar", "fetch": ["*.csv"]}, "cpu": {}}, "both": {"*": {"spread": ["cedar"]}}}
+CONFIG: dict[str, Any] = {"local": {"cpu": {}}, "slurm": {"gpu": {}}}
+HOSTS: dict[str, Any] = {
+    "cedar": {"*": {"host": "cedar", "fetch": ["*.csv"]}, "cpu": {}},
+    "both": {"*": {"spread": ["cedar"]}},
+}
 COMMANDS = """neusweep --count
 neusweep neurun --name=x local cpu ./make
 neusweep neurun -n --runs=2 slurm gpu ./make
