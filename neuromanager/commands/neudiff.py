@@ -9,12 +9,15 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from neuromanager import __version__
 from neuromanager.experiment.directory import RUNS
-from neuromanager.experiment.select import resolve_selections
+from neuromanager.experiment.launches import has_hosts
+from neuromanager.experiment.record import count_runs
+from neuromanager.experiment.select import Selected, resolve_selections
 from neuromanager.experiment.side import Side, read_side
 from neuromanager.system.faults import ANSWER_NO, TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.process import ask
+from neuromanager.system.site import HERE
 from neuromanager.system.values import Any
-from neuromanager.terminal.console import print_text
+from neuromanager.terminal.console import print_text, tell
 from neuromanager.terminal.options import Parser, parse_options, split_operands
 
 NAME = "neudiff"
@@ -43,13 +46,26 @@ def main(words: Sequence[str]) -> int:
     options = parse_options(parser, own)
     if not 1 <= len(operands) <= 2:
         raise Failure(WRONG_INPUT, "write neudiff A B, or neudiff A: one or two experiments or runs")
-    sides = [read_side(resolve_selections([word], os.environ)[0], word) for word in operands]
+    selected = [resolve_selections([word], os.environ)[0] for word in operands]
+    _bring(selected)
+    sides = [read_side(each, word) for each, word in zip(selected, operands)]
     lines = list(
         _compare(sides[0], sides[1], options.patch) if len(sides) == 2 else _compare_now(sides[0], options.patch)
     )
     if lines:
         print_text("\n".join(lines) + "\n")
     return ANSWER_NO if lines else 0
+
+
+def _bring(selected: Sequence[Selected]) -> None:
+    """What runs on hosts found there."""
+    if not has_hosts(each.experiment for each in selected):
+        return
+    from neuromanager.hosts.record import bring_environments  # only where something is remote
+
+    chosen = [(each.experiment, each.indices or range(count_runs(each.experiment))) for each in selected]
+    for text in bring_environments(chosen, HERE):
+        tell(f"warning: {text}")
 
 
 def _compare(left: Side, right: Side, patch: bool) -> Iterator[str]:

@@ -18,12 +18,16 @@ def environment_path(experiment: Experiment, key: str, host: str) -> str:
     return experiment.path(FOLDER, f"{key}_{host}.txt")
 
 
-def read_environment(experiment: Experiment, token: str | None, trail: Trail) -> Sequence[str] | None:
-    """The lines of the run's last attempt; None where none were recorded."""
+def find_environment(experiment: Experiment, token: str | None, trail: Trail) -> str | None:
+    """The file of the run's last attempt; None where it is not known."""
     job, host = trail.begun.get("job"), trail.begun.get("host")
     key = re.split("[_.]", job)[0] if job else token
-    if not key or not host or "/" in key + host:
-        return None
+    return None if not key or not host or "/" in key + host else environment_path(experiment, key, host)
+
+
+def read_environment(experiment: Experiment, token: str | None, trail: Trail) -> Sequence[str] | None:
+    """The lines of the run's last attempt; None where none were recorded."""
+    path = find_environment(experiment, token, trail)
     with contextlib.suppress(OSError):
-        return read_text(environment_path(experiment, key, host), "replace").splitlines()
+        return None if path is None else read_text(path, "replace").splitlines()
     return None

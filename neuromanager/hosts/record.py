@@ -1,4 +1,4 @@
-"""The record of an experiment on a host: what run.sh and its gate read there."""
+"""The record of an experiment on a host: what run.sh and its gate read there, and what it notes of the nodes."""
 
 from __future__ import annotations
 
@@ -6,14 +6,19 @@ import io
 import os
 import tarfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from neuromanager.experiment.directory import Experiment
+from neuromanager.experiment.environment import FOLDER, find_environment
+from neuromanager.experiment.events import read_trail
 from neuromanager.experiment.launches import read_launches
 from neuromanager.experiment.record import read_record, split_command
+from neuromanager.hosts.mirror import Wanted, bring_events, find_asked, unpack
 from neuromanager.system.faults import TROUBLE, Failure
+from neuromanager.system.files import write_file
 from neuromanager.system.quoting import Command, quote_word, render_commands
-from neuromanager.system.reach import Session
+from neuromanager.system.reach import Session, reach
+from neuromanager.system.site import Site, Unreachable
 
 _FILES = ("commands.txt", "params.txt", "repeats.txt", "experiment.json", "run.sh")
 
@@ -47,7 +52,7 @@ def lay(
     sizes = [(name, os.path.getsize(path)) for name in logs if os.path.exists(path := experiment.path("logs", name))]
     raw, folder = _pack(experiment, there, (*names, "jobs.jsonl")), quote_word(there)
     session.send(
-        f"mkdir -p -- {folder}/logs {folder}/launches && "
+        f"mkdir -p -- {folder}/logs {folder}/launches {folder}/{FOLDER} && "
         f"tar -xzf - -C {folder} --overwrite && "
         f"mv -f -- {folder}/.jobs.jsonl.new {folder}/jobs.jsonl",
         raw,
@@ -94,3 +99,43 @@ def _translate_lines(text: bytes, experiment: Experiment, there: str) -> bytes:
 def translate(command: Command, experiment: Experiment, there: str) -> Command:
     """What stands for {run_dir} in a command line, as it is there."""
     return tuple(word.replace(f"{experiment.directory}/", f"{there}/") for word in command)
+
+
+def bring_environments(chosen: Iterable[tuple[Experiment, Sequence[int]]], site: Site) -> list[str]:
+    """What those runs found on their nodes, where it is not here; why some hosts gave no answer. Raises OSError."""
+    missing = [(experiment, _find_missing(experiment, numbers)) for experiment, numbers in chosen]
+    asked = find_asked([(experiment, list(each)) for experiment, each in missing], site)
+    silent = bring_events(asked) if asked else {}
+    for key, wanted in asked.items():
+        if key[0] in silent:
+            continue
+        try:
+            for each in wanted:
+                _bring_environments(reach(*key), each)
+        except Unreachable as error:
+            silent[key[0]] = str(error.strerror)
+    return list(silent.values())
+
+
+def _find_missing(experiment: Experiment, numbers: Sequence[int]) -> dict[int, str | None]:
+    """Runs whose record of the node is not here, and its path as far as that is known."""
+    paths: dict[int, str | None] = {}
+    for number in numbers:
+        path = find_environment(experiment, None, read_trail(experiment, number))
+        if path is None or not os.path.exists(path):
+            paths[number] = path
+    return paths
+
+
+def _bring_environments(session: Session, wanted: Wanted) -> None:
+    """Raises Unreachable, OSError."""
+    paths = {path for path in _find_missing(wanted.experiment, wanted.numbers).values() if path}
+    if not paths:
+        return
+    names = {f"{FOLDER}/{os.path.basename(path)}" for path in paths}
+    data = b"".join(os.fsencode(name) + b"\0" for name in names)
+    session.send(f"cd -- {quote_word(wanted.there)} && tar -czf - --null -T - 2>/dev/null", data)
+    for name, content in unpack(session, session.receive().out):
+        if name in names:
+            os.makedirs(wanted.experiment.path(FOLDER), exist_ok=True)
+            write_file(wanted.experiment.path(name), content.decode("utf-8", "surrogateescape"))

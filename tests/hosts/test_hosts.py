@@ -107,6 +107,20 @@ class HostsTest(HostCase):
         self.neu("neusnap", "neurerun", "--wait", "x")
         self.assertEqual(self.done("neulog", "x").stdout, "2\n")
 
+    def test_the_environment_is_recorded_there_and_compared_here(self) -> None:
+        self.go()
+        self.done("neurun", "--name=x", "--wait", "cedar", "cpu", "./program")
+        (self.bed.home("cedar") / ".profile").write_text("export LD_LIBRARY_PATH=/opt/new\n")
+        self.done("neurun", "--name=y", "cedar", "cpu", "./program")
+        wait_until(lambda: self.states("y") == ["COMPLETED"], "the end", 60)
+        shown = ["environment", "  + variable LD_LIBRARY_PATH /opt/new"]
+        compared = self.neu("neudiff", "x", "y")
+        self.assertEqual((compared.code, compared.lines()), (1, shown), compared.stderr)
+        self.bed.stop_server("cedar")
+        self.addCleanup(self.bed.start, "cedar")
+        again = self.neu("neudiff", "x", "y")
+        self.assertEqual((again.lines(), again.stderr), (shown, ""))
+
     def test_cancelled_there(self) -> None:
         self.done("neurun", "--runs=3", "--name=x", "cedar", "cpu", "./program")
         self.wait_for_marks(3)
