@@ -168,8 +168,6 @@ def _check_together(options: Options) -> None:
     given = [name for name in ("print", "json", "count", "each", "batch") if getattr(options, name)]
     if options.fail_fast and given[:1] not in ([], ["each"]):
         given.append("fail-fast")
-    unseen = {"count": ("style", "order", "shuffle", "seed"), "json": ("style",)}.get(given[0] if given else "", ())
-    given += [name for name in unseen if getattr(options, name) not in (None, False)]
     sources = [name for name in ("params", "sweep") if getattr(options, name)]
     for names in (given, sources):
         if len(names) > 1:

@@ -71,8 +71,16 @@ class Batch:
     def limits(self, *_: object, anew: bool = False) -> Limits:
         return Limits()
 
-    def submit(self, words: Sequence[str], _: Site, __: int) -> SchedulersAnswer:
-        dice, token = self.chance.random(), words[0]
+    def submit(self, calls: Sequence[Sequence[str]], _: Site, __: int) -> list[SchedulersAnswer]:
+        answers: list[SchedulersAnswer] = []
+        for (token,) in calls:
+            answers.append(self._take(token))
+            if not isinstance(answers[-1], Taken):
+                break
+        return answers
+
+    def _take(self, token: str) -> SchedulersAnswer:
+        dice = self.chance.random()
         if dice < 0.1:
             return Refused(("no",), self.chance.choice(("wrong", "full")), "a limit")
         if dice < 0.25:
