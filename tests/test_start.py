@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import subprocess
 import sys
 import unittest
 
-from tests.command import ROOT, Folder
+from tests.command import ROOT, Folder, Outcome
 
 KNOWN = ROOT / "tests" / "golden" / "modules.json"
 COMMANDS = (
@@ -86,6 +87,27 @@ def write_known() -> None:
         known[line] = sorted(name for name in list_imports(folder, line) if name.startswith("neuromanager"))
     case.doCleanups()
     KNOWN.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
+
+
+class OldPythonTest(unittest.TestCase):
+    """A login node's python3 may be 3.6: no line of ours can be read by it but the file in bin/ itself."""
+
+    def start(self, folder: Folder, version: str) -> Outcome:
+        text = f"import sys; sys.version_info = {version}; sys.argv = ['/x/neurun', 'a b']; name = 'clone/bin/neurun'"
+        return folder.run(sys.executable, "-S", "-E", "-c", f"{text}; exec(open(name).read(), {{'__file__': name}})")
+
+    def test_it_is_told_and_a_newer_one_of_the_clone_is_taken(self) -> None:
+        folder = Folder(self)
+        content = (ROOT / "bin/neurun").read_text(encoding="utf-8")
+        ast.parse(content, feature_version=(3, 4))
+        folder.write("clone/bin/neurun", content)
+        (folder.path / "clone/neuromanager").mkdir()
+        done = self.start(folder, "(3, 6, 15)")
+        self.assertEqual((done.code, len(done.errors())), (111, 1), done.stderr)
+        self.assertTrue(done.stderr.startswith("neurun: error: python3 is Python 3.6, and 3.9 is the oldest "))
+        folder.bash("clone/.venv/bin/python3", 'printf "%s\\n" "$@"')
+        done = self.start(folder, "(3, 8, 0)")
+        self.assertEqual((done.code, done.lines()), (0, ["-S", "-E", "/x/neurun", "a b"]), done.stderr)
 
 
 if __name__ == "__main__":
