@@ -30,13 +30,16 @@ def append_event(
     append_line(experiment.events(index), f"{word} {format_time(time.time() if at is None else at)} {words}")
 
 
+_MOST_BYTES = 1 << 24  # of one run; an attempt has two lines, of some 100 each
+
+
 def read_events(experiment: Experiment, index: int) -> list[Event]:
     """The whole lines of a run's events; a run that has none yet has not started.
 
     Raises OSError when the file exists and cannot be read: its run must not be taken for one that never started.
     """
     try:
-        lines = read_text(experiment.events(index), "replace").split("\n")[:-1]
+        lines = read_text(experiment.events(index), "replace", _MOST_BYTES).split("\n")[:-1]
     except (FileNotFoundError, NotADirectoryError):
         return []
     return [event for line in lines if (event := _parse_event(line))]

@@ -63,8 +63,8 @@ def _read(descriptor: int, most: int, path: str | None = None) -> bytes:
     return b"".join(pieces)
 
 
-def read_text(path: str, errors: str = "surrogateescape") -> str:
-    return read_bytes(path).decode("utf-8", errors)
+def read_text(path: str, errors: str = "surrogateescape", most: int = LARGEST_BYTES) -> str:
+    return read_bytes(path, most).decode("utf-8", errors)
 
 
 def write_file(path: str, text: str) -> None:

@@ -142,6 +142,14 @@ class NeighbourTest(unittest.TestCase):
             self.assertIsNone(ours.poll())
             ours.kill()
 
+    def test_more_events_than_runs_have_are_not_read(self) -> None:
+        line = "started 2026-11-27T11:45:10Z attempt=1 host=vm pid=1 process=1@x\n"
+        (self.experiment / "t_1/events.txt").write_text(line * (20_000_000 // len(line)))
+        done = self.folder.run("neustat", "t")
+        self.assertIn("UNKNOWN", done.lines()[2])
+        self.assertIn("larger than 16777216 bytes", done.stdout + done.stderr)
+        self.assertEqual(self.folder.run("neulog", "t:1").code, 111)
+
     def test_fifos_in_the_place_of_files_hang_nobody(self) -> None:
         for name in (
             "experiment.json",
