@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 
 from neuromanager.experiment.directory import Experiment
+from neuromanager.experiment.numbers import MOST
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.files import read_bytes, read_text
 from neuromanager.system.quoting import Command, split_line
@@ -50,6 +51,9 @@ def count_runs(experiment: Experiment) -> int:
     """The lines of commands.txt. Raises Failure."""
     path = experiment.path("commands.txt")
     try:
-        return read_bytes(path).count(b"\n")
+        count = read_bytes(path).count(b"\n")
     except OSError as error:
         raise Failure(TROUBLE, f"{path}: {error.strerror}") from None
+    if count > MOST:
+        raise Failure(TROUBLE, f"{path}: {count} lines, and {MOST} runs is the most; restore it")
+    return count

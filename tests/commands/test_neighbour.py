@@ -150,6 +150,13 @@ class NeighbourTest(unittest.TestCase):
         self.assertIn("larger than 16777216 bytes", done.stdout + done.stderr)
         self.assertEqual(self.folder.run("neulog", "t:1").code, 111)
 
+    def test_more_runs_than_an_experiment_has_are_not_made(self) -> None:
+        (self.experiment / "commands.txt").write_text("x\n" * (10**7 + 1))
+        for words in (("neustat", "t"), ("neuwait", "t"), ("neulog", "t"), ("neucancel", "t"), ("neurerun", "-n", "t")):
+            done = self.folder.run(*words)
+            self.assertIn("commands.txt: 10000001 lines, and 10000000 runs is the most; restore it", done.stderr, words)
+            self.assertEqual(done.code, 111)
+
     def test_fifos_in_the_place_of_files_hang_nobody(self) -> None:
         for name in (
             "experiment.json",
