@@ -113,7 +113,7 @@ class Columns:
 
     def end(self, name: str, last: bool) -> Value:
         """The last number of a name, or the first."""
-        if name in self._made:
+        if self._made.get(name):
             return make_whole({name: self._made[name][-1 if last else 0]})[name]
         cuts = _list_cuts(name, self._shapes)
         for block in _split_blocks(self._data, backwards=last):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fnmatch
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from resource import RUSAGE_SELF, getrusage
 
@@ -23,12 +24,13 @@ from neuromanager.results.formats import (
     parse_log_line,
 )
 from neuromanager.results.records import Measured, read_params
-from neuromanager.results.series import Row, Series, make_log_series, make_objects_series, make_series
+from neuromanager.results.series import Row, Series, make_log_series, make_objects_series, make_series, unpack
 from neuromanager.results.table import Column, is_pattern
 from neuromanager.results.tails import Tail
 from neuromanager.status.survey import Report
 from neuromanager.system.files import opened
-from neuromanager.system.values import NamedTuple
+from neuromanager.system.forks import compute_all
+from neuromanager.system.values import Any, NamedTuple
 from neuromanager.terminal.console import tell
 
 FILES = ("result.json", "results.json", "metrics.json", "metrics.jsonl", "metrics.csv", "results.csv", "progress.csv")
@@ -36,6 +38,7 @@ EVENTS = "TensorBoard event files"
 LOGS = "stdout and stderr"
 STREAMS = ("stdout", "stderr")
 _READERS = 16  # a network disk answers many questions at once; what is in memory takes no time but Python's
+_LONG_SECONDS = 0.05  # of computing, which is worth a process for each CPU: one costs some milliseconds
 _SLICE = 8  # runs that a reader takes at a time
 _DEEPEST = 3  # folders below a run's, where event files are looked for
 _LARGEST_BYTES = 1 << 31
@@ -122,26 +125,30 @@ def _name_those_away(taken: Sequence[Taken], series: Sequence[Series]) -> None:
 
 def _read_measures(taken: Sequence[Taken], wanted: Wanted) -> tuple[str, list[Series]]:
     """Where they come from, in words, and one series for each run; what cannot be read is reported, and left out."""
+
+    def read_all(read: Callable[[Taken], Iterable[Row]]) -> list[Series]:
+        return _map_series(taken, lambda each: make_series(read(each)), wanted)
+
     if wanted.pattern is not None:
         matcher = make_matcher(wanted.pattern)
-        return LOGS, _read_all(taken, lambda each: (row for data in _read_logs(each) for row in matcher(data)))
+        return LOGS, read_all(lambda each: (row for data in _read_logs(each) for row in matcher(data)))
     if wanted.files is not None:
         pattern = wanted.files
-        return pattern, _read_all(taken, lambda each: _read_files(each.folder, _match_files(each.folder, pattern)))
+        return pattern, read_all(lambda each: _read_files(each.folder, _match_files(each.folder, pattern)))
     names = [set(each) for each in _map(taken, lambda each: _list_folder(each.folder))]
     first = next((name for name in FILES if any(name in each for each in names)), None)
     if first is not None:
-        return first, _map(taken, lambda each: _read_file(each.folder, first, wanted))
+        return first, _map_series(taken, lambda each: _read_file(each.folder, first, wanted), wanted)
     events = _map(taken, lambda each: list(_find_events(each.folder, _DEEPEST)))
     if any(events):
         found = {id(each): paths for each, paths in zip(taken, events)}
-        return EVENTS, _read_all(taken, lambda each: _read_files(each.folder, found[id(each)]))
+        return EVENTS, read_all(lambda each: _read_files(each.folder, found[id(each)]))
 
     def read(each: Taken) -> Series:
         ends = _read_log_ends(each, wanted.list_last())
         return ends or make_log_series(b"\n".join(_read_logs(each)), parse_log, wanted.is_numeric)
 
-    return LOGS, _map(taken, read)
+    return LOGS, _map_series(taken, read, wanted)
 
 
 def _read_file(folder: str, name: str, wanted: Wanted) -> Series:
@@ -171,20 +178,36 @@ def _read_log_ends(taken: Taken, names: Sequence[str]) -> Series | None:
     return None
 
 
-def _read_all(taken: Sequence[Taken], read: Callable[[Taken], Iterable[Row]]) -> list[Series]:
-    return _map(taken, lambda each: make_series(read(each)))
+def _map_series(taken: Sequence[Taken], read: Callable[[Taken], Series], wanted: Wanted) -> list[Series]:
+    """By several processes where it takes long, unless the points will be asked for: they take as long to send."""
+
+    def map_rest(rest: Sequence[Taken]) -> list[Series]:
+        return [unpack(packed) for packed in compute_all(lambda each: read(each).pack(wanted.find_hows), rest)]
+
+    return _map(taken, read, None if wanted.whole else map_rest)
 
 
-def _map(taken: Sequence[Taken], work: Callable[[Taken], object]) -> list:  # type: ignore[type-arg]
-    """The first are done one after the other, to see whether the disk is waited for."""
-    sleeps = getrusage(RUSAGE_SELF).ru_nvcsw
-    found = [work(each) for each in taken[:_READERS]]
-    rest = taken[_READERS:]
-    if not rest or getrusage(RUSAGE_SELF).ru_nvcsw - sleeps < len(found):
-        return found + [work(each) for each in rest]
+def _map(
+    taken: Sequence[Taken], work: Callable[[Taken], Any], map_rest: Callable[[Sequence[Taken]], list[Any]] | None = None
+) -> list[Any]:
+    """The first are done one after the other, to see whether the disk is waited for, and how long the rest takes."""
+    sleeps, began = getrusage(RUSAGE_SELF).ru_nvcsw, time.process_time()
+    found: list[Any] = []
+    while len(found) < min(_READERS, len(taken)) and time.process_time() - began < _LONG_SECONDS:
+        found.append(work(taken[len(found)]))
+    rest = taken[len(found) :]
+    if rest and getrusage(RUSAGE_SELF).ru_nvcsw - sleeps >= len(found):
+        return found + _map_by_threads(rest, work)
+    if rest and map_rest and (time.process_time() - began) / len(found) * len(rest) > _LONG_SECONDS:
+        return found + map_rest(rest)
+    return found + [work(each) for each in rest]
+
+
+def _map_by_threads(taken: Sequence[Taken], work: Callable[[Taken], Any]) -> list[Any]:
     from concurrent.futures import ThreadPoolExecutor
 
-    slices = [rest[first : first + _SLICE] for first in range(0, len(rest), _SLICE)]
+    slices = [taken[first : first + _SLICE] for first in range(0, len(taken), _SLICE)]
+    found: list[Any] = []
     with ThreadPoolExecutor(_READERS) as pool:
         for done in pool.map(lambda some: [work(each) for each in some], slices):
             found += done

@@ -10,7 +10,7 @@ from neuromanager.results.columns import Columns, read_columns
 from neuromanager.results.lines import STEPS, is_step
 from neuromanager.results.lines import Value as Value
 from neuromanager.results.objects import Objects, read_objects
-from neuromanager.system.values import Any
+from neuromanager.system.values import Any, Union
 
 Row = Mapping[str, Value]
 HOWS = ("last", "first", "min", "max", "mean", "count")
@@ -20,7 +20,8 @@ class Series:
     """``step``: the name that orders the points; None where they have none, and stand as they were written.
 
     Its points are made of ``columns`` when somebody asks for points. ``written``: the value of each name that was
-    written last, where the points stand in another order.
+    written last, where the points stand in another order. ``picked``: of each name all that will be asked for, where
+    the rest was left in another process.
     """
 
     def __init__(
@@ -30,8 +31,9 @@ class Series:
         columns: Columns | Objects | None = None,
         names: list[str] | None = None,
         written: Mapping[str, Value] | None = None,
+        picked: Mapping[str, Mapping[str, Value]] | None = None,
     ) -> None:
-        self.step, self._written = step, written
+        self.step, self._written, self.picked = step, written, picked
         self._points, self._columns = points, columns
         self._names = names
 
@@ -41,8 +43,17 @@ class Series:
             self._points, self._columns = list(self._columns.rows()), None
         return self._points
 
+    def pack(self, find_hows: Callable[[str], Iterable[str]]) -> Packed:
+        """For ``unpack`` in another process; of more than one point only what ``find_hows`` tells."""
+        if self._columns is None and len(self._points) < 2:
+            return self.step, self._points, None
+        picked = {name: {how: pick(self, how, name) for how in find_hows(name)} for name in self.names()}
+        return self.step, [], picked
+
     def names(self) -> list[str]:
         """In the order of their first appearance."""
+        if self.picked is not None:
+            return list(self.picked)
         if self._columns is not None:
             return self._columns.names()
         if self._names is None:
@@ -70,6 +81,13 @@ class Series:
         if set(map(type, found)) == {float}:
             return found  # type: ignore[return-value]
         return [float(value) for value in self.values(name) if isinstance(value, (int, float))]
+
+
+Packed = tuple[Union[str, None], list[dict[str, Value]], Union[Mapping[str, Mapping[str, Value]], None]]
+
+
+def unpack(packed: Packed) -> Series:
+    return Series(*packed[:2], picked=packed[2])
 
 
 def make_log_series(
@@ -161,6 +179,8 @@ def pick(series: Series, how: str, name: str) -> Value:
 
     NaN is never least or greatest, and the mean of values with a NaN is NaN.
     """
+    if series.picked is not None:
+        return series.picked[name][how] if name in series.picked else 0 if how == "count" else None
     if how in ("last", "first"):
         return series.end(name, how == "last")
     if how == "count":

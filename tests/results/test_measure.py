@@ -1,0 +1,79 @@
+"""What is read with an eye on what will be asked says what a reading of everything says."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import tempfile
+import unittest
+from pathlib import Path
+
+from neuromanager.experiment.directory import Experiment
+from neuromanager.experiment.states import Status
+from neuromanager.results import measure
+from neuromanager.results.series import pick
+from neuromanager.results.table import parse_column, resolve_columns
+from tests.results.test_columns import SEED
+from tests.resultsbench import make_experiment
+
+RUNS = 12
+WORDS = ((), ("loss",), ("last:loss", "acc"), ("min:loss", "count:*"), ("max:acc", "mean:loss", "first:loss", "step"))
+
+
+class MeasureTest(unittest.TestCase):
+    def setUp(self) -> None:
+        self.addCleanup(setattr, measure, "_LONG_SECONDS", measure._LONG_SECONDS)
+        measure._LONG_SECONDS = 0  # all but the first are read by other processes
+        place = tempfile.TemporaryDirectory()
+        self.addCleanup(place.cleanup)
+        self.folder, self.chance = Path(place.name).resolve(), random.Random(SEED)
+
+    def fill(self, name: str, file: str, style: str) -> list[measure.Taken]:
+        def write(own: Path, log: Path) -> None:
+            again = self.chance.choice((0, 0, 3))
+            steps = [*range(9), *range(9 - again, 9 + self.chance.randint(0, 400))] if "1" in own.name else []
+            rows = [{"step": step, "loss": self.chance.gauss(0, 9), "val/acc": 7} for step in steps]
+            if style == "jsonl":
+                text = "".join(f"{json.dumps(row)}\n" for row in rows)
+            else:
+                head = "step,loss,val/acc\n" if "csv" in file else ""
+                text = head + "".join(style.format(**row, acc=row["val/acc"]) for row in rows)
+            (log if not file else own / file).write_text(text + self.chance.choice(("", text[:9])))
+
+        make_experiment(self.folder, name, RUNS, write)
+        experiment = Experiment(str(self.folder / "runs" / name), name)
+        return [measure.Taken(experiment, Status(number, "COMPLETED")) for number in range(RUNS)]
+
+    def assert_same(self, taken: list[measure.Taken]) -> None:
+        whole = measure._read_measures(taken, measure.Wanted())
+        for words in WORDS:
+            columns = tuple(map(parse_column, words))
+            found = measure._read_measures(taken, measure.Wanted(columns=columns or None, whole=False))
+            self.assertEqual(found[0], whole[0])
+            names = [[name for each in series for name in each.names()] for series in (whole[1], found[1])]
+            known = list(dict.fromkeys(names[0]))
+            asked = resolve_columns(words or known, known)
+            for each, other in zip(whole[1], found[1]):
+                rows = [[pick(series, column.how, column.name) for column in asked] for series in (each, other)]
+                self.assertEqual(repr(rows[0]), repr(rows[1]), (SEED, words))
+
+    def test_lines_of_json(self) -> None:
+        self.assert_same(self.fill("j", "metrics.jsonl", "jsonl"))
+
+    def test_logs(self) -> None:
+        self.assert_same(self.fill("w", "", "step {step} loss={loss:.4g} val acc={acc}\n"))
+        self.assert_same(self.fill("f", "", "INFO: step {step:5d} loss={loss:+8.4f} val acc={acc}\n"))
+
+    def test_other_files(self) -> None:
+        self.assert_same(self.fill("c", "metrics.csv", "{step},{loss},{acc}\n"))
+        taken = self.fill("n", "result.json", "")
+        for number in range(RUNS):
+            path = f"{taken[number].folder}/result.json"
+            Path(path).write_text(json.dumps({"loss": number / 3, "acc": number, "step": 3, "note": "x"}))
+        os.unlink(path)
+        self.assert_same(taken)
+
+
+if __name__ == "__main__":
+    unittest.main()
