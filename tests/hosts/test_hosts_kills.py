@@ -5,11 +5,14 @@ NEU_KILL_EXPERIMENTS says how many for each way (`make test-hosts`: 25), NEU_SEE
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import shutil
+import signal
 import time
 import unittest
+from pathlib import Path
 
 from tests.command import finish, wait_until
 from tests.hostruns import HostCase
@@ -22,22 +25,36 @@ class KillsTest(HostCase):
     def setUp(self) -> None:
         super().setUp()
         self.chance = random.Random(f"{SEED} {self.id()}")
-        self.done(
-            "neurun", "--name=first", "-r", "hold", "cedar", "cpu", "true"
-        )  # the code is there, a connection, too
+        words = ["-r", "hold", "cedar", "cpu", "true"]
+        self.done("neurun", "--name=first", *words)  # the code is there, a connection, too
+        began = time.monotonic()
+        self.done("neurun", "--name=second", *words)
+        self.launch_seconds = time.monotonic() - began
 
-    def break_off(self, way: str, most_seconds: float) -> None:
+    def kill_ssh(self) -> None:
+        """All of them here, the one that is shared as well."""
+        for entry in Path("/proc").iterdir():
+            with contextlib.suppress(OSError):
+                words = (entry / "cmdline").read_bytes().split(b"\0") if entry.name.isdigit() else []
+                if words[:1] in ([b"ssh"], [b"ssh:"]) and f"{self.bed.directory}/config".encode() in words:
+                    os.kill(int(entry.name), self.chance.choice((signal.SIGTERM, signal.SIGKILL)))
+
+    def break_off(self, way: str, more_seconds: float = 0.0) -> None:
+        held = 0
         for number in range(COUNT):
-            name = f"{self.id().rpartition('_')[2]}{number}"
+            name = f"{self.id().rpartition('.')[2]}{number}"
             words = ["--runs=3", f"--name={name}", "-r", "hold", "cedar", "cpu", "true"]
             launching = self.files.start("neurun", *words)
-            moment = self.chance.uniform(0.02, most_seconds)
+            moment = self.chance.uniform(0.02, self.launch_seconds + more_seconds)
             time.sleep(moment)  # a moment, and not a state, is what is tested
-            if way == "cut":
-                self.bed.cut("cedar")
-            else:
+            if way == "kill":
                 launching.kill()
+            elif way == "ssh":
+                self.kill_ssh()
+            else:
+                self.bed.cut("cedar")
             first = finish(launching)
+            held += first.code == 0
             tries, last = 0, first
             while (last.code or way == "kill") and tries < 8:
                 last = self.neu("neurun", "--resume", *words)
@@ -50,12 +67,17 @@ class KillsTest(HostCase):
             self.assertEqual((last.code, len(jobs)), (0, 1), told)
             self.assertEqual(self.states(name), ["PENDING"] * 3, told)
             self.slurm("cedar", "scancel", *jobs)
+        how = f"{COUNT} kills, after {held} of them neurun itself went on to its end"
+        print(f"seed {SEED}, {self.id().rpartition('.')[2]}: {how}")
 
     def test_connections_are_cut(self) -> None:
-        self.break_off("cut", 0.35)
+        self.break_off("cut")
 
     def test_neurun_is_killed(self) -> None:
-        self.break_off("kill", 0.35)
+        self.break_off("kill")
+
+    def test_ssh_is_killed(self) -> None:
+        self.break_off("ssh")
 
     def test_neurun_is_killed_while_sbatch_is_slow(self) -> None:
         real = shutil.which("sbatch")
