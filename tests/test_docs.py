@@ -1,6 +1,7 @@
 """docs/: its sessions are executed, its links lead somewhere, and two of its pages are the manual's, too.
 
-All sessions below one heading are one session in one folder; with `<!-- on Slurm -->` it gets a real Slurm.
+All sessions below one heading are one session in one folder; with `<!-- on Slurm -->` it gets a real Slurm,
+with `<!-- over ssh -->` login nodes before two of them.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 
 from tests import test_man
 from tests.beds.slurm import cluster
+from tests.beds.ssh import hosts
 from tests.page import PAGES, render_page
 
 DOCS = test_man.ROOT / "docs"
@@ -19,32 +21,39 @@ TEXTS = {path.name: path.read_text(encoding="utf-8") for path in sorted(DOCS.glo
 READ = {**TEXTS, "../README.md": (test_man.ROOT / "README.md").read_text(encoding="utf-8")}
 
 
-def find_sections() -> Iterator[tuple[str, str, bool]]:
-    """Page and title, the session below it, and whether it needs a Slurm; each block of guide.md is one of its own."""
+_MARK = "<!-- (on Slurm|over ssh) -->"
+
+
+def find_sections() -> Iterator[tuple[str, str, str]]:
+    """Page and title, the session below it, and its mark, "" without; each block of guide.md is one of its own."""
     for name, text in TEXTS.items():
         if name == "guide.md":
-            found = re.findall(r"(?ms)^(<!-- on Slurm -->\n)?```console\n(.*?)^```$", text)
-            yield from ((f"{name}: {session.partition(chr(10))[0]}", session, bool(mark)) for mark, session in found)
+            found = re.findall(rf"(?ms)^(?:{_MARK}\n)?```console\n(.*?)^```$", text)
+            yield from ((f"{name}: {session.partition(chr(10))[0]}", session, mark) for mark, session in found)
             continue
         for section in re.split(r"(?m)^(?=## )", text):
             session = "".join(re.findall(r"(?ms)^```console\n(.*?)^```$", section))
             if session:
-                yield f"{name}: {section.partition(chr(10))[0]}", session, "<!-- on Slurm -->" in section
+                mark = re.search(_MARK, section)
+                yield f"{name}: {section.partition(chr(10))[0]}", session, mark[1] if mark else ""
 
 
 class DocsTest(unittest.TestCase):
-    def check_sessions(self, on_slurm: bool, variables: dict[str, str]) -> int:
-        sections = [section for section in find_sections() if section[2] == on_slurm]
+    def check_sessions(self, mark: str, variables: dict[str, str]) -> int:
+        sections = [section for section in find_sections() if section[2] == mark]
         for place, session, _ in sections:
             with self.subTest(place=place):
                 test_man.check_session(self, session, variables)
         return len(sections)
 
     def test_sessions(self) -> None:
-        self.assertGreater(self.check_sessions(False, {}), 12)
+        self.assertGreater(self.check_sessions("", {}), 12)
 
     def test_sessions_on_slurm(self) -> None:
-        self.assertGreater(self.check_sessions(True, cluster.require(self).environment), 6)
+        self.assertGreater(self.check_sessions("on Slurm", cluster.require(self).environment), 6)
+
+    def test_sessions_over_ssh(self) -> None:
+        self.assertGreater(self.check_sessions("over ssh", hosts.require(self).environment), 0)
 
     def test_blocks_are_of_a_known_kind(self) -> None:
         for name, text in TEXTS.items():
