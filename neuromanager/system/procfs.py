@@ -5,11 +5,15 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import time
 from collections.abc import Collection
 
 from neuromanager.system.values import NamedTuple
 
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")  # per second, in which proc(5) tells times
+_SKEW_NS = 100_000  # far more than two CPUs may differ by
+_PIECE_BYTES = 4096  # the smallest page there is
+_lists: dict[int, int] = {}  # our own number, which a copy of us does not have -> the list of its children, open
 
 
 def read_pid_namespace() -> str | None:
@@ -84,14 +88,17 @@ def find_marked(markers: Collection[str]) -> dict[int, str]:
 
 def list_children() -> list[int]:
     """Ours, dead ones that nobody has waited for among them (proc(5), task/TID/children)."""
+    ours = os.getpid()
     try:
-        descriptor = os.open(f"/proc/self/task/{os.getpid()}/children", os.O_RDONLY | os.O_CLOEXEC)
+        if ours not in _lists:
+            _lists[ours] = os.open(f"/proc/self/task/{ours}/children", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:  # a kernel without it
-        return [child.pid for child in find_children(os.getpid())]
-    try:
-        return [int(word) for word in os.read(descriptor, 1 << 20).split()]
-    finally:
-        os.close(descriptor)
+        return [child.pid for child in find_children(ours)]
+    found = piece = os.pread(_lists[ours], _PIECE_BYTES, 0)
+    while len(piece) > _PIECE_BYTES // 2:  # the kernel gives no more than a page at a time
+        piece = os.pread(_lists[ours], _PIECE_BYTES, len(found))
+        found += piece
+    return [int(word) for word in found.split()]
 
 
 def find_children(parent: int) -> list[Child]:
@@ -111,6 +118,15 @@ def find_children(parent: int) -> list[Child]:
 _boot: list[str] = []
 
 
+def _read_line(path: str) -> bytes:
+    """Without a file object, whose making takes longer than the rest: each run is looked at when it begins."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, _PIECE_BYTES)
+    finally:
+        os.close(descriptor)
+
+
 def read_identity(pid: int, also_dead: bool = False) -> str | None:
     """``TICKS@BOOT``: when a process started, in clock ticks of which boot; None when there is no such process.
 
@@ -118,14 +134,40 @@ def read_identity(pid: int, also_dead: bool = False) -> str | None:
     One that has ended counts as gone, unless ``also_dead`` is set, by a parent that has not waited for it yet.
     """
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()
+        fields = _read_line(f"/proc/{pid}/stat").rpartition(b")")[2].split()
         if not _boot:
             with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
                 _boot.append(file.read().strip()[:8])
     except OSError:
         return None
     return None if fields[0] in (b"Z", b"X") and not also_dead else f"{int(fields[19])}@{_boot[0]}"
+
+
+class Births:
+    """``read_identity`` of children that we start; mostly without a look at them.
+
+    Linux notes the start of a process by CLOCK_BOOTTIME (kernel/fork.c, copy_process) and tells it in whole ticks
+    (fs/proc/array.c, do_task_stat). So where the clock was within one tick before and after a start, that tick is it,
+    and /proc, which makes a folder of files for each process that is looked at, need not be asked. Where it once says
+    otherwise, as another kernel than Linux may, it is asked each time.
+    """
+
+    def __init__(self) -> None:
+        self._holds: bool | None = None if 10**9 % CLOCK_TICKS == 0 else False
+
+    def read_clock(self) -> int:
+        return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+    def identify(self, pid: int, before: int) -> str | None:
+        """``before``: what the clock said before it was started."""
+        tick = 10**9 // CLOCK_TICKS
+        first, last = (before - _SKEW_NS) // tick, (self.read_clock() + _SKEW_NS) // tick
+        if self._holds and first == last:
+            return f"{first}@{_boot[0]}"
+        identity = read_identity(pid, also_dead=True)
+        if identity is not None and self._holds is not False:
+            self._holds = first <= int(identity.partition("@")[0]) <= last
+        return identity
 
 
 def lives(pid: int, identity: str | None) -> bool:
