@@ -93,6 +93,8 @@ class Cancellations:
         self._token = token or (launches[-1].token if launches else "")
 
     def cover(self, index: int) -> bool:
+        if not os.access(self._path, os.F_OK):  # what nearly always is so, without the making of an exception
+            return False
         try:
             size = os.stat(self._path).st_size
         except OSError:

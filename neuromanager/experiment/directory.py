@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import json
 import os
@@ -109,4 +110,9 @@ def write_record(experiment: Experiment, record: Mapping[str, Any]) -> None:
 
 
 def format_time(seconds: float) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+    return _format_second(int(seconds // 1))
+
+
+@functools.lru_cache(maxsize=64)
+def _format_second(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(second))

@@ -10,7 +10,7 @@ from neuromanager.experiment.bashrecorder import render_environment
 from neuromanager.experiment.catalog import read_runs
 from neuromanager.experiment.directory import RUNS, Experiment
 from neuromanager.experiment.environment import environment_path
-from neuromanager.experiment.events import read_trail
+from neuromanager.experiment.events import find_begun, read_trail
 from neuromanager.experiment.launches import make_token
 from neuromanager.experiment.record import read_lines, read_record
 from neuromanager.experiment.runs import Run
@@ -47,7 +47,10 @@ def _execute(launch: Launch, stdin: int | None, take_leave: TakeLeave | None) ->
     runs = read_runs(experiment, read_record(experiment), numbers)
     needs = check_resources(launch.profile, "config", launch.site.environ, launch.manner.idle_gpus)
     with refusing(experiment):
-        attempts = {number: read_trail(experiment, number).attempts for number in numbers}
+        begun = find_begun(experiment)  # not a question for each of 10,000 runs that are new
+        attempts = {
+            number: read_trail(experiment, number).attempts for number in numbers if begun is None or number in begun
+        }
         token = make_token()
         write_launch(launch, token, numbers, experiment.name, None, launch.dependencies.directories())
         if take_leave:

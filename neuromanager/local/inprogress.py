@@ -35,6 +35,7 @@ class Running:
         "pause",
         "pid",
         "pipes",
+        "process",
         "program",
         "reason",
         "slot",
@@ -43,11 +44,12 @@ class Running:
         "told",
     )
 
-    def __init__(self, program: Program, slot: int, pid: int, pipes: tuple[int, ...]) -> None:
+    def __init__(self, program: Program, slot: int, pid: int, process: str | None, pipes: tuple[int, ...]) -> None:
+        """``process``: the identity of ``pid`` (procfs.read_identity)."""
         self.program = program
         self.marker = f"NEU_RUN_DIR={program.env.get('NEU_RUN_DIR', '')}"  # in the environment of all its processes
         self.slot = slot
-        self.pid = pid
+        self.pid, self.process = pid, process
         self.pipes = pipes
         self.ending: Ending | None = None
         self.reason: str | None = None  # the watcher's, for the record

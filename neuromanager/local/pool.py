@@ -1,4 +1,4 @@
-"""Runs in progress: up to N at a time, each in a session of its own; their output, time limits, signals and ends."""
+"""Runs in progress: up to N at a time, each in a session of its own; their starts, their output and their ends."""
 
 from __future__ import annotations
 
@@ -8,20 +8,18 @@ import select
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from types import FrameType
 
-from neuromanager.local.inprogress import Program, Running, Watcher, is_executed, peek, send_group
+from neuromanager.local.control import Control
+from neuromanager.local.inprogress import Program, Running, Watcher, peek, send_group
 from neuromanager.local.output import Copier, Target
-from neuromanager.local.strays import put_away_orphans, send_orphans, send_strays
+from neuromanager.local.strays import put_away_orphans, send_orphans
 from neuromanager.local.table import Slots
 from neuromanager.system.process import Ending
-from neuromanager.system.procfs import group_lives
-from neuromanager.system.signals import PASSED_ON, STOPPING, Wish
+from neuromanager.system.procfs import Births, group_lives
 from neuromanager.system.spawn import CannotExecute, start_program
 
-KILL_AFTER_SECONDS = 30  # between TERM and KILL at a time limit, as Slurm's KillWait
-ORPHAN_SECONDS = 10  # the same, for a run whose neurun was killed
-_LEFTOVERS_SECONDS = 2  # the same, for what a run left in its process group
+_LEFTOVERS_SECONDS = 2  # between TERM and KILL for what a run left in its process group
+_ALONE = contextlib.nullcontext()
 _ASK_SECONDS = 0.1  # between two questions whether the next run may start
 
 
@@ -30,55 +28,51 @@ class Pool:
 
     ``rest`` is called when no program is wanted for now.
 
-    A run has a session of its own, so what a terminal sends reaches it through us, once. When ``link`` is at its end,
-    our keeper is dead: then nothing more is started, and what runs is ended.
+    When the keeper is dead nothing more is started (``control`` ends what runs).
     """
 
     def __init__(
         self,
         slots: Slots,
-        link: int,
+        control: Control,
         watcher: Watcher,
         *,
         jobs: int,
         stdin: int | None,
         shows: bool,
-        limit_seconds: float | None,
         rest: Callable[[], None] = lambda: None,
         leads: bool = False,
     ) -> None:
         """``leads``: each line that is shown begins with the number of its run."""
-        self.running: dict[int, Running] = {}
-        self.wish = Wish()
-        self.orphaned = False
+        self.running = control.running
         self.trouble: OSError | None = None  # what could not be recorded
-        self._slots, self._link, self._watcher = slots, link, watcher
+        self._slots, self._control, self._watcher = slots, control, watcher
         self._free = list(range(jobs))
-        self._stdin, self._shows, self._limit_seconds = stdin, shows, limit_seconds
-        self._paused_at: float | None = None
+        self._stdin, self._shows = stdin, shows
+        self._births = Births()
         self._exhausted = self._not_yet = False
         self._rest = rest
         self._leads = leads
-        self.given_up = self._hurried = False
+        self.given_up = False
         self.tick: Callable[[], float | None] = lambda: None  # called now and then; in how many seconds again
         self._wake = os.pipe()
         self._poll = select.poll()
         self._copier = Copier(self._poll)
 
     def run(self, programs: Iterator[Program | None]) -> None:
-        """To the last one's end, or until told to stop (``wish.number``, ``orphaned``, ``trouble``)."""
+        """To the last one's end, or until told to stop (by ``control``), or in ``trouble``."""
         for descriptor in self._wake:
             os.set_blocking(descriptor, False)
         self._poll.register(self._wake[0], select.POLLIN)
         signal.set_wakeup_fd(self._wake[1], warn_on_full_buffer=False)
-        self._look_at_link(0, None)  # it may be dead already
+        self._control.look_at_link(0, None)  # it may be dead already
         while True:
             self._not_yet = False
             while self._free and self._may_start() and not self._not_yet:
                 self._start_next(programs)
             if not self._not_yet:
                 self._rest()
-            if not self.running and (self._is_over() or (self._paused_at is None and not self._not_yet)):
+            if not self.running and (self._is_over() or not (self._control.is_paused or self._not_yet)):
                 break
             self._wait()
             before = len(self.running)
@@ -87,37 +81,20 @@ class Pool:
             if len(self.running) == before:
                 put_away_orphans(self.running)
 
-    def handlers(self) -> dict[int, object]:
-        """For signal.signal, which a worker calls before it lets signals in."""
-        return {
-            **dict.fromkeys(STOPPING, self._stop),
-            **dict.fromkeys(PASSED_ON, self._pass_on),
-            signal.SIGTSTP: self._pause,
-            signal.SIGCONT: self._go_on,
-            signal.SIGALRM: self._ring,
-            signal.SIGIO: self._look_at_link,
-            signal.SIGCHLD: lambda number, frame: None,
-        }
-
     def give_up(self, now: bool) -> None:
         """Starts no more, and if ``now`` ends what runs."""
         self.given_up = True
         if now:
-            self._hurried = True
-            for running in list(self.running.values()):
-                if running.ending is None:
-                    self._tell(running, signal.SIGTERM)
-                    running.alarm_at = time.monotonic() + ORPHAN_SECONDS
-            self._set_alarm()
+            self._control.end_all()
 
     # Starting.
 
     def _is_over(self) -> bool:
-        told = self.orphaned or self.wish.number is not None
+        told = self._control.orphaned or self._control.wish.number is not None
         return told or self._exhausted or self.given_up or self.trouble is not None
 
     def _may_start(self) -> bool:
-        return not self._is_over() and self._paused_at is None
+        return not (self._is_over() or self._control.is_paused)
 
     def _start_next(self, programs: Iterator[Program | None]) -> None:
         try:
@@ -134,29 +111,26 @@ class Pool:
     def _start(self, program: Program) -> None:
         slot, pipes = self._free.pop(), list[tuple[int, int]]()
         self._slots.begin(slot, program.number, program.attempt, program.log_sizes)
-        refusal, pid = None, 0
+        refusal, pid, before = None, 0, self._births.read_clock()
         try:
-            pipes.extend(os.pipe() for _ in range(2 if self._shows else 0))
+            if self._shows:
+                pipes += os.pipe(), os.pipe()
             pid = self._spawn(program, [writer for _, writer in pipes])
         except CannotExecute as caught:
             refusal = caught.error
         except OSError:
-            for descriptor in (
-                *sum(pipes, ()),
-                *(each for each in (program.passed, program.ready) if each is not None),
-            ):
-                os.close(descriptor)
+            self._close(*sum(pipes, ()), program.passed, program.ready)
             self._give_back(slot, program)
             raise
-        for descriptor in (*(writer for _, writer in pipes), *(() if program.passed is None else (program.passed,))):
-            os.close(descriptor)
-        if refusal is None:
+        self._close(*(writer for _, writer in pipes), program.passed)
+        if pid:
             self._slots.spawned(slot, pid)
-            return self._take_in(Running(program, slot, pid, tuple(reader for reader, _ in pipes)))
-        for reader, _ in pipes:
-            os.close(reader)
+            process = self._births.identify(pid, before)
+            return self._take_in(Running(program, slot, pid, process, tuple(reader for reader, _ in pipes)))
+        self._close(*(reader for reader, _ in pipes))
         try:
-            self._watcher.refused(program, refusal)
+            if refusal:
+                self._watcher.refused(program, refusal)
         finally:
             self._give_back(slot, program)
 
@@ -166,30 +140,26 @@ class Pool:
             descriptors[0] = self._stdin
         if program.passed is not None:
             os.set_inheritable(program.passed, True)
-        with program.share.starting() if program.share else contextlib.nullcontext():
+        with program.share.starting() if program.share else _ALONE:
             return start_program(program.words, program.env, descriptors)
 
+    @staticmethod
+    def _close(*descriptors: int | None) -> None:
+        for descriptor in descriptors:
+            if descriptor is not None:
+                os.close(descriptor)
+
     def _take_in(self, running: Running) -> None:
-        self.running[running.pid] = running
         for reader, log, shown in zip(running.pipes, running.program.logs, (1, 2)):
             self._copier.add(reader, Target(log, shown, f"{running.program.number}: ".encode() if self._leads else b""))
-        if self._limit_seconds is not None:
-            running.alarm_at = time.monotonic() + self._limit_seconds
-            self._set_alarm()
-        # What came while it was being started.
-        if self._paused_at is not None:
-            self._send([running], signal.SIGSTOP)
-        if self.orphaned:
-            self._end_orphan(running)
-        elif self.wish.number is not None:
-            self._tell(running, self.wish.number)
+        self._control.take_in(running)
         try:
             if running.program.share:
                 running.program.share.started(running.pid)
             self._watcher.started(running)
             running.started = True
         except OSError:
-            self._send([running], signal.SIGKILL)
+            self._control.send([running], signal.SIGKILL)
             raise
 
     # Waiting.
@@ -227,9 +197,7 @@ class Pool:
         running.ending = ending
         self._slots.ended(running.slot, -ending.signal if ending.signal else ending.exit_code or 0)
         os.waitpid(running.pid, 0)
-        if running.alarm_at is not None:
-            running.alarm_at = None
-            self._set_alarm()
+        self._control.forget_alarm(running)
         if self._send_left(running, signal.SIGTERM):  # as a cluster does
             running.leave_at = time.monotonic() + _LEFTOVERS_SECONDS
 
@@ -267,91 +235,3 @@ class Pool:
             os.close(log)
         if program.share:
             program.share.release()
-
-    # Signals: handlers, since a slow reader may hold up all the rest.
-
-    def _stop(self, number: int, _: FrameType | None) -> None:
-        wanted = self.wish.take(number)
-        if wanted is not None:
-            self._tell_all(wanted)
-
-    def _pass_on(self, number: int, _: FrameType | None) -> None:
-        for running in list(self.running.values()):
-            if running.ending is None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(running.pid, number)  # not the group: its helpers would die of it
-
-    def _pause(self, number: int, _: FrameType | None) -> None:
-        if self._paused_at is None and not self.orphaned:
-            self._paused_at = time.monotonic()
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            self._send(list(self.running.values()), signal.SIGSTOP)
-        self._slots.confirm_pause()
-
-    def _go_on(self, number: int, _: FrameType | None) -> None:
-        if self._paused_at is None:
-            return
-        lost, self._paused_at = time.monotonic() - self._paused_at, None
-        for running in list(self.running.values()):
-            if running.alarm_at is not None:
-                running.alarm_at += lost  # its time limit is of time in which it could run
-        self._send(list(self.running.values()), signal.SIGCONT)
-        self._set_alarm()
-
-    def _look_at_link(self, number: int, _: FrameType | None) -> None:
-        with contextlib.suppress(BlockingIOError):
-            if os.read(self._link, 1) or self.orphaned:
-                return
-            self.orphaned = True
-            null = os.open(os.devnull, os.O_WRONLY)
-            for descriptor in (1, 2):  # a reader that does not read must not keep us here
-                os.dup2(null, descriptor)
-            for running in list(self.running.values()):
-                self._end_orphan(running)
-            self._go_on(0, None)
-
-    def _end_orphan(self, running: Running) -> None:
-        if running.ending is None:
-            self._tell(running, signal.SIGTERM)
-            running.alarm_at = time.monotonic() + ORPHAN_SECONDS
-            self._set_alarm()
-
-    def _set_alarm(self) -> None:
-        """A timer of the kernel's, for the run whose time is up next."""
-        times = [running.alarm_at for running in list(self.running.values()) if running.alarm_at is not None]
-        wait = max(min(times) - time.monotonic(), 0.001) if times and self._paused_at is None else 0
-        signal.setitimer(signal.ITIMER_REAL, wait)
-
-    def _ring(self, number: int, _: FrameType | None) -> None:
-        now = time.monotonic()
-        for running in list(self.running.values()):
-            if running.alarm_at is None or running.alarm_at > now:
-                continue
-            if self.orphaned or self._hurried or running.timed_out:
-                running.alarm_at = None
-                self._send([running], signal.SIGKILL)
-            else:
-                running.alarm_at = now + KILL_AFTER_SECONDS
-                if is_executed(running):
-                    running.timed_out = True
-                    self._send([running], signal.SIGTERM)
-        self._set_alarm()
-
-    def _tell_all(self, number: int) -> None:
-        """Sends what shall end them; a run that has ended already was told nothing."""
-        told = [running for running in self.running.values() if is_executed(running)]
-        for running in told:
-            running.told = running.told or number
-        self._send(told, number)
-
-    def _tell(self, running: Running, number: int) -> None:
-        if is_executed(running):
-            running.told = running.told or number
-            self._send([running], number)
-
-    def _send(self, runnings: Sequence[Running], number: int) -> None:
-        """To their groups, and to what has left those: workers in sessions of their own, what ``timeout`` runs."""
-        there = [running for running in runnings if running.ending is None or running.leave_at]
-        for running in there:
-            send_group(running.pid, number)
-        send_strays({running.marker: running.pid for running in there}, number)

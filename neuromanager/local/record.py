@@ -57,11 +57,11 @@ class Recorder:
             self.skipped += 1
 
     def started(self, running: Running) -> None:
-        self._record_start(running.program, running.pid)
+        self._record_start(running.program, running.pid, running.process)
 
-    def _record_start(self, program: Program, pid: int) -> None:
+    def _record_start(self, program: Program, pid: int, process: str | None) -> None:
         self.begun += program.number not in self._turns.tried
-        begun = self._begun[program.number] = make_begun(self._token, program.attempt, pid, program.log_sizes)
+        begun = self._begun[program.number] = make_begun(self._token, program.attempt, pid, process, program.log_sizes)
         record_start(self._experiment, program.number, begun)
 
     def refused(self, program: Program, error: OSError) -> None:
@@ -71,7 +71,7 @@ class Recorder:
         text = f"{program.words[0]}: {error.strerror}"
         tell(f"error: {text}")
         os.write(program.logs[1], f"neurun: error: {text}\n".encode("utf-8", "surrogateescape"))
-        self._record_start(program, 0)
+        self._record_start(program, 0, None)
         code = NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE
         self._conclude(program, Ending(code, None), None)
 
@@ -161,7 +161,8 @@ def record_lost(experiment: Experiment, token: str, slot: Slot, code: int | None
     words = {event.word for event in events}
     if "finished" in words or not (slot.pid or words):
         return  # its end is recorded, or it had not begun
-    begun = make_begun(token, slot.attempt, slot.pid, slot.log_sizes)
+    process = read_identity(slot.pid, also_dead=True) if slot.pid else None
+    begun = make_begun(token, slot.attempt, slot.pid, process, slot.log_sizes)
     if "started" not in words:
         record_start(experiment, slot.number, begun)
     if code is None:
@@ -186,10 +187,10 @@ class Begun(NamedTuple):
     at: float
 
 
-def make_begun(token: str, attempt: int, pid: int, log_sizes: tuple[int, int]) -> Begun:
+def make_begun(token: str, attempt: int, pid: int, process: str | None, log_sizes: tuple[int, int]) -> Begun:
     details: dict[str, object] = {"attempt": attempt, "host": _host, "pid": pid}
-    if identity := pid and read_identity(pid, also_dead=True):
-        details["process"] = identity
+    if process:
+        details["process"] = process
     details["token"] = token
     if attempt > 1:
         details["stdout_bytes"], details["stderr_bytes"] = log_sizes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +13,7 @@ from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.launches import write_worker
 from neuromanager.experiment.runs import Run, describe_count
 from neuromanager.local.cgroups import find_home, make_prefix, remove_groups
+from neuromanager.local.control import Control
 from neuromanager.local.env import render_env_script
 from neuromanager.local.inprogress import Program
 from neuromanager.local.keeper import Stopped, keep, listen
@@ -124,21 +126,21 @@ def _work(launch: LocalLaunch, crew: _Crew, link: int) -> int:
     quotes = not (alone or manner.tee)
     recorder = Recorder(launch.experiment, launch.token, here, turns, one_of_many=len(runs) > 1, quotes=quotes)
     shares = Shares(needs, variables, prefix)
+    control = Control(slots, link, needs.time_limit_seconds)
     pool = Pool(
         slots,
-        link,
+        control,
         recorder,
         jobs=places,
         stdin=launch.stdin if alone else os.open(os.devnull, os.O_RDONLY),  # one stdin is for one program
         shows=launch.shows and not quotes,
-        limit_seconds=needs.time_limit_seconds,
         rest=shares.rest,
         leads=not alone,
     )
-    _connect(pool, recorder, bar, manner.halt)
+    _connect(pool, control, recorder, bar, manner.halt)
     try:
         with shares:
-            listen(pool.handlers(), link)
+            listen(control.handlers(), link)
             pool.run(_prepare(launch, turns, variables, recorder, shares))
     except Failure as failure:
         for fault in failure.faults:
@@ -146,12 +148,12 @@ def _work(launch: LocalLaunch, crew: _Crew, link: int) -> int:
         return failure.code
     if bar:
         bar.clear()
-    return _conclude(pool, recorder, slots, len(runs))
+    return _conclude(pool, control.wish.number, recorder, slots, len(runs))
 
 
-def _connect(pool: Pool, recorder: Recorder, bar: ProgressBar | None, halt: Halt | None) -> None:
+def _connect(pool: Pool, control: Control, recorder: Recorder, bar: ProgressBar | None, halt: Halt | None) -> None:
     """Each asks the other for what it cannot know itself."""
-    recorder.is_orphaned = lambda: pool.orphaned
+    recorder.is_orphaned = lambda: control.orphaned
     recorder.gives_up = lambda: pool.given_up
     if bar:
         pool.tick = lambda: bar.draw(recorder.completed, recorder.failed, len(pool.running))
@@ -164,6 +166,11 @@ def _prepare(
 ) -> Iterator[Program | None]:
     """Each run, made ready when its turn comes, if it has not been cancelled by then; None while it has no GPU."""
     cancelled = recorder.cancelled = Cancellations(launch.experiment, launch.token)
+    common = {
+        "PYTHONUNBUFFERED": "1",  # so that logs and the terminal see lines when they are printed
+        **environ,
+        **dict(launch.profile.variables),
+    }
     for turn in turns.take_all():
         if turn is None:
             shares.rest()
@@ -179,14 +186,9 @@ def _prepare(
         share, devices = taken
         with contextlib.suppress(FileExistsError):
             os.mkdir(launch.experiment.run_directory(run.number))
-        env = {
-            "PYTHONUNBUFFERED": "1",  # so that logs and the terminal see lines when they are printed
-            **({"OMP_NUM_THREADS": str(len(share.cpus))} if share and share.cpus else {}),
-            **environ,
-            **dict(launch.profile.variables),
-            **devices,
-            **run_variables(launch.experiment, run, attempt),
-        }
+        env = {**common, **devices, **run_variables(launch.experiment, run, attempt)}
+        if share and share.cpus:
+            env.setdefault("OMP_NUM_THREADS", str(len(share.cpus)))
         if run.point is not None and len(run.point) > LONGEST_VARIABLE:
             env.pop("NEU_POINT", None)  # that of our caller
         words, ready, writer = _make_words(launch, run)
@@ -217,10 +219,15 @@ def _open_logs(experiment: Experiment, index: int) -> tuple[int, int]:
 def _open_log(path: str) -> int:
     """A link is followed only if it is our own."""
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
-    return os.open(path, flags if is_ours(path) else flags | os.O_NOFOLLOW, 0o666)
+    try:
+        return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+    except OSError as error:
+        if error.errno != errno.ELOOP or not is_ours(path):
+            raise
+        return os.open(path, flags, 0o666)
 
 
-def _conclude(pool: Pool, recorder: Recorder, slots: Slots, count: int) -> int:
+def _conclude(pool: Pool, wish: int | None, recorder: Recorder, slots: Slots, count: int) -> int:
     completed, failed = recorder.completed, recorder.failed
     not_started = count - recorder.begun - recorder.skipped
     if recorder.skipped:
@@ -231,13 +238,12 @@ def _conclude(pool: Pool, recorder: Recorder, slots: Slots, count: int) -> int:
             f"recorded is not run: {count - completed} of {describe_count(count)} did not complete"
         )
         return TROUBLE
-    if pool.wish.number is not None:
+    if wish is not None:
         tell(
-            f"stopped by signal {pool.wish.number}"
-            + (f"; {not_started} of {count} runs were not started" if not_started else ""),
+            f"stopped by signal {wish}" + (f"; {not_started} of {count} runs were not started" if not_started else ""),
             fault=True,
         )
-        slots.stop(pool.wish.number)
+        slots.stop(wish)
         return TROUBLE
     if pool.given_up:
         tell(

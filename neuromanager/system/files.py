@@ -35,11 +35,11 @@ def opened(path: str) -> Iterator[int]:
 
 def _check_regular(descriptor: int, path: str) -> os.stat_result:
     found = os.fstat(descriptor)
+    if stat.S_ISREG(found.st_mode):
+        return found
     if stat.S_ISDIR(found.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-    if not stat.S_ISREG(found.st_mode):
-        raise OSError(errno.EINVAL, "not a regular file", path)
-    return found
+    raise OSError(errno.EINVAL, "not a regular file", path)
 
 
 def read_bytes(path: str, most: int = LARGEST_BYTES) -> bytes:
@@ -135,11 +135,10 @@ def append_line(path: str, text: str, durable: bool = False) -> None:
     except OSError as error:
         raise OSError(error.errno or errno.EIO, error.strerror, path) from None
     try:
-        _check_regular(descriptor, path)
-        torn = _is_torn(descriptor)
+        torn = _is_torn(descriptor, _check_regular(descriptor, path).st_size)
         if torn:  # or another writer's line of several pages is on its way just now
             time.sleep(_PAGES_SECONDS)
-            torn = _is_torn(descriptor)
+            torn = _is_torn(descriptor, os.fstat(descriptor).st_size)
         data = (b"\n" if torn else b"") + (text + "\n").encode("utf-8", "surrogateescape")
         if os.write(descriptor, data) < len(data):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -151,8 +150,7 @@ def append_line(path: str, text: str, durable: bool = False) -> None:
         os.close(descriptor)
 
 
-def _is_torn(descriptor: int) -> bool:
-    size = os.fstat(descriptor).st_size
+def _is_torn(descriptor: int, size: int) -> bool:
     return size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
 
 
