@@ -165,9 +165,8 @@ def main(rounds: int) -> None:
     place = MEMORY if os.path.isdir(MEMORY) and os.access(MEMORY, os.W_OK) else None
     with tempfile.TemporaryDirectory(dir=place, prefix="neu-bench-") as folder:
         environ = {name: value for name, value in os.environ.items() if not name.startswith(("NEU_", "PYTHON"))}
-        environ.update(
-            PATH=f"{ROOT}/bin:{os.environ['PATH']}", XDG_CACHE_HOME=folder, XDG_STATE_HOME=folder, LC_ALL="C.UTF-8"
-        )
+        path = f"{ROOT}/bin:{os.path.dirname(sys.executable)}:{os.environ['PATH']}"  # no shim before our Python
+        environ.update(PATH=path, XDG_CACHE_HOME=folder, XDG_STATE_HOME=folder, LC_ALL="C.UTF-8")
         Path(folder, "config.json").write_text(json.dumps({"local": {"cpu": {}}}))
         compare_pools(folder, environ, rounds)
         measure_queue(folder, environ)
