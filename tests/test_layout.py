@@ -65,7 +65,6 @@ KNOW_SSH = ("system", "hosts", "commands.neuhost", "slurm.srun")
 SCHEDULER_ROOMS = ("local", "slurm", "htcondor")
 # What a reader holds in mind at once; a module or a function beyond that has two subjects.
 MOST_LINES_OF_A_FILE, MOST_LINES_OF_A_FUNCTION = 300, 40
-LONGER = {"local.pool"}  # still to be split; none may be added
 # The trouble with such names is that everything fits under them.
 EMPTY_NAMES = {"utils", "util", "helpers", "helper", "common", "core", "base", "manager", "misc"}
 
@@ -186,7 +185,7 @@ class LayoutTest(unittest.TestCase):
     def test_files_and_functions_are_short(self) -> None:
         for module, path in find_modules().items():
             lines = len(path.read_text(encoding="utf-8").splitlines())
-            self.assertEqual(lines > MOST_LINES_OF_A_FILE, module in LONGER, f"{module}: {lines} lines")
+            self.assertLessEqual(lines, MOST_LINES_OF_A_FILE, module)
             for node in nodes_of(path):
                 if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
                     length = (node.end_lineno or 0) - node.lineno + 1
