@@ -11,25 +11,25 @@ import atexit
 import contextlib
 import json
 import os
-import queue
+import select
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import unittest
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Any, NamedTuple, Union
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# The slow ones come last, so that most mistakes show within seconds; of those the slowest first, for two run at a time.
+# The slow ones come last, so that most mistakes show within seconds; of those the slowest first, so that all CPUs work.
 LAST = ("launch.test_kills", "slurm.test_chain", "slurm.test_cancel", "slurm", "test_project")
 SLOW_SECONDS = 2.0
+# One more than there are CPUs: half of the suite's time is waiting, for a scheduler or a clock.
+MODULES_AT_A_TIME = min(3, 1 + (os.cpu_count() or 1))
 WORDS = ("passed", "failed", "skipped")
 
 # What a user's shell, a job of a cluster, `make` or a git hook may have set, and no test may depend on.
@@ -55,68 +55,6 @@ CLEARED_NAMES = (
     "XDG_RUNTIME_DIR",
 )
 
-SysExcInfo = Union[tuple[type[BaseException], BaseException, TracebackType], tuple[None, None, None]]
-
-
-class Outcomes(unittest.TestResult):
-    """One word per test: passed, failed or skipped. A failed subtest fails its test; the worst word stays."""
-
-    def __init__(self, verbose: bool) -> None:
-        super().__init__()
-        self.verbose = verbose
-        self.words: dict[str, str] = {}
-        self.reasons: dict[str, str] = {}
-        self.shown = 0
-
-    def count(self, word: str) -> int:
-        return sum(each == word for each in self.words.values())
-
-    def note(self, test: unittest.TestCase, word: str) -> None:
-        name = getattr(test, "test_case", test).id().replace("tests.", "", 1)  # test_case: the test of a subtest
-        if self.words.get(name) in (None, "passed", word) or word == "failed":
-            self.words[name] = word
-
-    def stopTest(self, test: unittest.TestCase) -> None:
-        super().stopTest(test)
-        if self.verbose:
-            name = test.id().replace("tests.", "", 1)
-            print(f"{self.words.get(name, 'failed'):8}{name}", flush=True)
-
-    def addSuccess(self, test: unittest.TestCase) -> None:
-        self.note(test, "passed")
-
-    def addExpectedFailure(self, test: unittest.TestCase, err: SysExcInfo) -> None:
-        self.note(test, "passed")
-
-    def addUnexpectedSuccess(self, test: unittest.TestCase) -> None:
-        self.failures.append((test, "It passed, and it is marked as expected to fail.\n"))
-        self.note(test, "failed")
-
-    def addFailure(self, test: unittest.TestCase, err: SysExcInfo) -> None:
-        super().addFailure(test, err)
-        self.note(test, "failed")
-
-    def addError(self, test: unittest.TestCase, err: SysExcInfo) -> None:
-        super().addError(test, err)
-        self.note(test, "failed")
-
-    def addSubTest(self, test: unittest.TestCase, subtest: unittest.TestCase, err: SysExcInfo | None) -> None:
-        super().addSubTest(test, subtest, err)
-        if err is not None:
-            self.note(test, "failed")
-
-    def addSkip(self, test: unittest.TestCase, reason: str) -> None:
-        allowed = os.environ.get("CI") != "true" or reason.startswith("optional:")
-        self.note(test, "skipped" if allowed else "failed")
-        self.reasons[test.id().replace("tests.", "", 1)] = reason
-
-    def take_new_failures(self) -> str:
-        faults: list[tuple[Any, str]] = self.failures + self.errors
-        text = "".join(f"\n--- FAILED {test.id()}\n{said}\n" for test, said in faults[self.shown :])
-        self.shown = len(faults)
-        self.failures, self.errors = faults, []
-        return text
-
 
 class Report(NamedTuple):
     """What came of one module."""
@@ -124,7 +62,41 @@ class Report(NamedTuple):
     text: str
     words: dict[str, str]  # test -> passed, failed or skipped
     reasons: dict[str, str]  # test -> why it was skipped
-    not_run: list[str]  # what tests/beds/slurm/cluster.py skipped, and why
+
+
+class Outcomes(unittest.TestResult):
+    """One word per test: passed, failed or skipped. A failed subtest fails its test."""
+
+    def __init__(self, verbose: bool) -> None:
+        super().__init__()
+        self.verbose = verbose
+        self.started: list[str] = []
+
+    def startTest(self, test: unittest.TestCase) -> None:
+        super().startTest(test)
+        self.started.append(name_of(test))
+
+    def stopTest(self, test: unittest.TestCase) -> None:
+        super().stopTest(test)
+        if self.verbose:
+            print(f"{self.read_words()[name_of(test)]:8}{name_of(test)}", flush=True)
+
+    def read_words(self) -> dict[str, str]:
+        words = dict.fromkeys(self.started, "passed")
+        for test, reason in self.skipped:
+            allowed = os.environ.get("CI") != "true" or reason.startswith("optional:")
+            words[name_of(test)] = "skipped" if allowed else "failed"
+        words.update((name_of(test), "failed") for test, _ in self.find_faults())
+        return words
+
+    def find_faults(self) -> list[tuple[unittest.TestCase, str]]:
+        passed = [(test, "It passed, and is marked as expected to fail.\n") for test in self.unexpectedSuccesses]
+        return [*self.failures, *self.errors, *passed]
+
+
+def name_of(test: unittest.TestCase) -> str:
+    """Of a subtest: its test's. What failed or was skipped before a class's first test has a name of its own."""
+    return str(getattr(test, "test_case", test).id()).replace("tests.", "", 1)
 
 
 def clean_environment(scratch: str) -> dict[str, str]:
@@ -159,46 +131,41 @@ def run_module(name: str, environment: dict[str, str], verbose: bool) -> Report:
     outcomes, started = Outcomes(verbose), time.monotonic()
     unittest.defaultTestLoader.loadTestsFromName(f"tests.{name}").run(outcomes)
     elapsed_seconds = time.monotonic() - started
-    counts = [f"{number} {word}" for word in WORDS if (number := outcomes.count(word))]
+    words = outcomes.read_words()
+    counts = [f"{number} {word}" for word in WORDS if (number := list(words.values()).count(word))]
     seconds = f"   {elapsed_seconds:.1f} s" if elapsed_seconds >= SLOW_SECONDS else ""
-    text = f"{name:28}{', '.join(counts) or 'no tests'}{seconds}\n{outcomes.take_new_failures()}"
-    cluster = sys.modules.get("tests.beds.slurm.cluster")
-    return Report(text, outcomes.words, outcomes.reasons, cluster.not_run if cluster else [])
+    faults = "".join(f"\n--- FAILED {test.id()}\n{said}\n" for test, said in outcomes.find_faults())
+    reasons = {name_of(test): reason for test, reason in outcomes.skipped}
+    return Report(f"{name:28}{', '.join(counts) or 'no tests'}{seconds}\n{faults}", words, reasons)
 
 
 def serve(results: int, environment: dict[str, str], verbose: bool) -> None:
     """A process beside others: runs the modules that standard input names, one at a time."""
     for line in sys.stdin:
-        report = run_module(line.strip(), environment, verbose)
-        os.write(results, json.dumps(report).encode() + b"\n")  # a short one is written whole; readers wait for its end
+        os.write(results, json.dumps(run_module(line.strip(), environment, verbose)).encode() + b"\n")
 
 
 def run_beside(names: list[str], jobs: int, verbose: bool) -> Iterator[Report]:
-    """Runs the modules in ``jobs`` processes, in this order: much of a test is waiting."""
-    waiting, reports = list(reversed(names)), queue.SimpleQueue[Report]()
-    workers = [Worker(verbose) for _ in range(min(jobs, len(names)))]
-
-    def tend(worker: Worker) -> None:
-        with contextlib.suppress(IndexError):
-            while True:
-                reports.put(worker.run(waiting.pop()))
-        worker.end()
-
-    threads = [threading.Thread(target=tend, args=(worker,), daemon=True) for worker in workers]
-    for thread in threads:
-        thread.start()
-    for _ in names:
-        yield reports.get()
-    for thread in threads:
-        thread.join()
+    """Runs the modules in ``jobs`` processes, in this order. Each keeps the test beds that its modules share."""
+    waiting = names[::-1]
+    workers = [Worker(verbose, waiting.pop()) for _ in range(min(jobs, len(names)))]
+    while workers:
+        for worker in select.select(workers, [], [])[0]:
+            yield worker.read_report()
+            if waiting:
+                worker.give(waiting.pop())
+            else:
+                worker.end()
+                workers.remove(worker)
 
 
 class Worker:
     """One such process; another when a module has ended it."""
 
-    def __init__(self, verbose: bool) -> None:
+    def __init__(self, verbose: bool, name: str) -> None:
         self._verbose = verbose
         self._start()
+        self.give(name)
 
     def _start(self) -> None:
         ours, theirs = os.pipe()
@@ -208,17 +175,24 @@ class Worker:
         self._results = os.fdopen(ours, "rb")
         atexit.register(self._process.terminate)
 
-    def run(self, name: str) -> Report:
+    def fileno(self) -> int:
+        """To wait for its report."""
+        return self._results.fileno()
+
+    def give(self, name: str) -> None:
         assert self._process.stdin
-        with contextlib.suppress(BrokenPipeError):
+        self._name = name
+        with contextlib.suppress(BrokenPipeError):  # read_report says so
             self._process.stdin.write(f"{name}\n".encode())
             self._process.stdin.flush()
+
+    def read_report(self) -> Report:
         line = self._results.readline()
         if line:
             return Report(*json.loads(line))
         code = self._process.wait()
         self._start()
-        return Report(f"{name:28}1 failed: its process ended ({code})\n", {name: "failed"}, {}, [])
+        return Report(f"{self._name:28}1 failed: its process ended ({code})\n", {self._name: "failed"}, {})
 
     def end(self) -> None:
         assert self._process.stdin
@@ -226,15 +200,11 @@ class Worker:
         self._process.wait()
 
 
-def print_skipped(reasons: dict[str, str], not_run: Iterable[str]) -> None:
+def print_skipped(reasons: dict[str, str]) -> None:
     """Loudly, grouped by reason: who reads only the end must see what was not tested."""
     names: dict[str, list[str]] = {}
     for name, reason in reasons.items():
         names.setdefault(reason, []).append(name)
-    for line in not_run:  # "name: reason"; most of them have been told to unittest too
-        name, _, reason = line.replace("tests.", "", 1).partition(": ")
-        if reason not in names:
-            names[reason] = [name]
     for reason, tests in names.items():
         print(f"\n*** NOT RUN: {reason}", *tests, sep="\n***   ")
     if names:
@@ -256,8 +226,8 @@ def main(words: list[str]) -> int:
         "--jobs",
         metavar="N",
         type=int,
-        default=min(2, os.cpu_count() or 1),
-        help="modules at a time (default: 2)",
+        default=MODULES_AT_A_TIME,
+        help=f"modules at a time (default: {MODULES_AT_A_TIME})",
     )
     parser.add_argument("--serve", metavar="FD", type=int, help=argparse.SUPPRESS)
     parser.add_argument("names", metavar="NAME", nargs="*", help="test_train, or test_train.TrainTest.test_learns")
@@ -288,13 +258,11 @@ def main(words: list[str]) -> int:
     )
     found: dict[str, str] = {}
     reasons: dict[str, str] = {}
-    not_run: dict[str, None] = {}
     for report in reports:
         print(report.text, end="", flush=True)
         found.update(report.words)
         reasons.update(report.reasons)
-        not_run.update(dict.fromkeys(report.not_run))
-    print_skipped(reasons, not_run)
+    print_skipped(reasons)
     passed, failed, skipped = (sum(each == word for each in found.values()) for word in WORDS)
     print(f"{passed} passed, {failed} failed, {skipped} skipped", flush=True)
     return 1 if failed or not passed else 0

@@ -56,7 +56,7 @@ PROGRAMS = (
 _PATIENCE_SECONDS = 3  # of a client, while there is nobody to answer
 
 not_run: list[str] = []
-"""What require() skipped, and why, for the test runner to say at the end."""
+"""What require() skipped, and why; unittest is told too, and the runner says it at the end."""
 
 _shared: Cluster | BootError | None = None
 
