@@ -49,19 +49,11 @@ def check_words(options: Options, rest: Sequence[str]) -> None:
 def check_spread(options: Options, profile: Profile) -> None:
     """Raises Failure for what means one cluster."""
     given = {
-        "--after": options.after,
-        "--after-any": options.after_any,
-        "--after-each": options.after_each,
-        "--capacity": options.capacity,
-        "--dry-run": options.dry_run,
+        "--after-each": options.after_each is not None and "write --after",
+        "--capacity": options.capacity and 'add "capacity" to each of them',
     }
-    mends = {"--capacity": 'add "capacity" to each of them', "--dry-run": "name one of them"}
     names = ", ".join(lane.support for lane in profile.spread)
-    if faults := [
-        f"{option}: not over {names}; {mends.get(option, 'write neuwait X && neurun ...')}"
-        for option, value in given.items()
-        if value
-    ]:
+    if faults := [f"{option}: not over {names}; {mend}" for option, mend in given.items() if mend]:
         raise Failure(WRONG_INPUT, *faults)
 
 

@@ -16,6 +16,7 @@ from neuromanager.launch.request import Launch, Request, lay_out, make_launch
 from neuromanager.launch.resume import find_missing
 from neuromanager.local.resources import check_resources, count_places, describe_places
 from neuromanager.profile.demand import describe_demand, make_demand
+from neuromanager.profile.host import describe_host
 from neuromanager.schedulers import find_scheduler, is_batch_system
 from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.quoting import quote_command
@@ -44,11 +45,14 @@ def _print_rest(request: Request, experiment: Experiment) -> int:
         return 0
     runs = [*read_runs(experiment, read_record(experiment), missing.again), *missing.new]
     what = f"{describe_count(len(runs))} ({format_indices(missing.numbers)})"
-    return _print(request, experiment, runs, count_runs(experiment) + len(missing.new), what)
+    return _print(request, experiment, runs, count_runs(experiment) + len(missing.new), what, missing.flying)
 
 
-def _print(request: Request, experiment: Experiment, runs: Sequence[Run], total: int, what: str) -> int:
+def _print(
+    request: Request, experiment: Experiment, runs: Sequence[Run], total: int, what: str, flying: Sequence[int] = ()
+) -> int:
     launch = make_launch(request, experiment, -1, [run.number for run in runs], total, shows=True)
+    launch = launch._replace(flying=tuple(flying))
     if not is_batch_system(launch.profile.scheduler):
         how = print_commands(launch, runs)
         tell(f"would run {what} here, {how}, in {experiment.shown}")
@@ -57,8 +61,27 @@ def _print(request: Request, experiment: Experiment, runs: Sequence[Run], total:
     regular = all(run.repeat == run.number % request.repeats for run in runs)
     repeats = request.repeats if regular else None
     job = Job(experiment.directory, experiment.name, request.cwd, total, repeats, runs[0].command, point)
+    if launch.profile.spread:
+        return _print_spread(launch, job)
     named = f" ({shorten_indices(launch.numbers)})" if total > 1 else " as one job"
     print_script(launch, job, f"would submit {describe_count(len(runs))}{named}", estimates=True)
+    return 0
+
+
+def _print_spread(launch: Launch, job: Job) -> int:
+    """The script of each cluster."""
+    from neuromanager.launch.spread import share_at_once
+
+    left = set(launch.numbers)
+    for profile, numbers in share_at_once(launch):
+        if numbers:
+            site = launch.site.at(describe_host(profile.host))
+            part = launch._replace(profile=profile, numbers=numbers, site=site)
+            what = f"would submit {describe_count(len(numbers))} ({shorten_indices(numbers)})"
+            print_script(part, job, what, f"{profile.support}: ")
+            left -= set(numbers)
+    if left:
+        tell(f"the other {describe_count(len(left))} as there is room")
     return 0
 
 

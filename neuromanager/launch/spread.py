@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from neuromanager.experiment.launches import find_current, read_launches
 from neuromanager.experiment.runs import describe_count
 from neuromanager.experiment.select import Selected
+from neuromanager.launch.after import wait_for_others
 from neuromanager.launch.feed import Deferral
 from neuromanager.launch.preview import describe_jobs
 from neuromanager.launch.protocol import Batch, NothingLaunched, Submitted, submit
@@ -102,6 +103,20 @@ def find_lanes(profile: Profile, cwd: str, source: str) -> tuple[Lane, ...]:
     return tuple(lanes)
 
 
+def share_at_once(launch: Launch) -> list[tuple[Profile, list[int]]]:
+    """The runs that each cluster would get before any has ended."""
+    current = find_current(read_launches(launch.experiment))
+    flying = [current[number].reached for number in launch.flying if number in current]
+    profiles, left = launch.profile.spread, list(launch.numbers)
+    busy = [flying.count(each.host.name if each.host else None) for each in profiles]
+    free = [max(0, (each.capacity or _NO_LIMIT) - count) for each, count in zip(profiles, busy)]
+    found = []
+    for profile, share in zip(profiles, share_runs(len(left), free) if sum(free) else [0] * len(free)):
+        found.append((profile, left[:share]))
+        left = left[share:]
+    return found
+
+
 class Spread:
     """As launch/feed.Feed: ``begin`` submits what may be submitted at once, ``go_on`` the rest, as there is room."""
 
@@ -124,6 +139,8 @@ class Spread:
         total = sum(len(batch.numbers) for batch in batches)
         names = [f"{lane.name} ({lane.capacity})" if lane.capacity < _NO_LIMIT else lane.name for lane in self._lanes]
         tell(f"{describe_count(total)} over {', '.join(names)}")
+        if self._launch.dependencies.awaited:
+            return self._deferral.record(self.left, self._launch.dependencies.directories())
         if sum(max(0, lane.capacity - len(lane.flying)) for lane in self._lanes) < len(self.left):
             self._deferral.record(self.left)
         faults = self._submit_all()
@@ -141,6 +158,7 @@ class Spread:
         self._deferral.record(self.left)
         pause = _PAUSE_SECONDS[0]
         try:
+            self._wait_for_others()
             while self.left:
                 time.sleep(pause)
                 ended = self._look()
@@ -165,6 +183,15 @@ class Spread:
                 f"stopped: {done} of {describe_count(total)} submitted, and continue; to submit the other "
                 f"{len(self.left)}, repeat the command with --resume --name {name}"
             )
+
+    def _wait_for_others(self) -> None:
+        """No cluster can wait for what another one has. Raises Failure when these runs never will be submitted."""
+        launch = self._launch
+        if launch.dependencies.awaited:
+            wait_for_others(launch.experiment, launch.dependencies, launch.site, self._are_all_cancelled)
+
+    def _are_all_cancelled(self) -> bool:
+        return all(map(self._deferral.is_cancelled, self.left))
 
     # --- one round
 

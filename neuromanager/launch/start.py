@@ -174,7 +174,8 @@ def _launch_new(request: Request, take_leave: TakeLeave | None, locks: contextli
 
 
 def _make_batches(request: Request, numbers: list[int], total: int) -> list[Batch]:
-    if not request.dependencies.awaited or not is_batch_system(request.profile.scheduler):
+    profile = request.profile
+    if not request.dependencies.awaited or not is_batch_system(profile.scheduler) or profile.spread:
         return [Batch(numbers)]
     from neuromanager.launch.waits import make_batches
 

@@ -55,6 +55,32 @@ class SpreadTest(HostCase):
         self.assertIn("both/cpu", self.done("neustat").stdout)
         self.assertIn("cedar", done.stderr)
 
+    def test_a_dry_run_says_what_would_go_where(self) -> None:
+        shown = self.done("neurun", "-n", "--runs=20", "--name=x", "both", "cpu", "./quick")
+        self.assertEqual(shown.stdout.count("#!/bin/bash"), 2)
+        said = [line.partition(":")[2].strip() for line in shown.errors()]
+        self.assertIn("cedar: would submit 8 runs (0-7)", said[0])
+        self.assertIn("mp2: would submit 4 runs (8-11)", said[1])
+        self.assertEqual(said[2:], ["the other 8 runs as there is room"])
+        self.assertFalse((self.folder / "runs").exists())
+
+    def test_after_another_experiment(self) -> None:
+        self.done("neurun", "--name=first", "mp2", "cpu", "./program")
+        self.wait_for_marks(1)
+        spreading = self.files.start("neurun", "--after=first", "--runs=3", "--name=x", "both", "cpu", "./quick")
+        record = self.folder / "runs/x/jobs.jsonl"
+        wait_until(lambda: record.exists() and "first" in record.read_text(), "what it waits for", 60)
+        self.assertIn("waits for first", self.done("neustat", "x").stdout)
+        self.go()
+        done = finish(spreading)
+        self.assertEqual(done.code, 0, done.stderr)
+        self.done("neuwait", "x")
+        self.assertEqual(len(self.marks()), 4)
+        self.go(3)
+        self.neu("neurun", "--name=fails", "--wait", "mp2", "cpu", "./program")
+        refused = self.neu("neurun", "--after=fails", "--runs=3", "--name=y", "both", "cpu", "./quick")
+        self.assertEqual((refused.code, "fails: 1 run" in refused.stderr), (123, True), refused.stderr)
+
     def test_moved_to_another_cluster(self) -> None:
         """Attempts are counted on, logs are one; also where both jobs have the same number."""
         self.go(3)
