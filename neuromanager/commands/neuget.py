@@ -20,6 +20,7 @@ from neuromanager.results.naming import Source, make_names, plan_names
 from neuromanager.status.survey import Report, read_reports
 from neuromanager.system.document import parse_json
 from neuromanager.system.faults import DONE, TROUBLE, WRONG_INPUT, Failure
+from neuromanager.system.folders import walk
 from neuromanager.system.jsonvalues import text_of
 from neuromanager.system.site import HERE, Unreachable
 from neuromanager.system.times import parse_moment
@@ -234,7 +235,7 @@ def _find_sources(report: Report, options: Options) -> Iterator[Source]:
         point = parse_json(run.point, "params.txt")[0] if run.point else {}
         values = {name: text_of(value) for name, value in point.items()} if isinstance(point, dict) else {}
         values = {"index": str(run.number), "repeat": str(run.repeat), "name": experiment.name, **values}
-        for root, _, files in os.walk(folder):
+        for root, _, files in walk(folder):
             for name in sorted(files):
                 near = os.path.relpath(os.path.join(root, name), folder)
                 if matches(near, patterns) and near != "events.txt" and not name.endswith(".part"):

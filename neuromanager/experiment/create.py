@@ -119,11 +119,12 @@ def write_runs(
 
 def remove(experiment: Experiment) -> None:
     """Takes away an experiment of which nothing was launched, and ``runs/`` with it when it was the only one."""
-    import shutil  # only when something went wrong
-
     with contextlib.suppress(OSError):  # first, for then the rest is not an experiment even if a kill leaves some of it
         os.unlink(experiment.path("experiment.json"))
-    shutil.rmtree(experiment.directory, ignore_errors=True)
+    from neuromanager.system.folders import remove_tree  # only when something went wrong
+
+    with contextlib.suppress(Failure, OSError):
+        remove_tree(experiment.directory)
     _remove_empty_runs()
 
 
@@ -206,9 +207,9 @@ def _remove_half_made(experiment: Experiment) -> None:
                 f"{shown} has {entry} and no experiment.json, so it is not an experiment; "
                 "choose another name, or move it away",
             )
-    import shutil
+    from neuromanager.system.folders import remove_tree
 
-    shutil.rmtree(experiment.directory)
+    remove_tree(experiment.directory)
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from neuromanager.experiment.runs import NO_POINT
 from neuromanager.experiment.select import Selected
 from neuromanager.system.document import parse_json
 from neuromanager.system.files import read_text
+from neuromanager.system.folders import walk
 from neuromanager.system.jsonvalues import render_json
 from neuromanager.system.patterns import compile_late
 from neuromanager.system.quoting import quote_line
@@ -149,7 +150,7 @@ def _split_version(word: str, rest: str) -> tuple[str, str, str]:
 def _read_inputs(experiment: Experiment) -> Mapping[str, str]:
     found = {}
     with contextlib.suppress(OSError):
-        for folder, _, names in os.walk(experiment.path(INPUTS)):
+        for folder, _, names in walk(experiment.path(INPUTS)):
             for name in names:
                 path = os.path.join(folder, name)
                 found[os.path.relpath(path, experiment.path(INPUTS))] = read_text(path)

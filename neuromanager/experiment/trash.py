@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 
-from neuromanager.experiment.directory import EMPTIED, TRASH, Experiment
+from neuromanager.experiment.directory import EMPTIED, RUNS, TRASH, Experiment
+from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.files import append_line, read_text, write_file
+from neuromanager.system.folders import remove_tree, walk
 from neuromanager.system.values import NamedTuple
 
 _WHEN = "trashed.txt"  # in an experiment: when it was thrown away; gone when it is back
@@ -21,8 +23,11 @@ class Trashed(NamedTuple):
 
 
 def trash_of(runs: str) -> str:
-    """The trash of a ``runs/`` folder."""
-    return os.path.join(runs, TRASH)
+    """The trash of a ``runs/`` folder. Raises Failure for a link: what is emptied would be another folder."""
+    place = os.path.join(runs, TRASH)
+    if os.path.islink(place):
+        raise Failure(WRONG_INPUT, f"{RUNS}/{TRASH} is a link to {os.path.realpath(place)}; remove the link")
+    return place
 
 
 def find_trashed(runs: str) -> list[Trashed]:
@@ -65,20 +70,18 @@ def bring_back(trashed: Experiment) -> None:
 
 
 def delete(trashed: Experiment) -> None:
-    """For good; its name stays used. Raises OSError."""
-    import shutil
-
+    """For good; its name stays used. Raises Failure, OSError."""
     place = os.path.dirname(trashed.directory)
     append_line(os.path.join(place, EMPTIED), trashed.name)
     with contextlib.suppress(FileNotFoundError):  # first: what a kill leaves of it cannot be brought back
         os.unlink(trashed.path("experiment.json"))
-    shutil.rmtree(trashed.directory)
+    remove_tree(trashed.directory)
 
 
 def measure_bytes(directory: str) -> int:
     """What it takes of the disk; a file with several names counts once."""
     total, seen = 0, set()
-    for folder, _, names in os.walk(directory):
+    for folder, _, names in walk(directory):
         for name in names:
             with contextlib.suppress(OSError):
                 found = os.lstat(os.path.join(folder, name))

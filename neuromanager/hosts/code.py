@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from neuromanager.experiment.code import find_code
 from neuromanager.profile.host import Host
 from neuromanager.system.faults import WRONG_INPUT, Failure
+from neuromanager.system.folders import walk
 from neuromanager.system.process import ask
 from neuromanager.system.values import NamedTuple
 
@@ -87,7 +88,7 @@ def _git(folder: str, *words: str) -> str | None:
 
 def _walk(folder: str, below: str) -> list[str]:
     found = []
-    for root, folders, files in os.walk(os.path.join(folder, below)):
+    for root, folders, files in walk(os.path.join(folder, below)):
         near = os.path.relpath(root, folder)
         folders[:] = [name for name in folders if name not in _SKIPPED]
         links = [name for name in folders if os.path.islink(os.path.join(root, name))]

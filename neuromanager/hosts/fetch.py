@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from neuromanager.hosts.ground import SENT
 from neuromanager.hosts.mirror import list_begun, unpack, unzip
+from neuromanager.system.folders import make_folders
 from neuromanager.system.quoting import quote_word
 from neuromanager.system.reach import Session
 from neuromanager.system.site import Unreachable
@@ -172,7 +173,7 @@ def _part_of(path: str, file: File) -> str:
 
 
 def _open_part(path: str, file: File, anew: bool = False) -> int:
-    os.makedirs(os.path.dirname(path), exist_ok=True)
+    make_folders(os.path.dirname(path))
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | (os.O_TRUNC if anew else 0)
     return os.open(_part_of(path, file), flags, 0o666)
 

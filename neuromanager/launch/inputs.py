@@ -17,6 +17,7 @@ from neuromanager.inputs.values import resolve
 from neuromanager.system.document import parse_json
 from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.files import read_text, write_file
+from neuromanager.system.folders import make_folders
 from neuromanager.system.jsonvalues import Value
 from neuromanager.system.quoting import Command
 from neuromanager.system.values import Any, NamedTuple
@@ -109,7 +110,7 @@ def write_inputs(experiment: Experiment, inputs: Sequence[InputFile], runs: Sequ
     for each in inputs:
         kept = experiment.path(INPUTS, each.file)
         if not os.path.exists(kept):
-            os.makedirs(os.path.dirname(kept), exist_ok=True)
+            make_folders(os.path.dirname(kept))
             write_file(kept, each.text)
         try:
             template = Template(each.text, each.form, each.keys)
@@ -132,7 +133,7 @@ def resolve_for(each: InputFile, experiment: Experiment, run: Run) -> Mapping[st
 
 def _write(experiment: Experiment, each: InputFile, run: Run, text: str) -> None:
     path = os.path.join(experiment.run_directory(run.number), each.file)
-    os.makedirs(os.path.dirname(path), exist_ok=True)
+    make_folders(os.path.dirname(path))
     write_file(path, text)
     if each.mode & 0o111:
         os.chmod(path, each.mode)

@@ -9,6 +9,7 @@ from neuromanager.experiment.code import Code
 from neuromanager.experiment.directory import RUNS
 from neuromanager.profile.profile import Profile
 from neuromanager.system.faults import WRONG_INPUT, Failure
+from neuromanager.system.folders import walk
 from neuromanager.system.quoting import quote_word
 
 OWN = "  # neurun --own"  # ends the lines of env that are ours
@@ -43,7 +44,7 @@ def add_own(profile: Profile, left_out: Sequence[str] = ()) -> Profile:
 def find_live_links(code: Code) -> list[str]:
     """What is linked into the live folder, but for what was asked for: runs at once would see each other's files."""
     asked, found = {os.path.normpath(link) for link in code.links}, []
-    for place, folders, names in os.walk(code.folder):
+    for place, folders, names in walk(code.folder):
         for name in (*folders, *names):
             path = os.path.join(place, name)
             if os.path.islink(path) and os.readlink(path).startswith(f"{code.live_top}/"):
@@ -83,7 +84,7 @@ def check_folder(folder: str, yes: bool, left_out: Iterable[str] = ()) -> None:
 
 def _walk(folder: str, left_out: set[str]) -> Iterator[tuple[str, int | str]]:
     """Each file's name and size; for a link that would lead elsewhere in a copy, what is wrong."""
-    for place, folders, names in os.walk(folder):
+    for place, folders, names in walk(folder):
         below = os.path.relpath(place, folder)
         prefix = "" if below == "." else f"{below}/"
         folders[:] = [name for name in folders if f"{prefix}{name}" not in left_out]

@@ -29,6 +29,7 @@ from neuromanager.results.table import Column, is_pattern
 from neuromanager.results.tails import Tail
 from neuromanager.status.survey import Report
 from neuromanager.system.files import opened
+from neuromanager.system.folders import walk
 from neuromanager.system.forks import compute_all
 from neuromanager.system.values import Any, NamedTuple
 from neuromanager.terminal.console import tell
@@ -236,7 +237,7 @@ def _find_events(folder: str, depth: int) -> Iterator[str]:
 
 def _match_files(folder: str, pattern: str) -> list[str]:
     found = []
-    for place, folders, names in os.walk(folder):
+    for place, folders, names in walk(folder):
         folders.sort()
         below = os.path.relpath(place, folder)
         for name in sorted(names):

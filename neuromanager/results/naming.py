@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 
 from neuromanager.system.faults import WRONG_INPUT, Failure, offer_nearest
+from neuromanager.system.folders import make_folders
 from neuromanager.system.values import NamedTuple
 
 OWN_NAMES = ("index", "repeat", "name", "file", "stem", "suffix")
@@ -69,11 +70,14 @@ def make_names(folder: str, planned: Mapping[str, Source], copy: bool) -> list[s
     if faults:
         raise Failure(WRONG_INPUT, *faults[:3], "nothing was linked")
     for path, target in todo:
-        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+        make_folders(os.path.dirname(path) or ".")
         if copy:
             shutil.copy2(os.path.join(os.path.dirname(path), target), path)
         else:
-            os.symlink(target, path)
+            try:
+                os.symlink(target, path)
+            except OSError as error:  # whose filename is the target
+                raise OSError(error.errno, error.strerror, path) from None
     return [path for path, _ in todo]
 
 

@@ -11,6 +11,7 @@ from neuromanager.experiment.directory import RUNS
 from neuromanager.experiment.locks import Locked, held_lock
 from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.files import is_ours, write_file
+from neuromanager.system.folders import remove_tree
 from neuromanager.system.patterns import compile_late
 from neuromanager.system.procfs import lives
 from neuromanager.terminal.console import tell
@@ -98,8 +99,7 @@ def remove(path: str) -> None:
         with contextlib.suppress(OSError):
             os.unlink(path)
         return
-    import shutil
-
     with contextlib.suppress(OSError):
         os.unlink(os.path.join(path, "code.json"))
-    shutil.rmtree(path, ignore_errors=True)
+    with contextlib.suppress(Failure, OSError):
+        remove_tree(path)

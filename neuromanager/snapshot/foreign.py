@@ -11,6 +11,7 @@ from neuromanager.experiment.code import STORE, Code, read_code
 from neuromanager.experiment.directory import RUNS
 from neuromanager.snapshot.git import Repository, find_repository, split_names
 from neuromanager.snapshot.store import open_repository
+from neuromanager.system.folders import walk
 
 
 def find_folders(project: str) -> list[Code]:
@@ -60,7 +61,7 @@ def find_foreign(code: Code) -> str | None:
 
 def _walk(whole: str) -> Iterator[str]:
     """Regular files; links are data's."""
-    for folder, folders, files in os.walk(whole):
+    for folder, folders, files in walk(whole):
         folders[:] = [name for name in folders if name != "__pycache__"]
         for name in files:
             full = os.path.join(folder, name)

@@ -11,6 +11,7 @@ from neuromanager.snapshot.commit import Entry, Snapshot
 from neuromanager.snapshot.git import WITHOUT_LFS, Repository, join_names, split_names, text_of
 from neuromanager.snapshot.survey import Survey, choose_links, find_folders
 from neuromanager.system.faults import WRONG_INPUT, Failure
+from neuromanager.system.folders import make_folders, walk
 from neuromanager.system.patterns import compile_late
 from neuromanager.system.values import NamedTuple
 
@@ -44,7 +45,7 @@ def lay(snapshot: Snapshot, place: str, links: Sequence[str], earlier: Earlier |
             _turn_link(snapshot.repository.top, place, entry.path)
     for entry in snapshot.entries:
         if entry.mode == "160000" and entry.path not in snapshot.inner:  # a submodule that is not there
-            os.makedirs(os.path.join(place, entry.path), exist_ok=True)
+            make_folders(os.path.join(place, entry.path))
     for path, inside in snapshot.inner.items():
         with contextlib.suppress(FileNotFoundError):
             os.rmdir(os.path.join(place, path))
@@ -94,7 +95,7 @@ def _find_empty_folders(repository: Repository, survey: Survey) -> list[str]:
         data = any(each.startswith(path) for each in ignored) and not any(each.startswith(path) for each in survey.new)
         if not path.endswith("/") or data or os.path.exists(f"{repository.top}/{path}.git"):
             continue
-        for folder, folders, files in os.walk(f"{repository.top}/{path.rstrip('/')}"):
+        for folder, folders, files in walk(f"{repository.top}/{path.rstrip('/')}"):
             near = os.path.relpath(folder, repository.top)
             if not folders and not files:
                 found.append(near)
@@ -106,7 +107,7 @@ def link(top: str, place: str, links: Sequence[str]) -> None:
     """Those that are not there yet: data may have come since a folder was made."""
     for path in links:
         here = os.path.join(place, path)
-        os.makedirs(os.path.dirname(here), exist_ok=True)
+        make_folders(os.path.dirname(here))
         with contextlib.suppress(FileExistsError):
             os.symlink(os.path.normpath(os.path.join(top, path)), here)
 
@@ -126,7 +127,7 @@ def _share(snapshot: Snapshot, files: Sequence[Entry], place: str, earlier: Earl
             continue
         folder = entry.path.rpartition("/")[0]
         if folder not in made:
-            os.makedirs(os.path.join(place, folder), exist_ok=True)
+            make_folders(os.path.join(place, folder))
             made.add(folder)
         before = f"{earlier.folder}/{entry.path}"
         with contextlib.suppress(OSError):  # as many links as a file system allows; another one; a pointer's link

@@ -12,6 +12,7 @@ from neuromanager.snapshot.git import find_repository, make_repository, split_na
 from neuromanager.snapshot.lay import find_links
 from neuromanager.snapshot.survey import Survey
 from neuromanager.system.faults import WRONG_INPUT, Failure
+from neuromanager.system.folders import walk
 
 
 def make_plan(project: str, wish: Wish) -> tuple[Survey, list[str]]:
@@ -49,6 +50,6 @@ def expand_added(project: str, paths: Sequence[str]) -> tuple[str, ...]:
 def _walk(path: str) -> Iterator[str]:
     if not os.path.isdir(path) or os.path.islink(path):
         yield path
-    for folder, folders, files in os.walk(path):
+    for folder, folders, files in walk(path):
         folders[:] = [name for name in folders if name not in (".git", STORE, "__pycache__")]
         yield from (os.path.join(folder, name) for name in files)

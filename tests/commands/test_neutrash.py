@@ -111,6 +111,18 @@ class TrashTest(unittest.TestCase):
         self.assertEqual(folder.run("neutrash", "--empty", "--yes").code, 0)
         self.assertEqual(folder.tree(), before)
 
+    def test_a_trash_that_is_a_link(self) -> None:
+        folder = self.folder
+        run_one(folder, "--name=a")
+        thesis = folder.write("home/thesis/chapter", "years of work")
+        (folder.path / "runs/.trash").symlink_to("../home")
+        for words in (("--empty", "--yes"), ("--empty", "--yes", "thesis"), (), ("a",), ("--restore", "thesis")):
+            with self.subTest(words=words):
+                done = folder.run("neutrash", *words)
+                self.assertEqual((done.code, done.stdout), (100, ""), done.stderr)
+                self.assertIn("runs/.trash is a link to ", done.stderr)
+                self.assertTrue(thesis.exists() and (folder.path / "runs/a").exists())
+
 
 class OnSlurmTest(unittest.TestCase):
     def test_a_job_that_waits(self) -> None:
