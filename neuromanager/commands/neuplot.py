@@ -96,10 +96,10 @@ def _check_options(options: Options, operands: Sequence[str]) -> None:
         faults.append("--band: of a mean, and --runs draws none; leave one of them out")
     if options.x and (options.smooth or options.runs):
         faults.append("--smooth and --runs: of curves over steps; leave -x out, or them")
-    if options.output and options.terminal:
+    if options.output is not None and options.terminal:
         faults.append("--output and --terminal exclude each other; choose one of them")
-    if options.output and options.output.rpartition(".")[2] not in plot.ENDINGS:
-        faults.append(f"--output: {options.output!r}: write a name that ends in .{', .'.join(plot.ENDINGS)}")
+    if options.output is not None and (mend := plot.check_file(options.output)):
+        faults.append(f"--output: {options.output!r}: {mend}")
     if "-" in operands and options.files:
         faults.append("--files: what is read from - is a table already; give it to the neutable that makes it")
     if "-" in operands and len(operands) > 1:
@@ -273,13 +273,13 @@ def _draw(picture: Picture, options: Options) -> int:
         "pdf": " size 7in,5in noenhanced",
         "txt": " size 100,35 noenhanced",
     }
-    name = os.path.basename(options.output)
+    name = plot.as_file(os.path.basename(options.output))
     return _run(picture, {"terminal": plot.ENDINGS[ending] + sizes[ending], "file": name}, stem, print_it=False)
 
 
 def _run(picture: Picture, output: Mapping[str, str], stem: str, print_it: bool) -> int:
     """Writes STEM.dat and STEM.gp, and has gnuplot draw in their folder, so that both can be moved together."""
-    folder, name = os.path.split(os.path.abspath(stem))
+    folder, name = os.path.dirname(os.path.abspath(f"{stem}.dat")), plot.as_file(os.path.basename(stem))
     try:
         write_file(f"{stem}.dat", picture.data)
         write_file(f"{stem}.gp", picture.script(output, f"{name}.dat"))

@@ -90,6 +90,20 @@ def quote(text: str) -> str:
     return "'" + clean.replace("'", "''") + "'"
 
 
+def check_file(path: str) -> str | None:
+    """The mend for a name of a picture that cannot be drawn."""
+    stem, _, ending = path.rpartition(".")
+    name = stem.rpartition("/")[2]
+    if not name or ending not in ENDINGS:
+        return f"write a name that ends in .{', .'.join(ENDINGS)}"
+    return None if name.isprintable() else "gnuplot takes letters that can be printed, in UTF-8, alone"
+
+
+def as_file(name: str) -> str:
+    """Never an option, a command (``<``, ``|``), a block of data (``$``) or a function (``+``) of gnuplot's."""
+    return name if name[0].isalnum() else f"./{name}"
+
+
 def render_data(facets: Sequence[Facet]) -> str:
     """A block for each line, two empty lines between them: x, mean, low, high, how many runs."""
     blocks = []

@@ -69,6 +69,18 @@ class NeuplotTest(unittest.TestCase):
         self.assertFalse((self.folder.path / "ran").exists())
         self.assertIn("a'`touch ran` $(touch ran) @x", self.read("a.svg").replace("&#39;", "'").replace("&apos;", "'"))
 
+    def test_names_that_are_more_than_names_to_gnuplot(self) -> None:
+        for name in ("<touch ran;.svg", "|touch ran;.svg", "-persist.svg", "$x.svg", "+.svg", "a.b.svg", "s/.t.svg"):
+            (self.folder.path / "s").mkdir(exist_ok=True)
+            self.plot("-y", "loss", f"--output={name}", "t")
+            self.assertIn("<svg", self.read(name))
+        self.assertFalse((self.folder.path / "ran").exists())
+        before = self.folder.tree()
+        for name in ("", ".svg", "s/.svg", "a\nb.svg", "\udcff.svg", "s/..svg/"):
+            done = self.folder.run("neuplot", "-y", "loss", "-o", name, "t")
+            self.assertEqual((done.code, "error: --output: " in done.stderr), (100, True), done.stderr)
+        self.assertEqual(self.folder.tree(), before)
+
     def test_facets_share_their_range_and_key(self) -> None:
         self.plot("-y", "loss", "--facet=opt", "--by=lr", "-o", "a.svg", "t")
         script = self.read("a.gp")
