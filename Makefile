@@ -19,7 +19,7 @@ PREPARED = $$(if [ -x .venv/bin/python3 ]; then echo .venv/bin/python3; else ech
 SUITES =
 
 .PHONY: help demo test lint bench fuzz install uninstall clean setup deb completion pages
-.PHONY: test-editable test-hosts test-slurm-versions record-slurm-answers clean-slurm-versions
+.PHONY: test-editable test-hosts test-htcondor test-slurm-versions record-slurm-answers clean-slurm-versions
 
 help:
 	@echo 'make demo       sweep examples/train.py over params.json on this machine'
@@ -32,6 +32,8 @@ help:
 	@echo '                set random values in random input files, and let other readers say what is in them'
 	@echo 'make test-hosts'
 	@echo '                run the long tests of clusters that are reached by ssh'
+	@echo 'make test-htcondor'
+	@echo '                run the long tests of HTCondor, with figures'
 	@echo 'make lint       ruff, mypy --strict, shellcheck, mandoc'
 	@echo 'make bench      measure, against a stopwatch'
 	@echo 'make pictures   draw docs/pictures/*.svg from real runs in tmux; needs what make test installs'
@@ -60,6 +62,12 @@ test-slurm-versions:
 test-hosts: setup
 	@bash tests/beds/slurm/install.sh
 	@NEU_KILL_EXPERIMENTS=$${NEU_KILL_EXPERIMENTS:-25} "$(PREPARED)" -m tests hosts.long_hosts hosts.test_hosts_kills
+
+# What takes long on an HTCondor, with its figures: some 10 minutes.
+test-htcondor: setup
+	@bash tests/beds/htcondor/install.sh
+	@NEU_KILL_EXPERIMENTS=$${NEU_KILL_EXPERIMENTS:-200} "$(PREPARED)" -m tests htcondor.test_outages.OutageTest.test_killed_at_random
+	@NEU_KILL_EXPERIMENTS=20 "$(PREPARED)" -m tests htcondor.long_pool
 
 # What each version answers to our questions, for tests/slurm/test_answers.py.
 record-slurm-answers:

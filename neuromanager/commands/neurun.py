@@ -100,7 +100,7 @@ def _add_waits(parser: Parser) -> None:
         ("--after-any", "start when these runs have ended, even if some failed"),
     ):
         parser.add_argument(name, metavar="EXPERIMENT", action="append", default=[], help=text)
-    each = "start each run when the same run of EXPERIMENT has completed; on a cluster only"
+    each = "start each run when the same run of EXPERIMENT has completed; on Slurm only"
     parser.add_argument("--after-each", metavar="EXPERIMENT", help=each)
 
 

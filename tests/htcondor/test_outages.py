@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.command import finish, wait_until
 from tests.htcondor.pooled import SECONDS, PooledCase
 
-KILLS = int(os.environ.get("NEU_KILLS", "12"))
+KILLS = int(os.environ.get("NEU_KILL_EXPERIMENTS") or 12)
 
 
 class OutageTest(PooledCase):
@@ -42,25 +42,32 @@ class OutageTest(PooledCase):
         self.neu("neuwait", "x")
 
     def test_killed_at_random(self) -> None:
-        """neurun, with its condor_submit or alone; some with the schedd frozen."""
-        seed = int(os.environ.get("NEU_SEED", time.time_ns() % 10**6))
-        source = random.Random(seed)
-        for _ in range(KILLS):
-            with contextlib.ExitStack() as stack:
-                if source.random() < 0.2:
-                    stack.enter_context(self.pool.frozen())
-                launching = self.files.start("neurun", "--name=x", "--resume", "--runs=6", "htcondor", "cpu", "true")
-                try:
-                    launching.wait(source.uniform(0.05, 0.7))
-                except subprocess.TimeoutExpired:
-                    if source.random() < 0.5:
-                        _kill_submitting()
-                    launching.send_signal(signal.SIGKILL)
-            finish(launching)
-        done = self.neu("neurun", "--name=x", "--resume", "--runs=6", "--wait", "htcondor", "cpu", "true", code=None)
-        self.assertEqual(done.code, 0, f"seed {seed}: {done.stderr}")
-        started = [len(self.files.events("x", run)) for run in range(6)]
-        self.assertEqual(started, [2] * 6, f"seed {seed}")
+        """neurun, with its condor_submit or alone; some with the schedd frozen. Four times for each experiment."""
+        source = random.Random(seed := int(os.environ.get("NEU_SEED") or time.time_ns() % 10**6))
+        names = [f"x{at}" for at in range(-(-KILLS // 4))]
+        killed = sum(self.kill_while_launching(name, source) for name in names for _ in range(4))
+        self.assertGreater(killed, 0, f"seed {seed}")
+        words = ("--runs=6", "htcondor", "cpu", "true")
+        for name in names:
+            done = self.neu("neurun", f"--name={name}", "--resume", *words, code=None)
+            self.assertEqual(done.code, 0, f"seed {seed}: {done.stderr}")
+        self.neu("neuwait", *names)
+        for name in names:
+            started = [len(self.files.events(name, run)) for run in range(6)]
+            self.assertEqual(started, [2] * 6, f"seed {seed}: {name}")
+
+    def kill_while_launching(self, name: str, source: random.Random) -> bool:
+        with contextlib.ExitStack() as stack:
+            if source.random() < 0.2:
+                stack.enter_context(self.pool.frozen())
+            launching = self.files.start("neurun", f"--name={name}", "--resume", "--runs=6", "htcondor", "cpu", "true")
+            try:
+                launching.wait(source.uniform(0.05, 0.7))
+            except subprocess.TimeoutExpired:
+                if source.random() < 0.5:
+                    _kill_submitting()
+                launching.send_signal(signal.SIGKILL)
+        return finish(launching).code == -signal.SIGKILL
 
     def test_the_schedd_is_killed_and_forgets(self) -> None:
         """Runs go on; what has ended stays as it is, without a queue or a history that tells of it."""

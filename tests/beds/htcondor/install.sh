@@ -89,7 +89,7 @@ inside_run() {
     cp -R "$clone"/{bin,neuromanager,tests,examples,man} "$root/neuromanager"
     chmod -R a+rX "$root/neuromanager"
     mount -t tmpfs -o mode=1777,size=256k tmpfs "$root/full" # a disk that is soon full
-    for name in TERM NEU_SEED; do
+    for name in TERM NEU_SEED NEU_KILL_EXPERIMENTS; do
         if [[ -n ${!name-} ]]; then kept+=("$name=${!name}"); fi
     done
     chroot --userspec="$user:$user" "$root" env -i -C /neuromanager "${kept[@]}" \
