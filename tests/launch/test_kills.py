@@ -61,6 +61,7 @@ class Kills(unittest.TestCase):
     """One folder, in which several sweeps are launched, killed and resumed at once."""
 
     where: tuple[str, str]
+    wait: tuple[str, ...] = ("--wait",)
     values_per_kill = 1
     held: tuple[str, ...] = ()
     """For every other sweep: none of its runs begins while it is killed, and only Slurm knows of its jobs."""
@@ -148,7 +149,7 @@ class Kills(unittest.TestCase):
             kills += self.kill_once(self.command(name, values, *options), moment, victim)
         self.release(name, values, *options)
         for _ in range(20):
-            done = self.files.run(*self.command(name, values, "--wait"))
+            done = self.files.run(*self.command(name, values, *self.wait))
             if done.code == 0:
                 return name, values
         raise AssertionError(f"{name}: never done: {done.stderr}")
@@ -194,6 +195,7 @@ class LocalKills(Kills):
     """Every other sweep one run after the other, and the rest four at a time."""
 
     where = ("local", "cpu")
+    wait = ()
     values_per_kill = 3
 
     def command(self, name: str, values: int, *options: str) -> list[str]:
