@@ -12,7 +12,7 @@ from neuromanager.experiment.catalog import index_experiment, is_whole
 from neuromanager.experiment.directory import RUNS, TRASH, Experiment, find_free_names, write_record
 from neuromanager.experiment.locks import Locked, held_lock
 from neuromanager.experiment.runs import NO_POINT, Run
-from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
+from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure, judge_error
 from neuromanager.system.files import write_file
 from neuromanager.system.quoting import Command, render_commands
 from neuromanager.system.values import NamedTuple
@@ -55,7 +55,8 @@ def making_experiment(name: str | None, stem: str, locks: contextlib.ExitStack, 
             _remove_empty_runs()
         if isinstance(error, OSError):
             place = error.filename or (experiment.directory if experiment else RUNS)
-            raise Failure(WRONG_INPUT, f"{place}: {error.strerror}; nothing was launched and nothing is left") from None
+            fault = f"{place}: {error.strerror}; nothing was launched and nothing is left"
+            raise Failure(judge_error(error), fault) from None
         raise
 
 

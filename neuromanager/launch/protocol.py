@@ -30,7 +30,7 @@ from neuromanager.launch.request import Launch
 from neuromanager.launch.settle import claiming, look_twice
 from neuromanager.profile.profile import describe_profile
 from neuromanager.schedulers import Scheduler, find_scheduler, is_batch_system
-from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
+from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure, judge_error
 from neuromanager.system.files import write_file
 from neuromanager.system.signals import Interrupted
 from neuromanager.system.site import Site, Unreachable
@@ -282,4 +282,4 @@ def refusing(experiment: Experiment) -> Iterator[None]:
         raise NothingLaunched(TROUBLE, f"{error.strerror}; nothing was launched") from None
     except OSError as error:
         place = error.filename or experiment.directory
-        raise NothingLaunched(WRONG_INPUT, f"{place}: {error.strerror}; nothing was launched") from None
+        raise NothingLaunched(judge_error(error), f"{place}: {error.strerror}; nothing was launched") from None

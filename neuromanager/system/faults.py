@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Iterable
 
@@ -22,6 +23,21 @@ class Failure(Exception):
         super().__init__(*faults)
         self.code = code
         self.faults = faults
+
+
+# A disk or a system may do again what it refused so; all else somebody has to mend.
+_PASSING = frozenset(
+    getattr(errno, name, 0)
+    for name in (
+        "EIO ESTALE EAGAIN EINTR EBUSY ENOMEM EMFILE ENFILE ENOLCK ETIMEDOUT EREMOTEIO EHOSTDOWN EHOSTUNREACH ENETDOWN "
+        "ENETUNREACH ENOTCONN ECONNRESET"
+    ).split()
+)
+
+
+def judge_error(error: OSError) -> int:
+    """The exit code of a command that could not write."""
+    return TROUBLE if error.errno in _PASSING else WRONG_INPUT
 
 
 def offer_nearest(word: str, known: Iterable[str]) -> str:

@@ -187,14 +187,17 @@ class ExperimentTest(unittest.TestCase):
         before = self.folder.tree()
         for error in (
             OSError(28, "No space left on device", "x"),
+            OSError(5, "Input/output error", "x"),  # it may pass
             KeyboardInterrupt(),
             Failure(100, "a"),
             ValueError("b"),
         ):
             expected = Failure if isinstance(error, OSError) else type(error)
-            with self.assertRaises(expected), new_experiment(None) as experiment:
+            with self.assertRaises(expected) as caught, new_experiment(None) as experiment:
                 write_file(experiment.path("commands.txt"), "true\n")
                 raise error
+            if isinstance(error, OSError):
+                self.assertEqual(getattr(caught.exception, "code", None), 111 if error.errno == 5 else 100)
             self.assertEqual(self.folder.tree(), before)
 
     def test_what_was_there_before_stays(self) -> None:
