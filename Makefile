@@ -105,30 +105,39 @@ pictures: setup
 # bin/ and the package stay together in lib/, as in a clone; what is on PATH and MANPATH points there.
 install:
 	@test -n '$(COMMANDS)'
-	rm -rf '$(LIBRARY)'
-	install -d '$(LIBRARY)' '$(DESTDIR)$(PREFIX)/bin'
-	cp -R bin neuromanager '$(LIBRARY)'
-	find '$(LIBRARY)' -name __pycache__ -prune -exec rm -rf {} +
-	'$(PYTHON)' -m compileall -q '$(LIBRARY)/neuromanager'
-	for command in $(COMMANDS); do \
+	@rm -rf '$(LIBRARY)'
+	@install -d '$(LIBRARY)' '$(DESTDIR)$(PREFIX)/bin'
+	@cp -R bin neuromanager '$(LIBRARY)'
+	@find '$(LIBRARY)' -name __pycache__ -prune -exec rm -rf {} +
+	@'$(PYTHON)' -m compileall -q '$(LIBRARY)/neuromanager'
+	@for command in $(COMMANDS); do \
 	    ln -sf "../lib/neuromanager/bin/$$command" '$(DESTDIR)$(PREFIX)/bin/' || exit 1; \
 	done
-	for page in $(PAGES); do \
+	@for page in $(PAGES); do \
 	    folder='$(DESTDIR)$(PREFIX)'/share/man/man$${page##*.}; \
 	    install -d "$$folder" && install -m 644 "$$page" "$$folder" || exit 1; \
 	done
-	install -d '$(BASH_COMPLETION)' '$(ZSH_COMPLETION)' '$(FISH_COMPLETION)'
-	for command in $(COMMANDS); do install -m 644 completion/neuromanager.bash '$(BASH_COMPLETION)/'"$$command"; done
-	install -m 644 completion/_neuromanager '$(ZSH_COMPLETION)'
-	install -m 644 completion/neuromanager.fish '$(FISH_COMPLETION)'
-	@'$(PYTHON)' -c 'import jsonschema' 2>/dev/null || echo 'Note: $(PYTHON) has no jsonschema yet, which neuromanager needs.'
+	@install -d '$(BASH_COMPLETION)' '$(ZSH_COMPLETION)' '$(FISH_COMPLETION)'
+	@for command in $(COMMANDS); do \
+	    install -m 644 completion/neuromanager.bash '$(BASH_COMPLETION)/'"$$command" || exit 1; \
+	done
+	@install -m 644 completion/_neuromanager '$(ZSH_COMPLETION)'
+	@install -m 644 completion/neuromanager.fish '$(FISH_COMPLETION)'
+	@echo 'neuromanager $(VERSION) is in $(DESTDIR)$(PREFIX)'
+	@test -n '$(DESTDIR)' || '$(PYTHON)' -c 'import jsonschema' 2>/dev/null || echo \
+	    'It needs jsonschema, which $(PYTHON) lacks. On Debian as root: apt-get install python3-jsonschema;' \
+	    'elsewhere: $(PYTHON) -m pip install jsonschema'
+	@case "$(DESTDIR)|:$$PATH:" in \
+	    [!\|]* | *:'$(PREFIX)/bin':*) ;; \
+	    *) echo 'It is not on PATH yet: export PATH="$(PREFIX)/bin:$$PATH"' ;; \
+	esac
 
 uninstall:
-	for command in $(COMMANDS); do rm -f '$(DESTDIR)$(PREFIX)/bin/'"$$command"; done
-	for page in $(notdir $(PAGES)); do rm -f '$(DESTDIR)$(PREFIX)'/share/man/man$${page##*.}/"$$page"; done
-	for command in $(COMMANDS); do rm -f '$(BASH_COMPLETION)/'"$$command"; done
-	rm -f '$(ZSH_COMPLETION)/_neuromanager' '$(FISH_COMPLETION)/neuromanager.fish'
-	rm -rf '$(LIBRARY)'
+	@for command in $(COMMANDS); do rm -f '$(DESTDIR)$(PREFIX)/bin/'"$$command"; done
+	@for page in $(notdir $(PAGES)); do rm -f '$(DESTDIR)$(PREFIX)'/share/man/man$${page##*.}/"$$page"; done
+	@for command in $(COMMANDS); do rm -f '$(BASH_COMPLETION)/'"$$command"; done
+	@rm -f '$(ZSH_COMPLETION)/_neuromanager' '$(FISH_COMPLETION)/neuromanager.fish'
+	@rm -rf '$(LIBRARY)'
 
 # The tutorial and the answers are pages of the manual, too.
 pages:
@@ -142,15 +151,15 @@ completion:
 
 # Needs dpkg-deb alone; what it makes has no build of a Python's version, that is done where it is installed.
 deb:
-	rm -rf build/deb
-	$(MAKE) install DESTDIR="$$PWD/build/deb" PREFIX=/usr
-	find build/deb -name __pycache__ -prune -exec rm -rf {} +
-	mv build/deb/usr/share/zsh/site-functions build/deb/usr/share/zsh/vendor-completions
-	find build/deb/usr/share/man -type f -exec gzip -9n {} +
-	sed 's/@VERSION@/$(VERSION)/' packaging/control | install -D -m 644 /dev/stdin build/deb/DEBIAN/control
-	install -m 755 packaging/postinst packaging/prerm build/deb/DEBIAN
-	install -D -m 644 LICENSE build/deb/usr/share/doc/neuromanager/copyright
-	dpkg-deb --root-owner-group --build build/deb 'build/neuromanager_$(VERSION)_all.deb'
+	@rm -rf build/deb
+	@$(MAKE) -s install DESTDIR="$$PWD/build/deb" PREFIX=/usr >/dev/null
+	@find build/deb -name __pycache__ -prune -exec rm -rf {} +
+	@mv build/deb/usr/share/zsh/site-functions build/deb/usr/share/zsh/vendor-completions
+	@find build/deb/usr/share/man -type f -exec gzip -9n {} +
+	@sed 's/@VERSION@/$(VERSION)/' packaging/control | install -D -m 644 /dev/stdin build/deb/DEBIAN/control
+	@install -m 755 packaging/postinst packaging/prerm build/deb/DEBIAN
+	@install -D -m 644 LICENSE build/deb/usr/share/doc/neuromanager/copyright
+	@dpkg-deb --root-owner-group --build build/deb 'build/neuromanager_$(VERSION)_all.deb'
 
 clean:
 	rm -rf .venv .venv-lint .venv-fuzz .mypy_cache .ruff_cache build neuromanager.egg-info

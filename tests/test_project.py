@@ -87,7 +87,17 @@ class CloneTest(ProjectTest):
 
     def test_install_and_uninstall(self) -> None:
         clone, prefix = self.clone(), self.folder / "a prefix"
-        self.succeed("make", "install", f"PREFIX={prefix}", folder=clone)
+        bare = self.folder / "python"
+        bare.write_text('#!/bin/sh\nexec python3 -S "$@"\n', encoding="utf-8")
+        bare.chmod(0o755)
+        done = self.succeed("make", "install", f"PREFIX={prefix}", f"PYTHON={bare}", folder=clone)
+        said = f"neuromanager {neuromanager.__version__} is in {prefix}"
+        lacks = f"It needs jsonschema, which {bare} lacks. On Debian as root: apt-get install python3-jsonschema; "
+        unseen = f'It is not on PATH yet: export PATH="{prefix}/bin:$PATH"'
+        self.assertEqual(done, f"{said}\n{lacks}elsewhere: {bare} -m pip install jsonschema\n{unseen}\n")
+        path = f"{prefix}/bin:{os.environ['PATH']}"
+        done = self.succeed("make", "install", f"PREFIX={prefix}", folder=clone, PATH=path)
+        self.assertEqual(done, f"{said}\n")
         shutil.copy(clone / "params.json", self.folder)
         shutil.rmtree(clone)
         self.check_commands(prefix / "bin")
