@@ -144,6 +144,9 @@ class Scheduler(Protocol):
     def propose(self, site: Site) -> dict[str, Any] | None:
         """A support for a first config.json, None where there is no such cluster; only where init is in DOES."""
 
+    def find_directives(self, command: Command, cwd: str) -> list[str]:
+        """What to say of lines for the scheduler in the user's script; only where directives is in DOES."""
+
     def free(self, site: Site) -> Free:
         """All nodes, and the jobs of all users as far as they are shown; only where it is in DOES. For neufree.
 

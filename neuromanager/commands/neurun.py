@@ -130,7 +130,7 @@ def main(words: Sequence[str]) -> int:
         os.chdir(code.project)
     dependencies = _read_dependencies(options)
     given = like.input if like else _read_input(tuple(command), options.name, cwd)
-    check_programs(profile, given.commands, cwd)
+    _check_commands(profile, given.commands, cwd)
     request = Request(
         profile, given, repeats, options.name, tuple(options.tag), options.note, cwd, site_for_runs(), manner, layout
     )._replace(dependencies=dependencies, resume=options.resume, wait=options.wait, yes=options.yes, source=source)
@@ -188,6 +188,14 @@ def _write_config(options: Options, own: Sequence[str], rest: Sequence[str]) -> 
 def _read_input(command: Command, name: str | None, cwd: str) -> Input:
     given = read_input(command, os.environ, name)
     return given._replace(commands=[add_python(line, lambda word: is_program(word, cwd)) for line in given.commands])
+
+
+def _check_commands(profile: Profile, commands: Sequence[Command], cwd: str) -> None:
+    """Raises Failure for a program that is missing; warns of lines for the scheduler that nobody reads."""
+    check_programs(profile, commands, cwd)
+    scheduler = find_scheduler(profile.scheduler)
+    for text in scheduler.find_directives(commands[0], cwd) if "directives" in scheduler.DOES else ():
+        tell(f"warning: {text}")
 
 
 def _read_like(options: Options) -> Like | None:

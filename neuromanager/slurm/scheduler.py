@@ -10,6 +10,7 @@ from neuromanager.profile.profile import Profile, Spelling
 from neuromanager.slurm.cancel import cancel
 from neuromanager.slurm.check import check, check_programs, exclude
 from neuromanager.slurm.client import set_throttle as throttle
+from neuromanager.slurm.directives import find_directives
 from neuromanager.slurm.free import free
 from neuromanager.slurm.limits import ask_room as room
 from neuromanager.slurm.limits import limits_for as limits
@@ -39,6 +40,7 @@ __all__ = [
     "exclude",
     "files",
     "find",
+    "find_directives",
     "find_put_back",
     "free",
     "limits",
@@ -59,7 +61,7 @@ SPELLING = Spelling(
 DOES = frozenset(
     (
         "throttle pack pack-jobs requeue signal-before signal-with after after-each exclude-nodes attach host estimate "
-        "init free"
+        "init free directives"
     ).split()
 )
 

@@ -68,6 +68,17 @@ class SlipTest(unittest.TestCase):
                 said = self.refuse("neurun", *words, code=100)
                 self.assertIn(f"write neurun SUPPORT DEVICE COMMAND, as neurun local cpu {command}", said)
 
+    def test_a_script_with_lines_for_sbatch(self) -> None:
+        script = "#!/bin/bash\n#SBATCH --time=1:00:00\n#SBATCH --mem 4G # all\n#SBATCH --array=0-9\necho done\n"
+        self.folder.program("job.sh", script)
+        self.folder.write("config.json", {"slurm": {"cpu": {}}})
+        for words in (["./job.sh"], ["bash", "job.sh"]):
+            done = self.folder.run("neurun", "-n", "slurm", "cpu", *words)
+            said = "warning: job.sh: its #SBATCH lines are not read; write -r time=1:00:00 -r mem=4G, or resources "
+            said += "of the profile; for --array see --runs\n"
+            self.assertEqual((done.code, said in done.stderr.replace("./", "")), (0, True), done.stderr)
+        self.assertNotIn("SBATCH", self.folder.run("neurun", "-n", "slurm", "cpu", "cat", "job.sh").stderr)
+
     def test_lines_that_nobody_reads(self) -> None:
         said = self.refuse("neurun", "local", "bare", code=100, stdin=b"echo a\n")
         self.assertIn("- for COMMAND reads command lines from standard input", said)
