@@ -6,6 +6,7 @@ with `<!-- over ssh -->` login nodes before two of them.
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import unittest
@@ -55,12 +56,19 @@ class DocsTest(unittest.TestCase):
     def test_sessions_over_ssh(self) -> None:
         self.assertGreater(self.check_sessions("over ssh", hosts.require(self).environment), 0)
 
+    def test_every_session_is_executed(self) -> None:
+        """None stands in a block of another kind."""
+        count = sum(len(re.findall(r"(?m)^\$ ", text)) for text in TEXTS.values())
+        self.assertEqual(sum(len(test_man.parse_session(session)) for _, session, _ in find_sections()), count)
+
     def test_blocks_are_of_a_known_kind(self) -> None:
         for name, text in TEXTS.items():
             kinds = re.findall(r"(?m)^```(\w+)\n", text)
-            self.assertLessEqual(set(kinds), {"console", "json", "text", "python"}, name)
+            self.assertLessEqual(set(kinds), {"console", "json", "python"}, name)
             self.assertEqual(2 * len(kinds), len(re.findall("(?m)^```", text)), name)
         for text in TEXTS.values():
+            for block in re.findall(r"(?ms)^```python\n(.*?)^```$", text):
+                compile(block, "docs", "exec")
             for block in re.findall(r"(?ms)^```json\n(.*?)^```$", text):
                 nested = any(isinstance(value, dict) for value in json.loads(block).values())
                 test_man.check_document(self, "config" if nested else "params", block)
@@ -87,6 +95,18 @@ class DocsTest(unittest.TestCase):
         pages = {page.stem for page in test_man.find_pages()}
         for name, text in READ.items():
             self.assertLessEqual(set(re.findall(r"`man (neu[\w-]+)`", text)), pages, name)
+
+    def test_options_that_are_named_exist(self) -> None:
+        """In prose and tables: of each command there, as far as they stand before its operands."""
+        for name, text in READ.items():
+            for line in re.findall(r"`([^`]*neu[^`]*)`", re.sub(r"(?ms)^```.*?^```$", "", text)):
+                words = line.split()
+                for place, command in enumerate(words):
+                    if command not in test_man.PARSERS:
+                        continue
+                    known = {spelled for option in test_man.PARSERS[command]().options for spelled in option.spelled}
+                    for word in itertools.takewhile(lambda each: each.startswith("--"), words[place + 1 :]):
+                        self.assertIn(word.partition("=")[0], known, f"{name}: {line}")
 
     def test_the_manual_has_them(self) -> None:
         """`make pages` writes them."""
