@@ -81,7 +81,7 @@ def main(words: Sequence[str]) -> int:
     if options.follow:
         return _follow(selected, streams, lines)
     _bring(selected, streams)
-    gaps = _Gaps([], [], [], [])
+    gaps = _Gaps([], [], [], [], [])
     found = _find_excerpts(selected, options.failed, streams, attempt, lines, gaps)
     first = list(islice(found, 1))
     excerpts = chain(first, found)
@@ -91,6 +91,9 @@ def main(words: Sequence[str]) -> int:
         write_all(texts) if options.no_pager else page(texts, os.environ)
     else:
         _write_bytes(excerpts, several, gaps)
+    if gaps.unspoken and not options.both:
+        count = f"{len(gaps.unspoken)} runs" if len(gaps.unspoken) > 1 else "the run"
+        tell(f"{count} wrote to standard error alone; -e shows it")
     return _finish(gaps, bool(first), options.failed, attempt)
 
 
@@ -145,6 +148,7 @@ class _Gaps(NamedTuple):
     without_attempt: list[str]
     never: list[tuple[Experiment, Status]]
     faults: list[str]
+    unspoken: list[str]  # wrote to standard error alone
 
 
 def _find_excerpts(
@@ -185,8 +189,17 @@ def _read(excerpt: Excerpt, gaps: _Gaps) -> Iterator[bytes]:
         with opened(path) as descriptor:
             start, end = find_bounds(descriptor, excerpt.part, excerpt.lines)
             yield from read_pieces(descriptor, start, end)
+            if not os.fstat(descriptor).st_size and path.endswith(".stdout") and _is_filled(f"{path[:-6]}stderr"):
+                gaps.unspoken.append(excerpt.part.title)
     except OSError as error:
         gaps.faults.append(f"{excerpt.part.title}: {path}: {error.strerror}")
+
+
+def _is_filled(path: str) -> bool:
+    try:
+        return os.stat(path).st_size > 0
+    except OSError:
+        return False
 
 
 def _finish(gaps: _Gaps, shown: bool, failed: bool, attempt: int) -> int:

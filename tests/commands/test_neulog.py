@@ -205,6 +205,14 @@ class ShowTest(unittest.TestCase):
         self.assertEqual((outcome.code, outcome.out), (111, b""))
         self.assertIn("/dev/zero: not a regular file", outcome.stderr)
 
+    def test_what_was_written_to_standard_error_alone(self) -> None:
+        folder = Folder(self)
+        folder.run("neurun", "--name=x", "--runs=2", "local", "cpu", "bash", "-c", "echo $NEU_INDEX >&2")
+        shown = folder.run("neulog", "x")
+        self.assertIn("neulog: 2 runs wrote to standard error alone; -e shows it\n", shown.stderr)
+        for words in (["-e", "x"], ["-b", "x"], ["--failed", "x"]):
+            self.assertNotIn("-e shows", folder.run("neulog", *words).stderr)
+
     def test_failed(self) -> None:
         folder = Folder(self)
         made = Made(folder, "try", 5)
