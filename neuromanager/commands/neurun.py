@@ -43,7 +43,7 @@ def make_parser() -> Parser:
     parser = Parser(
         NAME,
         "neurun [OPTION ...] SUPPORT DEVICE COMMAND [WORD ...]\n       neurun [OPTION ...] SUPPORT DEVICE - < LINES\n"
-        "       neurun --init [-c FILE]",
+        "       neurun --init [-c FILE] [HOST]",
         "Runs COMMAND as config.json says for SUPPORT and DEVICE: locally, or as a batch job on a cluster.",
         "With - for COMMAND, command lines are read from standard input. In a word of COMMAND {index}, {repeat},\n"
         "{run_dir} and {name} are replaced. Options come before SUPPORT; what follows DEVICE belongs to COMMAND.\n"
@@ -62,7 +62,7 @@ def make_parser() -> Parser:
     add("-y", "--yes", action="store_true", help="launch more than max_runs and max_gpu_hours of the profile allow")
     files = "$NEU_CONFIG, ./config.json, ~/.config/neuromanager/config.json"
     add("-c", "--config", metavar="FILE", help=f"the profiles (default: {files})")
-    made = "write a config.json with what this machine and its cluster have, and launch nothing"
+    made = "write a config.json with what this machine, its cluster and HOST have, and launch nothing"
     add("--init", action="store_true", help=made)
     add("-q", "--quiet", action="store_true", help="print nothing but faults on standard error")
     add("-h", "--help", action="help", help="print this and exit")
@@ -180,9 +180,9 @@ def _add_code_and_files(request: Request, code: Code | None, like: Like | None, 
 
 
 def _write_config(options: Options, own: Sequence[str], rest: Sequence[str]) -> int:
-    if rest or len(own) > (1 if options.config is None else 3):
-        raise Failure(WRONG_INPUT, "--init: writes a config.json and launches nothing; only -c FILE goes with it")
-    return write_config(options.config, HERE)
+    if len(rest) > 1 or len(own) > (1 if options.config is None else 3):
+        raise Failure(WRONG_INPUT, "--init: writes a config.json and launches nothing; -c FILE and HOST go with it")
+    return write_config(options.config, HERE, rest[0] if rest else None)
 
 
 def _read_input(command: Command, name: str | None, cwd: str) -> Input:

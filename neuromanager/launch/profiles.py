@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 
 from neuromanager.local.builtin import ONE_GPU, SUPPORT, add_built_in
@@ -10,7 +11,7 @@ from neuromanager.local.resources import list_gpus
 from neuromanager.profile.config import read_config
 from neuromanager.profile.profile import Profile, find_schedulers, resolve_profile, resolve_spread
 from neuromanager.schedulers import find_scheduler
-from neuromanager.system.faults import DONE, WRONG_INPUT, Failure
+from neuromanager.system.faults import DONE, TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.files import write_file
 from neuromanager.system.jsonvalues import render_document
 from neuromanager.system.programs import is_program
@@ -51,8 +52,8 @@ def offer_place(words: Sequence[str]) -> str:
     return ""
 
 
-def write_config(option: str | None, site: Site) -> int:
-    """neurun --init: a config.json with what this machine and its clusters have. Raises Failure."""
+def write_config(option: str | None, site: Site, host: str | None) -> int:
+    """neurun --init: a config.json with what this machine, its clusters and that of a host have. Raises Failure."""
     path = option or "config.json"
     if os.path.lexists(path):
         raise Failure(WRONG_INPUT, f"{path}: exists already, and was not changed; neurun --init -c FILE writes another")
@@ -73,12 +74,26 @@ def write_config(option: str | None, site: Site) -> int:
                 document[name] = found
         except Failure as failure:
             tell(f"warning: {scheduler.TITLE} is left out: {'; '.join(failure.faults[:2])}")
+    if host is not None:
+        document[re.sub(r"^[^@]*@|[.:].*", "", host) or host] = _describe_there(host, site)
     _write(path, render_document(document) + "\n")
     print(path)
+    named = f"-c {quote_word(option)} " if option else ""
     supports = [name for name in document if not name.startswith("x-")]
     shown = [f"{name} {device}" for name in supports for device in document[name] if device[:2] not in ("*", "x-")]
-    tell(f"{path} has {', '.join(shown)}; read it, then try: neurun {supports[-1]} cpu hostname")
+    tell(f"{path} has {', '.join(shown)}; read it, then try: neurun {named}{supports[-1]} cpu hostname")
     return DONE
+
+
+def _describe_there(host: str, site: Site) -> dict[str, Any]:
+    """The support of a cluster that is reached by ssh. Raises Failure; nothing is written then."""
+    if not re.fullmatch(r"[^-\s'\"\\][^\s'\"\\]*", host):
+        raise Failure(WRONG_INPUT, f"--init: {host!r}: write a name that ssh knows")
+    for name in find_schedulers():
+        scheduler = find_scheduler(name)
+        if {"init", "host"} <= scheduler.DOES and (found := scheduler.propose(site.at({"host": host}))):
+            return {**found, "*": {"host": host, **found["*"]}}
+    raise Failure(TROUBLE, f"{host}: no partition that is up was named there")
 
 
 def _describe_here(site: Site) -> dict[str, Any]:

@@ -30,7 +30,7 @@ class Partition(NamedTuple):
 
 def propose(site: Site) -> dict[str, Any] | None:
     """The support for config.json; None where there is no Slurm. Raises Failure."""
-    if search_path("sinfo", path=site.environ.get("PATH")) is None:
+    if site.host is None and search_path("sinfo", path=site.environ.get("PATH")) is None:
         return None
     partitions = parse_partitions(query(["sinfo", "-h", "-o", "%P|%a|%l|%G"], _QUERY_SECONDS, site).stdout)
     if not partitions:
@@ -92,12 +92,13 @@ def _choose_time(partition: Partition) -> str:
 
 
 def _ask_accounts(site: Site) -> list[str]:
-    if search_path("sacctmgr", path=site.environ.get("PATH")) is None:
+    if site.host is None and search_path("sacctmgr", path=site.environ.get("PATH")) is None:
         return []
     try:
-        user = pwd.getpwuid(os.geteuid()).pw_name
+        there = site.ask(["id", "-un"], _QUERY_SECONDS).stdout.strip() if site.host else ""
+        user = there or pwd.getpwuid(os.geteuid()).pw_name
         words = ["sacctmgr", "-nP", "show", "user", user, "withassoc", "format=DefaultAccount,Account,Partition"]
         return parse_accounts(query(words, _QUERY_SECONDS, site).stdout)
-    except (Failure, KeyError):
+    except (Failure, OSError, KeyError):
         tell("no accounts are known, for sacctmgr has no answer; add one if your site wants it")
         return []

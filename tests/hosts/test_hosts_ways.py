@@ -63,6 +63,17 @@ class WaysTest(HostCase):
             refused = self.neu("neurun", "--name=x", "mp2", "cpu", "true")
             self.assertEqual((refused.code, f"mp2: {said}" in refused.stderr), (111, True), refused.stderr)
 
+    def test_a_first_config_of_a_host(self) -> None:
+        made = self.done("neurun", "--init", "-c", "first.json", "cedar")
+        self.assertIn("cedar cpu, cedar gpu; read it, then try: neurun -c first.json cedar cpu hostname", made.stderr)
+        cedar = json.loads(self.files.read("first.json"))["cedar"]
+        self.assertEqual(cedar["*"], {"host": "cedar", "env": [], "resources": {"account": "myproject"}})
+        self.assertEqual(cedar["gpu"]["resources"]["partition"], "big-gpu")
+        self.done("neurun", "-c", "first.json", "--name=x", "--wait", "cedar", "cpu", "hostname")
+        for host, code in (("mp2-nokey", 111), ("-x y", 100)):
+            refused = self.neu("neurun", "--init", "-c", "none.json", "--", host)
+            self.assertEqual((refused.code, (self.folder / "none.json").exists()), (code, False), refused.stderr)
+
     def test_by_hand(self) -> None:
         """No connection is made; one that a person has made is used."""
         self.set_everywhere(host="cedar-300", login="by-hand")
