@@ -12,7 +12,8 @@ from neuromanager.experiment.select import resolve_selections
 from neuromanager.experiment.states import COMPLETED
 from neuromanager.results import plot, render
 from neuromanager.results.choose import parse_count
-from neuromanager.results.measure import Wanted, measure
+from neuromanager.results.measure import measure
+from neuromanager.results.readers import Wanted
 from neuromanager.results.records import Measured, list_names
 from neuromanager.results.series import Series, Value, make_series, pick
 from neuromanager.results.statistics import ERRORS

@@ -254,10 +254,10 @@ def _make_table(rows: Rows) -> render.Table:
     cells = [
         [
             *(record.run if head == "run" else record.state for head in heads),
-            *(record.params.get(name) for name in rows.params),
+            *map(record.params.get, rows.params),
             *(record.of for _ in counted),
-            *(record.results.get(name) for name in rows.results),
-            *(record.facts.get(name) for name in rows.facts),
+            *map(record.results.get, rows.results),
+            *map(record.facts.get, rows.facts),
         ]
         for record in rows.records
     ]

@@ -2,90 +2,40 @@
 
 from __future__ import annotations
 
-import contextlib
-import fnmatch
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from resource import RUSAGE_SELF, getrusage
 
 from neuromanager.experiment.catalog import word_for
-from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.launches import has_hosts, read_launches
-from neuromanager.experiment.logs import find_bounds, find_parts, read_pieces
-from neuromanager.experiment.states import Status
-from neuromanager.results.formats import (
-    Unreadable,
-    make_matcher,
-    parse_file,
-    parse_jsonl,
-    parse_jsonl_line,
-    parse_log,
-    parse_log_line,
+from neuromanager.results.formats import make_matcher
+from neuromanager.results.readers import (
+    Taken,
+    Wanted,
+    match_files,
+    pack_objects,
+    read_file,
+    read_files,
+    read_log,
+    read_logs,
 )
 from neuromanager.results.records import Measured, read_params
-from neuromanager.results.series import Row, Series, make_log_series, make_objects_series, make_series, unpack
-from neuromanager.results.table import Column, is_pattern
-from neuromanager.results.tails import Tail
+from neuromanager.results.series import Packed, Row, Series, make_series, unpack
 from neuromanager.status.survey import Report
-from neuromanager.system.files import opened
-from neuromanager.system.folders import walk
 from neuromanager.system.forks import compute_all
-from neuromanager.system.values import Any, NamedTuple
+from neuromanager.system.values import Any
 from neuromanager.terminal.console import tell
 
 FILES = ("result.json", "results.json", "metrics.json", "metrics.jsonl", "metrics.csv", "results.csv", "progress.csv")
 EVENTS = "TensorBoard event files"
 LOGS = "stdout and stderr"
-STREAMS = ("stdout", "stderr")
 _READERS = 16  # a network disk answers many questions at once; what is in memory takes no time but Python's
 _LONG_SECONDS = 0.05  # of computing, which is worth a process for each CPU: one costs some milliseconds
+_HEAVY_SECONDS = 0.005  # of computing for one run, which then is not what the disk keeps waiting
+_SHARE = 250  # files that are decoded together
 _SLICE = 8  # runs that a reader takes at a time
 _DEEPEST = 3  # folders below a run's, where event files are looked for
-_LARGEST_BYTES = 1 << 31
-_AT_ONCE_BYTES = 1 << 28  # of a file that is read whole: pieces would be joined, and copied
-
-
-class Taken(NamedTuple):
-    """A run, and the folder in which its program wrote."""
-
-    experiment: Experiment
-    status: Status
-
-    @property
-    def folder(self) -> str:
-        return self.experiment.run_directory(self.status.number)
-
-
-class Wanted(NamedTuple):
-    """Where results are, when it was said: files by a pattern, or what a pattern finds in the logs."""
-
-    files: str | None = None
-    pattern: str | None = None
-    columns: tuple[Column, ...] | None = None
-    """As they were typed; None for the last value of every name."""
-    whole: bool = True
-    """Whether points may be asked for, and not only what the columns say."""
-
-    def find_hows(self, name: str) -> set[str]:
-        """What will be asked of a name, or of one that ends with it; what cannot be told yet is among it."""
-        if self.columns is None:
-            return {"last"}
-        return {
-            column.how
-            for column in self.columns
-            if name.endswith(column.name) or (is_pattern(column.name) and fnmatch.fnmatchcase(name, column.name))
-        }
-
-    def is_numeric(self, name: str) -> bool:
-        """Whether all its numbers will be needed."""
-        return not self.find_hows(name) <= {"last", "first"}
-
-    def list_last(self) -> list[str]:
-        """The names, if nothing but their last values is asked for."""
-        if self.whole or any(column.how != "last" or is_pattern(column.name) for column in self.columns or ()):
-            return []
-        return [column.name for column in self.columns or ()]
 
 
 def measure(reports: Iterable[Report], wanted: Wanted) -> tuple[list[Measured], str]:
@@ -132,58 +82,45 @@ def _read_measures(taken: Sequence[Taken], wanted: Wanted) -> tuple[str, list[Se
 
     if wanted.pattern is not None:
         matcher = make_matcher(wanted.pattern)
-        return LOGS, read_all(lambda each: (row for data in _read_logs(each) for row in matcher(data)))
+        return LOGS, read_all(lambda each: (row for data in read_logs(each) for row in matcher(data)))
     if wanted.files is not None:
         pattern = wanted.files
-        return pattern, read_all(lambda each: _read_files(each.folder, _match_files(each.folder, pattern)))
-    names = [set(each) for each in _map(taken, lambda each: _list_folder(each.folder))]
-    first = next((name for name in FILES if any(name in each for each in names)), None)
+        return pattern, read_all(lambda each: read_files(each.folder, match_files(each.folder, pattern)))
+    first = _find_file(taken)
     if first is not None:
-        return first, _map_series(taken, lambda each: _read_file(each.folder, first, wanted), wanted)
+        many = (lambda some: pack_objects(some, first, wanted)) if first.endswith(".json") else None
+        return first, _map_series(taken, lambda each: read_file(each, first, wanted), wanted, many)
     events = _map(taken, lambda each: list(_find_events(each.folder, _DEEPEST)))
     if any(events):
         found = {id(each): paths for each, paths in zip(taken, events)}
-        return EVENTS, read_all(lambda each: _read_files(each.folder, found[id(each)]))
+        return EVENTS, read_all(lambda each: read_files(each.folder, found[id(each)]))
 
-    def read(each: Taken) -> Series:
-        ends = _read_log_ends(each, wanted.list_last())
-        return ends or make_log_series(b"\n".join(_read_logs(each)), parse_log, wanted.is_numeric)
-
-    return LOGS, _map_series(taken, read, wanted)
+    return LOGS, _map_series(taken, lambda each: read_log(each, wanted), wanted)
 
 
-def _read_file(folder: str, name: str, wanted: Wanted) -> Series:
-    """Of JSON Lines, no more than is wanted."""
-    if wanted.whole or not name.endswith(".jsonl"):
-        return make_series(_read_files(folder, [name]))
-    path = os.path.join(folder, name)
-    tail = Tail(wanted.list_last(), parse_jsonl_line)
-    with contextlib.suppress(OSError), opened(path) as descriptor:
-        if wanted.list_last() and tail.read(descriptor, 0, os.fstat(descriptor).st_size) and tail.is_complete():
-            return make_series([tail.found])
-    return make_objects_series(_read_or_tell(path) or b"", parse_jsonl, wanted.is_numeric)
+def _find_file(taken: Sequence[Taken]) -> str | None:
+    """The first of FILES that any run has; where that is the first of all, the rest need not be looked at."""
+    names: set[str] = set()
+    for some in (taken[:_READERS], taken[_READERS:]):
+        names.update(*_map(some, lambda each: _list_folder(each.folder)))
+        if FILES[0] in names:
+            break
+    return next((name for name in FILES if name in names), None)
 
 
-def _read_log_ends(taken: Taken, names: Sequence[str]) -> Series | None:
-    """The last values of the names; None where the whole has to be read for them."""
-    if not names:
-        return None
-    tail = Tail(names, parse_log_line)
-    with contextlib.suppress(OSError):
-        for part in reversed(find_parts(taken.experiment, taken.status.number, STREAMS)):
-            with contextlib.suppress(FileNotFoundError), opened(part.path) as descriptor:
-                if not tail.read(descriptor, *find_bounds(descriptor, part, None)):
-                    break
-            if tail.is_complete():
-                return make_series([tail.found])
-    return None
-
-
-def _map_series(taken: Sequence[Taken], read: Callable[[Taken], Series], wanted: Wanted) -> list[Series]:
+def _map_series(
+    taken: Sequence[Taken],
+    read: Callable[[Taken], Series],
+    wanted: Wanted,
+    pack_many: Callable[[Sequence[Taken]], list[Packed]] | None = None,
+) -> list[Series]:
     """By several processes where it takes long, unless the points will be asked for: they take as long to send."""
 
     def map_rest(rest: Sequence[Taken]) -> list[Series]:
-        return [unpack(packed) for packed in compute_all(lambda each: read(each).pack(wanted.find_hows), rest)]
+        if pack_many is None:
+            return [unpack(packed) for packed in compute_all(lambda each: read(each).pack(wanted.find_hows), rest)]
+        shares = [rest[first : first + _SHARE] for first in range(0, len(rest), _SHARE)]
+        return [unpack(packed) for share in compute_all(pack_many, shares) for packed in share]
 
     return _map(taken, read, None if wanted.whole else map_rest)
 
@@ -194,12 +131,17 @@ def _map(
     """The first are done one after the other, to see whether the disk is waited for, and how long the rest takes."""
     sleeps, began = getrusage(RUSAGE_SELF).ru_nvcsw, time.process_time()
     found: list[Any] = []
-    while len(found) < min(_READERS, len(taken)) and time.process_time() - began < _LONG_SECONDS:
-        found.append(work(taken[len(found)]))
+    for each in taken[:_READERS]:
+        found.append(work(each))
+        if time.process_time() - began > _LONG_SECONDS:
+            break
     rest = taken[len(found) :]
-    if rest and getrusage(RUSAGE_SELF).ru_nvcsw - sleeps >= len(found):
+    if not rest:
+        return found
+    each_seconds = (time.process_time() - began) / len(found)
+    if getrusage(RUSAGE_SELF).ru_nvcsw - sleeps >= len(found) and each_seconds < _HEAVY_SECONDS:
         return found + _map_by_threads(rest, work)
-    if rest and map_rest and (time.process_time() - began) / len(found) * len(rest) > _LONG_SECONDS:
+    if map_rest and each_seconds * len(rest) > _LONG_SECONDS:
         return found + map_rest(rest)
     return found + [work(each) for each in rest]
 
@@ -233,49 +175,3 @@ def _find_events(folder: str, depth: int) -> Iterator[str]:
             yield entry.path
         elif depth and entry.is_dir(follow_symlinks=False):
             yield from _find_events(entry.path, depth - 1)
-
-
-def _match_files(folder: str, pattern: str) -> list[str]:
-    found = []
-    for place, folders, names in walk(folder):
-        folders.sort()
-        below = os.path.relpath(place, folder)
-        for name in sorted(names):
-            path = name if below == "." else os.path.join(below, name)
-            if fnmatch.fnmatchcase(path, pattern) or fnmatch.fnmatchcase(name, pattern):
-                found.append(path)
-    return found
-
-
-def _read_files(folder: str, names: Iterable[str]) -> Iterator[Row]:
-    for name in names:
-        path = os.path.join(folder, name)
-        data = _read_or_tell(path)
-        try:
-            if data is not None:
-                yield from parse_file(name, data)
-        except Unreadable as error:
-            tell(f"warning: {path}: {error}; left out")
-
-
-def _read_or_tell(path: str) -> bytes | None:
-    try:
-        return _read_regular(path)
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        tell(f"warning: {path}: {error.strerror}; left out")
-    return None
-
-
-def _read_regular(path: str) -> bytes:
-    with opened(path) as descriptor:
-        return b"".join(read_pieces(descriptor, 0, min(os.fstat(descriptor).st_size, _LARGEST_BYTES), _AT_ONCE_BYTES))
-
-
-def _read_logs(taken: Taken) -> Iterator[bytes]:
-    """What the last attempt printed; what an earlier one did belongs to another try."""
-    with contextlib.suppress(OSError):
-        for part in find_parts(taken.experiment, taken.status.number, STREAMS):
-            with contextlib.suppress(OSError), opened(part.path) as descriptor:
-                yield b"".join(read_pieces(descriptor, *find_bounds(descriptor, part, None), _AT_ONCE_BYTES))

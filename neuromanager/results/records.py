@@ -28,12 +28,11 @@ class Measured(NamedTuple):
 def read_params(experiment: Experiment) -> Sequence[Mapping[str, Value]]:
     """The point of each run; without a point, its words ``--name=value`` and ``name=value``."""
     commands, points = read_lines(experiment, "commands.txt"), read_lines(experiment, "params.txt")
-    found: list[Mapping[str, Value]] = []
     parsed = parse_objects(points)
-    for number, command in enumerate(commands):
-        point = parsed[number] if number < len(points) else None
-        found.append(dict(_read_words(command)) if point is None else flatten(point))
-    return found
+    made = [dict(_read_words(command)) if point is None else point for command, point in zip(commands, parsed)]
+    if any("[" in line or "{" in line[1:] for line in points):
+        made = [flatten(point) for point in made]
+    return [*made, *(dict(_read_words(command)) for command in commands[len(made) :])]
 
 
 def parse_objects(lines: Sequence[str]) -> list[dict[str, Any] | None]:
@@ -90,17 +89,29 @@ def list_facts(status: Status) -> dict[str, Value]:
 
 def list_names(measured: Iterable[Measured]) -> list[str]:
     """Everything that any run measured, in the order of appearance."""
-    return list(dict.fromkeys(name for each in measured for name in each.series.names()))
+    return merge_names(each.series.names() for each in measured)
 
 
-def make_record(measured: Measured, columns: Sequence[Column], at: str | None) -> Record:
+def merge_names(rows: Iterable[Iterable[str]]) -> list[str]:
+    """In the order of their first appearance; most rows have the same."""
+    names: dict[str, None] = {}
+    before: list[str] = []
+    for row in rows:
+        if (here := list(row)) != before:
+            names.update(dict.fromkeys(here))
+            before = here
+    return list(names)
+
+
+def make_record(measured: Measured, columns: Mapping[str, Column], at: str | None, with_facts: bool) -> Record:
     """One row for a run; with ``at`` all of it from one point."""
     if at is None:
-        results = {str(column): pick(measured.series, column.how, column.name) for column in columns}
+        results = {title: pick(measured.series, column.how, column.name) for title, column in columns.items()}
     else:
         point = find_point(measured.series, at)
-        results = {str(column): point.get(column.name) for column in columns}
-    return Record(measured.run, measured.status.state, measured.params, results, list_facts(measured.status))
+        results = {title: point.get(column.name) for title, column in columns.items()}
+    facts = list_facts(measured.status) if with_facts else {}
+    return Record(measured.run, measured.status.state, measured.params, results, facts)
 
 
 def make_steps(measured: Measured, columns: Sequence[Column], most: int | None) -> tuple[list[Record], int]:

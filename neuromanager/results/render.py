@@ -12,6 +12,7 @@ from neuromanager.results.table import Record
 from neuromanager.system.jsonvalues import escape_unseen
 from neuromanager.system.values import Any, NamedTuple
 
+_QUOTED = frozenset('",\r\n')  # what a cell of CSV is quoted for
 DIGITS = 4  # significant ones, where a person reads them
 
 
@@ -31,11 +32,11 @@ class Table(NamedTuple):
 
 def _exact(value: Value) -> str:
     """A value that reads back as itself."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return repr(value) if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return repr(value)
+    if isinstance(value, str):
+        return value
+    return "" if value is None else str(value).lower()
 
 
 def shorten(value: Value, digits: int) -> str:
@@ -50,10 +51,15 @@ def shorten(value: Value, digits: int) -> str:
 
 def render_csv(table: Table) -> Iterator[str]:
     """RFC 4180, with the line ends of Unix; floats so that they read back as themselves."""
-    for row in (table.names, *([_exact(value) for value in cells] for cells in table.rows)):
-        yield ",".join(
-            f'"{cell.replace(chr(34), chr(34) * 2)}"' if re.search(r'[",\r\n]', cell) else cell for cell in row
-        )
+    rows: list[Sequence[Value]] = [table.names, *table.rows]
+    for row in rows:
+        cells = list(map(_exact, row))
+        line = ",".join(cells)
+        if line.count(",") >= len(cells) or '"' in line or "\r" in line or "\n" in line:
+            line = ",".join(
+                f'"{cell.replace(chr(34), chr(34) * 2)}"' if _QUOTED & set(cell) else cell for cell in cells
+            )
+        yield line
 
 
 def render_tsv(table: Table) -> Iterator[str]:

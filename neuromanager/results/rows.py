@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from neuromanager.results.choose import Rows, parse_count
 from neuromanager.results.lines import is_step
-from neuromanager.results.measure import Wanted
-from neuromanager.results.records import FACTS, Measured, list_names, make_record, make_steps
+from neuromanager.results.readers import Wanted
+from neuromanager.results.records import FACTS, Measured, list_names, make_record, make_steps, merge_names
 from neuromanager.results.table import Column, Record, parse_column, resolve_columns, resolve_name
 from neuromanager.system.faults import WRONG_INPUT, Failure, offer_nearest
 from neuromanager.terminal.console import tell
@@ -34,12 +34,14 @@ def make_rows(measured: Sequence[Measured], options: Options) -> Rows:
     asked = [word for word in words if not word.startswith("run.")]
     plain = [Column("last", name) for name in known if not is_step(name)]
     columns = resolve_columns(asked, known) if asked else [] if facts else plain
-    params = list(dict.fromkeys(name for each in measured for name in each.params))
+    params = merge_names(each.params for each in measured)
     if options.steps:
         return _make_step_rows(measured, columns, options, params, facts)
     at = _resolve_at(options.at, known) if options.at else None
-    records = [make_record(each, columns, at) for each in measured]
-    results = [str(column) for column in columns]
+    titles = {str(column): column for column in columns}
+    with_facts = bool(facts or options.where or options.min or options.max or options.per)
+    records = [make_record(each, titles, at, with_facts) for each in measured]
+    results = list(titles)
     # One that was asked for stays, but for a parameter, which has a column already.
     results = [name for name in results if (asked and name not in params) or not _says_nothing(name, records)]
     return Rows(records, params, results, facts)
@@ -47,7 +49,7 @@ def make_rows(measured: Sequence[Measured], options: Options) -> Rows:
 
 def _says_nothing(name: str, records: Sequence[Record]) -> bool:
     """No row has it, or it repeats the parameter of that name."""
-    values = [(record.results.get(name), record.params.get(name)) for record in records]
+    values = ((record.results.get(name), record.params.get(name)) for record in records)
     return all(value is None or value == param for value, param in values)
 
 

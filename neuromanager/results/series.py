@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -71,6 +72,8 @@ class Series:
             return self._written.get(name)
         if self._columns is not None:
             return self._columns.end(name, last)
+        if len(self._points) == 1:
+            return self._points[0].get(name)
         values = self.values(name)
         return values[-1 if last else 0] if values else None
 
@@ -112,6 +115,8 @@ def make_objects_series(
 def make_series(rows: Iterable[Row]) -> Series:
     """Rows as they were written. Of two with the same step the later one's values replace the earlier one's."""
     points = [row if type(row) is dict else dict(row) for row in rows]
+    if len(points) == 1:
+        return Series(_find_only_step(tuple(points[0])), points)
     names = list_names(points)
     step = _find_step(points, names)
     if step is None:
@@ -154,6 +159,11 @@ def _find_step(points: Sequence[Row], names: Iterable[str]) -> str | None:
         if found and 2 * counts[found] >= len(points) and not _begins_anew(points, found, present.get("epoch")):
             return found
     return None
+
+
+@functools.lru_cache(256)
+def _find_only_step(names: tuple[str, ...]) -> str | None:
+    return _find_step([dict.fromkeys(names)], names)
 
 
 def _begins_anew(points: Sequence[Row], name: str, epoch: str | None) -> bool:

@@ -44,10 +44,23 @@ def read_settled(experiment: Experiment, current: Mapping[int, str]) -> dict[int
     found: dict[int, Status] = {}
     with contextlib.suppress(ValueError, TypeError, KeyError):
         for token, scheduler, submitted, rows in _read(experiment)["launches"]:
-            for row in rows:
-                if current.get(row[0]) == token:
-                    head = {"token": token, "scheduler": scheduler, "submitted": submitted}
-                    found[row[0]] = Status(**dict(zip(_ROW, row)), **head)
+            for number, state, attempt, code, signal, reason, job, node, started, finished in rows:
+                if current.get(number) == token:
+                    end = (
+                        attempt,
+                        code,
+                        signal,
+                        reason,
+                        scheduler,
+                        job,
+                        node,
+                        None,
+                        None,
+                        submitted,
+                        started,
+                        finished,
+                    )
+                    found[number] = Status(number, state, False, *end, token)
     return found
 
 

@@ -98,7 +98,7 @@ def read_reports(
     trails = [_read_trails(survey) for survey in surveys]
     _find_all(list(zip(surveys, trails)), site, ask, unanswered, silent)
     for survey in surveys:
-        if sum(map(is_settled, survey.statuses.values())) > survey.kept:
+        if len(survey.statuses) > survey.kept < sum(map(is_settled, survey.statuses.values())):
             write_settled(survey.experiment, survey.statuses)
     for each, survey in zip(rest, surveys):
         statuses = [survey.statuses[number] for number in survey.numbers]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 import unittest
 
 from neuromanager.results.eventfile import read_scalars
-from neuromanager.results.formats import Unreadable, make_matcher, parse_file, template_pattern
+from neuromanager.results.formats import Unreadable, decode_flat, make_matcher, parse_file, template_pattern
 
 
 def varint(number: int) -> bytes:
@@ -68,6 +69,15 @@ class FileTest(unittest.TestCase):
         for bad in (b"{", b"3", b"[" * 100_000, b"\xff"):
             with self.assertRaises(Unreadable):
                 parse_file("result.json", bad)
+
+    def test_files_that_are_decoded_together(self) -> None:
+        flat = (b'{"a": 1}', b"{}\n", b'{"a": NaN, "b": "x"}', b'{"b": true}')
+        odd = (b"", b"{", b'{"a": ', b"1}", b'{"a": 1}, {"b": 2}', b"[1]", b'{"a": {"b": 1}}', b'{"a": "{"}', b'"b"}')
+        self.assertEqual(repr(decode_flat(flat)), repr([row for data in flat for row in parse_file("x.json", data)]))
+        self.assertEqual(decode_flat([]), [])
+        for files in itertools.product((*flat[:2], *odd), repeat=3):
+            if set(files) & set(odd):
+                self.assertIsNone(decode_flat(files), files)
 
     def test_json_lines(self) -> None:
         data = b'{"step": 1, "a": NaN}\n\nnoise\n[1]\n{"step": 2, "b": {"c": 3}}\n{"step": 3, "lo'

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import random
@@ -11,7 +13,7 @@ from pathlib import Path
 
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.states import Status
-from neuromanager.results import measure
+from neuromanager.results import measure, readers
 from neuromanager.results.series import pick
 from neuromanager.results.table import parse_column, resolve_columns
 from tests.results.test_columns import SEED
@@ -23,13 +25,14 @@ WORDS = ((), ("loss",), ("last:loss", "acc"), ("min:loss", "count:*"), ("max:acc
 
 class MeasureTest(unittest.TestCase):
     def setUp(self) -> None:
-        self.addCleanup(setattr, measure, "_LONG_SECONDS", measure._LONG_SECONDS)
-        measure._LONG_SECONDS = 0  # all but the first are read by other processes
+        for name in ("_LONG_SECONDS", "_HEAVY_SECONDS"):  # all but the first are read by other processes
+            self.addCleanup(setattr, measure, name, getattr(measure, name))
+            setattr(measure, name, 0)
         place = tempfile.TemporaryDirectory()
         self.addCleanup(place.cleanup)
         self.folder, self.chance = Path(place.name).resolve(), random.Random(SEED)
 
-    def fill(self, name: str, file: str, style: str) -> list[measure.Taken]:
+    def fill(self, name: str, file: str, style: str) -> list[readers.Taken]:
         def write(own: Path, log: Path) -> None:
             again = self.chance.choice((0, 0, 3))
             steps = [*range(9), *range(9 - again, 9 + self.chance.randint(0, 400))] if "1" in own.name else []
@@ -43,13 +46,13 @@ class MeasureTest(unittest.TestCase):
 
         make_experiment(self.folder, name, RUNS, write)
         experiment = Experiment(str(self.folder / "runs" / name), name)
-        return [measure.Taken(experiment, Status(number, "COMPLETED")) for number in range(RUNS)]
+        return [readers.Taken(experiment, Status(number, "COMPLETED")) for number in range(RUNS)]
 
-    def assert_same(self, taken: list[measure.Taken]) -> None:
-        whole = measure._read_measures(taken, measure.Wanted())
+    def assert_same(self, taken: list[readers.Taken]) -> None:
+        whole = measure._read_measures(taken, readers.Wanted())
         for words in WORDS:
             columns = tuple(map(parse_column, words))
-            found = measure._read_measures(taken, measure.Wanted(columns=columns or None, whole=False))
+            found = measure._read_measures(taken, readers.Wanted(columns=columns or None, whole=False))
             self.assertEqual(found[0], whole[0])
             names = [[name for each in series for name in each.names()] for series in (whole[1], found[1])]
             known = list(dict.fromkeys(names[0]))
@@ -73,6 +76,10 @@ class MeasureTest(unittest.TestCase):
             Path(path).write_text(json.dumps({"loss": number / 3, "acc": number, "step": 3, "note": "x"}))
         os.unlink(path)
         self.assert_same(taken)
+        Path(f"{taken[5].folder}/result.json").write_text('{"loss": 1, "acc": {"val": 2}, "list": [3]}')
+        Path(f"{taken[7].folder}/result.json").write_text('{"loss": 1')
+        with contextlib.redirect_stderr(io.StringIO()):  # a warning
+            self.assert_same(taken)
 
 
 if __name__ == "__main__":
