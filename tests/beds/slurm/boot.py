@@ -160,6 +160,7 @@ class Boot:
             "mariadb-install-db",
             "--no-defaults",
             f"--datadir={data}",
+            f"--tmpdir={data}",  # else the names of two in /tmp may be the same, for they are made of process numbers
             f"--user={user}",
             "--skip-test-db",
             "--auth-root-authentication-method=socket",
