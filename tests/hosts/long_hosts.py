@@ -92,6 +92,39 @@ class SpreadTest(test_hosts_spread.SpreadTest):
             self.check_once(24)
 
 
+class OutagesTest(HostCase):
+    def test_a_network_that_stands_still_for_80_seconds(self) -> None:
+        """Longer than ssh waits for an answer; the run ends meanwhile."""
+        waiting = self.files.start("neurun", "--name=x", "--wait", "cedar-frozen", "cpu", "./program")
+        self.wait_for_marks(1)
+        self.bed.frozen.touch()
+        self.addCleanup(self.bed.frozen.unlink, missing_ok=True)
+        self.go()
+        time.sleep(80)  # a time is what is tested
+        self.bed.frozen.unlink()
+        began = time.monotonic()
+        done = finish(waiting)
+        print(f"network frozen for 80 s: neurun --wait ended {time.monotonic() - began:.1f} s after that")
+        self.assertEqual((done.code, self.marks()), (0, ["0 1 cedar"]), done.stderr)
+
+    def test_a_controller_that_is_frozen_for_14_seconds(self) -> None:
+        self.go()
+        self.done("neurun", "--name=w", "cedar", "cpu", "./program")
+        self.bed.clusters["cedar"].freeze()
+        launching = self.files.start("neurun", "--runs=3", "--name=x", "cedar", "cpu", "./program")
+        time.sleep(14)
+        self.bed.clusters["cedar"].thaw()
+        done = finish(launching)
+        tries = 0
+        while done.code and tries < 5:
+            done = self.neu("neurun", "--resume", "--runs=3", "--name=x", "cedar", "cpu", "./program")
+            tries += 1
+        print(f"slurmctld frozen for 14 s: {tries} times --resume")
+        self.assertEqual(done.code, 0, done.stderr)
+        self.done("neuwait", "x")
+        self.assertEqual(self.marks(), ["0 1 cedar", "0 1 cedar", "1 1 cedar", "2 1 cedar"])
+
+
 class FrozenTest(HostCase):
     def test_frozen_code_is_sent_as_frozen(self) -> None:
         """What is edited after the launch is not in it, and --resume has the frozen code again."""

@@ -167,6 +167,18 @@ class HostsTest(HostCase):
         self.assertEqual(self.done("neucancel", "y").stdout, "y:0\n")
         self.assertEqual(self.states("x", "y"), ["PENDING", "CANCELLED"])
 
+    def test_two_laptops_with_the_same_names(self) -> None:
+        self.go()
+        laptops = [self.folder / "one", self.folder / "two"]
+        for laptop in laptops:
+            laptop.mkdir()
+            shutil.copy(self.folder / "config.json", laptop)
+            (laptop / "mine").write_text(laptop.name)
+            done = self.files.shell(f"cd {laptop.name} && neurun --name=x --wait cedar cpu cat mine && neulog x")
+            self.assertEqual(done.stdout, f"runs/x\n{laptop.name}", done.stderr)
+        there = [path for path in (self.place / "there-dir").iterdir() if path.name.startswith("x.")]
+        self.assertEqual(len(there), 2)
+
     def test_wait_for_a_state(self) -> None:
         self.done("neurun", "--name=x", "cedar", "gpu", "./program")
         self.wait_for_marks(1)
