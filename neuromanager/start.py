@@ -6,17 +6,18 @@ ours; system/document asks for them before it imports jsonschema). env(1) starts
 functions and other variables that it cannot name. What pip installs are the same files: they find its packages, and
 its Python where PATH has another. A clone whose ``make`` had to make a ``.venv`` is started with that one, which has
 jsonschema.
-"""
 
-from __future__ import annotations
+A login node's python3 may be 3.6, which can read this file and none of the others.
+"""
 
 import os
 import sys
 
-from neuromanager.system.values import TYPE_CHECKING
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from neuromanager.terminal.options import Parser
+
+_OLDEST = (3, 9)
 
 
 def _start_again_if_needed() -> None:
@@ -26,8 +27,18 @@ def _start_again_if_needed() -> None:
         os.execv(venv, [venv, "-S", "-E", *sys.argv])
 
 
+def _refuse_if_old(name: str) -> None:
+    if sys.version_info < _OLDEST:
+        found, oldest = (".".join(map(str, version[:2])) for version in (sys.version_info, _OLDEST))
+        mend = "put a newer one first on PATH, or in a clone call make PYTHON=/path/to/python3"
+        text = "{}: error: python3 is Python {}, and {} is the oldest that will do; {}\n"
+        sys.stderr.write(text.format(name, found, oldest, mend))
+        sys.exit(111)
+
+
 def _run(name: str) -> None:
     _start_again_if_needed()
+    _refuse_if_old(name)
     from neuromanager.terminal.console import run_command
 
     if "NEU_COMPLETE" in os.environ:
@@ -39,7 +50,7 @@ def _run(name: str) -> None:
     run_command(name, sys.modules[module].main)
 
 
-def _find_parser(name: str) -> Parser | None:
+def _find_parser(name: str) -> "Parser | None":
     """That of a command of the suite; None for another program."""
     module = f"neuromanager.commands.{name}"
     try:

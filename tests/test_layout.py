@@ -180,7 +180,8 @@ class LayoutTest(unittest.TestCase):
         for module, path in find_modules().items():
             names = list(imports_of(path))
             self.assertEqual([name for name in names if name.startswith(".") or name.endswith(".*")], [], module)
-            self.assertIn("__future__.annotations", names, module)
+            if module != "start":  # which a Python that is too old can read
+                self.assertIn("__future__.annotations", names, module)
 
     def test_files_and_functions_are_short(self) -> None:
         for module, path in find_modules().items():
