@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from neuromanager import __version__
 from neuromanager.launch.profiles import find_profile
 from neuromanager.profile.config import check_env
 from neuromanager.profile.profile import check_own_options
@@ -43,9 +42,7 @@ def make_parser() -> Parser:
         metavar="FILE",
         help="the profiles (default: $NEU_CONFIG, ./config.json, ~/.config/neuromanager/config.json)",
     )
-    add("-h", "--help", action="help", help="print this and exit")
-    add("--version", action="version", version=f"neuattach {__version__}", help="print the version and exit")
-    return parser
+    return parser.finish()
 
 
 def main(words: Sequence[str]) -> int:

@@ -7,7 +7,6 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 
-from neuromanager import __version__
 from neuromanager.experiment.cancelled import write_cancelled
 from neuromanager.experiment.catalog import find_experiments, word_for
 from neuromanager.experiment.launches import read_launches
@@ -40,9 +39,7 @@ def make_parser() -> Parser:
     add = parser.add_argument
     add("--state", type=str.upper, choices=(PENDING, RUNNING), help="only runs of this state")
     add("--signal", metavar="SIGNAL", help="only send running runs this signal, by name or number")
-    add("-h", "--help", action="help", help="print this and exit")
-    add("--version", action="version", version=f"neucancel {__version__}", help="print the version and exit")
-    return parser
+    return parser.finish()
 
 
 class Wish(NamedTuple):

@@ -7,7 +7,6 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 
-from neuromanager import __version__
 from neuromanager.experiment.directory import RUNS
 from neuromanager.experiment.launches import has_hosts
 from neuromanager.experiment.record import count_runs
@@ -35,9 +34,7 @@ def make_parser() -> Parser:
     )
     add = parser.add_argument
     add("-p", "--patch", action="store_true", help="show the changed lines of the code, and not only how many")
-    add("-h", "--help", action="help", help="print this and exit")
-    add("--version", action="version", version=f"{NAME} {__version__}", help="print the version and exit")
-    return parser
+    return parser.finish()
 
 
 def main(words: Sequence[str]) -> int:

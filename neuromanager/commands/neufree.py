@@ -7,7 +7,6 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from neuromanager import __version__
 from neuromanager.experiment.free import Free
 from neuromanager.profile.config import read_config
 from neuromanager.profile.host import describe_host
@@ -38,9 +37,7 @@ def make_parser() -> Parser:
     add("--user", metavar="USER", help="only what this user has, and the places of this user's jobs")
     add("--nodes", action="store_true", help="a line for each node, with its state and why it is out")
     add("--json", action="store_true", help="print one JSON object per scheduler and line")
-    add("-h", "--help", action="help", help="print this and exit")
-    add("--version", action="version", version=f"neufree {__version__}", help="print the version and exit")
-    return parser
+    return parser.finish()
 
 
 class Place(NamedTuple):

@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 
-from neuromanager import __version__
 from neuromanager.experiment.catalog import read_runs, word_for
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.launches import Launch, find_current, read_launches
@@ -59,9 +58,7 @@ def make_parser() -> Parser:
     add("--into", metavar="DIR", help="make links in DIR to these files")
     add("--as", metavar="NAME", help="how the links are named: {lr}_{index}_{file} (default: {name}_{index}_{file})")
     add("--copy", action="store_true", help="copies in place of links")
-    add("-h", "--help", action="help", help="print this and exit")
-    add("--version", action="version", version=f"{NAME} {__version__}", help="print the version and exit")
-    return parser
+    return parser.finish()
 
 
 class Batch(NamedTuple):

@@ -6,7 +6,6 @@ import os
 import threading
 from collections.abc import Sequence
 
-from neuromanager import __version__
 from neuromanager.experiment.catalog import is_whole, word_for
 from neuromanager.experiment.launches import read_launches
 from neuromanager.experiment.select import resolve_selections
@@ -40,9 +39,7 @@ def make_parser() -> Parser:
     add("--close", action="store_true", help="close our connection to HOST")
     add("--clean", action="store_true", help="remove EXPERIMENT from its hosts; of a HOST, code that none needs")
     add("-c", "--config", metavar="FILE", help="the profiles (default: as neurun finds them)")
-    add("-h", "--help", action="help", help="print this and exit")
-    add("--version", action="version", version=f"{NAME} {__version__}", help="print the version and exit")
-    return parser
+    return parser.finish()
 
 
 def main(words: Sequence[str]) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from neuromanager import __version__
 from neuromanager.sweep.importlines import import_hydra, import_job_list
 from neuromanager.sweep.importpoints import (
     import_github,
@@ -61,9 +60,7 @@ def make_parser() -> Parser:
     )
     add = parser.add_argument
     add("--config", action="store_true", help="print the profile for config.json that a sweep of clutils holds")
-    add("-h", "--help", action="help", help="print this and exit")
-    add("--version", action="version", version=f"neuimport {__version__}", help="print the version and exit")
-    return parser
+    return parser.finish()
 
 
 def main(words: Sequence[str]) -> int:

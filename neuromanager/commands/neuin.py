@@ -7,7 +7,6 @@ import shutil
 import sys
 from collections.abc import Mapping, Sequence
 
-from neuromanager import __version__
 from neuromanager.experiment.catalog import read_runs, word_for
 from neuromanager.experiment.directory import find_script
 from neuromanager.experiment.events import read_trail
@@ -46,9 +45,7 @@ def make_parser() -> Parser:
     add = parser.add_argument
     add("-j", "--jobs", metavar="N", default="1", help="run N at a time; each one's output is printed when it ends")
     add("--state", metavar="STATE,...", help="only in runs of these states")
-    add("-h", "--help", action="help", help="print this and exit")
-    add("--version", action="version", version=f"{NAME} {__version__}", help="print the version and exit")
-    return parser
+    return parser.finish()
 
 
 def main(words: Sequence[str]) -> int:

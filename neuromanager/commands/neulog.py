@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 
-from neuromanager import __version__
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.launches import has_hosts
 from neuromanager.experiment.logs import ALL, LATEST, LogPart, NoAttempt, find_bounds, find_parts, read_pieces
@@ -47,9 +46,7 @@ def make_parser() -> Parser:
     add("--failed", action="store_true", help="the last lines of standard error of each run that failed (default: 10)")
     add("--attempt", metavar="N", help="show attempt N, or all of them (default: the latest)")
     add("--no-pager", action="store_true", help="show long text on a terminal without a pager too")
-    add("-h", "--help", action="help", help="print this and exit")
-    add("--version", action="version", version=f"neulog {__version__}", help="print the version and exit")
-    return parser
+    return parser.finish()
 
 
 class Excerpt(NamedTuple):

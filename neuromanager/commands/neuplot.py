@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
-from neuromanager import __version__
 from neuromanager.experiment.select import resolve_selections
 from neuromanager.experiment.states import COMPLETED
 from neuromanager.results import plot, render
@@ -61,9 +60,7 @@ def make_parser() -> Parser:
     add(
         "-T", "--terminal", metavar="KIND", choices=tuple(plot.TERMINALS), help="draw as text (default), sixel or kitty"
     )
-    add("-h", "--help", action="help", help="print this and exit")
-    add("--version", action="version", version=f"neuplot {__version__}", help="print the version and exit")
-    return parser
+    return parser.finish()
 
 
 class Picture(NamedTuple):
@@ -149,7 +146,7 @@ def _make_picture(measured: Sequence[Measured], options: Options) -> Picture:
     if len(done) < len(measured):
         tell(f"{len(measured) - len(done)} of {len(measured)} runs did not complete, and are left out")
     if options.heat:
-        return _draw_grid(done, column, x, resolve_name("--heat", options.heat, params), options)
+        return _draw_grid(done, column, x, resolve_name("--heat", options.heat, params))
     return _draw_parameter(done, column, x, params, options)
 
 
@@ -235,7 +232,7 @@ def _group(
     ]
 
 
-def _draw_grid(measured: Sequence[Measured], column: Column, x: str, y: str, options: Options) -> Picture:
+def _draw_grid(measured: Sequence[Measured], column: Column, x: str, y: str) -> Picture:
     across, up = ([_text(value) for value in _list_values(measured, name)] for name in (x, y))
     cells: list[list[list[float]]] = [[[] for _ in across] for _ in up]
     for each in measured:

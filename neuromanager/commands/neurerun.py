@@ -6,7 +6,6 @@ import contextlib
 import os
 from collections.abc import Mapping, Sequence
 
-from neuromanager import __version__
 from neuromanager.experiment.catalog import read_runs
 from neuromanager.experiment.code import find_code
 from neuromanager.experiment.directory import Experiment
@@ -73,9 +72,7 @@ def make_parser() -> Parser:
     add("--wait", action="store_true", help="wait for the runs: 0 if all completed, 123 otherwise")
     add("-y", "--yes", action="store_true", help="launch more than max_runs and max_gpu_hours of the profile allow")
     add("-q", "--quiet", action="store_true", help="print nothing but faults on standard error")
-    add("-h", "--help", action="help", help="print this and exit")
-    add("--version", action="version", version=f"neurerun {__version__}", help="print the version and exit")
-    return parser
+    return parser.finish()
 
 
 def main(words: Sequence[str]) -> int:

@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Sequence
 
-from neuromanager import __version__
 from neuromanager.experiment.catalog import word_for
 from neuromanager.launch.check import check_profile, check_spread, check_words, parse_runs
 from neuromanager.launch.frozen import add_code, enter_code
@@ -65,9 +64,7 @@ def make_parser() -> Parser:
     made = "write a config.json with what this machine, its cluster and HOST have, and launch nothing"
     add("--init", action="store_true", help=made)
     add("-q", "--quiet", action="store_true", help="print nothing but faults on standard error")
-    add("-h", "--help", action="help", help="print this and exit")
-    add("--version", action="version", version=f"neurun {__version__}", help="print the version and exit")
-    return parser
+    return parser.finish()
 
 
 def _add_experiment_options(parser: Parser) -> None:

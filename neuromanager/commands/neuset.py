@@ -7,7 +7,6 @@ import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 
-from neuromanager import __version__
 from neuromanager.inputs.template import READERS, Faults, Template, guess_format
 from neuromanager.inputs.values import resolve
 from neuromanager.launch.inputs import InputFile, read_inputs, render_inputs
@@ -44,9 +43,7 @@ def make_parser() -> Parser:
     add("-n", "--dry-run", action="store_true", help="print the difference, change nothing and run nothing")
     add("-t", "--format", choices=tuple(READERS), help="the format of FILE (default: by its name)")
     add("-o", "--output", metavar="FILE", help="write this file, and leave FILE as it is")
-    add("-h", "--help", action="help", help="print this and exit")
-    add("--version", action="version", version=f"{NAME} {__version__}", help="print the version and exit")
-    return parser
+    return parser.finish()
 
 
 class Setting(NamedTuple):

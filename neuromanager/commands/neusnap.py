@@ -6,7 +6,6 @@ import os
 import re
 from collections.abc import Sequence
 
-from neuromanager import __version__
 from neuromanager.experiment.code import Code, find_code, find_python_path, read_launched
 from neuromanager.experiment.select import resolve_selections
 from neuromanager.launch.frozen import restore_code
@@ -47,9 +46,7 @@ def make_parser() -> Parser:
     add("--prepare", metavar="LINE", help="a line of bash that builds something in the folder, once for each commit")
     add("-n", "--dry-run", action="store_true", help="print what would be frozen and linked, and do nothing")
     add("--clean", action="store_true", help="remove the frozen folders that no run uses; their commits stay")
-    add("-h", "--help", action="help", help="print this and exit")
-    add("--version", action="version", version=f"neusnap {__version__}", help="print the version and exit")
-    return parser
+    return parser.finish()
 
 
 def main(words: Sequence[str]) -> int:

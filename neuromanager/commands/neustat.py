@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 
-from neuromanager import __version__
 from neuromanager.experiment.catalog import word_for
 from neuromanager.experiment.select import Selected, resolve_selections
 from neuromanager.experiment.states import COMPLETED, Status, parse_states
@@ -46,9 +45,7 @@ def make_parser() -> Parser:
     add("--joblog", action="store_true", help="print the runs that have ended, as GNU parallel logs its jobs")
     add("--check", action="store_true", help="exit with 1 unless all runs completed")
     add("-w", "--watch", action="store_true", help="redraw every 2 seconds, until q is pressed")
-    add("-h", "--help", action="help", help="print this and exit")
-    add("--version", action="version", version=f"neustat {__version__}", help="print the version and exit")
-    return parser
+    return parser.finish()
 
 
 class Request(NamedTuple):

@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 
-from neuromanager import __version__
 from neuromanager.sweep.grid import Sweep
 from neuromanager.sweep.listing import list_objects, list_texts
 from neuromanager.sweep.parse import find_styles, parse_sweep
@@ -72,9 +71,7 @@ def make_parser() -> Parser:
     add("--batch", action="store_true", help="run COMMAND once, with all points in the file that NEU_POINTS names")
     add("--fail-fast", action="store_true", help="stop after the first point that fails")
     add("-q", "--quiet", action="store_true", help="print nothing but faults on standard error")
-    add("-h", "--help", action="help", help="print this and exit")
-    add("--version", action="version", version=f"neusweep {__version__}", help="print the version and exit")
-    return parser
+    return parser.finish()
 
 
 def _whole_number(text: str) -> int:

@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from neuromanager import __version__
 from neuromanager.experiment.select import resolve_selections
 from neuromanager.experiment.states import COMPLETED
 from neuromanager.results import render
@@ -66,9 +65,7 @@ def make_parser() -> Parser:
     add("--transpose", action="store_true", help="rows become columns")
     add("--digits", metavar="N", help=f"significant digits where people read them (default: {render.DIGITS})")
     add("--check", action="store_true", help="exit with 1 unless every run completed and has results")
-    add("-h", "--help", action="help", help="print this and exit")
-    add("--version", action="version", version=f"neutable {__version__}", help="print the version and exit")
-    return parser
+    return parser.finish()
 
 
 def _add_choices(parser: Parser) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from neuromanager import __version__
 from neuromanager.launch.throttle import change_throttle
 from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.site import HERE
@@ -21,10 +20,7 @@ def make_parser() -> Parser:
         "EXPERIMENT is train-3 or a path. Elements that run already continue.\n"
         "Exit: 0 done, 100 wrong arguments, 111 scheduler failed. See neuthrottle(1).",
     )
-    parser.add_argument("-h", "--help", action="help", help="print this and exit")
-    version = f"neuthrottle {__version__}"
-    parser.add_argument("--version", action="version", version=version, help="print the version and exit")
-    return parser
+    return parser.finish()
 
 
 def main(words: Sequence[str]) -> int:

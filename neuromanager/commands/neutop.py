@@ -7,7 +7,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
-from neuromanager import __version__
 from neuromanager.experiment.catalog import word_for
 from neuromanager.experiment.notes import read_note
 from neuromanager.experiment.states import COMPLETED, LIVE, PENDING, RUNNING, UNKNOWN
@@ -45,9 +44,7 @@ def make_parser() -> Parser:
     add("--tag", metavar="TAG", action="append", default=[], help="only experiments with this tag; may be repeated")
     add("--all", action="store_true", help="the experiments of all folders, not only of ./runs")
     add("--read-only", action="store_true", help="cancel and launch nothing")
-    add("-h", "--help", action="help", help="print this and exit")
-    add("--version", action="version", version=f"neutop {__version__}", help="print the version and exit")
-    return parser
+    return parser.finish()
 
 
 def main(words: Sequence[str]) -> int:

@@ -8,7 +8,6 @@ import re
 import time
 from collections.abc import Iterator, Sequence
 
-from neuromanager import __version__
 from neuromanager.experiment.catalog import word_for
 from neuromanager.experiment.create import holding_names
 from neuromanager.experiment.directory import RUNS, Experiment, format_time
@@ -45,9 +44,7 @@ def make_parser() -> Parser:
     add("--empty", action="store_true", help="delete these experiments of the trash, or all; needs --yes")
     add("--older", metavar="AGE", help="with --empty: only what has been there that long: 12h, 30d, 4w")
     add("-y", "--yes", action="store_true", help="delete; without it --empty only tells what it would delete")
-    add("-h", "--help", action="help", help="print this and exit")
-    add("--version", action="version", version=f"{NAME} {__version__}", help="print the version and exit")
-    return parser
+    return parser.finish()
 
 
 def main(words: Sequence[str]) -> int:

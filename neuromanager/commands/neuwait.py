@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Sequence
 
-from neuromanager import __version__
 from neuromanager.experiment.catalog import word_for
 from neuromanager.experiment.numbers import format_indices
 from neuromanager.experiment.select import resolve_selections
@@ -41,9 +40,7 @@ def make_parser() -> Parser:
         help="wait at most this long: 90s, 30m, 2h, or minutes, MM:SS, HH:MM:SS or D-HH:MM:SS",
     )
     add("--report", action="store_true", help="print how it ended: counts, each failed run and why, and what to do")
-    add("-h", "--help", action="help", help="print this and exit")
-    add("--version", action="version", version=f"neuwait {__version__}", help="print the version and exit")
-    return parser
+    return parser.finish()
 
 
 def main(words: Sequence[str]) -> int:

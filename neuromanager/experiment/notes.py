@@ -10,7 +10,6 @@ from neuromanager.system.files import read_text
 
 NOTE = "note.md"
 TAGS = "tags.txt"
-_MOST_BYTES = 1 << 20
 
 
 def read_note(experiment: Experiment, record: Mapping[str, object]) -> str:

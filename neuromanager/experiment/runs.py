@@ -94,10 +94,3 @@ def number_runs(asked: Sequence[Asked], directory: str, name: str) -> list[Run]:
         Run(number, one.repeat, one.words if one.fixed else fill_number(one.words, number, directory, name), one.point)
         for number, one in enumerate(asked)
     ]
-
-
-def make_runs(
-    commands: Sequence[Command], points: Sequence[SweptPoint], repeats: int, directory: str, name: str
-) -> list[Run]:
-    """The runs of a new experiment, numbered as ``make_asked`` has them."""
-    return number_runs(make_asked(commands, points, repeats, name), directory, name)

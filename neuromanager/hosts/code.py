@@ -31,10 +31,6 @@ class Code(NamedTuple):
     name: str  # PROJECT-<12 hex of the content>
     files: tuple[File, ...]
 
-    @property
-    def bytes(self) -> int:
-        return sum(file.size for file in self.files)
-
 
 def read_code(folder: str, host: Host, place: str) -> Code:
     """Raises Failure for what cannot be read, and for more than one would want to send unasked."""

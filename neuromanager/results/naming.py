@@ -12,7 +12,6 @@ from neuromanager.system.faults import WRONG_INPUT, Failure, offer_nearest
 from neuromanager.system.folders import make_folders
 from neuromanager.system.values import NamedTuple
 
-OWN_NAMES = ("index", "repeat", "name", "file", "stem", "suffix")
 _FIELD = re.compile(r"\{([^{}]*)\}")
 
 
@@ -29,8 +28,7 @@ def plan_names(template: str, sources: Sequence[Source]) -> dict[str, Source]:
     planned: dict[str, Source] = {}
     faults: list[str] = []
     for source in sources:
-        folder, base = os.path.split(source.file)
-        stem, suffix = os.path.splitext(base)
+        stem, suffix = os.path.splitext(os.path.basename(source.file))
         flat = source.file.replace("/", "_")
         known = {**source.values, "file": flat, "stem": stem, "suffix": suffix}
         unknown = [field for field in _FIELD.findall(template) if field not in known]

@@ -26,10 +26,8 @@ from neuromanager.system.ssh import (
     Way,
     calling_ssh,
     connect,
-    disconnect,
     find_way,
     forget_refusal,
-    is_connected,
     note_refusal,
     ssh_words,
 )
@@ -205,15 +203,6 @@ def close_sessions() -> None:
     """Before a fork: a session is one process's."""
     for session in list(_sessions.values()):
         session.close()
-
-
-def renew(host: str, by_hand: bool = False) -> Session:
-    """Another session in place of one that gave no answer; a connection of ours that says it lives is given up."""
-    if session := _sessions.get(host):
-        session.close()
-        if session.way.options and is_connected(session.way):
-            disconnect(session.way)
-    return reach(host, by_hand)
 
 
 def ask_there(session: Session, words: Sequence[str], timeout_seconds: float, env: Mapping[str, str]) -> Answer:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Sequence
 
+from neuromanager import __version__
 from neuromanager.system.faults import WRONG_INPUT, Failure, offer_nearest
 from neuromanager.system.values import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
@@ -57,6 +58,13 @@ class Parser:
     def add_argument(self, *spelled: str, help: str = "", action: str = "store", **words: Any) -> None:
         default = words.pop("default", False if action == "store_true" else None)
         self.options.append(Option(spelled, help, action, default=default, **words))
+
+    def finish(self) -> Parser:
+        """With the last options of every command."""
+        self.add_argument("-h", "--help", action="help", help="print this and exit")
+        version = f"{self.prog} {__version__}"
+        self.add_argument("--version", action="version", version=version, help="print the version and exit")
+        return self
 
     def error(self, message: str) -> NoReturn:
         raise Failure(WRONG_INPUT, f"{message} (see {self.prog} --help)")

@@ -8,10 +8,14 @@ import unittest
 from collections.abc import Sequence
 
 from neuromanager.experiment.match import match_runs
-from neuromanager.experiment.runs import SweptPoint, make_asked, make_runs
+from neuromanager.experiment.runs import Run, SweptPoint, make_asked, number_runs
 from neuromanager.system.quoting import Command, quote_command
 
 PLACE = ("/home/a b/runs/x", "x")
+
+
+def make_runs(commands: Sequence[Command], points: Sequence[SweptPoint], repeats: int) -> list[Run]:
+    return number_runs(make_asked(commands, points, repeats, PLACE[1]), *PLACE)
 
 
 def match(
@@ -22,7 +26,7 @@ def match(
     repeats: int = 1,
     once: int = 1,
 ) -> list[int | None]:
-    runs = make_runs(before, earlier, once, *PLACE)
+    runs = make_runs(before, earlier, once)
     lines = [quote_command(run.command) for run in runs]
     return match_runs(
         make_asked(now, points, repeats, "x"), lines, [run.repeat for run in runs], [run.point for run in runs], *PLACE
@@ -61,7 +65,7 @@ class IdentityTest(unittest.TestCase):
         count = 100_000
         for word in ("--lr={}", "--out={{run_dir}} --lr={}"):
             before: list[Command] = [("p", *word.format(value).split()) for value in range(count)]
-            runs = make_runs(before, [], 1, *PLACE)
+            runs = make_runs(before, [], 1)
             lines = [quote_command(run.command) for run in runs]
             order = list(range(count))
             random.Random(4).shuffle(order)
