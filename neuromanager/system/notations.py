@@ -35,7 +35,9 @@ def _parse_yaml(text: str, path: str) -> Any:
         import yaml
     except ImportError:
         raise Failure(
-            WRONG_INPUT, f"{path}: this python has no package yaml; pip install pyyaml, or convert the file to JSON"
+            WRONG_INPUT,
+            f"{path}: {sys.executable} has no package yaml; pip install pyyaml, or on Debian as root apt-get install "
+            "python3-yaml; or convert the file to JSON",
         ) from None
 
     class Loader(yaml.SafeLoader):  # type: ignore[misc,unused-ignore]

@@ -221,7 +221,7 @@ class FurtherToolsTest(unittest.TestCase):
         with mock.patch.dict(sys.modules, {"yaml": None}), self.assertRaises(Failure) as refused:
             parse_json_or_yaml("a: 1", "s.yaml")
         self.assertIn(
-            "s.yaml: this python has no package yaml; pip install pyyaml, or convert", str(refused.exception.faults)
+            f"s.yaml: {sys.executable} has no package yaml; pip install pyyaml, or", str(refused.exception.faults)
         )
 
     def test_a_job_list_runs(self) -> None:

@@ -96,6 +96,7 @@ class SlipTest(unittest.TestCase):
             ("-d", "did you mean '--detach' or '--dry-run'?"),
         ):
             self.assertIn(mend, self.refuse("neurun", option, "local", "bare", "./train.py", code=100))
+        self.assertIn("neuimport hydra", self.refuse("neusweep", "-m", "train.py", "lr=1,2", code=100))
         self.assertIn("-r account=VALUE", self.refuse("neurerun", "-A", "me", code=100))
         self.assertIn("did you mean '--all'?", self.refuse("neustat", "-a", code=100))
 
