@@ -99,7 +99,8 @@ def run_command(who: str, main: Callable[[Sequence[str]], int]) -> NoReturn:
     except Exception:
         import traceback
 
-        traceback.print_exc()
+        with contextlib.suppress(OSError, ValueError):  # stderr may be gone, too
+            traceback.print_exc()
         say(who, "error: a bug in neuromanager; please report the lines above")
         code = BUG
     _leave(code)

@@ -42,8 +42,14 @@ def run_on_screen(draw: Callable[[curses.window], None], who: str, mend: str, en
     for name in ("COLUMNS", "LINES"):  # ncurses would believe them rather than the terminal, and see no resize
         os.environ.pop(name, None)
     os.environ.setdefault("ESCDELAY", "25")  # ms, from an escape to the rest of a key's sequence; ncurses waits 1000
-    with _giving_back(), _ending_by_signals() as ended, contextlib.suppress(_Told):
-        curses.wrapper(draw)
+    with _giving_back(), _ending_by_signals() as ended:
+        try:
+            curses.wrapper(draw)
+        except _Told:
+            pass
+        except curses.error:  # of its end, where HUP says that there is no terminal any more
+            if not ended:
+                raise
     if ended:
         die_by(ended[0])
 

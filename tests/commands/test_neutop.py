@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import shutil
 import signal
 import time
@@ -101,6 +102,17 @@ class TopTest(unittest.TestCase):
             self.assertEqual(self.folder.read("after"), self.folder.read("before"))
             terminal.type("clear; rm after; neutop")
         terminal.appears("1 experiment")
+
+    def test_a_terminal_that_goes_away(self) -> None:
+        pid, terminal = pty.fork()
+        if pid == 0:
+            os.chdir(self.folder.path)
+            os.execvpe("neutop", ["neutop"], {**self.folder.environment, "TERM": "xterm"})
+        shown = b""
+        while b"help" not in shown:
+            shown += os.read(terminal, 4096)
+        os.close(terminal)
+        self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), -signal.SIGHUP)
 
     def test_terminals_that_cannot(self) -> None:
         terminal = tmux.Tmux(self, self.folder)
