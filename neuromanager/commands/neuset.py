@@ -149,7 +149,7 @@ def _change_file(setting: Setting, command: Sequence[str], dry_run: bool) -> int
     if os.path.exists(path) and not os.path.isfile(path):  # also through a link, as /dev/stdout
         raise Failure(WRONG_INPUT, f"{path}: not a regular file; nothing was changed")
     try:
-        write_file(path, result)
+        write_file(path, result, setting.mode)
         os.chmod(path, setting.mode)
     except OSError as error:
         raise Failure(WRONG_INPUT, f"{error.filename or path}: {error.strerror}; nothing was changed") from None

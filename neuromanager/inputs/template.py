@@ -80,7 +80,7 @@ class Template:
         """Raises Faults: all that is wrong with the keys."""
         self.text, self.form = text, form
         try:
-            self.entries = READERS[form](text)
+            self.entries = _read(text, form)
         except Unfit as unfit:
             raise Faults([str(unfit)]) from None
         self.places: dict[str, Place] = {}
@@ -156,7 +156,7 @@ class Template:
             else:
                 expected.append((entry.path, self.text[entry.start : entry.end]))
         try:
-            found = [(entry.path, result[entry.start : entry.end]) for entry in READERS[self.form](result)]
+            found = [(entry.path, result[entry.start : entry.end]) for entry in _read(result, self.form)]
         except Unfit as unfit:
             raise Faults([f"the result could not be read: {unfit}"]) from None
         rest = [
@@ -167,6 +167,13 @@ class Template:
         if rest != expected:
             wrong = next((path for path, _ in expected if (path, dict(expected)[path]) not in rest), inside[0])
             raise Faults([f"{'.'.join(wrong)!r}: a value that a {self.form} file cannot hold there"])
+
+
+def _read(text: str, form: str) -> Sequence[Entry]:
+    """Raises Unfit. A byte order mark, as editors of Windows write, is no part of the first key."""
+    if not text.startswith("\ufeff"):
+        return READERS[form](text)
+    return [entry._replace(start=entry.start + 1, end=entry.end + 1) for entry in READERS[form](text[1:])]
 
 
 # What no reader of any format can take for more than one value.

@@ -111,7 +111,7 @@ def write_inputs(experiment: Experiment, inputs: Sequence[InputFile], runs: Sequ
         kept = experiment.path(INPUTS, each.file)
         if not os.path.exists(kept):
             make_folders(os.path.dirname(kept))
-            write_file(kept, each.text)
+            write_file(kept, each.text, each.mode | 0o600)
         try:
             template = Template(each.text, each.form, each.keys)
             for run in runs:
@@ -134,6 +134,6 @@ def resolve_for(each: InputFile, experiment: Experiment, run: Run) -> Mapping[st
 def _write(experiment: Experiment, each: InputFile, run: Run, text: str) -> None:
     path = os.path.join(experiment.run_directory(run.number), each.file)
     make_folders(os.path.dirname(path))
-    write_file(path, text)
+    write_file(path, text, each.mode | 0o600)
     if each.mode & 0o111:
         os.chmod(path, each.mode)

@@ -73,8 +73,8 @@ def read_text(path: str, errors: str = "surrogateescape", most: int = LARGEST_BY
     return read_bytes(path, most).decode("utf-8", errors)
 
 
-def write_file(path: str, text: str) -> None:
-    """Whole or not at all. Words that are not UTF-8 keep their bytes.
+def write_file(path: str, text: str, mode: int = 0o666) -> None:
+    """Whole or not at all, and at no time with more rights than ``mode``. Words that are not UTF-8 keep their bytes.
 
     Raises OSError, also for a FIFO or a device: root would put a file in the place of /dev/null.
     """
@@ -86,7 +86,7 @@ def write_file(path: str, text: str) -> None:
         raise OSError(error.errno, error.strerror, path) from None
     try:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        with open(os.open(beside, flags, 0o666, dir_fd=folder), "wb") as file:
+        with open(os.open(beside, flags, mode, dir_fd=folder), "wb") as file:
             file.write(text.encode("utf-8", "surrogateescape"))
         with contextlib.suppress(FileNotFoundError):
             there = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode

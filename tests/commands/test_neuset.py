@@ -48,6 +48,19 @@ class ByHandTest(unittest.TestCase):
         self.assertEqual(folder.read("inlist"), folder.read("other"))
         self.assertEqual(os.stat(folder.path / "inlist").st_mode & 0o777, 0o750)
 
+    def test_a_byte_order_mark_stays_and_is_no_key(self) -> None:
+        for name, text in (
+            ("a.json", '{"a": 1}'),
+            ("a.yaml", "a: 1\nb: 2\n"),
+            ("a.ini", "[s]\na = 1\n"),
+            ("a.env", "a=1\n"),
+        ):
+            with self.subTest(name=name):
+                path = self.folder.write(name, b"\xef\xbb\xbf" + text.encode())
+                done = self.folder.run("neuset", name, "a=5")
+                self.assertEqual((done.code, done.stderr), (0, ""))
+                self.assertEqual(path.read_bytes(), b"\xef\xbb\xbf" + text.replace("1", "5").encode())
+
     def test_nothing_takes_the_place_of_a_device(self) -> None:
         """A FIFO stands for it here: root would put a file in the place of /dev/null."""
         folder = self.folder
@@ -127,6 +140,15 @@ class RunsTest(unittest.TestCase):
         self.assertEqual(done.code, 0, done.stderr)
         self.assertEqual(self.logs("m", 4, "b.yaml")[3], "seed: 1\nout: m-3\n")
         self.assertEqual(self.logs("m", 4, "b.yaml")[2], "seed: 0\nout: m-2\n")
+
+    def test_a_file_that_others_may_not_read_stays_so(self) -> None:
+        folder = self.folder
+        os.chmod(folder.write("secret.json", '{"lr": 1, "password": "x"}'), 0o640)
+        words = ("neuset", "secret.json", "neurun", "--name=s", "local", "cpu", "test", "-e", "{run_dir}/secret.json")
+        done = folder.run("neusweep", "-s", "lr=0.1,0.2", *words)
+        self.assertEqual(done.code, 0, done.stderr)
+        for name in ("s_0/secret.json", "s_1/secret.json", "inputs/secret.json"):
+            self.assertEqual(os.stat(folder.path / "runs/s" / name).st_mode & 0o077, 0o040, name)
 
     def test_one_bad_point_and_nothing_is_made(self) -> None:
         folder = self.folder
