@@ -19,7 +19,7 @@ from neuromanager.results.statistics import ERRORS
 from neuromanager.results.table import Column, parse_column, resolve_name
 from neuromanager.status.survey import read_reports
 from neuromanager.system.faults import NOT_FOUND, TROUBLE, WRONG_INPUT, Failure
-from neuromanager.system.files import write_file
+from neuromanager.system.files import list_stdin, write_file
 from neuromanager.system.process import ask
 from neuromanager.system.programs import search_path
 from neuromanager.system.site import HERE
@@ -119,7 +119,7 @@ def _read_stdin() -> list[Measured]:
 
     rows: dict[str, list[Mapping[str, Value]]] = {}
     first: dict[str, tuple[str, Mapping[str, Value]]] = {}
-    for number, line in enumerate(sys.stdin.buffer if sys.stdin else (), 1):
+    for number, line in enumerate(list_stdin(), 1):
         try:
             record = render.parse_record(json.loads(line))
         except (ValueError, RecursionError) as error:

@@ -19,6 +19,7 @@ from neuromanager.results.statistics import ERRORS
 from neuromanager.results.table import Record, resolve_columns, split_constant
 from neuromanager.status.survey import read_reports
 from neuromanager.system.faults import ANSWER_NO, WRONG_INPUT, Failure
+from neuromanager.system.files import list_stdin
 from neuromanager.system.quoting import visible
 from neuromanager.system.site import HERE
 from neuromanager.terminal.console import tell
@@ -181,7 +182,7 @@ def _list_measured(measured: Sequence[Measured], source: str) -> Iterator[str]:
 
 
 def _read_stdin() -> Iterator[Record]:
-    for number, line in enumerate(sys.stdin.buffer if sys.stdin else (), 1):
+    for number, line in enumerate(list_stdin(), 1):
         if line.strip():
             try:
                 yield render.parse_record(json.loads(line))

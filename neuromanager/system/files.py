@@ -18,6 +18,7 @@ from neuromanager.system.values import TextIO
 
 LARGEST_BYTES = 1 << 30  # of a file that is read whole
 _PIECE_BYTES = 1 << 16
+_LONGEST_LINE = 1 << 24
 _PAGES_SECONDS = 0.02  # for a line of several pages that another writer is writing
 _READING = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 _APPENDING = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -55,6 +56,11 @@ def read_bytes(path: str, most: int = LARGEST_BYTES) -> bytes:
 def read_stdin(most: int) -> bytes:
     """All of standard input, nothing where there is none. Raises OSError for more than ``most``."""
     return _read(sys.stdin.fileno(), most) if sys.stdin else b""
+
+
+def list_stdin() -> Iterator[bytes]:
+    """The lines of standard input; one that is too long for any use comes in parts."""
+    return iter(lambda: sys.stdin.buffer.readline(_LONGEST_LINE), b"") if sys.stdin else iter(())
 
 
 def _read(descriptor: int, most: int, path: str | None = None, likely: int = 0) -> bytes:

@@ -255,6 +255,13 @@ class WordsTest(BadInputTest):
                 self.assertEqual((answer.code, answer.out, answer.errors()), (100, b"", [told]))
         self.assertFalse((self.folder.path / "runs").exists())
 
+    def test_a_line_of_standard_input_without_end(self) -> None:
+        for command in ("neutable -", "neuplot -y loss -"):
+            with self.subTest(command=command):
+                answer = self.folder.shell(f"(ulimit -v 900000; {command} < /dev/zero)")
+                self.assertEqual((answer.code, len(answer.errors())), (100, 1), answer.stderr)
+                self.assertIn(": error: standard input, line 1: ", answer.stderr)
+
     def test_a_config_without_end(self) -> None:
         (self.folder.path / "config.json").unlink()
         (self.folder.path / "config.json").symlink_to("/dev/zero")
