@@ -32,6 +32,20 @@ class ExitTrapTest(unittest.TestCase):
             self.folder.run("rm", "-r", "runs")
         self.assertEqual(self.folder.read("traps"), "done\n" * 4)
 
+    def test_what_env_makes_of_the_shell_hides_no_run(self) -> None:
+        """What ran has its own end, and what did not run says so."""
+        for line, ran in (
+            ("printf() { return 1; }; export -f printf", True),
+            ("trap() { return 0; }; exec() { return 0; }", True),
+            ('for n in {3..40}; do eval "exec $n>&-"; done', False),
+        ):
+            with self.subTest(line=line):
+                folder = Folder(self, {"local": {"cpu": {"env": line}}})
+                done = folder.run("neurun", "--name=t", "local", "cpu", "bash", "-c", "touch ran; exit 3")
+                self.assertEqual((folder.path / "ran").exists(), ran, done.stderr)
+                (end,) = folder.ends("t")
+                self.assertTrue(end.startswith(f"attempt=1 exit_code={3 if ran else 111}"), (end, done.stderr))
+
     def test_signals_reach_the_program(self) -> None:
         waits = "touch ready; while :; do read -t 0.01 <> <(:); done"
         for number, heeds in (
