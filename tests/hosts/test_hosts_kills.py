@@ -10,6 +10,7 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import time
 import unittest
 from pathlib import Path
@@ -122,6 +123,15 @@ class PartsTest(HostCase):
         self.addCleanup(self.calls.unlink, missing_ok=True)
         self.program_there("cedar", "sbatch", SBATCH.format(second=second, real=shutil.which("sbatch")))
 
+    def hold_second(self, name: str) -> subprocess.Popen[bytes]:
+        """A launch whose second sbatch has begun, and waits for the file ``go``."""
+        self.submit_by('until [ -e "$HOME/go" ]; do sleep 0.05; done', name)
+        self.addCleanup((self.bed.home("cedar") / "go").unlink)
+        launching = self.files.start("neurun", *self.words)
+        self.addCleanup(launching.kill)
+        wait_until(lambda: self.count_calls() == 2, "the second sbatch", 60)
+        return launching
+
     def count_calls(self) -> int:
         return len(self.calls.read_text().splitlines()) if self.calls.exists() else 0
 
@@ -135,13 +145,19 @@ class PartsTest(HostCase):
         self.assertEqual((self.count_calls(), len(self.jobs("cedar", "refused"))), (4, 3))
         self.assertEqual(set(self.states("refused")), {"PENDING"})
 
+    def test_the_next_waits_for_no_word_of_ours(self) -> None:
+        launching = self.hold_second("stopped")
+        launching.send_signal(signal.SIGSTOP)
+        (self.bed.home("cedar") / "go").touch()
+        wait_until(lambda: self.count_calls() == 3, "the third sbatch, while neurun stands still", 60)
+        launching.send_signal(signal.SIGCONT)
+        done = finish(launching)
+        self.assertEqual((done.code, self.count_calls()), (0, 3), done.stderr)
+
     def test_a_connection_that_ends_between_them(self) -> None:
-        self.submit_by('until [ -e "$HOME/go" ]; do sleep 0.05; done', "cut")
-        launching = self.files.start("neurun", *self.words)
-        wait_until(lambda: self.count_calls() == 2, "the second sbatch", 60)
+        launching = self.hold_second("cut")
         self.bed.cut("cedar")
         (self.bed.home("cedar") / "go").touch()
-        self.addCleanup((self.bed.home("cedar") / "go").unlink)
         done = finish(launching)
         self.assertEqual((done.code, self.count_calls()), (0, 3), done.stderr)
         self.assertEqual(len(self.jobs("cedar", "cut")), 3)
