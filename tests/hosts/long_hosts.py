@@ -174,13 +174,17 @@ class FarTest(HostCase):
         return time.monotonic() - began
 
     def test_round_trips(self) -> None:
-        """The best of three, for this machine may be busy."""
-        self.done("neurun", "--name=w", "-r", "hold", "cedar-300", "cpu", "true")
-        words = ["-r", "hold", "cedar-300", "cpu", "true"]
-        launch = min(self.timed("neurun", f"--name=x{n}", *words) for n in range(3))
-        look = min(self.timed("neustat", "x1") for _ in range(3))
-        self.assertLessEqual(launch, 6 * 0.3 + 0.5)
-        self.assertLessEqual(look, 4 * 0.3 + 0.3)
+        """As many as the far host costs more than the near one; the best of three, for this machine may be busy."""
+        found: dict[str, tuple[float, float]] = {}
+        for host in ("cedar", "cedar-300"):
+            words = ["-r", "hold", host, "cpu", "true"]
+            self.done("neurun", f"--name=w-{host}", *words)
+            launch = min(self.timed("neurun", f"--name=x{n}-{host}", *words) for n in range(3))
+            found[host] = launch, min(self.timed("neustat", f"x1-{host}") for _ in range(3))
+        launch, look = ((far - near) / 0.3 for far, near in zip(found["cedar-300"], found["cedar"]))
+        print(f"ways there and back: neurun {launch:.1f}, neustat {look:.1f}; {found}")
+        self.assertLess(launch, 6.5)
+        self.assertLess(look, 4.5)
 
     def test_ten_thousand_runs(self) -> None:
         words = ["-r", "hold", "cedar-300", "cpu", "true"]
