@@ -24,7 +24,6 @@ from neuromanager.system.quoting import visible
 from neuromanager.system.site import HERE
 from neuromanager.terminal.console import tell
 from neuromanager.terminal.options import Options, Parser, parse_options, split_operands
-from neuromanager.terminal.pager import page
 
 NAME = "neutable"
 FORMATS = ("csv", "tsv", "json", "markdown", "latex", "html")
@@ -224,8 +223,12 @@ def _print_rows(rows: Rows, options: Options) -> None:
         from neuromanager.results.webpage import render_html
 
         return _print(render_html(table, digits))
-    texts = (line + "\n" for line in render.render_text(table, digits, visible))
-    page(texts, os.environ)
+    lines = render.render_text(table, digits, visible)
+    if not (sys.stdout and sys.stdout.isatty()):
+        return _print(lines)
+    from neuromanager.terminal.pager import page
+
+    page((line + "\n" for line in lines), os.environ)
 
 
 def _say_constant(rows: Rows, digits: int, chosen: bool) -> Rows:

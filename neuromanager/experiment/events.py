@@ -46,7 +46,7 @@ def read_events(experiment: Experiment, index: int) -> list[Event]:
 
 
 def _parse_event(line: str) -> Event | None:
-    plain = not any(letter in line for letter in "'\"\\$")
+    plain = not ("'" in line or '"' in line or "\\" in line or "$" in line)
     try:
         word, moment, *details = line.split() if plain else parse_line(line)
     except ValueError:

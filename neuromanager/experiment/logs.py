@@ -46,14 +46,16 @@ def find_parts(experiment: Experiment, index: int, streams: Sequence[str], attem
     wanted = max(begun) if attempt == LATEST else attempt
     parts = []
     for stream in streams:
-        paths = {number: find_log(experiment, index, stream, details) for number, details in begun.items()}
+        after = begun if wanted == ALL else [number for number in begun if number >= wanted]
+        paths = {number: find_log(experiment, index, stream, begun[number]) for number in after}
         if wanted == ALL:
             parts += [LogPart(f"{name} {stream}", path) for path in dict.fromkeys(paths.values())]
         else:
             parts.append(_cut(f"{name} {stream}", begun, paths, wanted, stream))
     if "stderr" in streams:
         jobs = [details.get("job", "") for number, details in begun.items() if wanted in (ALL, number)]
-        words = [experiment.path("logs", f"job-{job}.txt") for job in jobs if re.fullmatch(r"[0-9]+(_[0-9]+)?", job)]
+        numbers = [job for job in jobs if job and re.fullmatch(r"[0-9]+(_[0-9]+)?", job)]
+        words = [experiment.path("logs", f"job-{job}.txt") for job in numbers]
         parts += [LogPart(f"{name} Slurm", path) for path in dict.fromkeys(words) if _has_bytes(path)]
     return list({(part.path, part.start): part for part in reversed(parts)}.values())[::-1]  # one log for both: once
 
@@ -74,7 +76,9 @@ def find_log(experiment: Experiment, index: int, stream: str, details: Mapping[s
     A path that leads out of the experiment is believed only in a record of our own: its writer would choose which of
     our files we read.
     """
-    place = os.path.normpath(details.get(stream, ""))
+    if stream not in details:
+        return experiment.log(index, stream)
+    place = os.path.normpath(details[stream])
     if place.startswith(f"{experiment.directory}/") or (place.startswith("/") and is_ours(experiment.events(index))):
         return place
     return experiment.log(index, stream)
@@ -92,7 +96,7 @@ def _cut(
 
 def _read_size(details: Mapping[str, str], stream: str) -> int | None:
     text = details.get(f"{stream}_bytes", "")
-    return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
+    return int(text) if text and re.fullmatch(r"[0-9]{1,18}", text) else None
 
 
 def _has_bytes(path: str) -> bool:

@@ -21,6 +21,7 @@ from neuromanager.system.values import NamedTuple
 
 _ZEROS = bytes.maketrans(b"123456789", b"0" * 9)
 _LINES_TO_A_SHAPE = 8  # fewer, and it is no program's table but prose: reading a shape takes as long as 50 lines
+_LEAST_BYTES = 1 << 15  # a short log is read before its runs are found
 _LEAST_RUN = 32  # lines of one shape that are read at once
 _MIXED_BYTES = 1 << 12  # behind which the next run is looked for
 _BLOCK_BYTES = 1 << 18  # split at a time: what stays in the processor's cache is split twice as fast
@@ -177,16 +178,20 @@ def read_columns(data: bytes, is_wanted: Callable[[str], bool] = is_step) -> Col
 
 
 def _split_blocks(data: bytes, backwards: bool = False) -> Iterator[Block]:
-    place, end = 0, len(data)
+    place, end, size = 0, len(data), _MIXED_BYTES
     while place < end:
-        if backwards:
-            cut = data.rfind(b"\n", place, max(place, end - _BLOCK_BYTES)) + 1
-            block, end = data[cut:end], cut - 1
+        if backwards:  # what is looked for there is most often in the last lines
+            cut = data.rfind(b"\n", place, max(place, end - size)) + 1
+            block, end, size = data[cut:end], cut - 1, min(4 * size, _BLOCK_BYTES)
             yield Block(block, block.translate(_ZEROS))
         else:
             cut = data.find(b"\n", place + _BLOCK_BYTES)
             block, place = (data[place:], end) if cut < 0 else (data[place:cut], cut + 1)
-            yield from _split_runs(block, block.translate(_ZEROS) + b"\n")
+            zeros = block.translate(_ZEROS)
+            if len(block) < _LEAST_BYTES:
+                yield Block(block, zeros)
+            else:
+                yield from _split_runs(block, zeros + b"\n")
 
 
 def _split_runs(data: bytes, zeros: bytes) -> Iterator[Block]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from neuromanager.results.columns import read_numbers
-from neuromanager.results.eventfile import read_scalars
 from neuromanager.results.lines import Value, make_whole, parse_number, read_line
 from neuromanager.results.series import Row, flatten
 
@@ -95,6 +93,8 @@ def parse_jsonl_line(line: bytes) -> Row:
 
 def parse_csv(data: bytes, separator: str = ",") -> Iterator[Row]:
     """The first line has the names; an empty cell is not a value. A last line without its end is left out."""
+    import csv
+
     text = data.decode("utf-8-sig", "replace")
     if not text.endswith("\n"):
         text = _without_torn_line(text, separator)
@@ -126,6 +126,8 @@ def _parse_cell(cell: str) -> Value:
 
 
 def parse_events(data: bytes) -> Iterator[Row]:
+    from neuromanager.results.eventfile import read_scalars
+
     for step, tag, value in read_scalars(data):
         yield {"step": step, tag: value}
 

@@ -86,26 +86,34 @@ def _read_measures(taken: Sequence[Taken], wanted: Wanted) -> tuple[str, list[Se
     if wanted.files is not None:
         pattern = wanted.files
         return pattern, read_all(lambda each: read_files(each.folder, match_files(each.folder, pattern)))
-    first = _find_file(taken)
+    first, listed = _find_file(taken)
     if first is not None:
         many = (lambda some: pack_objects(some, first, wanted)) if first.endswith(".json") else None
         return first, _map_series(taken, lambda each: read_file(each, first, wanted), wanted, many)
-    events = _map(taken, lambda each: list(_find_events(each.folder, _DEEPEST)))
+    folders = [
+        each for each, names in zip(taken, listed) if any(name[-1] == "/" or ".tfevents." in name for name in names)
+    ]
+    events = _map(folders, lambda each: list(_find_events(each.folder, _DEEPEST)))
     if any(events):
-        found = {id(each): paths for each, paths in zip(taken, events)}
-        return EVENTS, read_all(lambda each: read_files(each.folder, found[id(each)]))
+        found = {id(each): paths for each, paths in zip(folders, events)}
+        return EVENTS, read_all(lambda each: read_files(each.folder, found.get(id(each), ())))
 
     return LOGS, _map_series(taken, lambda each: read_log(each, wanted), wanted)
 
 
-def _find_file(taken: Sequence[Taken]) -> str | None:
-    """The first of FILES that any run has; where that is the first of all, the rest need not be looked at."""
+def _find_file(taken: Sequence[Taken]) -> tuple[str | None, list[list[str]]]:
+    """The first of FILES that any run has, and what is in the folders that were looked at.
+
+    Where the first of all is found soon, the rest need not be looked at.
+    """
+    listed: list[list[str]] = []
     names: set[str] = set()
     for some in (taken[:_READERS], taken[_READERS:]):
-        names.update(*_map(some, lambda each: _list_folder(each.folder)))
+        listed += (new := _map(some, lambda each: _list_folder(each.folder)))
+        names.update(*new)
         if FILES[0] in names:
             break
-    return next((name for name in FILES if name in names), None)
+    return next((name for name in FILES if name in names), None), listed
 
 
 def _map_series(
@@ -133,12 +141,14 @@ def _map(
     found: list[Any] = []
     for each in taken[:_READERS]:
         found.append(work(each))
-        if time.process_time() - began > _LONG_SECONDS:
+        if len(found) == 1:  # which compiles what the others use
+            first_seconds, began = time.process_time() - began, time.process_time()
+        if time.process_time() - began > _LONG_SECONDS or first_seconds > _LONG_SECONDS:
             break
     rest = taken[len(found) :]
     if not rest:
         return found
-    each_seconds = (time.process_time() - began) / len(found)
+    each_seconds = (time.process_time() - began) / (len(found) - 1) if len(found) > 1 else first_seconds
     if getrusage(RUSAGE_SELF).ru_nvcsw - sleeps >= len(found) and each_seconds < _HEAVY_SECONDS:
         return found + _map_by_threads(rest, work)
     if map_rest and each_seconds * len(rest) > _LONG_SECONDS:
@@ -158,8 +168,10 @@ def _map_by_threads(taken: Sequence[Taken], work: Callable[[Taken], Any]) -> lis
 
 
 def _list_folder(folder: str) -> list[str]:
+    """Names; those of folders end with a slash."""
     try:
-        return os.listdir(folder)
+        with os.scandir(folder) as entries:
+            return [f"{entry.name}/" if entry.is_dir(follow_symlinks=False) else entry.name for entry in entries]
     except OSError:
         return []  # it has not begun
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fnmatch
 import os
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -20,7 +19,7 @@ from neuromanager.results.formats import (
     parse_log_line,
 )
 from neuromanager.results.series import Packed, Row, Series, make_log_series, make_objects_series, make_series
-from neuromanager.results.table import Column, is_pattern
+from neuromanager.results.table import Column, is_pattern, matches
 from neuromanager.results.tails import Tail
 from neuromanager.system.files import opened, read_bytes
 from neuromanager.system.folders import walk
@@ -60,7 +59,7 @@ class Wanted(NamedTuple):
         return {
             column.how
             for column in self.columns
-            if name.endswith(column.name) or (is_pattern(column.name) and fnmatch.fnmatchcase(name, column.name))
+            if name.endswith(column.name) or (is_pattern(column.name) and matches(name, column.name))
         }
 
     def is_numeric(self, name: str) -> bool:
@@ -126,7 +125,7 @@ def match_files(folder: str, pattern: str) -> list[str]:
         below = os.path.relpath(place, folder)
         for name in sorted(names):
             path = name if below == "." else os.path.join(below, name)
-            if fnmatch.fnmatchcase(path, pattern) or fnmatch.fnmatchcase(name, pattern):
+            if matches(path, pattern) or matches(name, pattern):
                 found.append(path)
     return found
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -60,6 +59,12 @@ def is_pattern(name: str) -> bool:
     return any(letter in name for letter in "*?[")
 
 
+def matches(name: str, pattern: str) -> bool:
+    from fnmatch import fnmatchcase  # of which most tables have no need
+
+    return fnmatchcase(name, pattern)
+
+
 def resolve_name(option: str, word: str, known: Sequence[str]) -> str:
     """The known name; also by its end alone (``loss`` for ``train/loss``) where one ends so. Raises Failure."""
     if word in known:
@@ -79,7 +84,7 @@ def resolve_columns(words: Iterable[str], known: Sequence[str]) -> list[Column]:
     for word in words:
         how, name = parse_column(word)
         if is_pattern(name):
-            found = [each for each in known if fnmatch.fnmatchcase(each, name)]
+            found = [each for each in known if matches(each, name)]
             if not found:
                 faults.append(f"-k: nothing matches {name!r}; known: {', '.join(known) or 'no name at all'}")
             columns.update(dict.fromkeys(Column(how, each) for each in found))

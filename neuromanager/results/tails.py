@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Sequence
 
@@ -53,6 +54,7 @@ class Tail:
         return any(piece in line for piece in self._pieces) or _ESCAPE in line or b"\\" in line or len(line) > _LONGEST
 
 
+@functools.lru_cache(64)
 def _find_piece(name: str) -> bytes:
     """What stands in a line that says something of the name: of ``train/loss`` or ``val.loss`` its end alone."""
     end = name.replace("_", "/").replace(".", "/").rpartition("/")[2]

@@ -6,10 +6,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 
-from neuromanager.system.process import feeding
-from neuromanager.system.programs import search_path
 from neuromanager.terminal.console import tell
-from neuromanager.terminal.escapes import remove_colors
 
 _DEFAULT = "less"
 
@@ -24,6 +21,9 @@ def page(texts: Iterable[str], environ: Mapping[str, str]) -> None:
     command = None if fits else _find_pager(environ)
     if command is None:
         return write_all(_chain(begun, rest))
+    from neuromanager.system.process import feeding
+    from neuromanager.terminal.escapes import remove_colors
+
     env = {"LESS": "FX", "LV": "-c", **environ}  # as git has them, without the R that would obey escapes
     with feeding(["sh", "-c", command], env) as pipe:
         try:
@@ -63,6 +63,8 @@ def _take_screen(texts: Iterator[str]) -> tuple[list[str], bool]:
 
 def _find_pager(environ: Mapping[str, str]) -> str | None:
     """A line for a shell; None for none: switched off (empty, cat), not there, or a terminal too simple for one."""
+    from neuromanager.system.programs import search_path
+
     if environ.get("TERM", "dumb") == "dumb":
         return None
     for name in ("NEU_PAGER", "PAGER"):
