@@ -12,7 +12,7 @@ from neuromanager.experiment.states import COMPLETED
 from neuromanager.results import render
 from neuromanager.results.choose import Rows, choose, parse_count
 from neuromanager.results.formats import template_pattern
-from neuromanager.results.measure import measure
+from neuromanager.results.measure import LOGS, measure
 from neuromanager.results.records import Measured, list_names
 from neuromanager.results.rows import find_wanted, list_words, make_rows
 from neuromanager.results.statistics import ERRORS
@@ -102,12 +102,20 @@ def main(words: Sequence[str]) -> int:
         if options.names:
             _print(_list_measured(measured, source))
             return 0
-        tell(f"results from {source}")
+        tell(_describe_source(measured, source))
         rows = make_rows(measured, options)
     whole = rows.records
     rows = choose(rows, options)
     _print_rows(rows, options)
     return ANSWER_NO if options.check and not _is_complete(whole) else 0
+
+
+def _describe_source(measured: Sequence[Measured], source: str) -> str:
+    if any(each.series.names() for each in measured):
+        return f"results from {source}"
+    if source != LOGS:
+        return f"no results in {source}"
+    return "no results: print lines as accuracy: 0.93, or write result.json into $NEU_RUN_DIR; see neutable(1)"
 
 
 _OF_RUNS = ("files", "template", "regex", "at", "steps", "names")

@@ -71,6 +71,11 @@ class NeutableTest(unittest.TestCase):
         self.assertEqual(done.code, 0, done.stderr)
         return [line.split("\t") for line in done.lines()]
 
+    def test_no_results(self) -> None:
+        self.folder.run("neurun", "--name=x", "local", "cpu", "true")
+        for words, said in ((["x"], "no results: print lines as"), (["-f", "a.csv", "x"], "no results in a.csv")):
+            self.assertIn(f"neutable: {said}", self.folder.run("neutable", *words).stderr)
+
     def test_each_way_to_leave_results(self) -> None:
         for way, (source, names) in GOLDEN.items():
             self.sweep(way)

@@ -68,6 +68,13 @@ class SlipTest(unittest.TestCase):
                 said = self.refuse("neurun", *words, code=100)
                 self.assertIn(f"write neurun SUPPORT DEVICE COMMAND, as neurun local cpu {command}", said)
 
+    def test_values_as_for_parallel(self) -> None:
+        done = self.folder.run("neurun", "local", "bare", "echo", "{}", ":::", "a", "b")
+        self.assertEqual((done.code, done.stdout), (0, "{} ::: a b\n"))
+        self.assertIn("neusweep -s x=a,b neurun ... {x}", done.stderr)
+        self.folder.program("parallel", "#!/bin/sh\n")
+        self.assertNotIn(":::", self.folder.run("neurun", "local", "bare", "./parallel", "echo", ":::", "a").stderr)
+
     def test_a_script_with_lines_for_sbatch(self) -> None:
         script = "#!/bin/bash\n#SBATCH --time=1:00:00\n#SBATCH --mem 4G # all\n#SBATCH --array=0-9\necho done\n"
         self.folder.program("job.sh", script)
