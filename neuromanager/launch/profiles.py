@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from neuromanager.local.builtin import ONE_GPU, SUPPORT, add_built_in
 from neuromanager.local.resources import list_gpus
 from neuromanager.profile.config import read_config
-from neuromanager.profile.profile import Profile, find_schedulers, resolve_profile, resolve_spread
+from neuromanager.profile.profile import Profile, drop_notes, find_schedulers, resolve_profile, resolve_spread
 from neuromanager.schedulers import find_scheduler
 from neuromanager.system.faults import DONE, TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.files import write_file
@@ -25,12 +25,13 @@ def find_profile(
     option: str | None, support: str, device: str, overrides: Sequence[str], command: Sequence[str] = ()
 ) -> tuple[Profile, str]:
     """The profile, and the file that it is in or would be in. Raises Failure with every fault of it at once."""
-    config, source = read_config(option)
+    read, source = read_config(option)
+    config = {name: drop_notes(devices) for name, devices in drop_notes(read).items()}
     known = config.get(support, {"cpu": {}, "gpu": {}} if support == SUPPORT else None)
-    if (known is None or device not in known) and (mend := offer_place((support, device, *command))):
+    if (known is None or device not in known) and (mend := offer_place((support, device, *command), known or ())):
         missing = f"no support {support!r}" if known is None else f"{support}: no device {device!r}"
         raise Failure(WRONG_INPUT, f"{source}: {missing}; write neurun SUPPORT DEVICE COMMAND{mend}")
-    if not config and support != SUPPORT:
+    if not read and support != SUPPORT:
         raise Failure(
             WRONG_INPUT,
             f"{source}: no such file, and without it there are local cpu and local gpu, no {support!r}; "
@@ -43,12 +44,17 @@ def find_profile(
     ), source
 
 
-def offer_place(words: Sequence[str]) -> str:
-    """The mend where a command stands in place of SUPPORT or DEVICE; empty where none of these two is a program."""
+def offer_place(words: Sequence[str], devices: Iterable[str] = ()) -> str:
+    """The mend where a command stands in place of SUPPORT or DEVICE; empty where none of these two is a program.
+
+    ``devices``: those of the support, if the first word is one.
+    """
     for place, word in enumerate(words[:2]):
         if is_program(word) or "/" in word or word.endswith(".py"):
             line = quote_line(words[place:])
-            return f", as neurun {SUPPORT} cpu {line if len(line) < 60 else quote_word(word) + ' ...'}"
+            device = next((name for name in devices if name != "*"), None)
+            where = f"{words[0]} {device}" if place and device and words[0] != SUPPORT else f"{SUPPORT} cpu"
+            return f", as neurun {where} {line if len(line) < 60 else quote_word(word) + ' ...'}"
     return ""
 
 

@@ -44,14 +44,19 @@ class Profile(NamedTuple):
     spread: tuple[Profile, ...] = ()  # over these it is spread; all else is that of the first
 
 
+def drop_notes(members: Mapping[str, Any]) -> dict[str, Any]:
+    """Supports, or devices of one: without what a person has noted beside them, in any form."""
+    return {name: value for name, value in members.items() if not name.startswith(("x-", "$"))}
+
+
 def resolve_profile(
     config: Mapping[str, Any], support: str, device: str, overrides: Iterable[str], source: str
 ) -> Profile:
     """The profile of ``support`` and ``device``; raises Failure with every fault of it at once."""
-    supports = [name for name in config if not name.startswith(("x-", "$"))]
+    supports = list(drop_notes(config))
     if support not in supports:
         raise Failure(WRONG_INPUT, f"{source}: no support {support!r}; {offer_nearest(support, supports)}")
-    devices = [name for name in config[support] if name != "*" and not name.startswith("x-")]
+    devices = [name for name in drop_notes(config[support]) if name != "*"]
     if device not in devices:
         raise Failure(WRONG_INPUT, f"{source}: {support}: no device {device!r}; {offer_nearest(device, devices)}")
     shared, own = config[support].get("*", {}), config[support][device]

@@ -68,6 +68,17 @@ class SlipTest(unittest.TestCase):
                 said = self.refuse("neurun", *words, code=100)
                 self.assertIn(f"write neurun SUPPORT DEVICE COMMAND, as neurun local cpu {command}", said)
 
+    def test_a_command_in_place_of_the_device(self) -> None:
+        self.folder.write("config.json", {"slurm": {"*": {}, "big": {}}})
+        said = self.refuse("neurun", "slurm", "./train.py", "--lr=1", code=100)
+        self.assertIn("as neurun slurm big ./train.py --lr=1", said)
+
+    def test_a_note_in_place_of_a_support_or_a_device(self) -> None:
+        notes = {"$schema": "x", "x-read": ["a"], "slurm": {"x-note": "a", "x-more": ["a"], "big": {}}}
+        self.folder.write("config.json", notes)
+        for words in (["$schema", "cpu"], ["x-read", "a"], ["slurm", "x-note"], ["slurm", "x-more"]):
+            self.assertIn("known: ", self.refuse("neurun", *words, "true", code=100))
+
     def test_values_as_for_parallel(self) -> None:
         done = self.folder.run("neurun", "local", "bare", "echo", "{}", ":::", "a", "b")
         self.assertEqual((done.code, done.stdout), (0, "{} ::: a b\n"))
