@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from neuromanager.experiment.free import Free
 from neuromanager.profile.config import read_config
 from neuromanager.profile.host import describe_host
-from neuromanager.profile.profile import resolve_profile
+from neuromanager.profile.profile import find_reached
 from neuromanager.schedulers import LOCAL, Scheduler, find_scheduler, is_batch_system, list_schedulers
 from neuromanager.status.free import choose, render_free, render_json
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure, offer_nearest
@@ -95,15 +95,11 @@ def _choose_places(operands: Sequence[str], only_clusters: bool) -> list[Place]:
 
 def _find_hosts() -> dict[str, Place]:
     """Of config.json, each by its first profile. Raises Failure."""
-    config, source = read_config(None)
     found: dict[str, Place] = {}
-    for support in (name for name in config if not name.startswith(("x-", "$"))):
-        for device in (name for name in config[support] if name != "*" and not name.startswith("x-")):
-            profile = resolve_profile(config, support, device, [], source)
-            if profile.host and profile.host.name not in found:
-                scheduler = find_scheduler(profile.scheduler)
-                if "free" in scheduler.DOES:
-                    found[profile.host.name] = Place(profile.host.name, scheduler, HERE.at(describe_host(profile.host)))
+    for name, profile in find_reached(*read_config(None)).items():
+        scheduler = find_scheduler(profile.scheduler)
+        if "free" in scheduler.DOES:
+            found[name] = Place(name, scheduler, HERE.at(describe_host(profile.host)))
     return found
 
 

@@ -12,7 +12,7 @@ from neuromanager.experiment.select import resolve_selections
 from neuromanager.hosts.upkeep import clean_code, read_room, remove_experiment
 from neuromanager.profile.config import read_config
 from neuromanager.profile.host import Host, describe_host
-from neuromanager.profile.profile import Profile, resolve_profile
+from neuromanager.profile.profile import Profile, find_reached
 from neuromanager.schedulers import find_scheduler
 from neuromanager.status.survey import read_reports
 from neuromanager.system import ssh
@@ -73,15 +73,7 @@ def main(words: Sequence[str]) -> int:
 
 def _read_profiles(option: str | None) -> dict[str, Profile]:
     """Host -> the first profile with it. Raises Failure."""
-    config, source = read_config(option)
-    found: dict[str, Profile] = {}
-    for support in (name for name in config if not name.startswith(("x-", "$"))):
-        for device in (name for name in config[support] if name != "*" and not name.startswith("x-")):
-            if "host" in {**config[support].get("*", {}), **config[support][device]}:
-                profile = resolve_profile(config, support, device, [], source)
-                if profile.host:
-                    found.setdefault(profile.host.name, profile)
-    return found
+    return find_reached(*read_config(option))
 
 
 def _site(host: Host) -> Site:

@@ -91,6 +91,18 @@ def resolve_profile(
     )
 
 
+def find_reached(config: Mapping[str, Any], source: str) -> dict[str, Profile]:
+    """Host -> the first profile with it. Raises Failure."""
+    found: dict[str, Profile] = {}
+    for support, devices in drop_notes(config).items():
+        for device, profile in drop_notes(devices).items():
+            if device != "*" and {**devices.get("*", {}), **profile}.get("host"):
+                reached = resolve_profile(config, support, device, [], source)
+                if reached.host:
+                    found.setdefault(reached.host.name, reached)
+    return found
+
+
 def resolve_spread(
     config: Mapping[str, Any], support: str, device: str, overrides: Iterable[str], source: str
 ) -> Profile | None:

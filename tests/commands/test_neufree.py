@@ -101,7 +101,8 @@ class AccountedSlurmTest(OnSlurm):
 class HostTest(unittest.TestCase):
     def test_a_host_of_config_json(self) -> None:
         bed = hosts.require(self)
-        folder = Folder(self, {"far": {"gpu": {"host": "cedar"}}, "local": {"cpu": {}}})
+        both: dict[str, object] = {"*": {"spread": ["far", "local"]}, "gpu": {}, "x-note": "of no host itself"}
+        folder = Folder(self, {"far": {"gpu": {"host": "cedar"}}, "local": {"cpu": {}}, "both": both})
         folder.environment.update(bed.environment)
         answer = read_answer(folder, "cedar")
         self.assertEqual((answer["place"], [node["name"] for node in answer["nodes"]]), ("cedar", ["n1", "n2", "n3"]))
