@@ -6,29 +6,28 @@ experiment from the first to the last; so deferred runs are known to be deferred
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from collections.abc import Callable, Sequence
 
-from neuromanager.experiment.cancelled import Cancellations
-from neuromanager.experiment.launches import make_token, write_fed, write_feeding
 from neuromanager.experiment.runs import describe_count
 from neuromanager.experiment.select import Selected
 from neuromanager.experiment.states import COMPLETED
 from neuromanager.experiment.submission import Refused
-from neuromanager.launch.after import wait_for_others
-from neuromanager.launch.preview import describe_jobs, describe_launch, find_capacity
-from neuromanager.launch.protocol import Batch, Submitted, make_job, refusing, submit
+from neuromanager.launch.deferral import Deferral
+from neuromanager.launch.plan import Batch, Planned, make_job
+from neuromanager.launch.preview import describe_jobs, describe_launch, find_capacity, plan_whole
+from neuromanager.launch.protocol import Submitted, submit
 from neuromanager.launch.request import Launch
-from neuromanager.launch.waits import make_batches, waits_by_itself
 from neuromanager.schedulers import find_scheduler
-from neuromanager.status.wait import Patience, wait_for
 from neuromanager.system.faults import TROUBLE, Failure
 from neuromanager.system.signals import holding_signals
-from neuromanager.system.values import NamedTuple
+from neuromanager.system.values import TYPE_CHECKING, NamedTuple
 from neuromanager.terminal.console import die_by, tell
 from neuromanager.terminal.progressbar import ProgressBar, may_draw
+
+if TYPE_CHECKING:
+    from neuromanager.status.wait import Patience
 
 _PAUSE_SECONDS = (2.0, 60.0)  # after a refusal for a limit, to the next try: at first, and at last
 _PAUSE_GROWTH = 1.5
@@ -70,17 +69,21 @@ class Feed:
         self._ended = [0, 0]  # of ours: that completed, that did not
         capacity = find_capacity(launch)
         self._room = Room(capacity, most=capacity or 0)
+        self._planned: Planned | None = None
         self._deferral = Deferral(launch, capacity)
         # What the scheduler cannot wait for, we do.
-        self._awaits_others = bool(launch.dependencies.awaited) and not waits_by_itself(launch.profile.scheduler)
+        waits_by_itself = "after" in find_scheduler(launch.profile.scheduler).DOES
+        self._awaits_others = bool(launch.dependencies.awaited) and not waits_by_itself
         self._is_refused = self._is_going_on = self._is_away_told = False
         self._pause_seconds = _PAUSE_SECONDS[0]
-        self._patience, self._submitted_at, self._said_at = Patience(time.monotonic()), 0.0, time.monotonic()
+        self._patience: Patience | None = None
+        self._submitted_at, self._said_at = 0.0, time.monotonic()
         self._bar = ProgressBar(len(self.left), "in the queue") if launch.shows and may_draw() else None
 
     def begin(self, batches: Sequence[Batch]) -> None:
         """The caller holds signals. Raises NothingLaunched when nothing was submitted and nothing will be; Failure."""
-        tell(describe_launch(self.launch, make_job(self.launch.experiment, self.launch.cwd, self.launch.there)))
+        self._planned = plan_whole(self.launch, make_job(self.launch.experiment, self.launch.cwd, self.launch.there))
+        tell(describe_launch(self.launch, self._planned))
         if self._awaits_others:
             return self._deferral.record(self.left, self.launch.dependencies.directories())
         if self._count_free() < len(self.left):
@@ -96,12 +99,16 @@ class Feed:
         """Until all are taken, after ``announce``. Raises Failure; KeyboardInterrupt, having told what is left."""
         if not self.left:
             return announce()
+        from neuromanager.launch.waits import make_batches  # with all that waiting needs: at no other submission
+
         if not self.launch.shows:
             tell(f"continues as process {os.getpid()}, with {describe_count(len(self.left))} to submit")
         self._is_going_on = True
         try:
             announce()
             if self._awaits_others:
+                from neuromanager.launch.after import wait_for_others
+
                 wait_for_others(
                     self.launch.experiment, self.launch.dependencies, self.launch.site, self._are_all_cancelled
                 )
@@ -166,8 +173,9 @@ class Feed:
         """What the scheduler says, and the runs that it has not taken."""
         before = len(self.done.numbers)
         try:
+            planned, self._planned = self._planned, None  # its tokens are for one try
             refusal = submit(
-                self.launch, batch, self.done, lambda: any(map(self._deferral.is_cancelled, batch.numbers))
+                self.launch, batch, self.done, lambda: any(map(self._deferral.is_cancelled, batch.numbers)), planned
             )
         finally:
             taken = set(self.done.numbers[before:])
@@ -213,6 +221,9 @@ class Feed:
 
     def _follow(self, seconds: float, at_most: int) -> None:
         """The runs that are with the scheduler, so long, or until no more than so many of them are."""
+        from neuromanager.status.wait import Patience, wait_for
+
+        self._patience = self._patience or Patience(self._said_at)
         selected = Selected(self.launch.experiment, tuple(sorted(self._flying)))
         flying, (completed, failed) = len(self._flying), self._ended
 
@@ -261,34 +272,3 @@ class Feed:
 
     def _name_jobs(self) -> str:
         return f" as {describe_jobs(self.done.jobs)}" if self.done.jobs else ""
-
-
-class Deferral:
-    """On the disk, that runs are deferred: so neustat knows of them, and neucancel has a token for them."""
-
-    def __init__(self, launch: Launch, capacity: int | None) -> None:
-        self._experiment, self._capacity = launch.experiment, capacity
-        self._token = ""
-        self._cancelled: Cancellations | None = None
-        self.withdrawn = 0
-
-    def record(self, numbers: Sequence[int], after: Sequence[str] = ()) -> None:
-        if not self._token:
-            self._token = make_token()
-            with refusing(self._experiment):
-                write_feeding(self._experiment, self._token, numbers, self._capacity, after)
-            self._cancelled = Cancellations(self._experiment, self._token)
-
-    def is_cancelled(self, number: int) -> bool:
-        return self._cancelled is not None and self._cancelled.cover(number)
-
-    def drop_cancelled(self, numbers: Sequence[int]) -> list[int]:
-        kept = [number for number in numbers if not self.is_cancelled(number)]
-        self.withdrawn += len(numbers) - len(kept)
-        return kept
-
-    def close(self) -> None:
-        if self._token:
-            with contextlib.suppress(OSError):  # else it is known by the lock
-                write_fed(self._experiment, self._token)
-            self._token = ""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from neuromanager.experiment.runs import describe_count
 from neuromanager.experiment.submission import Job, Limits, Part
-from neuromanager.launch.protocol import Batch, Call, plan_calls
+from neuromanager.launch.plan import Batch, Planned, plan_batch
 from neuromanager.launch.request import Launch
 from neuromanager.profile.demand import describe_demand, make_demand
 from neuromanager.schedulers import find_scheduler
@@ -16,15 +16,25 @@ from neuromanager.system.values import NamedTuple
 _CALLS_SHOWN = 3
 
 
-def describe_launch(launch: Launch, job: Job) -> str:
-    """``10000 runs in 10 arrays (MaxArraySize 1001), up to 240 CPU-hours``. Raises NothingLaunched."""
+def plan_whole(launch: Launch, job: Job) -> Planned | None:
+    """All its runs as one batch; None for a lone run, and for more than may be submitted now.
+
+    Raises NothingLaunched.
+    """
+    capacity = find_capacity(launch)
+    if launch.run_count == 1 or (capacity and capacity < len(launch.numbers)):
+        return None
+    return plan_batch(launch, job, Batch(launch.numbers))
+
+
+def describe_launch(launch: Launch, planned: Planned | None) -> str:
+    """``10000 runs in 10 arrays (MaxArraySize 1001), up to 240 CPU-hours``; ``planned`` by ``plan_whole``."""
     layout, runs = launch.layout, len(launch.numbers)
     text = describe_count(runs)
     capacity, throttle = find_capacity(launch), layout.throttle
-    if launch.run_count > 1 and not (capacity and capacity < runs):
-        calls, limits = _plan(launch, job, launch.numbers)
-        unit = find_scheduler(launch.profile.scheduler).UNIT
-        text += f" in {len(calls)} {unit}s ({_name_limit(limits)})" if len(calls) > 1 else f" in 1 {unit}"
+    if planned:
+        arrays, unit = len(planned.calls), find_scheduler(launch.profile.scheduler).UNIT
+        text += f" in {arrays} {unit}s ({_name_limit(planned.limits)})" if arrays > 1 else f" in 1 {unit}"
     parts = [text]
     if layout.pack > 1:
         parts.append(f"{layout.pack} to a job (--pack)")
@@ -48,12 +58,6 @@ def find_capacity(launch: Launch) -> int | None:
     return min((each for each in (asked, kept) if each is not None), default=None)
 
 
-def _plan(launch: Launch, job: Job, numbers: list[int], token: str | None = None) -> tuple[list[Call], Limits]:
-    scheduler = find_scheduler(launch.profile.scheduler)
-    limits = scheduler.limits(numbers, launch.site)
-    return plan_calls(launch, scheduler, job, Batch(numbers), limits, token), limits
-
-
 def _name_limit(limits: Limits) -> str:
     if limits.array_tasks is not None and limits.array_tasks < limits.array_size:
         return f"max_array_tasks {limits.array_tasks}"
@@ -72,7 +76,7 @@ class Preview(NamedTuple):
 def preview(launch: Launch, job: Job) -> Preview:
     """``job``: of an experiment that may not be there yet. Raises NothingLaunched."""
     first = launch.numbers[: find_capacity(launch)]
-    calls, _ = _plan(launch, job, first, "TOKEN")
+    calls = plan_batch(launch, job, Batch(first), "TOKEN").calls
     near = {launch.experiment.path("run.sh"): f"{launch.experiment.shown}/run.sh"}
     lines = [quote_line([near.get(word, word) for word in call.words]) for call in calls[:_CALLS_SHOWN]]
     lines += [f"{len(calls) - len(lines)} more such calls"] if len(calls) > len(lines) else []

@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterable, Sequence
 
 from neuromanager.local.builtin import ONE_GPU, SUPPORT, add_built_in
-from neuromanager.local.resources import list_gpus
 from neuromanager.profile.config import read_config
 from neuromanager.profile.profile import Profile, drop_notes, find_schedulers, resolve_profile, resolve_spread
 from neuromanager.schedulers import find_scheduler
@@ -108,6 +107,8 @@ def _describe_here(site: Site) -> dict[str, Any]:
         "*": {"env": []},
         "cpu": {},
     }
+    from neuromanager.local.resources import list_gpus
+
     try:
         gpus = list_gpus(site.environ)
     except Failure as failure:

@@ -7,25 +7,17 @@ off here starts nothing there, however late its job comes. So a kill -9 at any i
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
 
 from neuromanager.experiment.code import describe_code
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.environment import FOLDER
-from neuromanager.experiment.launches import (
-    find_current,
-    make_token,
-    read_launches,
-    write_intent,
-    write_job,
-    write_refusal,
-)
+from neuromanager.experiment.launches import find_current, read_launches, write_intent, write_job, write_refusal
 from neuromanager.experiment.layout import describe_arrangement, render_elements
-from neuromanager.experiment.record import read_lines, read_record, split_command
 from neuromanager.experiment.states import Trail
-from neuromanager.experiment.submission import Job, Limits, Lost, Part, Refused, Taken, Unsettled, Wait
+from neuromanager.experiment.submission import Job, Lost, Refused, Taken, Unsettled
+from neuromanager.launch.plan import Batch, Call, NothingLaunched, Planned, make_job, plan_batch, plan_calls
 from neuromanager.launch.request import Launch
 from neuromanager.launch.settle import claiming, look_twice
 from neuromanager.profile.profile import describe_profile
@@ -34,20 +26,7 @@ from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure, judge_erro
 from neuromanager.system.files import write_file
 from neuromanager.system.signals import Interrupted
 from neuromanager.system.site import Site, Unreachable
-from neuromanager.system.values import NamedTuple
 from neuromanager.terminal.console import tell
-
-
-class NothingLaunched(Failure):
-    """Surely nothing was launched; jobs.jsonl says so where it could be written."""
-
-
-class Batch(NamedTuple):
-    """Runs that are submitted together, and what they wait for."""
-
-    numbers: list[int]
-    waits: tuple[Wait, ...] = ()
-    after: tuple[str, ...] = ()  # directories of the experiments behind them
 
 
 class Submitted:
@@ -58,54 +37,25 @@ class Submitted:
         self.numbers: list[int] = []
 
 
-def make_job(experiment: Experiment, cwd: str, there: str | None = None) -> Job:
-    """What run.sh is to know; all of it stands in the experiment's files. Raises Failure.
-
-    ``there``: the experiment's folder on the host where it is executed.
-    """
-    commands, points = read_lines(experiment, "commands.txt"), read_lines(experiment, "params.txt")
-    repeats = None if os.path.exists(experiment.path("repeats.txt")) else read_record(experiment)["repeats"]
-    point = None if not points else points[0] if len(commands) == 1 else ""
-    command = split_command(experiment, commands, 0)
-    if there:
-        from neuromanager.hosts.record import translate  # only where something is remote
-
-        command = translate(command, experiment, there)
-    return Job(there or experiment.directory, experiment.name, cwd, len(commands), repeats, command, point)
-
-
-class Call(NamedTuple):
-    part: Part
-    words: list[str]  # that submit it
-
-
-def plan_calls(
-    launch: Launch, scheduler: Scheduler, job: Job, batch: Batch, limits: Limits, token: str | None = None
-) -> list[Call]:
-    """The fewest submissions for those runs. Raises NothingLaunched where there can be none."""
-    tokens = (token or make_token() for _ in itertools.count())
-    try:
-        parts = scheduler.plan(launch.profile, job, batch.numbers, limits, launch.layout, tokens)
-        return [Call(part, scheduler.words(launch.profile, job, part, batch.waits)) for part in parts]
-    except Failure as failure:
-        raise NothingLaunched(failure.code, *failure.faults) from None
-
-
-def submit(launch: Launch, batch: Batch, done: Submitted, withdrawn: Callable[[], bool]) -> Refused | None:
+def submit(
+    launch: Launch, batch: Batch, done: Submitted, withdrawn: Callable[[], bool], planned: Planned | None = None
+) -> Refused | None:
     """Submits the runs of ``batch``, and adds them to ``done``; a refusal after which the scheduler may take the rest.
 
     The caller holds the experiment's lock, and what submits holds it on. ``withdrawn`` is asked when the intents are on
-    the disk: then none of them is submitted. Raises NothingLaunched when the scheduler has no job of what is not in
-    ``done``, and later will have none; Failure when it is not known, even after looking for the token.
+    the disk: then none of them is submitted. ``planned``: what was planned already. Raises NothingLaunched when the
+    scheduler has no job of what is not in ``done``, and later will have none; Failure when it is not known, even after
+    looking for the token.
     """
     experiment, scheduler = launch.experiment, find_scheduler(launch.profile.scheduler)
-    job = make_job(experiment, launch.cwd, launch.there)
+    if planned is None or planned.batch != batch:
+        planned = plan_batch(launch, make_job(experiment, launch.cwd, launch.there), batch)
+    job, left, limits, calls = planned
     with refusing(experiment):
         write_file(experiment.path("run.sh"), scheduler.render(launch.profile, job, launch.layout))
         os.chmod(experiment.path("run.sh"), 0o755)
     _clear(experiment, batch.numbers, launch.site)
-    left, limits = batch, scheduler.limits(batch.numbers, launch.site)
-    calls = _intend(launch, scheduler, job, left, limits)
+    _intend(launch, scheduler, job, left, calls)
     while calls:
         if withdrawn():
             _write_off(experiment, calls, "not submitted: some of these runs were cancelled meanwhile")
@@ -120,7 +70,8 @@ def submit(launch: Launch, batch: Batch, done: Submitted, withdrawn: Callable[[]
         if now.most >= limits.most:
             raise NothingLaunched(WRONG_INPUT if answer.why == "wrong" else TROUBLE, *answer.faults)
         limits = now  # what was remembered, or taken for granted, no longer holds
-        calls = _intend(launch, scheduler, job, left, limits)
+        calls = plan_calls(launch, scheduler, job, left, limits)
+        _intend(launch, scheduler, job, left, calls)
     return None
 
 
@@ -140,9 +91,8 @@ def _clear(experiment: Experiment, numbers: Sequence[int], site: Site) -> None:
             raise NothingLaunched(failure.code, *failure.faults, "nothing was launched; try again") from None
 
 
-def _intend(launch: Launch, scheduler: Scheduler, job: Job, batch: Batch, limits: Limits) -> list[Call]:
-    """Plans the submissions, and puts all that is to be found after a kill on the disk. Raises NothingLaunched."""
-    calls = plan_calls(launch, scheduler, job, batch, limits)
+def _intend(launch: Launch, scheduler: Scheduler, job: Job, batch: Batch, calls: Sequence[Call]) -> None:
+    """Puts all that is to be found after a kill on the disk. Raises NothingLaunched."""
     experiment, name = launch.experiment, dict(launch.profile.resources).get("job-name")
     moved = _find_moved(launch, batch.numbers) if launch.there else []
     with refusing(experiment):
@@ -164,7 +114,6 @@ def _intend(launch: Launch, scheduler: Scheduler, job: Job, batch: Batch, limits
                 faults = error.faults if isinstance(error, Failure) else (str(error.strerror),)
                 _write_off(experiment, calls, "; ".join(faults))
                 raise NothingLaunched(TROUBLE, *faults) from None
-    return calls
 
 
 def _find_moved(launch: Launch, numbers: Sequence[int]) -> list[int]:

@@ -14,11 +14,9 @@ from neuromanager.experiment.record import count_runs
 from neuromanager.experiment.runs import describe_count
 from neuromanager.experiment.select import Selected
 from neuromanager.experiment.states import COMPLETED, UNKNOWN
-from neuromanager.launch.here import TakeLeave, execute_here
-from neuromanager.launch.protocol import Batch, NothingLaunched
+from neuromanager.launch.plan import Batch, NothingLaunched
 from neuromanager.launch.request import Launch, Request, lay_out, make_launch, make_record, write_files
 from neuromanager.launch.settle import settle
-from neuromanager.local.resources import check_resources, count_places, describe_places
 from neuromanager.profile.demand import check_excess
 from neuromanager.profile.profile import Profile
 from neuromanager.schedulers import is_batch_system
@@ -31,6 +29,7 @@ from neuromanager.terminal.console import die_by, tell
 if TYPE_CHECKING:
     from neuromanager.hosts.ground import Ground
     from neuromanager.launch.feed import Feed
+    from neuromanager.launch.here import TakeLeave
     from neuromanager.launch.spread import Lane, Spread
 
 
@@ -127,6 +126,8 @@ def finish(
 ) -> int:
     """Executes them here, to their end; or has the rest of them taken, after ``announce``. Raises as ``begin``."""
     if feed is None:
+        from neuromanager.launch.here import execute_here  # a fifth of a start that ends with a batch system
+
         return execute_here(launch, take_leave)
     if held.number:
         announce()
@@ -143,6 +144,8 @@ def _launch_new(request: Request, take_leave: TakeLeave | None, locks: contextli
     numbers, count = list(range(request.run_count)), request.run_count
     check_excess(request.profile, count, request.layout.pack, request.yes)
     if not is_batch_system(request.profile.scheduler):  # what execute_here would refuse, before anything is made
+        from neuromanager.local.resources import check_resources
+
         check_resources(request.profile, "config", request.site.environ, request.manner.idle_gpus)
     batches = _make_batches(request, numbers, count)
     lanes, ground = _find_places(request)
@@ -183,6 +186,8 @@ def _make_batches(request: Request, numbers: list[int], total: int) -> list[Batc
 
 
 def _tell_places(launch: Launch) -> None:
+    from neuromanager.local.resources import check_resources, count_places, describe_places
+
     count, going_on = len(launch.numbers), "" if launch.shows else f", as process {os.getpid()}"
     needs = check_resources(launch.profile, "config", launch.site.environ, launch.manner.idle_gpus)
     places = describe_places(count_places(needs, count, launch.manner.jobs))

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from neuromanager.experiment.states import LOCAL
-from neuromanager.local.gpuquery import explain_hidden
-from neuromanager.local.resources import list_gpus
 from neuromanager.system.jsonvalues import text_of
 from neuromanager.system.values import Any
 from neuromanager.terminal.console import tell
@@ -37,6 +35,9 @@ def _asks_for_gpus(profile: Mapping[str, Any]) -> bool:
 
 
 def _make_gpu_profile(environ: Mapping[str, str]) -> dict[str, Any]:
+    from neuromanager.local.gpuquery import explain_hidden
+    from neuromanager.local.resources import list_gpus
+
     if list_gpus(environ):
         return ONE_GPU
     why = explain_hidden(environ)

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+from neuromanager.experiment.free import Free
 from neuromanager.experiment.layout import Arrangement
-from neuromanager.experiment.submission import Job, Part, Unsettled
+from neuromanager.experiment.states import Status
+from neuromanager.experiment.submission import Cancelled, CancelRequest, Job, Part, Unsettled
 from neuromanager.profile.profile import Profile, Spelling
-from neuromanager.slurm.cancel import cancel
 from neuromanager.slurm.check import check, check_programs, exclude
 from neuromanager.slurm.client import set_throttle as throttle
 from neuromanager.slurm.directives import find_directives
-from neuromanager.slurm.free import free
 from neuromanager.slurm.limits import ask_room as room
 from neuromanager.slurm.limits import limits_for as limits
-from neuromanager.slurm.propose import propose
 from neuromanager.slurm.sbatch import estimate_start as estimate
 from neuromanager.slurm.sbatch import find_jobs as find
 from neuromanager.slurm.sbatch import part_words as words
 from neuromanager.slurm.sbatch import plan, submit
 from neuromanager.slurm.script import render_script as render
-from neuromanager.slurm.srun import attach
-from neuromanager.slurm.status import find_put_back, look
+from neuromanager.system.quoting import Command
 from neuromanager.system.site import Site
+from neuromanager.system.values import Any
 
 __all__ = [
     "DOES",
@@ -86,3 +85,44 @@ def files(profile: Profile, job: Job, part: Part, layout: Arrangement) -> Mappin
 
 def clear(unsettled: Sequence[Unsettled], site: Site) -> None:
     """A job that failed is gone."""
+
+
+# What a submission does not need is imported where it is called: a fifth of its start.
+
+
+def look(
+    unsettled: Sequence[Unsettled], site: Site, ask: bool, unanswered: Callable[[str], None]
+) -> list[tuple[Unsettled, Status]]:
+    from neuromanager.slurm import status
+
+    return status.look(unsettled, site, ask, unanswered)
+
+
+def find_put_back(unsettled: Sequence[Unsettled], site: Site) -> list[Status]:
+    from neuromanager.slurm import status
+
+    return status.find_put_back(unsettled, site)
+
+
+def cancel(requests: Sequence[CancelRequest], signal: int | None, site: Site) -> Cancelled:
+    from neuromanager.slurm import cancel
+
+    return cancel.cancel(requests, signal, site)
+
+
+def attach(profile: Profile, command: Command, overrides: Sequence[str], site: Site, dry_run: bool) -> int:
+    from neuromanager.slurm import srun
+
+    return srun.attach(profile, command, overrides, site, dry_run)
+
+
+def propose(site: Site) -> dict[str, Any] | None:
+    from neuromanager.slurm import propose
+
+    return propose.propose(site)
+
+
+def free(site: Site) -> Free:
+    from neuromanager.slurm import free
+
+    return free.free(site)

@@ -22,8 +22,9 @@ from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.layout import PLAIN
 from neuromanager.experiment.states import CANCELLED, PENDING, UNKNOWN
 from neuromanager.experiment.submission import Job, Limits
-from neuromanager.launch.preview import describe_launch
-from neuromanager.launch.protocol import Batch, NothingLaunched, Submitted, plan_calls, submit
+from neuromanager.launch.plan import Batch, NothingLaunched, plan_calls
+from neuromanager.launch.preview import describe_launch, plan_whole
+from neuromanager.launch.protocol import Submitted, submit
 from neuromanager.launch.request import Launch
 from neuromanager.launch.settle import settle
 from neuromanager.profile.profile import Profile
@@ -77,6 +78,9 @@ class PlanTest(unittest.TestCase):
             self.arrays(12, Limits(5), throttle=2)
         self.assertIn("write --capacity 2", raised.exception.faults[0])
 
+    def describe(self, launch: Launch) -> str:
+        return describe_launch(launch, plan_whole(launch, self.job(launch.run_count)))
+
     def test_one_line_before(self) -> None:
         for runs, arrangement, text in (
             (1, {}, "1 run, up to 2 CPU-hours"),
@@ -88,7 +92,7 @@ class PlanTest(unittest.TestCase):
             (2500, {"capacity": 100}, "2500 runs, 100 at a time (--capacity), up to 5000 CPU-hours"),
             (7, {"capacity": 3, "pack": 3}, "7 runs, 3 to a job (--pack), 3 at a time (--capacity), up to 6 CPU-hours"),
         ):
-            self.assertEqual(describe_launch(self.launch(runs, **arrangement), self.job(runs)), text)
+            self.assertEqual(self.describe(self.launch(runs, **arrangement)), text)
 
     def test_the_room_under_a_limit(self) -> None:
         text = "GrpSubmitJobs=N(4) GrpWall=N(0.00)\nMaxJobs= MaxSubmitJobs= MaxWallPJ=\n"

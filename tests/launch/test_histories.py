@@ -25,7 +25,7 @@ from neuromanager.experiment import launches
 from neuromanager.experiment.directory import Experiment, format_time
 from neuromanager.experiment.layout import Arrangement
 from neuromanager.experiment.submission import Job, Limits, Lost, Part, Refused, SchedulersAnswer, Taken, Wait
-from neuromanager.launch import protocol, settle
+from neuromanager.launch import plan, protocol, settle
 from neuromanager.launch.request import Launch
 from neuromanager.profile.profile import Profile
 from neuromanager.system.faults import Failure
@@ -155,7 +155,7 @@ class History:
         profile = Profile("s", "d", "fakebatch", (), (), (), ())
         launch = Launch(self.experiment, lock, profile, "/", numbers, RUNS, HERE)
         if numbers:
-            protocol.submit(launch, protocol.Batch(numbers), protocol.Submitted(), lambda: self.chance.random() < 0.05)
+            protocol.submit(launch, plan.Batch(numbers), protocol.Submitted(), lambda: self.chance.random() < 0.05)
 
     def run(self) -> int:
         """How often the run that was executed most often was executed."""
