@@ -10,11 +10,13 @@ from collections.abc import Iterator
 
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure, join_path, offer_nearest
 from neuromanager.system.jsonvalues import is_text, parse_float, parse_integer
+from neuromanager.system.patterns import compile_late
 from neuromanager.system.values import Any
 
 _SCHEMAS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "schemas")
 LONGEST = 1 << 26  # characters of a document; a device such as /dev/zero has no end
 _MOST_GOOD = 1000  # documents that are remembered to be valid
+_SUSPECT = compile_late(r"\\u|NaN|Infinity")  # without these no value of a readable text can be at fault
 _DEEPEST = 100  # levels; what reads a document calls itself once for each, and Python ends at 1,000 calls
 _NAMES = {
     "object": "an object",
@@ -74,8 +76,9 @@ def parse_json(text: str, source: str) -> tuple[Any, list[str]]:
 
     def make_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         made = dict(pairs)
-        seen: set[str] = set()
-        repeated.extend((made, name) for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        if len(made) < len(pairs):
+            seen: set[str] = set()
+            repeated.extend((made, name) for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
         return made
 
     try:
@@ -86,12 +89,14 @@ def parse_json(text: str, source: str) -> tuple[Any, list[str]]:
             parse_constant=_NotANumber,
             object_pairs_hook=make_object,
         )
-        if _is_deeper(value, _DEEPEST):
+        if text.count("{") + text.count("[") >= _DEEPEST and _is_deeper(value, _DEEPEST):
             raise RecursionError
     except json.JSONDecodeError as error:
         raise Failure(WRONG_INPUT, f"{source}:{error.lineno}:{error.colno}: {_explain(text, error, source)}") from None
     except RecursionError:
         raise Failure(WRONG_INPUT, f"{source}: nested too deeply; {_DEEPEST} levels at most") from None
+    if not repeated and is_text(text) and not _SUSPECT.search(text):  # as each of the 10,000 points of a sweep
+        return value, []
     return value, [f"{source}: {fault}" for fault in _find_faults(value, "", repeated)]
 
 

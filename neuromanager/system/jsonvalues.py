@@ -99,7 +99,7 @@ def escape_unseen(text: str) -> str:
 
 def is_text(word: str) -> bool:
     """False when a word holds lone surrogates: bytes of the system that were not UTF-8 (PEP 383)."""
-    return not any("\ud800" <= letter <= "\udfff" for letter in word)
+    return word.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in word)
 
 
 def split_number(text: str) -> tuple[int, int]:
