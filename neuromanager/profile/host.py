@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from neuromanager.system.values import Any, NamedTuple
 
 DIRECTORY = "~/neuromanager"
-DEFAULT_SCHEDULER = "slurm"  # of a support with a host
+DEFAULT_SCHEDULER = "slurm"  # of a support with a host, unless the support is named after one
 KEYS = ("host", "dir", "code", "links", "login", "fetch")
 BY_HAND = "by-hand"
 

@@ -63,12 +63,7 @@ def resolve_profile(
     path = f"{source}: {support}.{device}"
     faults: list[str] = []
     host = resolve_host(own, shared, path, faults)
-    scheduler = own.get("scheduler", shared.get("scheduler", DEFAULT_SCHEDULER if host else support))
-    if scheduler not in (known := find_schedulers()):
-        faults.append(
-            f"{path}: {scheduler!r} is not the name of a scheduler; "
-            f'add "scheduler": one of {", ".join(known)}, to this profile or to {support}."*"'
-        )
+    scheduler = _find_scheduler(own.get("scheduler", shared.get("scheduler")), support, host, path, faults)
     resources = _merge_resources(shared.get("resources", ""), own.get("resources", ""), f"{path}.resources", faults)
     for override in overrides:
         _override_resource(resources, override, faults)
@@ -89,6 +84,17 @@ def resolve_profile(
         host,
         own.get("snap", shared.get("snap", False)),
     )
+
+
+def _find_scheduler(given: str | None, support: str, host: Host | None, path: str, faults: list[str]) -> str:
+    known = find_schedulers()
+    name = given if given is not None else DEFAULT_SCHEDULER if host and support not in known else support
+    if name not in known:
+        faults.append(
+            f"{path}: {name!r} is not the name of a scheduler; "
+            f'add "scheduler": one of {", ".join(known)}, to this profile or to {support}."*"'
+        )
+    return name
 
 
 def find_reached(config: Mapping[str, Any], source: str) -> dict[str, Profile]:

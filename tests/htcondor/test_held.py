@@ -88,6 +88,14 @@ class RefusedTest(PooledCase):
         self.refuse(f"{where}.Queue: neurun queues all runs", "-r", "Queue=3")
         self.refuse(f"{where}.universe: 'vanila'", "-r", "universe=vanila")
 
+    def test_what_it_does_not_do(self) -> None:
+        """The mend is in the one line."""
+        self.files.write("config.json", {"htcondor": {"cpu": {"host": "cedar"}}})
+        self.refuse("config.json: htcondor.cpu.host: HTCondor is not driven over ssh; run neurun on cedar")
+        self.files.write("config.json", CONFIG)
+        self.refuse("--after-each: not supported by HTCondor; write --after", "--after-each=y")
+        self.refuse("--jobs: not supported by HTCondor", "--jobs=2")
+
     def test_a_rule_of_the_site(self) -> None:
         rules = {"SUBMIT_REQUIREMENT_NAMES": "Group", "SUBMIT_REQUIREMENT_Group": "AcctGroup isnt undefined"}
         rules["SUBMIT_REQUIREMENT_Group_REASON"] = '"You must set accounting_group, as group_a"'

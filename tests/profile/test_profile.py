@@ -54,6 +54,8 @@ class ResolveTest(unittest.TestCase):
 
     def test_scheduler(self) -> None:
         self.assertEqual(resolve("cluster", "gpu").scheduler, "slurm")
+        hosts = {name: {"gpu": {"host": "cedar"}} for name in ("cedar", "htcondor")}
+        self.assertEqual([resolve(name, "gpu", config=hosts).scheduler for name in hosts], ["slurm", "htcondor"])
         self.assertEqual(
             self.faults("toy", "gpu"),
             (
