@@ -31,7 +31,7 @@ from neuromanager.experiment.states import (
     Status,
 )
 from neuromanager.status import survey
-from neuromanager.status.cache import is_settled
+from neuromanager.status.cache import is_settled, read_settled
 from neuromanager.system.site import Site
 from tests.beds.slurm import cluster
 from tests.command import ROOT, Folder, wait_until
@@ -421,6 +421,7 @@ class UnsureTest(unittest.TestCase):
         found = look()
         self.assertEqual((found.state, found.open), (UNKNOWN, False))
         self.assertEqual(found.reason, "Slurm has no job of this launch")
+        self.assertEqual(read_settled(experiment, {0: "0" * 12}), {}, "that nobody shows it is no end")
 
 
 if __name__ == "__main__":
