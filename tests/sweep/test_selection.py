@@ -53,7 +53,7 @@ class PlacesTest(unittest.TestCase):
     def test_slices_make_the_whole(self) -> None:
         """Of random sweeps, in their own order, shuffled, and sampled: places in pieces give all lines, each once."""
         source = Source(seed=11)
-        for number in range(200):
+        for number in range(80):
             document = source.document()
             length = parse(document).length()
             for wanted in ({}, {"shuffle": True, "seed": number}, {"sample": (length + 1) // 2, "seed": number}):
