@@ -26,8 +26,10 @@ def append_event(
 
     ``at``: seconds since the epoch, else now. Raises FileNotFoundError where a run has removed its folder.
     """
-    words = " ".join(f"{key}={quote_word(str(value))}" for key, value in details.items())
-    append_line(experiment.events(index), f"{word} {format_time(time.time() if at is None else at)} {words}")
+    words = [word, format_time(time.time() if at is None else at)]
+    for key, value in details.items():
+        words.append(f"{key}={value if type(value) is int else quote_word(str(value))}")
+    append_line(experiment.events(index), " ".join(words))
 
 
 _MOST_BYTES = 1 << 24  # of one run; an attempt has two lines, of some 100 each
