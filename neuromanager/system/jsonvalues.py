@@ -11,6 +11,7 @@ from neuromanager.system.values import Any, Union
 Value = Union[None, bool, str, "Integer", "Float", int, float, list[Any], dict[str, Any]]
 
 
+_encode_text = json.JSONEncoder(ensure_ascii=False).encode  # once: json.dumps makes one for each text
 LONGEST_VARIABLE = 30_000  # characters of JSON; Linux starts no program with a variable above 128 KiB (execve(2))
 
 
@@ -62,7 +63,7 @@ def text_of(value: Value) -> str:
 def render_json(value: Value) -> str:
     """Compact JSON on one line; numbers keep their text. Bytes that are not text (surrogates) are escaped."""
     if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=not is_text(value))
+        return _encode_text(value) if is_text(value) else json.dumps(value)
     if isinstance(value, (Integer, Float)):
         return value.text
     if isinstance(value, (list, tuple)):
