@@ -44,10 +44,12 @@ class Block:
         self._data, self._zeros, self._only = data, zeros, only
         self._lines: list[bytes] = []
         self._shapes: list[bytes] = []
-        if only is None:
-            self.counts: Mapping[bytes, int] = Counter(self.split()[1])
-        else:
-            self.counts = {only: (len(data) + 1) // (len(only) + 1)}
+
+    def count(self) -> Mapping[bytes, int]:
+        """How many lines there are of each shape, in the order of their appearance."""
+        if self._only is None:
+            return Counter(self.split()[1])
+        return {self._only: (len(self._data) + 1) // (len(self._only) + 1)}
 
     def split(self) -> tuple[list[bytes], list[bytes]]:
         """Lines, and their shapes."""
@@ -66,7 +68,7 @@ class Block:
         if self._only not in cuts:
             return []
         start, width = cuts[self._only].start, cuts[self._only].stop - cuts[self._only].start
-        texts = bytearray(b"\n") * (self.counts[self._only] * (width + 1))
+        texts = bytearray(b"\n") * (self.count()[self._only] * (width + 1))
         for place in range(width):  # a character of all lines at a time
             texts[place :: width + 1] = self._data[start + place :: len(self._only) + 1]
         return bytes(texts).split(b"\n")[:-1]
@@ -144,16 +146,20 @@ class Columns:
         return name, rise.count == self._measuring and rise.is_steady
 
 
-def read_columns(data: bytes, is_wanted: Callable[[str], bool] = is_step) -> Columns | None:
-    """None for a log that has to be read line by line. The numbers of names that are wanted are made at once."""
+def read_columns(data: bytes, is_wanted: Callable[[str], bool] = is_step, is_ordered: bool = True) -> Columns | None:
+    """None for a log that has to be read line by line. The numbers of names that are wanted are made at once.
+
+    Without ``is_ordered`` nobody will ask for an order.
+    """
     known: dict[bytes, Shape | None] = {}
     found: Shapes = {}
     made: dict[str, array[float]] = {}
     steps: dict[str, Rise] = {}
     count = measuring = 0
     for block in _split_blocks(data):
-        count += sum(block.counts.values())
-        if new := [shape for shape in block.counts if shape not in known]:
+        counts = block.count()
+        count += sum(counts.values())
+        if new := [shape for shape in counts if shape not in known]:
             lines = dict(zip(*reversed(block.split())))
             for shape in new:
                 read = _read_zeros(shape)
@@ -163,11 +169,11 @@ def read_columns(data: bytes, is_wanted: Callable[[str], bool] = is_step) -> Col
                     return None
                 known[shape] = read
             found = {shape: each for shape, each in known.items() if each}
-        if not _names_agree(block, found):
+        if not _names_agree(block, {shape: each for shape, each in found.items() if shape in counts}):
             return None
-        measuring += sum(number for shape, number in block.counts.items() if shape in found)
+        measuring += sum(number for shape, number in counts.items() if shape in found)
         for name in dict.fromkeys(name for shape in found.values() for name in shape.cuts):
-            if (orders := is_step(name)) or is_wanted(name):
+            if (orders := is_ordered and is_step(name)) or is_wanted(name):
                 cuts = _list_cuts(name, found)
                 texts = block.cut_out(cuts)
             if orders:
@@ -237,7 +243,7 @@ def _parse_numbers(texts: list[bytes]) -> array[float]:
 
 def _names_agree(block: Block, found: Shapes) -> bool:
     """Whether names with digits are the same in all lines of a shape: not where ``top1`` and ``top5`` take turns."""
-    keys = {shape: each.keys for shape, each in found.items() if each.keys and shape in block.counts}
+    keys = {shape: each.keys for shape, each in found.items() if each.keys}
     return not keys or all(
         line[key] == text for line, shape in zip(*block.split()) if shape in keys for key, text in keys[shape]
     )

@@ -57,18 +57,20 @@ _PROSE = frozenset(
 )
 
 _COUNT = r"\d{1,3}(?:,\d{3})+(?![\d,])|\d+"
-_NUMBER = rf"[-+]?(?:(?:{_COUNT})(?:\.\d*)?|\.\d+)(?:[eEdD][-+]?\d+)?|[-+]?(?:nan|inf(?:inity)?)\b"
+# Letters of both cases instead of a flag for all, with which an expression takes twice as long to compile.
+_NAMED = r"(?:[nN][aA][nN]|[iI][nN][fF](?:[iI][nN][iI][tT][yY])?)\b"
+_NUMBER = rf"[-+]?(?:(?:{_COUNT})(?:\.\d*)?|\.\d+)(?:[eEdD][-+]?\d+)?|[-+]?{_NAMED}"
 # Behind a number: a unit of some letters, and then no more of a word, a date, an address or a time.
 _END = r"(?=%|[a-zA-Zµ]{0,4}(?:/[a-zA-Z]{1,6})?(?![\w.:@-]*\d)(?![\w@]))"
 _KEY = r"[A-Za-z_][\w@/%-]*(?:\.[\w@/%-]+)*"
-_QUOTED = compile_late(rf"""(?i)["']([A-Za-z_][\w@/%. -]*)["']\s*:\s*["']?({_NUMBER})(?=["']?\s*[,}}\]])""")
-_ASSIGNED = compile_late(rf"(?i)({_KEY})(\s*=\s*|\s*:\s+|:)({_NUMBER})(?:\s*/\s*({_COUNT})\b)?{_END}")
-_SPACED = compile_late(rf"(?i)(?<![\w@/.:-])({_KEY})\s+\[?\s*({_NUMBER})(?:\s*/\s*(?:{_COUNT})\b)?{_END}")
+_QUOTED = compile_late(rf"""["']([A-Za-z_][\w@/%. -]*)["']\s*:\s*["']?({_NUMBER})(?=["']?\s*[,}}\]])""")
+_ASSIGNED = compile_late(rf"({_KEY})(\s*=\s*|\s*:\s+|:)({_NUMBER})(?:\s*/\s*({_COUNT})\b)?{_END}")
+_SPACED = compile_late(rf"(?<![\w@/.:-])({_KEY})\s+\[?\s*({_NUMBER})(?:\s*/\s*(?:{_COUNT})\b)?{_END}")
 _STEP = compile_late(
     rf"(?i)(?<![\w@/.-])({'|'.join(sorted(STEPS, key=len, reverse=True))})\s*[:=#]?\s*\[?\s*"
     rf"({_COUNT})(?:\.0*)?(?=[\]\s/,:;)|>-]|$)"
 )
-_CELLS = compile_late(rf"(?i)^\|\s+([A-Za-z_][\w/ -]*?)\s+\|\s+({_NUMBER})\s+\|$")
+_CELLS = compile_late(rf"^\|\s+([A-Za-z_][\w/ -]*?)\s+\|\s+({_NUMBER})\s+\|$")
 _WORDS_BEFORE = compile_late(r"(?:^|[,;|\t\[(]|\s-|\s\s|\d\s|[:=]\s|\)\s)\s*((?:[A-Za-z]+ ){1,3})$")
 
 _ESCAPE = compile_late(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-_])")
@@ -149,7 +151,7 @@ def find_places(line: str) -> Places | None:
     text = line[head:].rstrip()
     if not text:
         return None
-    cell = _CELLS.match(line.strip())
+    cell = _CELLS.match(line.strip()) if "|" in line else None
     if cell:
         begin = start + len(line) - len(line.lstrip())
         return _collect([_make_pair(cell[1].strip().replace(" ", "_"), cell, 2, begin)], {}, "", [(cell, begin)])

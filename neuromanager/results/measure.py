@@ -23,7 +23,6 @@ from neuromanager.results.readers import (
 from neuromanager.results.records import Measured, read_params
 from neuromanager.results.series import Packed, Row, Series, make_series, unpack
 from neuromanager.status.survey import Report
-from neuromanager.system.forks import compute_all
 from neuromanager.system.values import Any
 from neuromanager.terminal.console import tell
 
@@ -125,6 +124,8 @@ def _map_series(
     """By several processes where it takes long, unless the points will be asked for: they take as long to send."""
 
     def map_rest(rest: Sequence[Taken]) -> list[Series]:
+        from neuromanager.system.forks import compute_all
+
         if pack_many is None:
             return [unpack(packed) for packed in compute_all(lambda each: read(each).pack(wanted.find_hows), rest)]
         shares = [rest[first : first + _SHARE] for first in range(0, len(rest), _SHARE)]

@@ -88,14 +88,16 @@ def _split_lines(data: bytes, backwards: bool) -> Iterator[bytes]:
             yield data[start:place]
 
 
-def read_objects(data: bytes, is_wanted: Callable[[str], bool]) -> tuple[Objects, str | None] | None:
-    """And the step that orders them already; None for what json has to read."""
+def read_objects(
+    data: bytes, is_wanted: Callable[[str], bool], is_ordered: bool = True
+) -> tuple[Objects, str | None] | None:
+    """And the step that orders them already, if ``is_ordered`` asks for one; None for what json has to read."""
     data = _without_torn_line(data)
     template = _read_template(data[: data.find(b"\n") + 1])
     if template is None:
         return None
     steps: dict[str, str] = {}
-    for name in filter(is_step, template.names):
+    for name in filter(is_step, template.names if is_ordered else ()):
         steps.setdefault(name.lower(), name)
     step = next((steps[name] for name in STEPS if name in steps), None)
     texts = _read_texts(data, template, [name for name in template.names if name == step or is_wanted(name)])

@@ -66,6 +66,11 @@ class Wanted(NamedTuple):
         """Whether all its numbers will be needed."""
         return not self.find_hows(name) <= {"last", "first"}
 
+    @property
+    def is_ordered(self) -> bool:
+        """Whether it matters which values have replaced others: the last ones are those that were written last."""
+        return self.whole or any(column.how != "last" for column in self.columns or ())
+
     def list_last(self) -> list[str]:
         """The names, if nothing but their last values is asked for."""
         if self.whole or any(column.how != "last" or is_pattern(column.name) for column in self.columns or ()):
@@ -82,7 +87,7 @@ def read_file(taken: Taken, name: str, wanted: Wanted) -> Series:
     with contextlib.suppress(OSError), opened(path) as descriptor:
         if wanted.list_last() and tail.read(descriptor, 0, os.fstat(descriptor).st_size) and tail.is_complete():
             return make_series([tail.found])
-    return make_objects_series(_read_or_tell(path) or b"", parse_jsonl, wanted.is_numeric)
+    return make_objects_series(_read_or_tell(path) or b"", parse_jsonl, wanted.is_numeric, wanted.is_ordered)
 
 
 def pack_objects(taken: Sequence[Taken], name: str, wanted: Wanted) -> list[Packed]:
@@ -100,7 +105,7 @@ def pack_objects(taken: Sequence[Taken], name: str, wanted: Wanted) -> list[Pack
 
 def read_log(taken: Taken, wanted: Wanted) -> Series:
     ends = _read_log_ends(taken, wanted.list_last())
-    return ends or make_log_series(b"\n".join(read_logs(taken)), parse_log, wanted.is_numeric)
+    return ends or make_log_series(b"\n".join(read_logs(taken)), parse_log, wanted.is_numeric, wanted.is_ordered)
 
 
 def _read_log_ends(taken: Taken, names: Sequence[str]) -> Series | None:

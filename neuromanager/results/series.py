@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from neuromanager.results.columns import Columns, read_columns
 from neuromanager.results.lines import STEPS, is_step
 from neuromanager.results.lines import Value as Value
-from neuromanager.results.objects import Objects, read_objects
-from neuromanager.system.values import Any, Union
+from neuromanager.system.values import TYPE_CHECKING, Any, Union
+
+if TYPE_CHECKING:
+    from neuromanager.results.objects import Objects
 
 Row = Mapping[str, Value]
 HOWS = ("last", "first", "min", "max", "mean", "count")
@@ -94,21 +96,29 @@ def unpack(packed: Packed) -> Series:
 
 
 def make_log_series(
-    data: bytes, parse: Callable[[bytes], Iterable[Row]], is_wanted: Callable[[str], bool] = is_step
+    data: bytes,
+    parse: Callable[[bytes], Iterable[Row]],
+    is_wanted: Callable[[str], bool] = is_step,
+    is_ordered: bool = True,
 ) -> Series:
-    """Of a log; ``parse`` reads what is no table, and ``is_wanted`` tells whose numbers will be asked for."""
-    columns = read_columns(data, is_wanted)
+    """Of a log; ``parse`` reads what is no table, and ``is_wanted`` tells whose numbers will be asked for.
+
+    Without ``is_ordered`` only last values will be: they are those that were written last, in whatever order of steps.
+    """
+    columns = read_columns(data, is_wanted, is_ordered)
     if columns is None:
         return make_series(parse(data))
-    step, ordered = columns.find_order()
+    step, ordered = columns.find_order() if is_ordered else (None, True)
     return Series(step, [], columns) if ordered else make_series(columns.rows())
 
 
 def make_objects_series(
-    data: bytes, parse: Callable[[bytes], Iterable[Row]], is_wanted: Callable[[str], bool]
+    data: bytes, parse: Callable[[bytes], Iterable[Row]], is_wanted: Callable[[str], bool], is_ordered: bool = True
 ) -> Series:
     """Of JSON Lines, as ``make_log_series``."""
-    found = read_objects(data, is_wanted)
+    from neuromanager.results.objects import read_objects  # most runs leave none
+
+    found = read_objects(data, is_wanted, is_ordered)
     return make_series(parse(data)) if found is None else Series(found[1], [], found[0])
 
 
@@ -136,7 +146,7 @@ def make_series(rows: Iterable[Row]) -> Series:
             known.update((name, value) for name, value in point.items() if value is not None)
     placed = sorted((place for place in merged if _is_finite(place)), key=float)
     rest = [merged[place] for place in merged if not _is_finite(place)]  # as a summary at the end
-    return Series(step, [*(merged[place] for place in placed), *rest], written=written)
+    return Series(step, [*(merged[place] for place in placed), *rest], names=names, written=written)
 
 
 def list_names(points: Iterable[Row]) -> list[str]:

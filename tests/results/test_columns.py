@@ -38,6 +38,10 @@ class ColumnsTest(unittest.TestCase):
             return
         fast = series.make_log_series(data, parse_log, lambda name: name.endswith("loss"))
         self.assertEqual((fast.step, fast.names()), (slow.step, slow.names()), data)
+        ends = series.make_log_series(data, parse_log, lambda name: False, is_ordered=False)
+        self.assertEqual(
+            repr([ends.end(name) for name in ends.names()]), repr([slow.end(name) for name in slow.names()])
+        )
         for name in slow.names():
             self.assertEqual(repr(fast.end(name)), repr(slow.end(name)), data)
             self.assertEqual(repr(fast.end(name, last=False)), repr(slow.end(name, last=False)), data)

@@ -72,6 +72,10 @@ class ObjectsTest(unittest.TestCase):
         slow = series.make_series(parse_jsonl(data))
         fast = series.make_objects_series(data, parse_jsonl, lambda name: name.endswith("loss"))
         self.assertEqual((fast.step, fast.names()), (slow.step, slow.names()), data)
+        ends = series.make_objects_series(data, parse_jsonl, lambda name: False, is_ordered=False)
+        self.assertEqual(
+            repr([ends.end(name) for name in ends.names()]), repr([slow.end(name) for name in slow.names()])
+        )
         for name in slow.names():
             for last in (True, False):
                 self.assertEqual(repr(fast.end(name, last)), repr(slow.end(name, last)), (name, data))
