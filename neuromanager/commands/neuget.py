@@ -10,7 +10,7 @@ from neuromanager.experiment.catalog import read_runs, word_for
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.launches import Launch, find_current, read_launches
 from neuromanager.experiment.record import read_record
-from neuromanager.experiment.select import resolve_selections
+from neuromanager.experiment.select import Selected, resolve_selections
 from neuromanager.hosts.fetch import File, fetch, list_code_files, list_run_files, matches
 from neuromanager.hosts.landing import Landing, choose_beside_code, choose_of_runs
 from neuromanager.hosts.mirror import bring_output
@@ -21,6 +21,7 @@ from neuromanager.system.document import parse_json
 from neuromanager.system.faults import DONE, TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.folders import walk
 from neuromanager.system.jsonvalues import text_of
+from neuromanager.system.quoting import quote_word
 from neuromanager.system.site import HERE, Unreachable
 from neuromanager.system.times import parse_moment
 from neuromanager.system.values import NamedTuple
@@ -76,7 +77,7 @@ def main(words: Sequence[str]) -> int:
     options = parse_options(parser, own)
     _check_together(options)
     most, template = _parse_size(options.max_size or "1G"), getattr(options, "as")
-    selected = resolve_selections(operands, os.environ)
+    selected = _select(operands)
     pause = _PAUSE_SECONDS[0]
     while True:
         reports = read_reports(selected, HERE)
@@ -91,6 +92,16 @@ def main(words: Sequence[str]) -> int:
     if silent:
         raise Failure(TROUBLE, *silent)
     return DONE
+
+
+def _select(operands: Sequence[str]) -> Sequence[Selected]:
+    """Raises Failure, which says how files are named if one stands in place of an experiment."""
+    try:
+        return resolve_selections(operands, os.environ)
+    except Failure as failure:
+        named = [word for word in operands if "*" in word or os.path.splitext(word)[1]]
+        mend = [f"files are named by -p: neuget -p {quote_word(named[0])}"] if named else []
+        raise Failure(failure.code, *failure.faults, *mend) from None
 
 
 def _check_together(options: Options) -> None:

@@ -42,6 +42,8 @@ def find_habit(command: str, option: str, value: str, instead: str) -> str | Non
     if command == "neusweep" and option in _OF_NEURUN:
         shown = option + (value and ("=" if option.startswith("--") else "") + value)
         return f"it is an option of neurun, and stands behind that: neusweep neurun {shown} SUPPORT DEVICE COMMAND"
+    if command == "neutable" and option in ("-p", "--pattern"):  # as neuget has it
+        return "-f NAME says in which files results are"
     if command == "neusweep" and option in ("-m", "--multirun"):
         return "a parameter is given as -s lr=0.1,0.01; neuimport hydra reads a command line with -m"
     if "option of the scheduler" not in instead:

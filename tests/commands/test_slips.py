@@ -73,6 +73,11 @@ class SlipTest(unittest.TestCase):
         said = self.refuse("neurun", "slurm", "./train.py", "--lr=1", code=100)
         self.assertIn("as neurun slurm big ./train.py --lr=1", said)
 
+    def test_a_file_in_place_of_an_experiment(self) -> None:
+        self.assertIn("neuget -p result.json", self.refuse("neuget", "result.json", code=100))
+        self.assertIn("-f NAME", self.refuse("neutable", "-p", "result.json", code=100))
+        self.assertNotIn("-p", self.refuse("neuget", "train", code=100))
+
     def test_a_note_in_place_of_a_support_or_a_device(self) -> None:
         notes = {"$schema": "x", "x-read": ["a"], "slurm": {"x-note": "a", "x-more": ["a"], "big": {}}}
         self.folder.write("config.json", notes)
