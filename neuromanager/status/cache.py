@@ -6,17 +6,20 @@ A cache: deleting it loses nothing, and one that cannot be written or read is do
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import time
 from collections.abc import Mapping
 
 from neuromanager.experiment.directory import Experiment, format_time
-from neuromanager.experiment.states import CANCELLED, UNKNOWN, Status
+from neuromanager.experiment.states import CANCELLED, STATES, UNKNOWN, Status
 from neuromanager.system.files import is_ours, read_text, write_file
+from neuromanager.system.patterns import compile_late
 from neuromanager.system.values import Any
 
 _FILE = "settled.json"
 _FORMAT = 1
+_MOMENT = compile_late(r"[0-9]{4}-(?:0[1-9]|1[0-2])-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-6][0-9]Z")
 _LATE_SECONDS = 15  # after the end of a run, for a scheduler's last line in its log: that it was killed for memory
 # Of a Status, in the order of a row; scheduler, token and what does not change with the run stand once per launch.
 _ROW = ("number", "state", "attempt", "exit_code", "signal", "reason", "job", "node", "started", "finished")
@@ -44,7 +47,10 @@ def read_settled(experiment: Experiment, current: Mapping[int, str]) -> dict[int
     found: dict[int, Status] = {}
     with contextlib.suppress(ValueError, TypeError, KeyError):
         for token, scheduler, submitted, rows in _read(experiment)["launches"]:
-            for number, state, attempt, code, signal, reason, job, node, started, finished in rows:
+            if not (isinstance(scheduler, str) and _is_moment(submitted) and isinstance(rows, list)):
+                continue
+            for row in filter(_is_row, rows):
+                number, state, attempt, code, signal, reason, job, node, started, finished = row
                 if current.get(number) == token:
                     end = (
                         attempt,
@@ -62,6 +68,25 @@ def read_settled(experiment: Experiment, current: Mapping[int, str]) -> dict[int
                     )
                     found[number] = Status(number, state, False, *end, token)
     return found
+
+
+# The types of a row's values; a bool is no int here.
+_KINDS = frozenset(
+    itertools.product((int,), (str,), (int,), *((int, type(None)),) * 2, *((str, type(None)),) * (len(_ROW) - 5))
+)
+
+
+def _is_row(row: object) -> bool:
+    """Whether we could have written it: the file may be damaged, or another user's."""
+    if not isinstance(row, list) or tuple(map(type, row)) not in _KINDS:
+        return False
+    number, state, attempt, _, signal, *_, started, finished = row
+    known = state in STATES and state != UNKNOWN
+    return known and min(number, attempt, signal or 0) >= 0 and _is_moment(started) and _is_moment(finished)
+
+
+def _is_moment(value: object) -> bool:
+    return value is None or (isinstance(value, str) and _MOMENT.fullmatch(value) is not None)
 
 
 def is_settled(status: Status) -> bool:

@@ -326,6 +326,30 @@ class SettledTest(StatusCase):
         self.assert_state(self.read(experiment)[0], COMPLETED, False)
         self.assertEqual([name for name in os.listdir(experiment.directory) if name.startswith("settled.json.")], [])
 
+    def test_a_row_that_we_would_not_write_is_none(self) -> None:
+        experiment = self.make(2)
+        good = [0, "FAILED", 1, 3, None, "why", "7", "n1", "2026-01-02T03:04:05Z", "2026-01-02T03:04:06Z"]
+        head = ["token", "slurm", "2026-01-02T03:04:05Z"]
+        bad: tuple[object, ...] = ("COMPLETED\x9b", "", "UNKNOWN", -1, 1.5, True, [], {}, "2026-13-45T99:99:99Z")
+
+        def read(row: object, launch: object) -> list[int]:
+            content = {"format": 1, "launches": [[*launch, [row, [1, *good[1:]]]]]}  # type: ignore[misc]
+            Path(experiment.path("settled.json")).write_text(json.dumps(content))
+            return list(cache.read_settled(experiment, {0: "token", 1: "token"}))
+
+        self.assertEqual(read(good, head), [0, 1])
+        for place in range(len(good)):
+            for value in bad:
+                if (place in (5, 6, 7) and isinstance(value, str)) or (place == 3 and value == -1):
+                    continue  # any words, and any exit code
+                row = [*good[:place], value, *good[place + 1 :]]
+                self.assertEqual(read(row, head), [1], row)
+        others: tuple[object, ...] = (good[:-1], [*good, 1], None, "text", {})
+        for other in others:
+            self.assertEqual(read(other, head), [1], other)
+        for wrong in (["token", 3, head[2]], ["token", "slurm", "now"], ["token", "slurm", 3]):
+            self.assertEqual(read(good, wrong), [], wrong)
+
     def test_only_what_cannot_change_is_kept(self) -> None:
         experiment = self.make(3)
         self.launch(experiment, 0, 1)
