@@ -26,6 +26,7 @@ from neuromanager.experiment.submission import (
 )
 from neuromanager.profile.profile import Profile, Resources, Spelling
 from neuromanager.profile.profile import find_schedulers as list_schedulers
+from neuromanager.system.faults import WRONG_INPUT, Failure, offer_nearest
 from neuromanager.system.quoting import Command
 from neuromanager.system.site import Site
 from neuromanager.system.values import Any, Protocol, cast
@@ -155,11 +156,12 @@ class Scheduler(Protocol):
 
 
 def find_scheduler(name: str) -> Scheduler:
-    """That of a profile or of a launch on record. Raises ModuleNotFoundError for a name that has no folder."""
-    if not name.isidentifier():
-        raise ModuleNotFoundError(name)
+    """That of a profile or of a launch on record. Raises Failure for a name that has no folder."""
     module = f"neuromanager.{name}.scheduler"
-    __import__(module)  # importlib would bring warnings with it
+    if module not in sys.modules:
+        if name not in list_schedulers():
+            raise Failure(WRONG_INPUT, f"{name!r}: no such scheduler; {offer_nearest(name, list_schedulers())}")
+        __import__(module)  # importlib would bring warnings with it
     return cast(Scheduler, sys.modules[module])
 
 

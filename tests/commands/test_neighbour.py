@@ -150,6 +150,14 @@ class NeighbourTest(unittest.TestCase):
         self.assertIn("larger than 16777216 bytes", done.stdout + done.stderr)
         self.assertEqual(self.folder.run("neulog", "t:1").code, 111)
 
+    def test_a_scheduler_that_is_none_is_told(self) -> None:
+        jobs = self.experiment / "jobs.jsonl"
+        jobs.write_text(jobs.read_text().replace('"scheduler": "local"', '"scheduler": "lo\\u009bcal"'))
+        for words in (("neustat", "t"), ("neuwait", "t"), ("neucancel", "t"), ("neurerun", "t")):
+            done = self.folder.run(*words)
+            self.assertEqual((done.code, len(done.errors())), (100, 1), done.stderr)
+            self.assertIn("error: 'lo\\x9bcal': no such scheduler", done.stderr)
+
     def test_more_runs_than_an_experiment_has_are_not_made(self) -> None:
         (self.experiment / "commands.txt").write_text("x\n" * (10**7 + 1))
         for words in (("neustat", "t"), ("neuwait", "t"), ("neulog", "t"), ("neucancel", "t"), ("neurerun", "-n", "t")):
