@@ -302,7 +302,7 @@ def run(count: int, seed: str) -> list[str]:
         folder = Path(name)
         make_template(folder)
         for number in range(count):
-            each = make_try(f"{seed}.{number}")
+            each = make_try(seed if "." in seed else f"{seed}.{number}")
             wrong = judge(each, folder)
             if wrong:
                 told = (each.command, each.words, each.changes, each.environ)
