@@ -70,7 +70,7 @@ class WaysTest(HostCase):
         self.assertEqual(cedar["*"], {"host": "cedar", "env": [], "resources": {"account": "myproject"}})
         self.assertEqual(cedar["gpu"]["resources"]["partition"], "big-gpu")
         self.done("neurun", "-c", "first.json", "--name=x", "--wait", "cedar", "cpu", "hostname")
-        for host, code in (("mp2-nokey", 111), ("-x y", 100)):
+        for host, code in (("cedar-nokey", 111), ("-x y", 100)):
             refused = self.neu("neurun", "--init", "-c", "none.json", "--", host)
             self.assertEqual((refused.code, (self.folder / "none.json").exists()), (code, False), refused.stderr)
 
