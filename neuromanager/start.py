@@ -10,11 +10,14 @@ jsonschema.
 A login node's python3 may be 3.6, which can read this file and none of the others.
 """
 
+import _signal  # type: ignore[import-not-found]  # in C; signal makes enumerations of it first
 import os
 import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from neuromanager.terminal.options import Parser
 
 _OLDEST = (3, 9)
@@ -41,13 +44,24 @@ def _run(name: str) -> None:
     _refuse_if_old(name)
     from neuromanager.terminal.console import run_command
 
+    def call(words: "Sequence[str]") -> int:
+        """Imports are a part of it: they, too, may find no memory."""
+        main = _find_main(name)
+        if _signal.getsignal(_signal.SIGINT) == _signal.SIG_DFL:  # as bin/* has it, for the time of the imports
+            _signal.signal(_signal.SIGINT, _signal.default_int_handler)
+        return main(words)
+
+    run_command(name, call)
+
+
+def _find_main(name: str) -> "Callable[[Sequence[str]], int]":
     if "NEU_COMPLETE" in os.environ:
         from neuromanager.completion import main
 
-        run_command(name, lambda words: main([name, *words], _find_parser))
+        return lambda words: main([name, *words], _find_parser)
     module = f"neuromanager.commands.{name}"
     __import__(module)  # importlib would bring warnings with it
-    run_command(name, sys.modules[module].main)
+    return sys.modules[module].main  # type: ignore[no-any-return]
 
 
 def _find_parser(name: str) -> "Parser | None":

@@ -5,11 +5,12 @@ from __future__ import annotations
 import ast
 import json
 import re
+import signal
 import subprocess
 import sys
 import unittest
 
-from tests.command import ROOT, Folder, Outcome
+from tests.command import ROOT, Folder, Outcome, finish, wait_until
 
 KNOWN = ROOT / "tests" / "golden" / "modules.json"
 COMMANDS = (
@@ -87,6 +88,39 @@ def write_known() -> None:
         known[line] = sorted(name for name in list_imports(folder, line) if name.startswith("neuromanager"))
     case.doCleanups()
     KNOWN.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
+
+
+class ImportingTest(unittest.TestCase):
+    """A command whose imports take long, as on a network disk, or find no memory."""
+
+    def clone(self, module: str) -> Folder:
+        folder = Folder(self)
+        for path in (ROOT / "neuromanager").iterdir():
+            if path.name != "commands":
+                (folder.path / "neuromanager").mkdir(exist_ok=True)
+                (folder.path / "neuromanager" / path.name).symlink_to(path)
+        folder.write("neuromanager/commands/neustat.py", module)
+        folder.program("bin/neustat", (ROOT / "bin/neustat").read_text())
+        return folder
+
+    def test_interrupted(self) -> None:
+        folder = self.clone("import time\nopen('ready', 'w').close()\ntime.sleep(60)\n")
+        for ignored, code in ((False, -signal.SIGINT), (True, -signal.SIGTERM)):
+            before = signal.signal(signal.SIGINT, signal.SIG_IGN) if ignored else None
+            process = folder.start("bin/neustat")
+            if ignored:
+                signal.signal(signal.SIGINT, before)
+            wait_until((folder.path / "ready").exists, "it imports")
+            process.send_signal(signal.SIGINT)
+            process.send_signal(signal.SIGTERM if ignored else signal.SIGINT)
+            done = finish(process)
+            self.assertEqual((done.code, done.stderr), (code, ""))
+            (folder.path / "ready").unlink()
+
+    def test_without_memory(self) -> None:
+        done = self.clone("raise MemoryError").run("bin/neustat")
+        self.assertEqual((done.code, done.errors()[1:]), (111, []), done.stderr)
+        self.assertIn("ulimit -v", done.stderr)
 
 
 class OldPythonTest(unittest.TestCase):
