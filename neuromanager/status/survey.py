@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from neuromanager.experiment.cancelled import read_cancelled
@@ -194,8 +195,8 @@ def _find_all(
         if local:
             survey.statuses.update((each.number, each) for each in find_local(survey.experiment, local, survey.current))
         submitting: dict[str, bool] = {}
-        hosts = {(launch.job, launch.reached) for launch in survey.launches if launch.job}
-        shared = {job for job, host in hosts if any(job == other and host != place for other, place in hosts)}
+        places = Counter(job for job, _ in {(launch.job, launch.reached) for launch in survey.launches if launch.job})
+        shared = {job for job, count in places.items() if count > 1}
         for number in trails.keys() - local.keys():
             launch = survey.current[number]
             if launch.is_unsure and launch.token not in submitting:
