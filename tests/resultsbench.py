@@ -16,10 +16,13 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from resource import RUSAGE_CHILDREN, getrusage
+from typing import NamedTuple, Union
 
 from tests.poolbench import MEMORY, ROOT
 from tests.results.test_formats import event, simple
 
+Peers = dict[str, tuple[Union[list[str], None], Union[float, None]]]  # words, None where it is missing; what is asked
 PEERS = ("pandas", "tensorboard")
 RESULTS_BY_PANDAS = """
 import glob, json, sys, pandas
@@ -50,6 +53,21 @@ for path in glob.glob("runs/events/*/*.tfevents.*"):
     found = EventAccumulator(path, size_guidance={"scalars": 0}).Reload()
     for tag in found.Tags()["scalars"]:
         print(tag, found.Scalars(tag)[-1].value)
+"""
+# What no program in Python can do without: what is over that floor is ours.
+READ_BY_PYTHON = """
+import os
+for number in range(10_000):
+    file = os.open(f"runs/results/results_{number}/result.json", os.O_RDONLY)
+    os.read(file, os.fstat(file).st_size)
+    os.close(file)
+"""
+ENDS_BY_PYTHON = """
+import os
+for number in range(1_000):
+    file = os.open(f"runs/thousand/logs/thousand_{number}.stdout", os.O_RDONLY)
+    os.pread(file, 2048, os.fstat(file).st_size - 2048)
+    os.close(file)
 """
 LEAST_BY_AWK = 'match($0, /loss=[0-9.]+/) { v = substr($0, RSTART + 5, RLENGTH - 5) + 0; if (m == "" || v < m) m = v }'
 GREP = "for log in runs/%s/logs/*.stdout; do grep -o 'loss=[0-9.]*' $log | awk -F= '%s END { print m }'; done"
@@ -136,37 +154,55 @@ def install_peers(folder: Path) -> tuple[str, set[str]]:
     return python, set(PEERS) - set(found)
 
 
-def measure_seconds(words: list[str], folder: Path, environ: dict[str, str]) -> float:
-    before = time.perf_counter()
+class Spent(NamedTuple):
+    """Seconds by the clock, and of all CPUs: two at once, or other programs beside, show in their difference."""
+
+    wall: float
+    cpu: float
+
+
+def measure_seconds(words: list[str], folder: Path, environ: dict[str, str]) -> Spent:
+    before, cpu = time.perf_counter(), sum_cpu()
     done = subprocess.run(
         words, cwd=folder, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False
     )
     assert done.returncode == 0, (words, done.stderr)
-    return time.perf_counter() - before
+    return Spent(time.perf_counter() - before, sum_cpu() - cpu)
 
 
-def compare(
-    what: str,
-    ours: list[str],
-    peers: dict[str, tuple[list[str] | None, float]],
-    folder: Path,
-    environ: dict[str, str],
-    rounds: int,
-) -> None:
-    """Side by side, in turn; the first round warms up. A peer without words is missing here."""
+def sum_cpu() -> float:
+    used = getrusage(RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def find_median(spent: list[Spent]) -> Spent:
+    return Spent(*(statistics.median(each) for each in zip(*spent)))
+
+
+def compare(what: str, ours: list[str], peers: Peers, folder: Path, environ: dict[str, str], rounds: int) -> None:
+    """Side by side, in turn; the first round warms up. A peer without words is missing here; one of which nothing is
+    asked is there to compare with.
+    """
     there = {name: words for name, (words, _) in peers.items() if words}
-    seconds: dict[str, list[float]] = {name: [] for name in ("", *there)}
+    seconds: dict[str, list[Spent]] = {name: [] for name in ("", *there)}
     for _ in range(rounds + 1):
         for name, words in {"": ours, **there}.items():
             seconds[name].append(measure_seconds(words, folder, environ))
-    mine = statistics.median(seconds[""][1:])
-    print(f"{what}: {mine:.2f} s")
+    mine = find_median(seconds[""][1:])
+    print(f"{what}: {mine.wall:.2f} s, {mine.cpu:.2f} s of CPU")
     for name, (given, most) in peers.items():
         if given:
-            theirs = statistics.median(seconds[name][1:])
-            print(f"  / {name}: {mine / theirs:.2f} of {theirs:.2f} s (asked: at most {most})")
+            theirs = find_median(seconds[name][1:])
+            asked = "" if most is None else f" (asked: at most {most})"
+            ratios = [mine.wall / theirs.wall, mine.cpu / theirs.cpu]
+            print(f"  / {name}: {ratios[0]:.2f} of {theirs.wall:.2f} s{asked}, of its CPU {ratios[1]:.2f}")
         else:
             print(f"  NOT MEASURED: {name}, which is not installed here")
+
+
+def run_python(text: str) -> list[str]:
+    """As bin/ starts it."""
+    return [sys.executable, "-S", "-E", "-c", text]
 
 
 def compare_all(folder: Path, environ: dict[str, str], rounds: int) -> None:
@@ -175,14 +211,18 @@ def compare_all(folder: Path, environ: dict[str, str], rounds: int) -> None:
     def by(peer: str, text: str) -> list[str] | None:
         return None if peer in missing else [python, "-c", text]
 
-    def measure(what: str, ours: list[str], peers: dict[str, tuple[list[str] | None, float]]) -> None:
+    def measure(what: str, ours: list[str], peers: Peers) -> None:
         compare(what, ["neutable", *ours], peers, folder, environ, rounds)
 
     miller = ["sh", "-c", "echo runs/results/*/result.json | xargs mlr --ijson --ocsv cat"]
     measure(
         "10,000 result.json to CSV",
         ["--csv", "results"],
-        {"pandas": (by("pandas", RESULTS_BY_PANDAS), 0.5), "Miller": (miller if shutil.which("mlr") else None, 1)},
+        {
+            "pandas": (by("pandas", RESULTS_BY_PANDAS), 0.5),
+            "Miller": (miller if shutil.which("mlr") else None, 1),
+            "Python that only reads them": (run_python(READ_BY_PYTHON), None),
+        },
     )
     pandas = (by("pandas", LEAST_BY_PANDAS), 0.3)
     measure("the least of 100 metrics.jsonl of 10,000 lines", ["-k", "min:loss", "curves"], {"pandas": pandas})
@@ -210,7 +250,9 @@ def main(rounds: int) -> None:
         fill_thousand(folder)
         tail = ["sh", "-c", "tail -qn 1 runs/thousand/logs/*.stdout"]
         ours = ["neutable", "-k", "last:loss"]
-        compare("the last of 1,000 logs of 10,000 lines", ours, {"tail": (tail, 8)}, folder, environ, rounds)
+        alone = run_python(ENDS_BY_PYTHON)
+        peers: Peers = {"tail": (tail, 8), "Python that only reads 2 KB of each": (alone, None)}
+        compare("the last of 1,000 logs of 10,000 lines", ours, peers, folder, environ, rounds)
 
 
 if __name__ == "__main__":

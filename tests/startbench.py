@@ -103,7 +103,7 @@ def main(rounds: int) -> None:
             for number in range(count):
                 make_experiment(there, f"e{number}", runs, lambda own, log: None)
             measure_seconds(["neustat"], there, environ)
-            seconds = statistics.median(measure_seconds(["neustat"], there, environ) for _ in range(rounds))
+            seconds = statistics.median(measure_seconds(["neustat"], there, environ).wall for _ in range(rounds))
             print(f"neustat of {count:,} x {runs:,} settled runs, the second time: {seconds:.2f} s (asked: 1,000: 0.3)")
         print(
             f"neustat -w of 10,000 settled runs: {measure_watch(there, environ):.2%} of a core (asked: less than 1 %)"

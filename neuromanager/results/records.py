@@ -105,7 +105,13 @@ def merge_names(rows: Iterable[Iterable[str]]) -> list[str]:
 
 def make_record(measured: Measured, columns: Mapping[str, Column], at: str | None, with_facts: bool) -> Record:
     """One row for a run; with ``at`` all of it from one point."""
-    if at is None:
+    series, only = measured.series, measured.series.only
+    if at is None and only is not None:  # a call less for each cell
+        results = {
+            title: only.get(column.name) if column.how == "last" else pick(series, column.how, column.name)
+            for title, column in columns.items()
+        }
+    elif at is None:
         results = {title: pick(measured.series, column.how, column.name) for title, column in columns.items()}
     else:
         point = find_point(measured.series, at)

@@ -53,7 +53,9 @@ def render_csv(table: Table) -> Iterator[str]:
     """RFC 4180, with the line ends of Unix; floats so that they read back as themselves."""
     rows: list[Sequence[Value]] = [table.names, *table.rows]
     for row in rows:
-        cells = list(map(_exact, row))
+        cells = [
+            value if type(value) is str else repr(value) if type(value) is float else _exact(value) for value in row
+        ]
         line = ",".join(cells)
         if line.count(",") >= len(cells) or '"' in line or "\r" in line or "\n" in line:
             line = ",".join(

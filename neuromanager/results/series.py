@@ -46,6 +46,11 @@ class Series:
             self._points, self._columns = list(self._columns.rows()), None
         return self._points
 
+    @property
+    def only(self) -> dict[str, Value] | None:
+        """Its point, if it has a single one."""
+        return self._points[0] if len(self._points) == 1 and self._columns is None else None
+
     def pack(self, find_hows: Callable[[str], Iterable[str]]) -> Packed:
         """For ``unpack`` in another process; of more than one point only what ``find_hows`` tells."""
         if self._columns is None and len(self._points) < 2:
