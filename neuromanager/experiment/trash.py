@@ -56,7 +56,12 @@ def throw_away(experiment: Experiment, when: str) -> None:
     place = trash_of(os.path.dirname(experiment.directory))
     os.makedirs(place, exist_ok=True)
     write_file(experiment.path(_WHEN), when + "\n")
-    os.rename(experiment.directory, os.path.join(place, experiment.name))
+    try:
+        os.rename(experiment.directory, os.path.join(place, experiment.name))
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            os.unlink(experiment.path(_WHEN))
+        raise OSError(error.errno, error.strerror, place) from None
 
 
 def bring_back(trashed: Experiment) -> None:

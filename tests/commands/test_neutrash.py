@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import unittest
 
+from neuromanager.experiment.directory import Experiment
+from neuromanager.experiment.trash import throw_away
 from tests.beds.slurm import cluster
 from tests.command import Folder, finish, wait_until
 
@@ -122,6 +125,36 @@ class TrashTest(unittest.TestCase):
                 self.assertEqual((done.code, done.stdout), (100, ""), done.stderr)
                 self.assertIn("runs/.trash is a link to ", done.stderr)
                 self.assertTrue(thesis.exists() and (folder.path / "runs/a").exists())
+
+    def test_what_cannot_be_moved_is_as_it_was(self) -> None:
+        """As where the trash is another disk; a folder that takes no more has the same end for a plain user."""
+        folder = self.folder
+        run_one(folder, "--name=a")
+        trash = folder.path / "runs/.trash"
+        trash.mkdir(mode=0o500)
+        self.addCleanup(trash.chmod, 0o700)
+        before = set(folder.tree())
+        child = os.fork()
+        if child == 0:
+            code = 1
+            with contextlib.suppress(BaseException):
+                if os.geteuid() == 0:
+                    os.chmod(folder.path, 0o755)
+                    for each in (
+                        folder.path / "runs",
+                        folder.path / "runs/a",
+                        *(folder.path / "runs/a").iterdir(),
+                        trash,
+                    ):
+                        os.chown(each, 23456, 23456)
+                    os.setresuid(23456, 23456, 23456)
+                try:
+                    throw_away(Experiment(str(folder.path / "runs/a"), "a"), "now")
+                except OSError as error:
+                    code = 0 if error.filename == str(trash) else 2
+            os._exit(code)
+        self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), 0)
+        self.assertEqual(set(folder.tree()), before)
 
 
 class OnSlurmTest(unittest.TestCase):
