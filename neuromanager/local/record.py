@@ -111,7 +111,7 @@ class Recorder:
         begun = self._begun.pop(program.number)
         record_end(self._experiment, program.number, begun, _details_of(program.attempt, ending, reason))
         self.last = ending
-        if not ending.as_exit_code() and not ending.timed_out and not ending.over_memory:
+        if not (ending.as_exit_code() or ending.timed_out or ending.over_memory or ending.told):
             self._turns.settle(program.number, False)
             self.completed += 1
             return

@@ -271,6 +271,14 @@ class CancelledTest(LocalTest):
         self.folder.write("runs/t/cancelled.txt", "0-2 earlier 2026-01-01T00:00:00Z\n1 now 2026-01-01T00:00:00Z\n2 now")
         self.assertEqual(self.run_bash("true", 3).errors()[0], "neurun: 1 run was cancelled")
 
+    def test_a_good_end_of_one_that_was_cancelled_is_not_counted_as_complete(self) -> None:
+        """neustat and --resume say the same of it: it may not have finished."""
+        done = self.run_bash(
+            "if [ $NEU_INDEX = 0 ]; then echo '0 now 2026-01-01T00:00:00Z' >> runs/t/cancelled.txt; fi", 2
+        )
+        self.assertEqual((done.code, done.errors()[-1]), (123, "neurun: 2 runs: 1 completed, 1 failed"))
+        self.assertEqual(self.folder.ends("t", 0), ["attempt=1 exit_code=0 told=TERM"])
+
     def test_one_in_progress(self) -> None:
         """neucancel tells the launcher, then sends the signal itself."""
         why = "told=TERM state=CANCELLED reason='cancelled by neucancel'"
