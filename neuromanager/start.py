@@ -11,6 +11,7 @@ A login node's python3 may be 3.6, which can read this file and none of the othe
 """
 
 import _signal  # type: ignore[import-not-found]  # in C; signal makes enumerations of it first
+import gc
 import os
 import sys
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from neuromanager.terminal.options import Parser
 
 _OLDEST = (3, 9)
+
+
+_YOUNG_OBJECTS = 20000  # made before garbage is looked for; with Python's 700 that is a twentieth of a start
 
 
 def _start_again_if_needed() -> None:
@@ -42,6 +46,7 @@ def _refuse_if_old(name: str) -> None:
 def _run(name: str) -> None:
     _start_again_if_needed()
     _refuse_if_old(name)
+    gc.set_threshold(_YOUNG_OBJECTS)
     from neuromanager.terminal.console import run_command
 
     def call(words: "Sequence[str]") -> int:
