@@ -137,7 +137,7 @@ class FolderTest(TreeCase):
         self.assertLess(inodes(tree) - before, 5 * 30)
         self.assertEqual(read(first, "lib/m1/f1.py"), "x = 1\n")
         if os.geteuid() == 0:
-            for folder in (tree.path.parent, *tree.path.parent.parents[:2]):
+            for folder in (tree.path.parent, *list(tree.path.parent.parents)[:2]):
                 os.chmod(folder, 0o755)
             words = ["sh", "-c", 'cat "$1" && echo more >> "$1"', "sh", f"{first.code.top}/t.txt"]
             done = subprocess.run(words, user=65534, capture_output=True, check=False)
