@@ -15,7 +15,7 @@ from neuromanager.results.measure import measure
 from neuromanager.results.readers import Wanted
 from neuromanager.results.records import Measured, list_names
 from neuromanager.results.series import Series, Value, make_series, pick
-from neuromanager.results.statistics import ERRORS
+from neuromanager.results.statistics import ERRORS, real
 from neuromanager.results.table import Column, parse_column, resolve_name
 from neuromanager.status.survey import read_reports
 from neuromanager.system.faults import NOT_FOUND, TROUBLE, WRONG_INPUT, Failure
@@ -171,7 +171,7 @@ def _list_curve(series: Series, name: str) -> list[tuple[float, float]]:
         x = point.get(series.step) if series.step else place
         y = point.get(name)
         if isinstance(x, (int, float)) and isinstance(y, (int, float)):
-            found.append((float(x), float(y)))
+            found.append((real(x), real(y)))
     return found
 
 
@@ -183,7 +183,7 @@ def _draw_parameter(
     def sample(each: Measured) -> list[tuple[float, float]]:
         y = pick(each.series, column.how, column.name)
         place = ticks.index(_text(each.params.get(x))) if ticks else each.params.get(x)
-        return [(float(place), float(y))] if isinstance(y, (int, float)) and isinstance(place, (int, float)) else []
+        return [(real(place), real(y))] if isinstance(y, (int, float)) and isinstance(place, (int, float)) else []
 
     facets = _group(measured, [name for name in params if name != x], options, sample, list)
     axes = plot.Axes(x, str(column), options.log or "", tuple(ticks), options.points, options.band != "none")
@@ -238,7 +238,7 @@ def _draw_grid(measured: Sequence[Measured], column: Column, x: str, y: str) -> 
     for each in measured:
         value = pick(each.series, column.how, column.name)
         if isinstance(value, (int, float)):
-            cells[up.index(_text(each.params.get(y)))][across.index(_text(each.params.get(x)))].append(float(value))
+            cells[up.index(_text(each.params.get(y)))][across.index(_text(each.params.get(x)))].append(real(value))
     means = [[sum(cell) / len(cell) if cell else float("nan") for cell in row] for row in cells]
     grid = plot.Grid(str(column), across, up, means)
     return Picture(

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
 from neuromanager.results.lines import STEPS, Value, is_step
+from neuromanager.results.statistics import real
 from neuromanager.system.patterns import compile_late
 from neuromanager.system.values import NamedTuple
 
@@ -56,7 +57,7 @@ class Objects:
         try:
             return list(map(float, self._find_texts(name)))
         except ValueError:  # null, or no numbers at all
-            return [float(value) for value in self.values(name) if isinstance(value, (int, float))]
+            return [real(value) for value in self.values(name) if isinstance(value, (int, float))]
 
     def values(self, name: str) -> list[Value]:
         values = json.loads(b"[" + b",".join(self._find_texts(name)) + b"]")

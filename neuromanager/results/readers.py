@@ -7,8 +7,8 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 
 from neuromanager.experiment.directory import Experiment
-from neuromanager.experiment.logs import find_bounds, find_parts, read_pieces
-from neuromanager.experiment.states import Status
+from neuromanager.experiment.logs import LogPart, find_bounds, find_parts, read_pieces
+from neuromanager.experiment.states import COMPLETED, Status
 from neuromanager.results.formats import (
     Unreadable,
     decode_flat,
@@ -28,6 +28,7 @@ from neuromanager.terminal.console import tell
 
 STREAMS = ("stdout", "stderr")
 _LARGEST_BYTES = 1 << 31
+_BACK_BYTES = 1 << 12  # in which the end of a line is looked for
 _AT_ONCE_BYTES = 1 << 28  # of a log that is read whole: pieces would be joined, and copied
 
 
@@ -116,7 +117,7 @@ def _read_log_ends(taken: Taken, names: Sequence[str]) -> Series | None:
     with contextlib.suppress(OSError):
         for part in reversed(find_parts(taken.experiment, taken.status.number, STREAMS)):
             with contextlib.suppress(FileNotFoundError), opened(part.path) as descriptor:
-                if not tail.read(descriptor, *find_bounds(descriptor, part, None)):
+                if not tail.read(descriptor, *_find_bounds(taken, descriptor, part)):
                     break
             if tail.is_complete():
                 return make_series([tail.found])
@@ -164,4 +165,18 @@ def read_logs(taken: Taken) -> Iterator[bytes]:
     with contextlib.suppress(OSError):
         for part in find_parts(taken.experiment, taken.status.number, STREAMS):
             with contextlib.suppress(OSError), opened(part.path) as descriptor:
-                yield b"".join(read_pieces(descriptor, *find_bounds(descriptor, part, None), _AT_ONCE_BYTES))
+                yield b"".join(read_pieces(descriptor, *_find_bounds(taken, descriptor, part), _AT_ONCE_BYTES))
+
+
+def _find_bounds(taken: Taken, descriptor: int, part: LogPart) -> tuple[int, int]:
+    """Of what a run that has not completed printed, a last line without its end may be half of one."""
+    start, end = find_bounds(descriptor, part, None)
+    place = end
+    while taken.status.state != COMPLETED and place > start:
+        before = max(start, place - _BACK_BYTES)
+        data = os.pread(descriptor, place - before, before)
+        cut = max(data.rfind(b"\n"), data.rfind(b"\r"))
+        if cut >= 0:
+            return start, before + cut
+        place = before
+    return start, end if taken.status.state == COMPLETED else start

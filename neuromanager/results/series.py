@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from neuromanager.results.columns import Columns, read_columns
 from neuromanager.results.lines import STEPS, is_step
 from neuromanager.results.lines import Value as Value
+from neuromanager.results.statistics import average, real
 from neuromanager.system.values import TYPE_CHECKING, Any, Union
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class Series:
         found = [point.get(name) for point in self._points]
         if set(map(type, found)) == {float}:
             return found  # type: ignore[return-value]
-        return [float(value) for value in self.values(name) if isinstance(value, (int, float))]
+        return [real(value) for value in self.values(name) if isinstance(value, (int, float))]
 
 
 Packed = tuple[Union[str, None], list[dict[str, Value]], Union[Mapping[str, Mapping[str, Value]], None]]
@@ -196,7 +197,7 @@ def _begins_anew(points: Sequence[Row], name: str, epoch: str | None) -> bool:
 
 
 def _is_finite(value: Any) -> bool:
-    return isinstance(value, (int, float)) and math.isfinite(value)
+    return isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
 
 
 def pick(series: Series, how: str, name: str) -> Value:
@@ -214,7 +215,7 @@ def pick(series: Series, how: str, name: str) -> Value:
     if not numbers:
         return None
     if how == "mean":
-        return math.fsum(numbers) / len(numbers) if all(map(math.isfinite, numbers)) else sum(numbers) / len(numbers)
+        return average(numbers)
     ordered = [number for number in numbers if number == number]  # no NaN
     return (min(ordered) if how == "min" else max(ordered)) + 0.0 if ordered else math.nan  # -0 is 0
 
@@ -229,7 +230,7 @@ def find_point(series: Series, at: str) -> dict[str, Value]:
     best: dict[str, Value] = {}
     for point in series.points:
         value = point.get(name)
-        if not isinstance(value, (int, float)) or math.isnan(value):
+        if not isinstance(value, (int, float)) or value != value:  # NaN
             continue
         known = best.get(name)
         if known is None or (value > known if how == "max" else value < known):  # type: ignore[operator]

@@ -16,15 +16,36 @@ class Spread(NamedTuple):
     high: float
 
 
+def real(value: float) -> float:
+    """As a float; an integer that is too large for one is infinite."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
+def average(values: Sequence[float]) -> float:
+    """Of at least one value; of very large ones it may be infinite, and with a NaN it is NaN."""
+    return _add(values) / len(values)
+
+
+def _add(values: Sequence[float]) -> float:
+    try:
+        return math.fsum(values)
+    except (OverflowError, ValueError):  # beyond the largest float on the way, or both infinities
+        return sum(values)
+
+
 def spread(values: Sequence[float], error: str) -> Spread:
     """At least one value. The error of a single one is NaN (except minmax), and so is everything with a NaN in it."""
     count = len(values)
-    mean = math.fsum(values) / count if all(map(math.isfinite, values)) else sum(values) / count
+    mean = average(values)
     if error == "minmax":
         return Spread(mean, min(values), max(values))
     if count < 2:
         return Spread(mean, math.nan, math.nan)
-    deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (count - 1)) if mean == mean else mean
+    squares = [(value - mean) * (value - mean) for value in values]  # ** would raise where this is infinite
+    deviation = math.sqrt(_add(squares) / (count - 1)) if mean == mean else mean
     size = {"std": 1.0, "se": 1 / math.sqrt(count), "ci95": _t_quantile(count - 1) / math.sqrt(count)}[error]
     return Spread(mean, mean - size * deviation, mean + size * deviation)
 

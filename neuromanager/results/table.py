@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from neuromanager.results.series import HOWS, Value
-from neuromanager.results.statistics import spread
+from neuromanager.results.statistics import real, spread
 from neuromanager.system.faults import WRONG_INPUT, Failure, offer_nearest
 from neuromanager.system.values import NamedTuple
 
@@ -111,7 +110,7 @@ def meets(value: Value, operator: str, wanted: str) -> bool:
     try:
         number = float(wanted)
         if isinstance(value, (int, float)) and not isinstance(value, bool):
-            return _OPERATORS[operator](float(value), number)
+            return _OPERATORS[operator](real(value), number)
     except ValueError:
         pass
     same = _name_value(value) == wanted
@@ -125,7 +124,7 @@ def _name_value(value: Value) -> str:
 def sort_key(value: Value, downwards: bool) -> tuple[int, float, str]:
     """Numbers, then texts, then NaN, then nothing: the last two last both ways."""
     if isinstance(value, (int, float)):
-        return (2, 0.0, "") if math.isnan(value) else (0, -float(value) if downwards else float(value), "")
+        return (2, 0.0, "") if value != value else (0, -real(value) if downwards else real(value), "")
     return (3, 0.0, "") if value is None else (1, 0.0, str(value))
 
 
@@ -165,7 +164,7 @@ def _average_group(members: Sequence[Record], by: Sequence[str], names: Sequence
     results: dict[str, Value] = {}
     for name in names:
         values = [record.results.get(name) for record in done]
-        numbers = [float(value) for value in values if isinstance(value, (int, float)) and not isinstance(value, bool)]
+        numbers = [real(value) for value in values if isinstance(value, (int, float)) and not isinstance(value, bool)]
         if numbers:
             mean, low, high = spread(numbers, error or "se")
             results[name] = mean

@@ -181,6 +181,27 @@ class NeutableTest(unittest.TestCase):
         self.folder.run("neurerun", "t")
         self.assertEqual(self.table("t"), [["run", "loss", "acc"], ["t:0", "2.5", "1"]])
 
+    def test_a_last_line_without_its_end(self) -> None:
+        """Of a run that has not completed it may be half of one; a line of progress has its end in the next one."""
+        text = "loss=0.5 acc=1\\nloss=0.4 acc=1\\rloss=0.2 acc=1"
+        self.folder.program("printer", f'#!/bin/bash\nprintf "{text}"\nexit "$NEU_INDEX"\n')
+        self.folder.run("neurun", "--runs=2", "--name=p", "local", "cpu", "./printer")
+        for words in ((), ("-k", "last:loss")):
+            rows = self.table("--tsv", *words, "p")
+            self.assertEqual([row[rows[0].index("loss")] for row in rows[1:]], ["0.2", "0.4"], words)
+
+    def test_numbers_beyond_the_largest(self) -> None:
+        text = json.dumps({"whole": 10**400, "large": 1.7e308, "less": -1.7e308})
+        self.folder.program("huge", f"#!/bin/bash\necho '{text}' > \"$NEU_RUN_DIR/result.json\"\n")
+        self.folder.run("neurun", "--runs=3", "--name=h", "local", "cpu", "./huge")
+        mean = self.table("--tsv", "--mean", "--error=std", "h")
+        self.assertEqual(mean[1][-6::2], ["inf", "inf", "-inf"])
+        for words in (["-k", "min:whole"], ["--where", "whole>3"], ["--min=whole"], ["--max=whole"], ["--html"]):
+            done = self.folder.run("neutable", *words, "h")
+            self.assertEqual((done.code, "Traceback" in done.stderr), (0, False), done.stderr)
+        done = self.folder.run("neuplot", "-y", "whole", "-o", "h.svg", "h")
+        self.assertNotIn("Traceback", done.stderr)
+
     def test_wrong_words(self) -> None:
         self.sweep("jsonl")
         for words, expected in (
