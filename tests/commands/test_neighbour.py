@@ -38,7 +38,7 @@ def is_allowed(line: str, cache: Path) -> bool:
     named = re.findall(r'[0-9]+<(/[^>]*)>|"((?:[^"\\\\]|\\\\.)*)"', line)
     paths = [place or text for place, text in named if place or text.startswith("/")]
     return bool(paths) and all(
-        path.startswith(("/dev/null", "/dev/tty", f"{cache}/")) or "/__pycache__/" in path or path == str(cache)
+        path.startswith(("/dev/null", "/dev/tty", f"{cache}/")) or "/__pycache__" in path or path == str(cache)
         for path in paths
     )
 
