@@ -245,9 +245,9 @@ class RealTest(FeedingCase):
         text = f" MaxSubmitJobs={most}(" if most >= 0 else " MaxSubmitJobs= "
         wait_until(lambda: text in self.neu(*words).stdout, "the limit")
 
-    def queue(self) -> int:
+    def queue(self, states: str = "PENDING,RUNNING") -> int:
         """What it has of ours."""
-        answer = self.neu("squeue", "--me", "--noheader", "--array", "--states=PENDING,RUNNING", "--format=%Z")
+        answer = self.neu("squeue", "--me", "--noheader", "--array", f"--states={states}", "--format=%Z")
         return answer.lines().count(str(self.folder))
 
     def test_five_hundred_runs_with_room_for_a_hundred_and_a_kill(self) -> None:
@@ -367,18 +367,18 @@ class RealTest(FeedingCase):
         done = self.neu(*self.words(9, "--throttle=2"))
         self.assertEqual(done.code, 0, done.stderr)
 
-        def running() -> int:
-            return self.neu("squeue", "--me", "-h", "-r", "-t", "RUNNING", "-o", "%i").stdout.count("\n")
+        def wait_for_running(count: int) -> None:
+            wait_until(lambda: self.queue("RUNNING") == count, f"{count} that run", 60)
 
-        wait_until(lambda: running() == 2, "two that run")
+        wait_for_running(2)
         self.assertIn("PENDING", self.show(5))
         more = self.neu("neuthrottle", "5", "x")
         self.assertRegex(more.stderr, r"\Aneuthrottle: x: job \d+: 7 runs in the queue, 5 at a time\n\Z")
         self.assertEqual((more.code, more.stdout), (0, ""))
-        wait_until(lambda: running() == 5, "five that run")
+        wait_for_running(5)
         free = self.neu("neuthrottle", "0", "runs/x")
         self.assertEqual(free.code, 0, free.stderr)
-        wait_until(lambda: running() == 9, "all")
+        wait_for_running(9)
         idle = self.neu("neuthrottle", "3", "x")
         self.assertEqual(
             (idle.code, idle.stderr), (0, "neuthrottle: x: none of its arrays has pending runs; nothing to change\n")

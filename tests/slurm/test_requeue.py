@@ -86,11 +86,12 @@ class RequeueTest(unittest.TestCase):
         return len(starts)
 
     def test_it_goes_on_after_the_time_limit(self) -> None:
-        self.launch("count", "--requeue=9", "--signal-before=30", "slurm", "gpu", "./counter", "50", "0.2")
-        self.assert_completed("count", 60)
-        self.assertGreater(self.assert_unbroken("count", 0, 50), 1)
+        # On a busy machine an attempt comes to few numbers.
+        self.launch("count", "--requeue=30", "--signal-before=30", "slurm", "gpu", "./counter", "40", "0.2")
+        self.assert_completed("count", 120)
+        self.assertGreater(self.assert_unbroken("count", 0, 40), 1)
         log = self.files.read("runs/count/logs/count_0.stderr")
-        self.assertIn("neurun: told to end: back into the queue (1 of 9)", log)
+        self.assertIn("neurun: told to end: back into the queue (1 of 30)", log)
 
     def test_an_array_of_twenty_packed_by_three(self) -> None:
         """Near the limit, taken back by hand and preempted, all in one."""
