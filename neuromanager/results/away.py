@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.launches import Launch, find_current, read_launches
 from neuromanager.hosts.fetch import fetch, list_run_files
+from neuromanager.hosts.landing import choose_of_runs
 from neuromanager.hosts.mirror import bring_output
 from neuromanager.status.survey import Report
 from neuromanager.system.site import HERE, Unreachable
@@ -65,7 +66,8 @@ def _bring_files(place: Place, patterns: Sequence[str]) -> bool:
     wanted = {f"{experiment.name}_{number}" for number in place.numbers}
     listed = list_run_files(session, there, experiment.name, place.numbers, patterns)
     found = [file for file in listed if file.name.partition("/")[0] in wanted]
-    new = [file for file in found if not file.is_at(experiment.path(file.name))]
+    missing = [file for file in found if not file.is_at(experiment.path(file.name))]
+    new = choose_of_runs(experiment.directory, missing, patterns).files
     if (total := sum(file.size for file in new)) > _MOST_BYTES:
         tell(f"{experiment.name}: {len(new)} files, {total / 1e9:.1f} GB, are on {place.launch.reached}: see neuget")
         return True

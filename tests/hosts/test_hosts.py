@@ -232,6 +232,11 @@ class FilesTest(HostCase):
         for name, file in (("logs", ""), ("files", "result.json"), ("own", "mine.json")):
             words = [f"--name={name}", "--runs=2", "--wait", "cedar", "cpu", "bash", "-c", write, "bash", file]
             self.done("neurun", *words)
+        (self.there("files") / "files_0/sub").mkdir()
+        (self.there("files") / "files_0/sub/result.json").write_text("{}")
+        outside = self.files.path / "outside"
+        outside.mkdir()
+        os.symlink(outside, self.folder / "runs/files/files_0/sub")
         for named, cells in (
             (["logs"], ["accuracy", "0", "0.1"]),
             (["files"], ["loss", "0", "1"]),
@@ -239,6 +244,7 @@ class FilesTest(HostCase):
         ):
             rows = self.done("neutable", "--csv", *named).lines()
             self.assertEqual([row.split(",")[-1] for row in rows], cells)
+        self.assertEqual(os.listdir(outside), [])
         self.assertFalse((self.folder / "runs/files/logs/files_0.stdout").exists())
         self.neu("neuhost", "--close", "cedar")
         self.bed.stop_server("cedar")
