@@ -100,7 +100,10 @@ class HereTest(unittest.TestCase):
 
     def test_several_at_a_time_tried_again_and_given_up(self) -> None:
         folder = Folder(self)
-        self.launch(folder, "try", 5, '[ "$NEU_ATTEMPT" = 3 ] && [ "$NEU_INDEX" -lt 4 ]')
+        # The one that is given up fails when the others have completed: those not started by then never would be.
+        done = 'until [ "$(ls | grep -c "^done")" = 4 ]; do sleep 0.05; done'
+        text = f'[ "$NEU_ATTEMPT" = 3 ] && if [ "$NEU_INDEX" = 4 ]; then {done}; false; else : > "done$NEU_INDEX"; fi'
+        self.launch(folder, "try", 5, text)
         self.assertEqual(
             folder.run("neurerun", "-n", "-j2").errors(),
             ["neurerun: runs/try: would run 5 runs here again, 2 at a time: 0-4"],
