@@ -11,10 +11,10 @@ from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.launches import Launch, find_current, read_launches
 from neuromanager.experiment.record import read_record
 from neuromanager.experiment.select import Selected, resolve_selections
-from neuromanager.hosts.fetch import File, fetch, list_code_files, list_run_files, matches
-from neuromanager.hosts.landing import Landing, choose_beside_code, choose_of_runs
+from neuromanager.hosts.fetch import File, fetch, list_code_files, matches
+from neuromanager.hosts.landing import Landing, choose_beside_code
 from neuromanager.hosts.mirror import bring_output
-from neuromanager.results.away import Place, find_places
+from neuromanager.results.away import Place, find_places, list_new
 from neuromanager.results.naming import Source, make_names, plan_names
 from neuromanager.status.survey import Report, read_reports
 from neuromanager.system.document import parse_json
@@ -171,13 +171,8 @@ def _list(place: Place, options: Options) -> list[Batch]:
     if not patterns:
         return []
     session, there = HERE.at(launch.profile).session(), launch.there or ""
-    found = list_run_files(session, there, experiment.name, place.numbers, patterns)
-    wanted = {f"{experiment.name}_{number}" for number in place.numbers}
-    new = [
-        file for file in found if file.name.partition("/")[0] in wanted and not file.is_at(experiment.path(file.name))
-    ]
-    new = _tell_left(choose_of_runs(experiment.directory, new, patterns))
-    batches = [Batch(place, there, experiment.directory, new)]
+    _, landing = list_new(place, patterns)
+    batches = [Batch(place, there, experiment.directory, _tell_left(landing))]
     if options.cwd:
         here = os.path.dirname(os.path.dirname(experiment.directory))
         found = list_code_files(session, os.path.dirname(there), launch.cwd, patterns)

@@ -50,7 +50,7 @@ def main(words: Sequence[str]) -> int:
         raise Failure(WRONG_INPUT, "--login, --close and --clean exclude each other; write one of them")
     if options.config and (options.login or options.close):
         raise Failure(WRONG_INPUT, "--config: --login and --close need no profile; leave it out")
-    profiles = _read_profiles(options.config)
+    profiles = find_reached(*read_config(options.config))
     if options.clean and operands and not set(operands) <= profiles.keys():
         return _clean_experiments(operands)
     if options.login or options.close:
@@ -69,11 +69,6 @@ def main(words: Sequence[str]) -> int:
         raise Failure(WRONG_INPUT, 'no profile has a host; add "host": "NAME" to one')
     chosen = {name: profiles[name] for name in operands or profiles}
     return _clean_code(chosen) if options.clean else _show(chosen)
-
-
-def _read_profiles(option: str | None) -> dict[str, Profile]:
-    """Host -> the first profile with it. Raises Failure."""
-    return find_reached(*read_config(option))
 
 
 def _site(host: Host) -> Site:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.launches import Launch, find_current, read_launches
 from neuromanager.hosts.fetch import fetch, list_run_files
-from neuromanager.hosts.landing import choose_of_runs
+from neuromanager.hosts.landing import Landing, choose_of_runs
 from neuromanager.hosts.mirror import bring_output
 from neuromanager.status.survey import Report
 from neuromanager.system.site import HERE, Unreachable
@@ -38,6 +38,16 @@ def find_places(report: Report, running: bool = False) -> list[Place]:
     return list(places.values())
 
 
+def list_new(place: Place, patterns: Sequence[str]) -> tuple[bool, Landing]:
+    """Whether the runs there have such files; which of them are not here, and may come. Raises Unreachable."""
+    experiment, wanted = place.experiment, {f"{place.experiment.name}_{number}" for number in place.numbers}
+    session = HERE.at(place.launch.profile).session()
+    listed = list_run_files(session, place.launch.there or "", experiment.name, place.numbers, patterns)
+    found = [file for file in listed if file.name.partition("/")[0] in wanted]
+    missing = [file for file in found if not file.is_at(experiment.path(file.name))]
+    return bool(found), choose_of_runs(experiment.directory, missing, patterns)
+
+
 def bring_measures(reports: Iterable[Report], patterns: Sequence[str], logs: bool) -> None:
     """Files of those patterns; ``logs``: or, where no run has any, the logs. What does not come is told."""
     places = [place for report in reports for place in find_places(report) if place.launch.reached]
@@ -61,16 +71,12 @@ def bring_measures(reports: Iterable[Report], patterns: Sequence[str], logs: boo
 
 def _bring_files(place: Place, patterns: Sequence[str]) -> bool:
     """Whether the runs there have such files. Raises Unreachable, OSError."""
-    experiment, there = place.experiment, place.launch.there or ""
-    session = HERE.at(place.launch.profile).session()
-    wanted = {f"{experiment.name}_{number}" for number in place.numbers}
-    listed = list_run_files(session, there, experiment.name, place.numbers, patterns)
-    found = [file for file in listed if file.name.partition("/")[0] in wanted]
-    missing = [file for file in found if not file.is_at(experiment.path(file.name))]
-    new = choose_of_runs(experiment.directory, missing, patterns).files
+    experiment, (found, landing) = place.experiment, list_new(place, patterns)
+    new = landing.files
     if (total := sum(file.size for file in new)) > _MOST_BYTES:
         tell(f"{experiment.name}: {len(new)} files, {total / 1e9:.1f} GB, are on {place.launch.reached}: see neuget")
         return True
-    for _ in fetch(session, there, experiment.directory, new):
+    session = HERE.at(place.launch.profile).session()
+    for _ in fetch(session, place.launch.there or "", experiment.directory, new):
         pass
-    return bool(found)
+    return found

@@ -171,12 +171,16 @@ def read_logs(taken: Taken) -> Iterator[bytes]:
 def _find_bounds(taken: Taken, descriptor: int, part: LogPart) -> tuple[int, int]:
     """Of what a run that has not completed printed, a last line without its end may be half of one."""
     start, end = find_bounds(descriptor, part, None)
-    place = end
-    while taken.status.state != COMPLETED and place > start:
-        before = max(start, place - _BACK_BYTES)
-        data = os.pread(descriptor, place - before, before)
+    return start, end if taken.status.state == COMPLETED else _find_last_end(descriptor, start, end)
+
+
+def _find_last_end(descriptor: int, start: int, end: int) -> int:
+    """Where the last line ends that has its end; the start, where none has."""
+    while end > start:
+        before = max(start, end - _BACK_BYTES)
+        data = os.pread(descriptor, end - before, before)
         cut = max(data.rfind(b"\n"), data.rfind(b"\r"))
         if cut >= 0:
-            return start, before + cut
-        place = before
-    return start, end if taken.status.state == COMPLETED else start
+            return before + cut
+        end = before
+    return start

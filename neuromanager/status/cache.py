@@ -52,21 +52,9 @@ def read_settled(experiment: Experiment, current: Mapping[int, str]) -> dict[int
             for row in filter(_is_row, rows):
                 number, state, attempt, code, signal, reason, job, node, started, finished = row
                 if current.get(number) == token:
-                    end = (
-                        attempt,
-                        code,
-                        signal,
-                        reason,
-                        scheduler,
-                        job,
-                        node,
-                        None,
-                        None,
-                        submitted,
-                        started,
-                        finished,
-                    )
-                    found[number] = Status(number, state, False, *end, token)
+                    when = (submitted, started, finished)
+                    ended = (attempt, code, signal, reason, scheduler, job, node, None, None)
+                    found[number] = Status(number, state, False, *ended, *when, token)
     return found
 
 
