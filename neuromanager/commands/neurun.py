@@ -189,10 +189,10 @@ def _read_input(command: Command, name: str | None, cwd: str) -> Input:
 
 def _check_commands(profile: Profile, commands: Sequence[Command], cwd: str) -> None:
     """Raises Failure for a program that is missing; warns of what nobody reads: lines for sbatch, ::: of parallel."""
-    check_programs(profile, commands, cwd)
+    scheduler = find_scheduler(profile.scheduler)
+    check_programs(profile, commands, cwd, scheduler.SPELLING.images)
     if ":::" in commands[0] and "parallel" not in commands[0][0]:
         tell("warning: ::: is a word as any other; values are given before: neusweep -s x=a,b neurun ... {x}")
-    scheduler = find_scheduler(profile.scheduler)
     for text in scheduler.find_directives(commands[0], cwd) if "directives" in scheduler.DOES else ():
         tell(f"warning: {text}")
 

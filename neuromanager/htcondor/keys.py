@@ -35,7 +35,7 @@ _UNIVERSES = ("vanilla", "container", "docker")
 RETRYING = frozenset(
     "max_retries on_exit_remove on_exit_hold retry_until success_exit_code checkpoint_exit_code".split()
 )
-_IMAGES = frozenset(("container_image", "docker_image", "+singularityimage", "my.singularityimage"))
+IMAGES = frozenset(("container_image", "docker_image", "+singularityimage", "my.singularityimage"))
 _OF_TRANSFER = frozenset(("initialdir", "when_to_transfer_output", "transfer_executable"))
 OF_REQUEUE = frozenset("on_exit_remove max_retries retry_until success_exit_code checkpoint_exit_code".split())
 REQUESTS = ("request_cpus", "request_memory", "request_disk", "request_gpus")
@@ -87,7 +87,7 @@ def transfers_files(resources: Resources | Mapping[str, str | None]) -> bool:
 def is_contained(resources: Resources | Mapping[str, str | None]) -> bool:
     """Whether HTCondor starts the job in a container."""
     universe = (find_value(resources, "universe") or "").lower()
-    return universe in ("container", "docker") or has_any(resources, _IMAGES)
+    return universe in ("container", "docker") or has_any(resources, IMAGES)
 
 
 def find_faults(resources: Resources, requeues: bool) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from neuromanager.profile.profile import Profile
 from neuromanager.system.document import read_document, read_text
@@ -78,15 +78,14 @@ def find_unexpanded(profile: Profile, source: str) -> list[str]:
     ]
 
 
-# By these resources Slurm (pyxis too) and HTCondor start programs in a container, which has others than this machine.
-_IMAGES = "container container-image container_image docker_image +singularityimage my.singularityimage".split()
+def check_programs(profile: Profile, commands: Iterable[Command], cwd: str, images: Collection[str]) -> None:
+    """Raises Failure for a program that is not there. With an env, which may change PATH, only paths are looked at.
 
-
-def check_programs(profile: Profile, commands: Iterable[Command], cwd: str) -> None:
-    """Raises Failure for a program that is not there. With an env, which may change PATH, only paths are looked at."""
+    ``images``: as the spelling of the profile's scheduler has them.
+    """
     if profile.host and profile.host.code is False:
         return  # nothing of it is here
-    if any(name.lower() in _IMAGES for name, _ in profile.resources):
+    if any(name.lower() in images for name, _ in profile.resources):
         return
     search = not profile.env and profile.host is None and "PATH" not in dict(profile.variables)
     if any(re.search(r"\b(cd|pushd)\b", line) for line in profile.env):

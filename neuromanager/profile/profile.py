@@ -24,6 +24,7 @@ class Spelling(NamedTuple):
     mend: str  # what to write instead, after "write "
     false: bool = False  # whether false is a value
     folder: str | None = None  # the one that chooses where runs are executed
+    images: frozenset[str] = frozenset()  # those that start programs in a container, which has others than this machine
 
 
 class Profile(NamedTuple):

@@ -35,6 +35,7 @@ case $neu_name in """
     + "|".join(_KEPT)
     + """) ;; *) unset "$neu_name" ;; esac; done; unset neu_name; exec "$@\""""
 )
+IMAGES = frozenset(("container", "container-image"))  # of sbatch and srun themselves, and of pyxis
 _CLEANED = ("bash", "-c", _CLEAN, "bash")
 
 

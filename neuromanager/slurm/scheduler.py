@@ -10,6 +10,7 @@ from neuromanager.experiment.states import Status
 from neuromanager.experiment.submission import Cancelled, CancelRequest, Job, Part, Unsettled
 from neuromanager.profile.profile import Profile, Spelling
 from neuromanager.slurm.check import check, check_programs, exclude
+from neuromanager.slurm.client import IMAGES
 from neuromanager.slurm.client import set_throttle as throttle
 from neuromanager.slurm.directives import find_directives
 from neuromanager.slurm.limits import ask_room as room
@@ -55,7 +56,7 @@ __all__ = [
 
 NAME, TITLE, UNIT = "slurm", "Slurm", "array"
 SPELLING = Spelling(
-    "[a-z][a-z0-9-]*", 'the long option of sbatch without its dashes, as "cpus-per-task"', folder="chdir"
+    "[a-z][a-z0-9-]*", 'the long option of sbatch without its dashes, as "cpus-per-task"', folder="chdir", images=IMAGES
 )
 DOES = frozenset(
     (

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from neuromanager.experiment.directory import stem_of
 from neuromanager.profile.config import check_programs
 from neuromanager.profile.profile import Profile
-from neuromanager.slurm.client import client_environment, describe_missing
+from neuromanager.slurm.client import IMAGES, client_environment, describe_missing
 from neuromanager.slurm.script import hide_colons, render_attached_script
 from neuromanager.sweep.words import add_python
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
@@ -36,7 +36,7 @@ def attach(profile: Profile, command: Command, overrides: Sequence[str], site: S
         place = f"{profile.support}.{profile.device}.resources.chdir"
         raise Failure(WRONG_INPUT, f"{place}: {cwd}: no such folder; Slurm would run the command in /tmp")
     command = add_python(command, lambda word: is_program(word, cwd))
-    check_programs(profile, [command], cwd)
+    check_programs(profile, [command], cwd, IMAGES)
     words = attach_words(profile, command, terminal=os.isatty(0) and os.isatty(1))
     if dry_run:
         print(quote_line(words))
@@ -55,7 +55,7 @@ def _attach_there(profile: Profile, command: Command, dry_run: bool) -> int:
     host = profile.host
     assert host
     command = add_python(command, is_program)
-    check_programs(profile, [command], os.getcwd())
+    check_programs(profile, [command], os.getcwd(), IMAGES)
     terminal = os.isatty(0) and os.isatty(1)
     words = attach_words(profile, command, terminal)
     if dry_run:
