@@ -15,7 +15,7 @@ from neuromanager.experiment.select import Selected
 from neuromanager.experiment.states import COMPLETED
 from neuromanager.experiment.submission import Refused
 from neuromanager.launch.deferral import Deferral
-from neuromanager.launch.plan import Batch, Planned, make_job
+from neuromanager.launch.plan import Batch, Planned, make_job, waits_by_itself
 from neuromanager.launch.preview import describe_jobs, describe_launch, find_capacity, plan_whole
 from neuromanager.launch.protocol import Submitted, submit
 from neuromanager.launch.request import Launch
@@ -72,8 +72,7 @@ class Feed:
         self._planned: Planned | None = None
         self._deferral = Deferral(launch, capacity)
         # What the scheduler cannot wait for, we do.
-        waits_by_itself = "after" in find_scheduler(launch.profile.scheduler).DOES
-        self._awaits_others = bool(launch.dependencies.awaited) and not waits_by_itself
+        self._awaits_others = bool(launch.dependencies.awaited) and not waits_by_itself(launch.profile.scheduler)
         self._is_refused = self._is_going_on = self._is_away_told = False
         self._pause_seconds = _PAUSE_SECONDS[0]
         self._patience: Patience | None = None

@@ -27,6 +27,11 @@ class Batch(NamedTuple):
     after: tuple[str, ...] = ()  # directories of the experiments behind them
 
 
+def waits_by_itself(scheduler: str) -> bool:
+    """Whether a job can wait for others in the queue of that scheduler; where it cannot, launch/feed waits."""
+    return "after" in find_scheduler(scheduler).DOES
+
+
 def make_job(experiment: Experiment, cwd: str, there: str | None = None) -> Job:
     """What run.sh is to know; all of it stands in the experiment's files. Raises Failure.
 

@@ -166,6 +166,7 @@ def _submit_next(launch: Launch, scheduler: Scheduler, calls: list[Call], done: 
     host has the answers.
     """
     experiment, asked = launch.experiment, list(calls if launch.site.host else calls[:1])
+    rest = calls[len(asked) :]
     try:
         tokens = [call.part.token for call in asked]
         site = claiming(launch.site, launch.there or experiment.directory, *tokens)
@@ -177,10 +178,9 @@ def _submit_next(launch: Launch, scheduler: Scheduler, calls: list[Call], done: 
                 return answer
             _take(launch, calls.pop(0), answer, done)
     except Interrupted:
-        _write_off(experiment, calls[1:] if launch.site.host is None else (), "not submitted: neurun was stopped")
+        _write_off(experiment, rest, "not submitted: neurun was stopped")
         raise _unknown(experiment, scheduler, ["stopped while the submission had no answer"]) from None
     except Failure:
-        rest = calls[1:] if launch.site.host is None else ()
         _write_off(experiment, rest, "not submitted: the answer for the previous part was lost")
         raise
     return None

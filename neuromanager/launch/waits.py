@@ -17,7 +17,7 @@ from neuromanager.experiment.runs import describe_count
 from neuromanager.experiment.select import Selected
 from neuromanager.experiment.states import COMPLETED, PENDING, UNKNOWN, Status
 from neuromanager.experiment.submission import Wait
-from neuromanager.launch.plan import Batch
+from neuromanager.launch.plan import Batch, waits_by_itself
 from neuromanager.launch.request import Dependencies, Launch, Request
 from neuromanager.launch.resume import wait_for_late
 from neuromanager.schedulers import find_scheduler, is_batch_system
@@ -71,11 +71,6 @@ def make_batches(asked: Request | Launch, numbers: list[int], total: int) -> lis
             Batch(group, (*shared, *own), tuple(dict.fromkeys([*after, *([each.directory] if job else [])])))
         )
     return batches
-
-
-def waits_by_itself(scheduler: str) -> bool:
-    """Whether a job can wait for others in the queue of that scheduler; where it cannot, launch/feed waits."""
-    return "after" in find_scheduler(scheduler).DOES
 
 
 def _read(awaited: Sequence[Selected], site: Site) -> Known:
