@@ -100,7 +100,7 @@ def parse_squeue(answer: Answer) -> Rows:
         elements = expand_elements(job)
         if not elements:
             unclear.add(job.partition("_")[0])
-        row = Row(job.partition("_")[0], None, _first_word(state), _text(reason), _time(submitted), name=name)
+        row = Row(job.partition("_")[0], None, _first_word(state), reason or None, _time(submitted), name=name)
         row = row._replace(node=_text(node), directory=_text(directory), comment=comment)
         if state != "PENDING":  # its times, if any, are the scheduler's plan
             row = row._replace(started=_time(started), finished=_time(finished))

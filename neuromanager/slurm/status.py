@@ -10,7 +10,7 @@ from neuromanager.experiment.submission import Unsettled
 from neuromanager.slurm.case import Case, Queue, find_owner_id, is_accounted, make_cases, pick
 from neuromanager.slurm.queue import Row, Rows, ask_sacct, ask_squeue
 from neuromanager.slurm.states import read_meaning
-from neuromanager.slurm.verdict import judge, settle, show_queued
+from neuromanager.slurm.verdict import is_cancelled, judge, settle, show_queued
 from neuromanager.system.faults import TROUBLE, Failure
 from neuromanager.system.site import Site
 
@@ -110,6 +110,8 @@ def _find_gone(
         queue.denied |= _ask_alone(left, queue, {row.job for row in accounted.rows}, site)
     for case in left:
         row = pick(rows, case) or _find_whole(rows, case)
+        if row and row.state == PENDING and queue.has_others(case) and is_cancelled(case):
+            row = None  # the database is told some seconds after the controller, which has it no more
         siblings = queue.has_others(case) and (accounted.silent or (case.job, case.launch.name) in names)
         found.append((case, judge(case, queue, row if row and is_accounted(row, case) else None, siblings)))
     return found

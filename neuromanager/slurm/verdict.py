@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import time
 from collections.abc import Mapping
 
-from neuromanager.experiment.cancelled import read_cancelled
-from neuromanager.experiment.directory import Experiment, format_time
+from neuromanager.experiment.cancelled import find_cancelled
+from neuromanager.experiment.directory import format_time
 from neuromanager.experiment.logs import find_log, read_tail
-from neuromanager.experiment.states import CANCELLED, COMPLETED, NODE_FAIL, NOT_SHOWN, OUT_OF_MEMORY, PREEMPTED, Status
+from neuromanager.experiment.states import (
+    CANCELLED,
+    COMPLETED,
+    NODE_FAIL,
+    NOT_SHOWN,
+    OUT_OF_MEMORY,
+    PENDING,
+    PREEMPTED,
+    Status,
+)
 from neuromanager.slurm.case import Case, Queue, find_owner_id
 from neuromanager.slurm.evidence import find_end
 from neuromanager.slurm.packed import name_last_end, settle_shared, show_shared_end, show_shared_live
@@ -87,7 +95,7 @@ def _judge_lost(case: Case, queue: Queue, siblings: bool) -> Status:
     ``siblings``: squeue and sacct, where there is one, both show other elements of its job. Of one that is cancelled
     while it waits no record stays (22.05); should it start all the same, it starts nothing once it is launched again.
     """
-    if case.number in _read_cancelled(case.experiment).get(case.launch.token, ()):
+    if is_cancelled(case):
         return case.base._replace(state=CANCELLED, open=False, reason="cancelled by neucancel")
     what = "it started and recorded no end" if case.ours else "it never started"
     if queue.denies(case):
@@ -103,18 +111,9 @@ def _judge_lost(case: Case, queue: Queue, siblings: bool) -> Status:
     return case.base._replace(reason=f"{what}, and {NOT_SHOWN}; if it is gone: neucancel {name}")
 
 
-def _read_cancelled(experiment: Experiment) -> dict[str, set[int]]:
-    """cancelled.txt once, however many runs ask."""
-    try:
-        changed = os.stat(experiment.path("cancelled.txt")).st_mtime_ns
-    except OSError:
-        return {}
-    return _parse_cancelled(experiment, changed)
-
-
-@functools.lru_cache(maxsize=4)
-def _parse_cancelled(experiment: Experiment, changed: int) -> dict[str, set[int]]:
-    return read_cancelled(experiment)
+def is_cancelled(case: Case) -> bool:
+    """Whether neucancel had it cancelled, in this launch."""
+    return case.number in find_cancelled(case.experiment, case.launch.token)
 
 
 def _judge_unsure(case: Case, queue: Queue) -> Status:
@@ -158,7 +157,7 @@ def show_queued(case: Case, row: Row | None) -> Status | None:
     if row is None or meaning is None or not meaning.open:
         return None
     base = case.base._replace(job=row.number, submitted=row.submitted)
-    reason = describe_reason(row.reason or "None") if row.state == "PENDING" else None
+    reason = describe_reason(row.reason) if row.reason and row.state == PENDING else None  # sacct has none
     if reason and row.reason == "Dependency" and case.launch.after:
         reason = f"waits for {' and '.join(map(os.path.basename, case.launch.after))} (Dependency)"
     show = show_shared_live if case.packed else show_live

@@ -394,6 +394,20 @@ class WitnessTest(QueueCase):
         self.assert_state(waiting, PENDING, True)
         self.assert_state(running, RUNNING, True)
 
+    def test_what_waited_and_was_cancelled_is_so_before_accounting_is_told(self) -> None:
+        experiment = self.make(3)
+        self.launch(experiment, "a" * 12, range(3), "10")
+        self.answer("squeue", queued("10_[0]", PENDING, "a" * 12, "JobHeldUser"))
+        self.files.write("runs/q/cancelled.txt", f"1 {'a' * 12} 2026-01-01T00:00:00Z\n")
+        for late in (accounted("10_[0-2]", PENDING), accounted("10", PENDING, name="allocation")):
+            self.answer("sacct", late)
+            held, cancelled, other = self.read(experiment)
+            self.assert_state(held, PENDING, True)
+            self.assert_state(cancelled, CANCELLED, False, "cancelled by neucancel")
+            self.assert_state(other, PENDING, True)
+            self.assertIsNone(other.reason, "sacct tells none")
+            Path(experiment.path("settled.json")).unlink()
+
     def test_the_controller_s_own_word_that_there_is_no_such_job(self) -> None:
         experiment = self.one()
         self.assert_state(self.read(experiment)[0], UNKNOWN, True, "neucancel q:0")
