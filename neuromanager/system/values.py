@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import namedtuple
-
 TYPE_CHECKING = False  # mypy knows it by its name
 
 if TYPE_CHECKING:
@@ -19,19 +17,61 @@ if TYPE_CHECKING:
     from typing import Union as Union
     from typing import cast as cast
 else:
-    _FROM_PYTHON = ("__module__", "__qualname__", "__annotations__", "__classcell__")
+    from _collections import _tuplegetter
 
-    class _Values(type):
+    _MANY = 100  # values of one class: what it costs to compile a constructor is saved by then
+
+    class _Values(tuple):
+        """What all that are made of a NamedTuple have in common."""
+
+        __slots__ = ()
+
+        @classmethod
+        def _make(cls, values):
+            return tuple.__new__(cls, values)
+
+        def _replace(self, **changes):
+            made = tuple.__new__(type(self), map(changes.pop, self._fields, self))
+            if changes:
+                raise ValueError(f"no such fields: {list(changes)}")
+            return made
+
+        def _asdict(self):
+            return dict(zip(self._fields, self))
+
+        def __getnewargs__(self):
+            return tuple(self)
+
+        def __repr__(self):
+            return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self._asdict().items())})"
+
+    def _make_constructor(name, fields, defaults):
+        """That of collections.namedtuple is compiled for each class, a tenth of a start for all: only where it pays."""
+        calls = 0
+
+        def construct(cls, *values, **named):
+            nonlocal calls
+            calls += 1
+            rest = fields[len(values) :]
+            words = {**defaults, **named}
+            if calls > _MANY or len(values) > len(fields) or not set(named) <= set(rest) <= set(words):
+                from collections import namedtuple
+
+                cls.__new__ = namedtuple(name, fields, defaults=defaults.values()).__new__
+                return cls(*values, **named)
+            return tuple.__new__(cls, values + tuple([words[field] for field in rest]))
+
+        return construct
+
+    class _Maker(type):
         """Makes of a class with annotated fields what typing.NamedTuple makes of it."""
 
         def __new__(cls, name, bases, body):
-            fields = [field for field in body.get("__annotations__", ()) if field]
-            defaults = [body[field] for field in fields if field in body]
-            made = namedtuple(name, fields, defaults=defaults, module=body["__module__"])
-            for word, value in body.items():
-                if word not in fields and word not in _FROM_PYTHON:
-                    setattr(made, word, value)
-            return made
+            fields = tuple(body.get("__annotations__", ()))
+            defaults = {field: body[field] for field in fields if field in body}
+            getters = {field: _tuplegetter(place, None) for place, field in enumerate(fields)}
+            body.update(getters, __slots__=(), _fields=fields, __new__=_make_constructor(name, fields, defaults))
+            return type(name, (_Values,), body)
 
     class _Subscripted:
         """Says something to a type checker, and nothing here."""
@@ -39,7 +79,7 @@ else:
         def __class_getitem__(cls, key):
             return object
 
-    NamedTuple = type.__new__(_Values, "NamedTuple", (), {})
+    NamedTuple = type.__new__(_Maker, "NamedTuple", (), {})
     Any = NoReturn = Protocol = TextIO = object
     IO = Literal = Optional = Union = _Subscripted
 
