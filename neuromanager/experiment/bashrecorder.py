@@ -28,10 +28,13 @@ def render_environment() -> list[str]:
     return _read_own("environment.bash")["environment"]
 
 
-def render_recorder(who: str, taken_back: str, job: Sequence[str], host: str, tell: Sequence[str] = ()) -> list[str]:
+def render_recorder(
+    who: str, taken_back: str, job: Sequence[str], host: str, env: Sequence[str], tell: Sequence[str] = ()
+) -> list[str]:
     """``who``: takes a run back from its end if the test ``taken_back`` is true; ``host``: of the node, for bash.
 
     ``job``: lines that set what the last of them, for bash, says: the number of the run's job.
+    ``env``: of the profile; where it has lines, ``executed`` tells when they are done.
     ``tell``: lines that add to ``neu_started``, the details of the first event.
     """
     parts = _read_own()
@@ -44,6 +47,7 @@ def render_recorder(who: str, taken_back: str, job: Sequence[str], host: str, te
         *job[:-1],
         f"neu_key={job[-1]}",
         f"neu_key=${{neu_key%%[_.]*}}_{host}  # the same for all runs that the job has on this node",
+        *([f"neu_started+=' env={len(env)}'"] if env else ()),
         *tell,
         f'neu_event started "host={host} pid=$$ job={job[-1]}$neu_started" || exit 111',
         *parts["traps"],

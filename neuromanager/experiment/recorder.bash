@@ -34,10 +34,10 @@ neu_gate() {  # $1: this launch's token; jobs.jsonl tells whether this run is st
 
 #: recorder
 # The recorder: events.txt tells how this run began and ended. One writer, no process per line.
-neu_event() {  # neu_event WORD DETAILS
+neu_event() {  # neu_event WORD [DETAILS]; env may have a function printf
   local now
-  TZ=UTC0 printf -v now '%(%Y-%m-%dT%H:%M:%SZ)T' -1
-  printf '%s %s attempt=%s %s\n' "$1" "$now" "$NEU_ATTEMPT" "$2" >> "$NEU_RUN_DIR/events.txt"
+  TZ=UTC0 builtin printf -v now '%(%Y-%m-%dT%H:%M:%SZ)T' -1
+  builtin printf '%s %s attempt=%s%s\n' "$1" "$now" "$NEU_ATTEMPT" "${2:+ $2}" >> "$NEU_RUN_DIR/events.txt"
 }
 neu_finish() {  # on EXIT, however the script ends; $1: its exit code, $2: the trap on DEBUG, which env may have changed
   local code=$1 details
@@ -70,6 +70,10 @@ neu_before() {  # before each command below; $1: how the last one ended, $2: the
     if [ "$2" = "${#neu_script[@]}" ]; then
       neu_stage='command'
       if [ -n "$neu_told" ]; then neu_finish 143 ''; fi  # told to end while env was done: nothing is begun any more
+      # Without this event after one with env=, the command was never started: env may have replaced the shell (exec).
+      if [[ $neu_started = *' env='* ]] && ! neu_event executed; then
+        neu_stage='lost' neu_text='the events of the run cannot be written'; neu_finish 1 ''
+      fi
       neu_environment "$NEU_EXPERIMENT/environments/$neu_key.txt" "$neu_text"
       neu_heed
       return

@@ -20,6 +20,8 @@ UNKNOWN = "UNKNOWN"
 
 STATES = (PENDING, RUNNING, COMPLETED, FAILED, TIMEOUT, OUT_OF_MEMORY, NODE_FAIL, PREEMPTED, CANCELLED, UNKNOWN)
 LIVE = frozenset((PENDING, RUNNING))
+ENV_FAILED = 111  # exit code of a run whose command was not started
+ENV_LEFT = "env left before the command was started"
 NOT_SHOWN = "its scheduler does not show it"  # in the reason of a run that nobody vouches for
 
 
@@ -97,6 +99,12 @@ class Trail(NamedTuple):
     begun: Mapping[str, str] = {}  # details of its ``started``
     finished: str | None = None
     ended: Mapping[str, str] = {}  # details of its ``finished``
+    executed: bool = False  # its command; recorded only where the profile has an env
+
+    @property
+    def lacks_command(self) -> bool:
+        """Whether env began, and what it made of the shell (exec) executed no command, and recorded no end."""
+        return "env" in self.begun and not self.executed and not self.finished
 
 
 def make_trail(events: Iterable[tuple[str, str, Mapping[str, str]]]) -> Trail:
@@ -105,6 +113,8 @@ def make_trail(events: Iterable[tuple[str, str, Mapping[str, str]]]) -> Trail:
     for word, moment, details in events:
         if word == "started":
             trail = Trail(trail.attempts + 1, moment, details)
+        elif word == "executed":
+            trail = trail._replace(executed=True)
         elif word == "finished":
             trail = trail._replace(finished=moment, ended=details)
     return trail

@@ -36,7 +36,7 @@ def render_script(profile: Profile, job: Job, arrangement: Arrangement = PLAIN) 
         'export PYTHONUNBUFFERED="${PYTHONUNBUFFERED-1}"  # logs grow as the program prints',
         "",
         *render_recorder(
-            "HTCondor", '[ "$NEU_ATTEMPT" -gt 1 ]', ("$neu_job",), "$HOSTNAME", _tell(job) if away else ()
+            "HTCondor", '[ "$NEU_ATTEMPT" -gt 1 ]', ("$neu_job",), "$HOSTNAME", profile.env, _tell(job) if away else ()
         ),
         *(() if away else [enter(job.cwd)]),
         *(READ_COMMAND if job.run_count > 1 else ()),

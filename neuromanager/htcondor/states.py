@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from neuromanager.experiment.states import (
     CANCELLED,
     COMPLETED,
+    ENV_FAILED,
+    ENV_LEFT,
     FAILED,
     OUT_OF_MEMORY,
     PENDING,
@@ -71,7 +73,8 @@ def show_end(base: Status, trail: Trail | None, said: End, signal: str | None) -
         status = own
     state, reason = _name_end(said, own, trail, signal)
     if state in (COMPLETED, FAILED) and own is None and said.kind == "ended":
-        status = status._replace(exit_code=said.exit_code, signal=said.signal)
+        code = ENV_FAILED if reason == ENV_LEFT else said.exit_code
+        status = status._replace(exit_code=code, signal=said.signal)
     return status._replace(
         state=state,
         open=False,
@@ -102,6 +105,8 @@ def _name_end(said: End, own: Status | None, trail: Trail | None, signal: str | 
         return TIMEOUT, f"was told to end ({told}), and not put back into the queue again"
     if own and not told:
         return own.state, own.reason
+    if trail and trail.lacks_command and not said.signal:
+        return FAILED, ENV_LEFT
     if trail and trail.begun and not trail.finished and not said.signal:
         return UNKNOWN, "its job has ended, and it recorded no end"
     if said.exit_code == _NOT_BEGUN and own is None:

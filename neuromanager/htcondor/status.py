@@ -5,6 +5,7 @@ them, and condor_history for those that it does not show.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 
 from neuromanager.experiment.cancelled import find_cancelled
@@ -13,7 +14,7 @@ from neuromanager.experiment.events import read_trail
 from neuromanager.experiment.launches import Launch
 from neuromanager.experiment.layout import parse_elements
 from neuromanager.experiment.record import read_lines
-from neuromanager.experiment.states import CANCELLED, RUNNING, UNKNOWN, Status, Trail
+from neuromanager.experiment.states import CANCELLED, ENV_LEFT, RUNNING, UNKNOWN, Status, Trail
 from neuromanager.experiment.submission import Unsettled
 from neuromanager.htcondor.client import place_words
 from neuromanager.htcondor.eventlog import LoggedEvent, read_log
@@ -25,6 +26,7 @@ from neuromanager.system.site import Site
 from neuromanager.system.values import NamedTuple
 
 NAME = "htcondor"
+_RECORD_SECONDS = 180  # for a file that a node has written to come into sight here, clocks included
 
 
 class Case(NamedTuple):
@@ -73,7 +75,11 @@ class Case(NamedTuple):
         if self.packed and said.kind == "ended" and not (self.ours and self.ours.begun):
             why = "its job ended before its turn came"
             return self.base._replace(state=CANCELLED, open=False, reason=why, finished=said.finished)
-        return show_end(self.base, self.ours, said, requeue.signal if requeue else None)
+        status = show_end(self.base, self.ours, said, requeue.signal if requeue else None)
+        late = format_time(time.time() + self.each.skew_seconds - _RECORD_SECONDS)
+        if status.reason == ENV_LEFT and (said.finished or "") > late:  # its record may still come into sight
+            return self.base._replace(reason=f"{ENV_LEFT}, as far as its record tells; ask again in some minutes")
+        return status
 
 
 def make_cases(unsettled: Sequence[Unsettled]) -> list[Case]:

@@ -11,6 +11,7 @@ from neuromanager.experiment.cancelled import Cancellations
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.events import append_event, read_events
 from neuromanager.experiment.logs import read_tail
+from neuromanager.experiment.states import ENV_LEFT
 from neuromanager.local.inprogress import Program, Running
 from neuromanager.local.orphans import GRACE_SECONDS, end_processes
 from neuromanager.local.retry import Turns
@@ -152,7 +153,7 @@ class Recorder:
         text = f"error: env left ({ending.as_exit_code()}); the command was not started"
         tell(text)
         os.write(log, f"neurun: {text}\n".encode())
-        return "env left before the command was started"
+        return ENV_LEFT
 
 
 def record_lost(experiment: Experiment, token: str, slot: Slot, code: int | None, ours: bool) -> None:

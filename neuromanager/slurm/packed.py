@@ -60,7 +60,7 @@ def show_shared_end(
     if trail is None or trail.started is None:
         why = f"its job ended before its turn came ({verdict.meaning.state})"
         return base._replace(state=CANCELLED, open=False, reason=why)
-    if status.state not in (COMPLETED, FAILED):
+    if status.state not in (COMPLETED, FAILED) or trail.lacks_command:
         return status
     if trail.finished:
         return status if "told" in trail.ended else end(base, trail)

@@ -144,6 +144,7 @@ def _recorder(profile: Profile) -> list[str]:
         '[ "${SLURM_RESTART_COUNT:-0}" -gt 0 ]',
         ("neu_job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}", "${neu_job:-$SLURM_JOB_ID}"),
         "${SLURMD_NODENAME:-$HOSTNAME}",
+        profile.env,
         tell,
     )
 

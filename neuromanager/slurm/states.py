@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from neuromanager.experiment.states import (
     CANCELLED,
     COMPLETED,
+    ENV_FAILED,
+    ENV_LEFT,
     FAILED,
     NODE_FAIL,
     OUT_OF_MEMORY,
@@ -116,6 +118,8 @@ def show_end(
     meaning = verdict.meaning
     if meaning.state in (FAILED, CANCELLED) and seen == OUT_OF_MEMORY:
         meaning = Meaning(OUT_OF_MEMORY)  # where Slurm watches memory itself, it says FAILED 0:9
+    if meaning.state in (COMPLETED, FAILED) and not verdict.signal and trail and trail.lacks_command:
+        meaning, verdict = Meaning(FAILED, False, ENV_LEFT), verdict._replace(exit_code=ENV_FAILED)
     exit_code, signal, recorded = None, None, None
     status = begin(base, trail) if trail else base
     if trail and trail.finished:

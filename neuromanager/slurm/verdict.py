@@ -51,7 +51,9 @@ def judge(case: Case, queue: Queue, accounted: Row | None, siblings: bool) -> St
         base = base._replace(job=row.number, submitted=row.submitted or base.submitted)
     meaning = read_meaning(row.state) if row else None
     if accounted and row is accounted and meaning and meaning.state == COMPLETED and not (case.ours or case.by_hand):
-        return _doubt(case, accounted)
+        return _doubt(case, accounted, "this run has recorded no start")
+    if row and meaning and meaning.state == COMPLETED and case.ours and case.ours.lacks_command and _is_late(case, row):
+        return _doubt(case, row, "this run has recorded no start of its command")
     # Without the queue's word: a record of sacct's that may be of an attempt before the present one.
     if row and meaning and not meaning.open and not (queue.failure and meaning.state in (NODE_FAIL, PREEMPTED)):
         codes = accounted if accounted and read_meaning(accounted.state) == meaning else row
@@ -71,15 +73,18 @@ def judge(case: Case, queue: Queue, accounted: Row | None, siblings: bool) -> St
     return show_trace(base, case.ours, None, resources) or _judge_lost(case, queue, siblings)
 
 
-def _doubt(case: Case, row: Row) -> Status:
-    """A job completed, and the run recorded no start, without which run.sh executes nothing.
+def _is_late(case: Case, row: Row) -> bool:
+    """Whether what its node wrote may still come into sight here."""
+    return (row.finished or "") > format_time(time.time() + case.skew_seconds - _RECORD_SECONDS)
+
+
+def _doubt(case: Case, row: Row, lacking: str) -> Status:
+    """A job completed, and the run did not record that without which run.sh executes nothing.
 
     Its record is not in sight yet, or the job is another one of that number (accounting was set up anew).
     """
-    late = (row.finished or "") > format_time(time.time() + case.skew_seconds - _RECORD_SECONDS)
-    reason = f"job {row.number} completed, and this run has recorded no start" + (
-        "; ask again in some minutes" if late else ""
-    )
+    late = _is_late(case, row)
+    reason = f"job {row.number} completed, and {lacking}" + ("; ask again in some minutes" if late else "")
     return case.base._replace(open=late, reason=reason)
 
 

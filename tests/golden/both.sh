@@ -274,10 +274,10 @@ neu_environment() {  # $1: the file; $2: the command line, or the eval of one, i
   ) 2> /dev/null || :
 }
 # The recorder: events.txt tells how this run began and ended. One writer, no process per line.
-neu_event() {  # neu_event WORD DETAILS
+neu_event() {  # neu_event WORD [DETAILS]; env may have a function printf
   local now
-  TZ=UTC0 printf -v now '%(%Y-%m-%dT%H:%M:%SZ)T' -1
-  printf '%s %s attempt=%s %s\n' "$1" "$now" "$NEU_ATTEMPT" "$2" >> "$NEU_RUN_DIR/events.txt"
+  TZ=UTC0 builtin printf -v now '%(%Y-%m-%dT%H:%M:%SZ)T' -1
+  builtin printf '%s %s attempt=%s%s\n' "$1" "$now" "$NEU_ATTEMPT" "${2:+ $2}" >> "$NEU_RUN_DIR/events.txt"
 }
 neu_finish() {  # on EXIT, however the script ends; $1: its exit code, $2: the trap on DEBUG, which env may have changed
   local code=$1 details
@@ -310,6 +310,10 @@ neu_before() {  # before each command below; $1: how the last one ended, $2: the
     if [ "$2" = "${#neu_script[@]}" ]; then
       neu_stage='command'
       if [ -n "$neu_told" ]; then neu_finish 143 ''; fi  # told to end while env was done: nothing is begun any more
+      # Without this event after one with env=, the command was never started: env may have replaced the shell (exec).
+      if [[ $neu_started = *' env='* ]] && ! neu_event executed; then
+        neu_stage='lost' neu_text='the events of the run cannot be written'; neu_finish 1 ''
+      fi
       neu_environment "$NEU_EXPERIMENT/environments/$neu_key.txt" "$neu_text"
       neu_heed
       return
@@ -352,6 +356,7 @@ neu_stage=env neu_line=0 neu_text='' neu_told='' neu_theirs=()
 neu_job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
 neu_key=${neu_job:-$SLURM_JOB_ID}
 neu_key=${neu_key%%[_.]*}_${SLURMD_NODENAME:-$HOSTNAME}  # the same for all runs that the job has on this node
+neu_started+=' env=1'
 neu_event started "host=${SLURMD_NODENAME:-$HOSTNAME} pid=$$ job=${neu_job:-$SLURM_JOB_ID}$neu_started" || exit 111
 trap 'neu_finish "$?" "$(trap -p DEBUG)"' EXIT
 # The program gets them too; stay to record how it ends, and that it was told to.

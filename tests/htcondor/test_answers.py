@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import Any
 
 from neuromanager.experiment.layout import PLAIN, Requeue
-from neuromanager.experiment.states import UNKNOWN, Status
+from neuromanager.experiment.states import ENV_LEFT, UNKNOWN, Status, make_trail
 from neuromanager.experiment.submission import Job, Lost, Part, Refused, Taken
 from neuromanager.htcondor.cancel import parse_removal
 from neuromanager.htcondor.check import parse_analysis, parse_trial
@@ -87,6 +87,13 @@ class AnswersTest(unittest.TestCase):
         self.assertEqual(show_row(base, None, 0, by_hand, None).reason, "waits for a machine")
         ended = show_end(base, None, End("ended", exit_code=255), None)
         self.assertEqual((ended.state, ended.exit_code, "container" in (ended.reason or "")), ("FAILED", 255, True))
+
+    def test_a_job_whose_env_replaced_its_shell(self) -> None:
+        base, events = Status(0, UNKNOWN, True, job="1.0"), [("started", "2026-01-01T00:00:00Z", {"env": "1"})]
+        ended = show_end(base, make_trail(events), End("ended", exit_code=0), None)
+        self.assertEqual((ended.state, ended.exit_code, ended.reason), ("FAILED", 111, ENV_LEFT))
+        events.append(("executed", "2026-01-01T00:00:00Z", {}))
+        self.assertEqual(show_end(base, make_trail(events), End("ended", exit_code=0), None).state, UNKNOWN)
 
     def test_names(self) -> None:
         self.assertEqual(name_hold(46, 0, "The job exceeded allowed job duration of 00:03")[0], "TIMEOUT")

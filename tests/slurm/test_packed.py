@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import unittest
 
-from neuromanager.experiment.states import UNKNOWN, Status, Trail, make_trail
+from neuromanager.experiment.states import ENV_LEFT, UNKNOWN, Status, Trail, make_trail
 from neuromanager.slurm.packed import name_last_end, settle_shared, show_shared_end, show_shared_live
 from neuromanager.slurm.states import Verdict, read_meaning
 
 BASE = Status(3, UNKNOWN, True, scheduler="slurm", job="7_1")
 BEGUN = ("started", "2026-01-01T00:00:00Z", {"attempt": "1", "job": "7_1", "host": "n1"})
+
+BEGUN_WITH_ENV = (*BEGUN[:2], {**BEGUN[2], "env": "2"})
+EXECUTED = ("executed", "2026-01-01T00:00:01Z", {"attempt": "1"})
 
 
 def trail(**ended: str) -> Trail:
@@ -58,6 +61,14 @@ class SharedTest(unittest.TestCase):
             ("FAILED", trail(), "UNKNOWN", None, "its job has ended, and it recorded no end"),
             ("COMPLETED", trail(), "UNKNOWN", None, "its job has ended, and it recorded no end"),
             ("CANCELLED", trail(exit_code="0", told="TERM"), "CANCELLED", 0, "was cancelled"),
+            ("COMPLETED", make_trail([BEGUN_WITH_ENV]), "FAILED", 111, ENV_LEFT),
+            (
+                "COMPLETED",
+                make_trail([BEGUN_WITH_ENV, EXECUTED]),
+                "UNKNOWN",
+                None,
+                "its job has ended, and it recorded no end",
+            ),
         ):
             verdict = Verdict(read_meaning(job), 3, None, None, None, "n1")
             found = show_shared_end(BASE, one, verdict, None, {"time": "5:00"})

@@ -15,6 +15,7 @@ from neuromanager.experiment.select import Selected
 from neuromanager.experiment.states import (
     CANCELLED,
     COMPLETED,
+    ENV_LEFT,
     FAILED,
     NOT_SHOWN,
     OUT_OF_MEMORY,
@@ -146,6 +147,28 @@ class QueueTest(QueueCase):
         self.assert_state(self.read(experiment)[0], UNKNOWN, True, "ask again")  # its record may still be on its way
         self.start(experiment, 0, "10")
         self.assert_state(self.read(experiment)[0], COMPLETED, False)
+
+    def test_a_job_whose_env_replaced_its_shell_did_not_complete(self) -> None:
+        """``exec`` in env: bash records no end, and Slurm's is that of another program."""
+        experiment = self.make(4)
+        self.launch(experiment, "a" * 12, range(4), "10")
+        for number in range(4):
+            self.start(experiment, number, f"10_{number}", **({"env": 2} if number else {}))
+        append_event(experiment, 2, "executed", {"attempt": 1})
+        long_ago, now = "2026-01-01T00:00:01", format_time(time.time() - 20).rstrip("Z")
+
+        def tell(moment: str) -> None:
+            row = f"COMPLETED|0:0|2026-01-01T00:00:00|2026-01-01T00:00:00|{moment}|n1|q"
+            failed = f"10_3|FAILED|1:0|2026-01-01T00:00:00|2026-01-01T00:00:00|{moment}|n1|q"
+            self.answer("sacct", *(f"10_{number}|{row}" for number in range(3)), failed)
+
+        tell(now)
+        self.assert_state(self.read(experiment)[1], UNKNOWN, True, "ask again")
+        tell(long_ago)
+        found = self.read(experiment)
+        self.assertEqual([status.state for status in found], [COMPLETED, FAILED, COMPLETED, FAILED])
+        self.assertEqual([status.exit_code for status in found], [0, 111, 0, 111])
+        self.assertEqual({found[1].reason, found[3].reason}, {ENV_LEFT})
 
     def test_the_slurm_of_another_cluster_ends_nothing(self) -> None:
         """One home, two clusters: the other one does not know the job, or knows another of that number."""

@@ -133,7 +133,8 @@ class ExecutedTest(unittest.TestCase):
         return self.folder.run("bash", "runs/t-1/run.sh", environ=variables)
 
     def end(self) -> str:
-        self.assertEqual(self.folder.events("t-1")[-2].split()[0], "started")
+        words = [event.split()[0] for event in self.folder.events("t-1")]
+        self.assertIn("started", words[-3:])
         return self.folder.ends("t-1")[-1]
 
     def details(self) -> dict[str, str]:
@@ -252,6 +253,24 @@ class ExecutedTest(unittest.TestCase):
             with self.subTest(env=env):
                 self.assertEqual(self.execute(env), Outcome(0, b"program ran\n", b""))
                 self.assertTrue(self.end().endswith(" exit_code=0"))
+
+    def test_whether_env_let_the_command_begin_is_on_record(self) -> None:
+        for env, words in (
+            ([], ["started", "finished"]),
+            (["true", "A=1"], ["started", "executed", "finished"]),
+            (["printf() { return 1; }"], ["started", "executed", "finished"]),
+            (["false"], ["started", "finished"]),
+            (["exec true"], ["started"]),
+            (["true", "source ./replaces.sh"], ["started"]),
+        ):
+            with self.subTest(env=env):
+                self.folder.write("replaces.sh", "exec true\n")
+                done = self.execute(env)
+                self.assertEqual("ran" in done.stdout, not env or "executed" in words, done)
+                lines = [line.split() for line in self.folder.events("t-1")]
+                self.assertEqual([line[0] for line in lines], words)
+                self.assertEqual("env=" in " ".join(lines[0]), bool(env))
+                (self.directory / "t-1_0/events.txt").unlink()
 
     def test_env_that_fails(self) -> None:
         self.folder.write("inner.sh", "true\nfalse\n")
