@@ -111,7 +111,7 @@ class RequeueTest(unittest.TestCase):
         began = [self.files.path / f"runs/many/many_{number}/counted" for number in range(0, 20, 3)]
         # A job that Slurm takes back before its script is there is not told, only killed.
         wait_until(
-            lambda: all(path.exists() and path.read_text().count("\n") > 1 for path in began), "all to count", 60
+            lambda: all(path.exists() and path.read_text().count("\n") > 1 for path in began), "all to count", 120
         )
         self.assertEqual(self.neu("scontrol", "requeue", f"{job}_0").code, 0)
         urgent = ("sbatch", "--parsable", "--partition=urgent", "--nodelist=n1", "--exclusive", "--output=/dev/null")
