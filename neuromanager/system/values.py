@@ -17,7 +17,13 @@ if TYPE_CHECKING:
     from typing import Union as Union
     from typing import cast as cast
 else:
-    from _collections import _tuplegetter
+    try:
+        from _collections import _tuplegetter
+    except ImportError:  # not of CPython's C, as in collections/__init__.py
+        from operator import itemgetter
+
+        def _tuplegetter(place, doc):
+            return property(itemgetter(place), doc=doc)
 
     _MANY = 100  # values of one class: what it costs to compile a constructor is saved by then
 
