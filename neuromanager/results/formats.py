@@ -6,9 +6,9 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from neuromanager.results.columns import read_numbers
 from neuromanager.results.lines import Value, make_whole, parse_number, read_line
 from neuromanager.results.series import Row, flatten
+from neuromanager.results.shapes import read_numbers
 
 _BLOCK = 4096  # lines that are decoded as one array: json costs more for each call than for each line
 Pattern = "re.Pattern[bytes]"

@@ -7,7 +7,7 @@ import math
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from neuromanager.results.columns import Columns, read_columns
+from neuromanager.results.columns import Columns, read_columns, read_last
 from neuromanager.results.lines import STEPS, is_step
 from neuromanager.results.lines import Value as Value
 from neuromanager.results.statistics import average, real
@@ -111,10 +111,13 @@ def make_log_series(
 
     Without ``is_ordered`` only last values will be: they are those that were written last, in whatever order of steps.
     """
-    columns = read_columns(data, is_wanted, is_ordered)
+    if not is_ordered:
+        last = read_last(data)
+        return make_series(parse(data) if last is None else [last])
+    columns = read_columns(data, is_wanted)
     if columns is None:
         return make_series(parse(data))
-    step, ordered = columns.find_order() if is_ordered else (None, True)
+    step, ordered = columns.find_order()
     return Series(step, [], columns) if ordered else make_series(columns.rows())
 
 

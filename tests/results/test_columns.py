@@ -8,7 +8,7 @@ import random
 import re
 import unittest
 
-from neuromanager.results import columns, series
+from neuromanager.results import columns, series, shapes
 from neuromanager.results.formats import parse_log
 from tests.results.test_lines import MEASURED, NOTHING
 
@@ -54,11 +54,11 @@ class ColumnsTest(unittest.TestCase):
         chance = random.Random(SEED)
         sizes = {"_BLOCK_BYTES": (1 << 18, 700, 50), "_LEAST_RUN": (32, 4, 1), "_MIXED_BYTES": (1 << 12, 200)}
         for name in sizes:
-            self.addCleanup(setattr, columns, name, getattr(columns, name))
+            self.addCleanup(setattr, shapes, name, getattr(shapes, name))
         read = 0
         for _ in range(150):
             for name, numbers in sizes.items():
-                setattr(columns, name, chance.choice(numbers))
+                setattr(shapes, name, chance.choice(numbers))
             data = make_log(chance)
             with self.subTest(seed=SEED):
                 self.assert_same(data)

@@ -1,0 +1,199 @@
+"""Lines that differ in their digits alone say the same, so one of each shape is read.
+
+A shape is a line whose digits are all 0. What a line says depends on its shape alone (results/lines.py), apart from
+the digits in names, which are compared. So the numbers of a name stand at one place in all lines of a shape, and are
+cut out there: fifty times as fast as a reading of every line, and the same to the last digit. Lines of one shape that
+follow each other, as those of a program that prints with a fixed width, are not even split.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from neuromanager.results.lines import Places, find_places, parse_number
+from neuromanager.system.values import NamedTuple
+
+_ZEROS = bytes.maketrans(b"123456789", b"0" * 9)
+_LINES_TO_A_SHAPE = 8  # fewer, and it is no program's table but prose: reading a shape takes as long as 50 lines
+_LEAST_BYTES = 1 << 15  # a short log is read before its runs are found
+_LEAST_RUN = 32  # lines of one shape that are read at once
+_MIXED_BYTES = 1 << 12  # behind which the next run is looked for
+_BLOCK_BYTES = 1 << 18  # split at a time: what stays in the processor's cache is split twice as fast
+
+
+Key = tuple[slice, bytes]
+
+
+class Shape(NamedTuple):
+    """Where the numbers stand in each line of it, by name, and where names with digits do."""
+
+    cuts: Mapping[str, slice]
+    keys: Sequence[Key]
+
+
+Shapes = dict[bytes, Shape]
+
+
+class Block:
+    """Some lines, and the same with the digits 0. ``only``: the shape of all of them, where it is one."""
+
+    def __init__(self, data: bytes, zeros: bytes, only: bytes | None = None) -> None:
+        self._data, self._zeros, self._only = data, zeros, only
+        self._lines: list[bytes] = []
+        self._shapes: list[bytes] = []
+
+    def __len__(self) -> int:
+        """How many lines."""
+        return len(self.split()[0]) if self._only is None else (len(self._data) + 1) // (len(self._only) + 1)
+
+    def count(self) -> Mapping[bytes, int]:
+        """How many lines there are of each shape, in the order of their appearance."""
+        return Counter(self.split()[1]) if self._only is None else {self._only: len(self)}
+
+    def split(self) -> tuple[list[bytes], list[bytes]]:
+        """Lines, and their shapes."""
+        if not self._lines:
+            self._lines, self._shapes = self._data.split(b"\n"), self._zeros.split(b"\n")
+        return self._lines, self._shapes
+
+    def find_last(self) -> dict[bytes, tuple[int, bytes]]:
+        """Of each shape, in the order of their appearance: the last line that has it, and where among the lines."""
+        if self._only is not None:
+            return {self._only: (0, self._data[len(self._data) - len(self._only) :])}
+        lines, shapes = self.split()
+        places = dict(zip(shapes, range(len(shapes))))
+        return {shape: (place, lines[place]) for shape, place in places.items()}
+
+    def agrees(self, keys: Mapping[bytes, Sequence[Key]]) -> bool:
+        """Whether names with digits are the same in all lines of a shape: not where ``top1`` and ``top5`` alternate."""
+        return all(line[key] == text for line, shape in zip(*self.split()) for key, text in keys.get(shape, ()))
+
+    def has_digits(self, cuts: Mapping[bytes, slice]) -> bool:
+        """Whether what ``cut_out`` gives is digits alone, and all of one width."""
+        return self._only is not None and self._only in cuts and self._only[cuts[self._only]].isdigit()
+
+    def cut_out(self, cuts: Mapping[bytes, slice]) -> list[bytes]:
+        """The texts of the lines whose shape has a place in ``cuts``, from that place."""
+        if self._only is None:
+            return [line[cuts[shape]] for line, shape in zip(*self.split()) if shape in cuts]
+        if self._only not in cuts:
+            return []
+        start, width = cuts[self._only].start, cuts[self._only].stop - cuts[self._only].start
+        texts = bytearray(b"\n") * (len(self) * (width + 1))
+        for place in range(width):  # a character of all lines at a time
+            texts[place :: width + 1] = self._data[start + place :: len(self._only) + 1]
+        return bytes(texts).split(b"\n")[:-1]
+
+
+class Known:
+    """The shapes of a log that were met so far, in the order of their appearance."""
+
+    def __init__(self) -> None:
+        self._all: set[bytes] = set()
+        self.shapes: Shapes = {}
+        """Those that measure something."""
+
+    def names(self) -> list[str]:
+        """In the order of their first appearance."""
+        return list(dict.fromkeys(name for shape in self.shapes.values() for name in shape.cuts))
+
+    def add(self, block: Block, shapes: Iterable[bytes], count: int) -> bool:
+        """``shapes``: of the block; ``count``: lines up to its end. False where each line has to be read."""
+        for shape in [shape for shape in shapes if shape not in self._all]:
+            read = _read_zeros(shape)
+            if isinstance(read, Shape) and read.keys:
+                read = _read_shape(block.find_last()[shape][1])
+            if isinstance(read, bool) or _LINES_TO_A_SHAPE * len(self._all) > count + 100:
+                return False
+            self._all.add(shape)
+            if read:
+                self.shapes[shape] = read
+        keys = {shape: found.keys for shape in shapes if (found := self.shapes.get(shape)) and found.keys}
+        return not keys or block.agrees(keys)
+
+
+def split_blocks(data: bytes, backwards: bool = False) -> Iterator[Block]:
+    place, end, size = 0, len(data), _MIXED_BYTES
+    while place < end:
+        if backwards:  # what is looked for there is most often in the last lines
+            cut = data.rfind(b"\n", place, max(place, end - size)) + 1
+            block, end, size = data[cut:end], cut - 1, min(4 * size, _BLOCK_BYTES)
+            yield Block(block, block.translate(_ZEROS))
+        else:
+            cut = data.find(b"\n", place + _BLOCK_BYTES)
+            block, place = (data[place:], end) if cut < 0 else (data[place:cut], cut + 1)
+            zeros = block.translate(_ZEROS)
+            if len(block) < _LEAST_BYTES:
+                yield Block(block, zeros)
+            else:
+                yield from _split_runs(block, zeros + b"\n")
+
+
+def _split_runs(data: bytes, zeros: bytes) -> Iterator[Block]:
+    """Lines of one shape that follow each other, and what stands between such runs."""
+    start, mixed = 0, _MIXED_BYTES
+    while start < len(zeros):
+        end, only = _find_run(zeros, start)
+        if only is None:
+            end = zeros.find(b"\n", min(start + mixed, len(zeros) - 1)) + 1
+            mixed *= 4  # as no run began here, none may
+        else:
+            mixed = _MIXED_BYTES
+        yield Block(data[start : end - 1], zeros[start : end - 1], only)
+        start = end
+
+
+def _find_run(zeros: bytes, start: int) -> tuple[int, bytes | None]:
+    """Where a run ends, and the shape of its lines; None for one that is too short to be worth it."""
+    line = zeros[start : zeros.find(b"\n", start) + 1]
+    low, high = 1, (len(zeros) - start) // len(line) + 1  # so many lines are alike, and so many are not
+    while 2 * low < high and zeros.startswith(line * low, start + low * len(line)):
+        low *= 2
+    high = min(high, 2 * low)
+    while high - low > 1:
+        middle = (low + high) // 2
+        if zeros.startswith(line * (middle - low), start + low * len(line)):
+            low = middle
+        else:
+            high = middle
+    return start + low * len(line), line[:-1] if low >= _LEAST_RUN else None
+
+
+@functools.lru_cache(1 << 12)
+def _read_zeros(shape: bytes) -> Shape | None | bool:
+    """Of any line of that shape, in this log or another."""
+    return _read_shape(shape)
+
+
+def read_numbers(line: bytes) -> dict[str, float] | None:
+    """What one line says by its shape; None where the shape does not tell."""
+    shape = _read_zeros(line.translate(_ZEROS))
+    if isinstance(shape, bool) or (shape and shape.keys):
+        return None
+    return {name: parse_number(line[cut].decode()) for name, cut in shape.cuts.items()} if shape else {}
+
+
+def _read_shape(line: bytes) -> Shape | None | bool:
+    """None for a line that measures nothing; False for one whose numbers do not stand in it as they are read."""
+    text = line.decode("utf-8", "replace")
+    places = find_places(text)
+    if places is None:
+        return None
+    return (_make_shape(text, places) or False) if text.encode() == line else False
+
+
+def _make_shape(text: str, places: Places) -> Shape | None:
+    spans = {
+        name: (place.start, place.start + len(place.text))
+        for name, place in (*places.steps.items(), *places.values.items())
+    }
+    if any(start < 0 for start, _ in (*spans.values(), *places.keys)):
+        return None
+
+    def cut(start: int, end: int) -> slice:
+        return slice(len(text[:start].encode()), len(text[:end].encode()))
+
+    keys = [(cut(*key), text[slice(*key)].encode()) for key in places.keys]
+    return Shape({name: cut(*span) for name, span in spans.items()}, keys)
