@@ -201,6 +201,10 @@ def cut(line: str, width: int) -> str:
     return (line[:end] + "...")[:width]
 
 
+def fill(line: str, width: int) -> str:
+    return line + " " * (width - _columns_of(line))
+
+
 def slide(line: str, shift: int, width: int) -> str:
     """What a terminal shows of a line whose first ``shift`` columns have gone out on the left."""
     if not shift or line.isascii():

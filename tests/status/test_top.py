@@ -141,7 +141,23 @@ class ScreenTest(unittest.TestCase):
     def draw(self, view: View, height: int, width: int, devices: list[str]) -> list[str]:
         content = content_of(view)
         view = settle(view, content, toplines.count_rows(height, devices, content), width)
-        return [line.text for line in toplines.draw(view, content, devices, "12:00:00", height, width)]
+        return [line.text.rstrip() for line in toplines.draw(view, content, devices, "12:00:00", height, width)]
+
+    def test_keys_that_have_no_room_stay_away(self) -> None:
+        for width, last in ((200, "p plot"), (80, "t table"), (70, "r again"), (8, "? help"), (3, "")):
+            bottom = self.draw(View(), 24, width, [])[-1]
+            self.assertTrue(bottom.endswith(last) and len(bottom) <= width, (width, bottom))
+
+    def test_more_gpus_than_room(self) -> None:
+        devices = ["GPU", *(f"{number} p100" for number in range(16))]
+        shown = self.draw(View(), 24, 80, devices)
+        self.assertEqual(shown[7:10], ["5 p100", "... and 10 lines more: neufree local", "NAME"])
+        self.assertEqual(self.draw(View(), 60, 80, devices)[17], "15 p100")
+
+    def test_the_cursor_is_a_bar_from_edge_to_edge(self) -> None:
+        content = Content("title", "NAME", [Item("/r/日本", "日本", "ok", False, "日本")])
+        lines = toplines.draw(settle(View(), content, 4, 20), content, [], "", 6, 20)
+        self.assertEqual(lines[2], toplines.Line("日本" + " " * 16, "ok cursor"))
 
     def test_sizes(self) -> None:
         devices = ["GPU TYPE", "0 p100"]
