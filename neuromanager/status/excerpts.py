@@ -13,13 +13,13 @@ from neuromanager.experiment.logs import LogPart, find_bounds, find_parts, read_
 from neuromanager.status.rows import read_points
 from neuromanager.status.survey import Report
 from neuromanager.status.top import PLOT, TABLE, Frame
-from neuromanager.system.files import opened
+from neuromanager.system.files import mark_file, opened
 from neuromanager.system.quoting import Command, quote_line, visible
 from neuromanager.system.spawn import CannotExecute, start_program
 from neuromanager.system.values import IO, NamedTuple
 from neuromanager.terminal.escapes import TerminalText, remove_colors
 
-MOST_LINES, MOST_BYTES = 2000, 1 << 18  # of the end of a log
+MOST_LINES, MOST_BYTES = 2000, 1 << 18  # of the end of a log: more is not even looked at
 _LOOK_SECONDS = 0.5
 
 
@@ -40,6 +40,7 @@ class Excerpts:
     def __init__(self) -> None:
         self._looked_at = 0.0
         self._log: tuple[object, list[str]] = (None, [])
+        self._files: tuple[object, list[str]] = (None, [])  # which, as they were, and their lines
         self._texts: dict[tuple[Command, tuple[int, int]], list[str] | _Started] = {}
         self._done: list[_Started] = []
 
@@ -64,12 +65,20 @@ class Excerpts:
         if self._log[0] != key or now - self._looked_at >= _LOOK_SECONDS:
             self._looked_at = now
             try:
-                lines = read_log_end(report, frame.run, frame.stream)
+                lines = self._read_files(find_parts(report.experiment, frame.run, (frame.stream,)))
+                lines = lines or [_describe_silence(report, frame.run)]
             except OSError as error:
                 lines = [f"{error.filename}: {error.strerror}"]
             if self._log != (key, lines):  # the same list where nothing is new
                 self._log = key, lines
         return self._log[1]
+
+    def _read_files(self, parts: Sequence[LogPart]) -> list[str]:
+        """Read again only when they have changed."""
+        now = [(part, mark_file(part.path)) for part in parts]
+        if self._files[0] != now:
+            self._files = now, read_log_end(parts)
+        return self._files[1]
 
     # Commands
 
@@ -150,15 +159,14 @@ def _make_lines(data: bytes) -> list[str]:
     return lines if lines[-1] else lines[:-1]
 
 
-def read_log_end(report: Report, number: int, stream: str) -> list[str]:
-    """The last lines of the latest attempt. Raises OSError."""
-    parts = find_parts(report.experiment, number, (stream,))
+def read_log_end(parts: Sequence[LogPart]) -> list[str]:
+    """The last lines of each. Raises OSError."""
     lines: list[str] = []
     for part in parts:
         if len(parts) > 1:
             lines.append(f"==> {visible(part.title)} <==")
         lines += _read_part(part)
-    return lines or [_describe_silence(report, number)]
+    return lines
 
 
 def _describe_silence(report: Report, number: int) -> str:
@@ -171,10 +179,11 @@ def _describe_silence(report: Report, number: int) -> str:
 def _read_part(part: LogPart) -> Sequence[str]:
     try:
         with opened(part.path) as descriptor:
-            start, end = find_bounds(descriptor, part, MOST_LINES)
-            cut_off = end - start > MOST_BYTES
-            start = max(start, end - MOST_BYTES)
-            lines = _make_lines(b"".join(read_pieces(descriptor, start, end)))
+            start, end = find_bounds(descriptor, part, None)
+            begin = max(start, end - MOST_BYTES)
+            lines = _make_lines(b"".join(read_pieces(descriptor, begin, end)))
     except FileNotFoundError:
         return []
-    return lines[1:] if cut_off else lines
+    if begin > start and len(lines) > 1:  # half a line, unless it is all
+        lines = lines[1:]
+    return lines[-MOST_LINES:]

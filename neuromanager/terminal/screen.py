@@ -22,7 +22,8 @@ def run_on_screen(draw: Callable[[curses.window], None], who: str, mend: str, en
     Raises Failure where there is no terminal that can be drawn on; ``who`` begins its sentence, ``mend`` ends it.
     """
     if not (os.isatty(0) and os.isatty(1)):
-        raise Failure(WRONG_INPUT, f"{who}standard output is not a terminal; {mend}")
+        name = "input" if os.isatty(1) else "output"
+        raise Failure(WRONG_INPUT, f"{who}standard {name} is not a terminal; {mend}")
     try:
         import curses
     except ImportError:
