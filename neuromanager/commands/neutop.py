@@ -85,16 +85,22 @@ class _Session:
                 if self._live.broken:
                     raise self._live.broken
                 self._size = screen.getmaxyx()
-                self._live.look_at(self._view.frame.experiment)
+                frame = self._view.frame
+                self._live.look_at(frame.experiment, frame.run if frame.kind == top.LOG else -1, frame.stream)
                 content, devices = self._make_content(), self._list_devices()
                 rows, clock = toplines.count_rows(self._size[0], devices, content), time.strftime("%H:%M:%S")
                 self._view = top.settle(self._view, content, rows, self._size[1])
+                content = content._replace(title=content.title + self._tell_failure())
                 if drawn != (now := (self._view, content, devices, self._size, clock)):
                     _paint(screen, toplines.draw(self._view, content, devices, clock, *self._size), palette)
                     drawn = now
                 if not self._take(read_key(screen), content, rows):
                     return
                 self._note_end()
+
+    def _tell_failure(self) -> str:
+        """The first of the places that gave no answer."""
+        return "".join(f"  {visible(failure)}" for failure in self._live.snapshot.failures[:1])
 
     def _take(self, key: str, content: top.Content, rows: int) -> bool:
         """Does what a key says; False for the end."""
@@ -128,7 +134,8 @@ class _Session:
             rows = snapshot.rows.get(frame.experiment)
             return self._remember((report, rows), lambda: _list_runs(report, rows, snapshot.moment))
         operand = word_for(report.experiment) + (f":{frame.run}" if frame.run >= 0 else "")
-        title, lines = self._excerpts.read(frame, report, operand, self._size)
+        size = toplines.count_rows(self._size[0], self._list_devices(), _HELP), self._size[1]
+        title, lines = self._excerpts.read(frame, report, operand, size, self._live.is_looking)
         return self._remember((lines,), lambda: top.Content(title, lines=lines, operand=operand))
 
     def _remember(self, parts: tuple[object, ...], make: Callable[[], top.Content]) -> top.Content:
@@ -176,8 +183,7 @@ def _list_experiments(snapshot: Snapshot, wanted: Wanted) -> top.Content:
         for report, summary, line in zip(snapshot.reports, summaries, lines)
     ]
     title = _describe_all(summaries) if summaries else describe_nothing(wanted)
-    told = "".join(f"  {visible(failure)}" for failure in snapshot.failures[:1])
-    return top.Content(title + told, header, items)
+    return top.Content(title, header, items)
 
 
 def _describe_all(summaries: Sequence[Summary]) -> str:

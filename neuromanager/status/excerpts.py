@@ -44,14 +44,16 @@ class Excerpts:
         self._texts: dict[tuple[Command, tuple[int, int]], list[str] | _Started] = {}
         self._done: list[_Started] = []
 
-    def read(self, frame: Frame, report: Report, operand: str, size: tuple[int, int]) -> tuple[str, list[str]]:
-        """Title and lines."""
+    def read(
+        self, frame: Frame, report: Report, operand: str, size: tuple[int, int], is_coming: bool
+    ) -> tuple[str, list[str]]:
+        """Title and lines for a place of that size; ``is_coming``: of a log that may have more than is here."""
         if frame.kind == TABLE:
             words: Command = ("neutable", operand)
             return quote_line(words), self._print(words, size)
         if frame.kind == PLOT:
             return self._plot(frame, report, operand, size)
-        return f"{visible(operand)} {frame.stream}", self._read_log(frame, report)
+        return f"{visible(operand)} {frame.stream}", self._read_log(frame, report, is_coming)
 
     def forget(self) -> None:
         """What commands printed: asked again it is printed anew."""
@@ -59,14 +61,14 @@ class Excerpts:
 
     # Logs
 
-    def _read_log(self, frame: Frame, report: Report) -> list[str]:
+    def _read_log(self, frame: Frame, report: Report, is_coming: bool) -> list[str]:
         key = frame.experiment, frame.run, frame.stream
         now = time.monotonic()
         if self._log[0] != key or now - self._looked_at >= _LOOK_SECONDS:
             self._looked_at = now
             try:
                 lines = self._read_files(find_parts(report.experiment, frame.run, (frame.stream,)))
-                lines = lines or [_describe_silence(report, frame.run)]
+                lines = lines or (_WORKING if is_coming else [_describe_silence(report, frame.run)])
             except OSError as error:
                 lines = [f"{error.filename}: {error.strerror}"]
             if self._log != (key, lines):  # the same list where nothing is new
@@ -102,7 +104,7 @@ class Excerpts:
         if listed is _WORKING or not names:
             return f"neuplot {visible(operand)}", listed
         words: Command = ("neuplot", "-y", names[frame.choice % len(names)], operand)
-        return quote_line(words), self._print(words, (size[0] - 2, size[1]))
+        return quote_line(words), self._print(words, size)
 
     def execute(self, words: Command) -> None:
         started = _start(words, (24, 80))

@@ -6,7 +6,7 @@ import contextlib
 import os
 import select
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.events import find_begun, read_events
@@ -29,6 +29,7 @@ _GONE = select.POLLERR | select.POLLHUP | select.POLLNVAL
 
 _LOCAL_QUESTION_SECONDS = 1.0  # on this machine a look at /proc
 _COURIER_SECONDS, _COURIER_GROWTH, _SILENT_SECONDS = (1.0, 5.0), 1.2, 30.0  # between two looks at a host
+_MOST_LOOKED_BYTES = 1 << 26  # that are brought because somebody looks at a log
 _TOLD_SECONDS = 2.0  # from the end of a run that was told to end to the question whether it comes back
 _MANY = 20  # runs of which listings tell whom to look at
 _MOST_LINES = 10  # on stderr about runs without output
@@ -85,6 +86,12 @@ class _Watch:
         (self._told.add if told else self._told.discard)(run)
         return finished and not told
 
+    def list_open(self) -> dict[Experiment, list[int]]:
+        chosen: dict[Experiment, list[int]] = {}
+        for run in self.open:
+            chosen.setdefault(run.experiment, []).append(run.number)
+        return chosen
+
     def find_told(self) -> frozenset[Followed]:
         return frozenset(self._told.intersection(self.open))
 
@@ -118,28 +125,55 @@ class _Watch:
         self.open = [run for run in self.open if run not in gone]
 
 
-class _Courier:
-    """Brings what is new on hosts: often while something comes, then ever more seldom."""
+class Courier:
+    """Brings what is new on hosts: often at first, then ever more seldom."""
 
-    def __init__(self, runs: Sequence[Followed], streams: Sequence[str], site: Site) -> None:
-        self._streams, self._site = streams, site
-        self._is_needed = has_hosts({run.experiment for run in runs})
-        self._due, self._pause_seconds, self._told = 0.0, _COURIER_SECONDS[0], False
+    def __init__(
+        self, experiments: Iterable[Experiment], streams: Sequence[str], site: Site, most_bytes: int | None = None
+    ) -> None:
+        self.silent: Sequence[str] = ()  # why hosts gave no answer the last time
+        self._streams, self._site, self._most_bytes = streams, site, most_bytes
+        self._is_needed = has_hosts(experiments)
+        self._due, self._pause_seconds = 0.0, _COURIER_SECONDS[0]
 
-    def bring(self, runs: Sequence[Followed]) -> None:
-        if not self._is_needed or time.monotonic() < self._due:
-            return
+    def is_due(self) -> bool:
+        return self._is_needed and time.monotonic() >= self._due
+
+    def bring(self, runs: Mapping[Experiment, Sequence[int]]) -> None:
+        """Raises OSError for what cannot be written here."""
         from neuromanager.hosts.mirror import bring_output  # only where something is remote
 
-        chosen: dict[Experiment, list[int]] = {}
-        for run in runs:
-            chosen.setdefault(run.experiment, []).append(run.number)
-        silent = bring_output(list(chosen.items()), self._streams, self._site)
-        for text in [] if self._told else silent:
-            tell(f"{text}; follows on")
-        self._told = bool(silent)
+        self.silent = bring_output(list(runs.items()), self._streams, self._site, self._most_bytes)
         self._pause_seconds = min(self._pause_seconds * _COURIER_GROWTH, _COURIER_SECONDS[1])
-        self._due = time.monotonic() + (_SILENT_SECONDS if silent else self._pause_seconds)
+        self._due = time.monotonic() + (_SILENT_SECONDS if self.silent else self._pause_seconds)
+
+
+class Look:
+    """The log of one run that somebody looks at: brought from its host while the run is open, and once after that."""
+
+    def __init__(self, experiment: Experiment, number: int, stream: str, site: Site) -> None:
+        self.experiment, self.number, self.stream = experiment, number, stream
+        self.silent: Sequence[str] = ()
+        self._courier = Courier([experiment], (stream,), site, _MOST_LOOKED_BYTES)
+        self.was_brought = not self._courier.is_due()  # what is written here is here
+        self._is_whole = False
+
+    def is_at(self, focus: tuple[str, int, str]) -> bool:
+        return (self.experiment.directory, self.number, self.stream) == focus
+
+    def is_due(self) -> bool:
+        return not self._is_whole and self._courier.is_due()
+
+    def bring(self, statuses: Iterable[Status]) -> None:
+        """``statuses``: as they were before."""
+        is_open = any(status.open for status in statuses if status.number == self.number)
+        try:
+            self._courier.bring({self.experiment: [self.number]})
+            self.silent = self._courier.silent
+        except OSError as error:
+            self.silent = [f"{error.filename}: {error.strerror}"]
+        self._is_whole = not is_open and not self.silent
+        self.was_brought = True
 
 
 def _list_present(experiment: Experiment) -> set[int] | None:
@@ -159,12 +193,13 @@ def follow(runs: Sequence[Followed], streams: Sequence[str], lines: int | None, 
     Raises BrokenPipeError when our output has no reader any more, also while nothing is written.
     """
     watch, told = _Watch(runs, streams, lines), frozenset[Followed]()
-    courier = _Courier(runs, streams, site)
+    courier = Courier({run.experiment for run in runs}, streams, site)
     question_at, pause_seconds, first = time.monotonic(), _PAUSE_SECONDS[0], True
     pace = Pace(_QUESTION_SECONDS, _LONGEST_QUESTION_SECONDS, question_at)
     while True:
         began = time.monotonic()
-        courier.bring(watch.open)
+        if courier.is_due():
+            _send(courier, watch)
         news = watch.look(write)
         if not watch.open:
             return
@@ -181,6 +216,14 @@ def follow(runs: Sequence[Followed], streams: Sequence[str], lines: int | None, 
         _pause(min(max(pause_seconds, 5 * took), _LONGEST_SECONDS))
 
 
+def _send(courier: Courier, watch: _Watch) -> None:
+    """A host that is silent for long is told of once."""
+    silent_before = courier.silent
+    courier.bring(watch.list_open())
+    for text in [] if silent_before else courier.silent:
+        tell(f"{text}; follows on")
+
+
 def _ask(watch: _Watch, write: Write, site: Site, first: bool) -> tuple[bool, list[str]]:
     """Forgets the runs that have ended without a word.
 
@@ -188,10 +231,7 @@ def _ask(watch: _Watch, write: Write, site: Site, first: bool) -> tuple[bool, li
 
     At first no scheduler is asked about runs that go on: it may take a minute to say nothing.
     """
-    chosen: dict[Experiment, list[int]] = {}
-    for run in watch.open:
-        chosen.setdefault(run.experiment, []).append(run.number)
-    selected = [Selected(experiment, tuple(indices)) for experiment, indices in chosen.items()]
+    selected = [Selected(experiment, tuple(indices)) for experiment, indices in watch.list_open().items()]
     ask = not first or not watch.all_begun()
     failures: list[str] = []
     reports = read_reports(selected, site, ask, failures.append)

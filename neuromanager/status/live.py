@@ -16,6 +16,7 @@ from neuromanager.experiment.free import Device
 from neuromanager.experiment.launches import read_launches
 from neuromanager.experiment.select import Selected
 from neuromanager.schedulers import LOCAL, find_scheduler
+from neuromanager.status.follow import Look
 from neuromanager.status.pace import Pace
 from neuromanager.status.reading import label_of, read_readable
 from neuromanager.status.rows import read_points, read_rows
@@ -59,12 +60,12 @@ class _Known(NamedTuple):
 class _Answer(NamedTuple):
     """Of one place; ``asked``: not only from the files."""
 
-    place: str
+    place: str  # "" where no thread was sent there
     asked: bool
-    reports: Sequence[Report]
-    failures: Sequence[str]
-    began: float
-    ended: float
+    reports: Sequence[Report] = ()
+    failures: Sequence[str] = ()
+    began: float = 0.0
+    ended: float = 0.0
 
 
 class Live:
@@ -75,7 +76,8 @@ class Live:
         self.broken: Exception | None = None
         self._lock = threading.Condition()
         self._snapshot = Snapshot()
-        self._focus = ""
+        self._focus = ("", -1, "")  # a directory; of a run whose log is looked at also its number, and the stream
+        self._look: Look | None = None
         self._hurried = False
         self._paces: dict[str, Pace] = {}
         self._known: dict[str, _Known] = {}
@@ -95,12 +97,17 @@ class Live:
     def snapshot(self) -> Snapshot:
         return self._snapshot
 
-    def look_at(self, directory: str) -> None:
-        """Whose runs are to be had as rows."""
+    def look_at(self, directory: str, run: int = -1, stream: str = "") -> None:
+        """Whose runs are to be had as rows; and which log is to be had here, wherever it is written."""
         with self._lock:
-            if directory != self._focus:
-                self._focus = directory
+            if self._focus != (directory, run, stream):
+                self._focus = directory, run, stream
                 self._lock.notify()
+
+    @property
+    def is_looking(self) -> bool:
+        """Whether what is in the log that is looked at is not known yet."""
+        return not self._look or not self._look.is_at(self._focus) or not self._look.was_brought
 
     def was_changed(self) -> None:
         """By us: ask as soon as the pace allows."""
@@ -148,6 +155,7 @@ class Live:
             self._wait_for_first_answers()
         self._take_answers()
         faults += [fault for place in groups for fault in self._failures.get(place, ())]
+        faults += self._look.silent if self._look and self._look.is_at(self._focus) else ()
         known = [self._known.get(one.experiment.directory) for one in selected]
         reports = [each.report for each in known if each]
         self._read_devices()
@@ -170,18 +178,33 @@ class Live:
         """The files now; what is to be asked of others, in a thread."""
         parts = set(place.split(","))
         busy = [other for other in self._asked if parts.intersection(other.split(","))]
-        if not busy and time.monotonic() >= self._pace_of(place).due:
+        due, look = time.monotonic() >= self._pace_of(place).due, self._find_look(group)
+        if not busy and (due or look):
             self._asked.add(place)
             busy.append(place)
-            threading.Thread(target=self._ask, args=(place, group), daemon=True).start()
+            threading.Thread(target=self._ask, args=(place, group if due else (), look), daemon=True).start()
         if self._snapshot.version and not (busy and "@" in {part[:1] for part in parts}):
             # a host's connection carries one question at a time
-            self._answers.put(_read_answer(place, group, False, self._memory))
+            self._answers.put(_read_answer("", group, False, self._memory))
 
-    def _ask(self, place: str, group: Sequence[Selected]) -> None:
+    def _ask(self, place: str, group: Sequence[Selected], look: Look | None) -> None:
         with self._reporting():
-            self._answers.put(_read_answer(place, group, True, self._memory))
-        self.hurry()
+            if look:
+                look.bring(self._known[look.experiment.directory].report.statuses)
+            answer = _read_answer(place, group, True, self._memory) if group else _Answer(place, False)
+            self._answers.put(answer)
+        if group or (look and not look.is_at(self._focus)):
+            self.hurry()
+
+    def _find_look(self, group: Sequence[Selected]) -> Look | None:
+        """At the log that is looked at, if it is on a host of theirs, and may have grown."""
+        focus = directory, run, stream = self._focus
+        experiment = next((one.experiment for one in group if one.experiment.directory == directory), None)
+        if run < 0 or not experiment or directory not in self._known:
+            return None
+        if not self._look or not self._look.is_at(focus):
+            self._look = Look(experiment, run, stream, HERE)
+        return self._look if self._look.is_due() else None
 
     def _wait_for_first_answers(self) -> None:
         deadline = time.monotonic() + _FIRST_SECONDS
@@ -191,8 +214,8 @@ class Live:
     def _take_answers(self) -> None:
         while not self._answers.empty():
             answer = self._answers.get()
+            self._asked.discard(answer.place)
             if answer.asked:
-                self._asked.discard(answer.place)
                 self._failures[answer.place] = answer.failures
                 if any(status.open for report in answer.reports for status in report.statuses):
                     self._pace_of(answer.place).was_asked(answer.began, answer.ended, answer.failures)
@@ -215,7 +238,7 @@ class Live:
         self._known[directory] = _Known(read, report, False)
 
     def _make_rows(self, reports: Sequence[Report]) -> Mapping[str, Shown]:
-        focus = self._focus
+        focus = self._focus[0]
         for report in reports:
             if report.experiment.directory != focus:
                 continue

@@ -9,6 +9,7 @@ import time
 import unittest
 from pathlib import Path
 
+from tests import tmux
 from tests.command import finish, wait_until
 from tests.hostruns import HostCase
 from tests.snapshot.scratch import SETTINGS
@@ -271,6 +272,28 @@ class FilesTest(HostCase):
         self.assertEqual((folder / "large").stat().st_ino, inode)
         self.assertEqual((folder / "large").read_bytes(), (self.there("x") / "x_0/large").read_bytes())
         self.assertEqual(parts(), [])
+
+    def test_a_log_on_the_screen(self) -> None:
+        """neutop brings what it shows: also of a run that goes on, or completed; and says who gives no answer."""
+        self.done("neurun", "--runs=2", "--name=x", "cedar", "cpu", "./program")
+        self.wait_for_marks(2)
+        terminal = tmux.Tmux(self, self.files, 100, 12)
+        terminal.type("clear; neutop x")
+        terminal.appears("x:0  RUNNING")
+        terminal.press("Enter")
+        terminal.appears("x:0 stdout", "out of 0")
+        terminal.press("o")
+        terminal.appears("x:0 stderr", "err of 0")
+        self.go()
+        terminal.press("Escape", "j")
+        terminal.appears("x:1  COMPLETED")
+        terminal.press("Enter")
+        terminal.appears("x:1 stdout", "out of 1")
+        self.bed.stop_server("cedar")
+        self.addCleanup(self.bed.start, "cedar")
+        terminal.press("o")
+        terminal.appears("x:1 stderr  cedar: ", "nothing here (COMPLETED)")
+        terminal.press("q")
 
     def test_it_follows(self) -> None:
         self.done("neurun", "--runs=2", "--name=x", "cedar", "cpu", "./program")
