@@ -79,6 +79,8 @@ class Status(NamedTuple):
     """Whether it failed, and its scheduler keeps the job: somebody may have it executed again."""
     skew_seconds: int = 0
     """How far the clock of these times was ahead of ours, as far as its host has told."""
+    whole_logs: bool = False
+    """Whether its only attempt wrote all that is in its logs, and those are where they always are."""
 
     @property
     def asked(self) -> bool:
@@ -120,6 +122,9 @@ def make_trail(events: Iterable[tuple[str, str, Mapping[str, str]]]) -> Trail:
     return trail
 
 
+_OF_LOGS = frozenset(("stdout", "stderr", "stdout_bytes", "stderr_bytes"))  # other places, and what was there before
+
+
 def begin(base: Status, trail: Trail) -> Status:
     """What ``started`` tells of the attempt."""
     details = trail.begun
@@ -130,6 +135,7 @@ def begin(base: Status, trail: Trail) -> Status:
         pid=_number(details.get("pid")),
         process=details.get("process"),
         job=details.get("job", base.job),
+        whole_logs=trail.attempts == 1 and _OF_LOGS.isdisjoint(details),
     )
 
 

@@ -318,7 +318,7 @@ class SettledTest(StatusCase):
         self.launch(experiment, 0)
         self.start(experiment, 0, os.getpid())
         self.finish(experiment, 0, exit_code=0)
-        for content in ("", "[]", "{}", '{"format":1,"launches":[[1]]}', '{"format":1,"launches":null}'):
+        for content in ("", "[]", "{}", '{"format":2,"launches":[[1]]}', '{"format":2,"launches":null}'):
             Path(experiment.path("settled.json")).write_text(content)
             self.assert_state(self.read(experiment)[0], COMPLETED, False)
         os.unlink(experiment.path("settled.json"))
@@ -326,29 +326,34 @@ class SettledTest(StatusCase):
         self.assert_state(self.read(experiment)[0], COMPLETED, False)
         self.assertEqual([name for name in os.listdir(experiment.directory) if name.startswith("settled.json.")], [])
 
-    def test_a_row_that_we_would_not_write_is_none(self) -> None:
+    def test_columns_that_we_would_not_write_are_none(self) -> None:
         experiment = self.make(2)
-        good = [0, "FAILED", 1, 3, None, "why", "7", "n1", "2026-01-02T03:04:05Z", "2026-01-02T03:04:06Z"]
+        good = [0, "FAILED", 1, 3, None, "why", "7", "n1", "2026-01-02T03:04:05Z", "2026-01-02T03:04:06Z", True]
+        other = [1, *good[1:8], None, None, False]
         head = ["token", "slurm", "2026-01-02T03:04:05Z"]
         bad: tuple[object, ...] = ("COMPLETED\x9b", "", "UNKNOWN", -1, 1.5, True, [], {}, "2026-13-45T99:99:99Z")
 
-        def read(row: object, launch: object) -> list[int]:
-            content = {"format": 1, "launches": [[*launch, [row, [1, *good[1:]]]]]}  # type: ignore[misc]
+        def read(columns: object, launch: object = head) -> list[int]:
+            content = {"format": 2, "launches": [[*launch, columns], [*head, [[1], *map(list, zip(other[1:]))]]]}  # type: ignore[misc]
             Path(experiment.path("settled.json")).write_text(json.dumps(content))
             return list(cache.read_settled(experiment, {0: "token", 1: "token"}))
 
-        self.assertEqual(read(good, head), [0, 1])
+        columns = [list(pair) for pair in zip(good, other)]
+        self.assertEqual(read(columns), [0, 1])
+        found = cache.read_settled(experiment, {0: "token", 1: "token"})[0]
+        self.assertEqual((found.token, found.submitted, found.open, found.node), ("token", head[2], False, "n1"))
+        self.assertEqual((found.finished, found.whole_logs), (good[9], True))
         for place in range(len(good)):
             for value in bad:
-                if (place in (5, 6, 7) and isinstance(value, str)) or (place == 3 and value == -1):
+                if (place in (5, 6, 7) and isinstance(value, str)) or (place, value) in ((3, -1), (10, True)):
                     continue  # any words, and any exit code
-                row = [*good[:place], value, *good[place + 1 :]]
-                self.assertEqual(read(row, head), [1], row)
-        others: tuple[object, ...] = (good[:-1], [*good, 1], None, "text", {})
-        for other in others:
-            self.assertEqual(read(other, head), [1], other)
-        for wrong in (["token", 3, head[2]], ["token", "slurm", "now"], ["token", "slurm", 3]):
-            self.assertEqual(read(good, wrong), [], wrong)
+                wrong = [*columns[:place], [value, other[place]], *columns[place + 1 :]]
+                self.assertEqual(read(wrong), [1], wrong)
+        others: tuple[object, ...] = (columns[:-1], [*columns, [1, 1]], [[0], *columns[1:]], None, "text", {}, [])
+        for short in others:
+            self.assertEqual(read(short), [1], short)
+        for launch in (["token", 3, head[2]], ["token", "slurm", "now"], ["token", "slurm", 3]):
+            self.assertEqual(read(columns, launch), [1], launch)
 
     def test_only_what_cannot_change_is_kept(self) -> None:
         experiment = self.make(3)
