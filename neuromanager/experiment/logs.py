@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.events import Event, read_events
@@ -58,6 +58,21 @@ def find_parts(experiment: Experiment, index: int, streams: Sequence[str], attem
         words = [experiment.path("logs", f"job-{job}.txt") for job in numbers]
         parts += [LogPart(f"{name} Slurm", path) for path in dict.fromkeys(words) if _has_bytes(path)]
     return list({(part.path, part.start): part for part in reversed(parts)}.values())[::-1]  # one log for both: once
+
+
+def list_logs(experiment: Experiment) -> frozenset[str] | None:
+    """The names of the files among its logs, where one question answers for many runs; None when that fails."""
+    try:
+        return frozenset(os.listdir(experiment.path("logs")))
+    except OSError:
+        return None
+
+
+def find_whole_logs(experiment: Experiment, index: int, job: str | None, names: Container[str]) -> list[LogPart]:
+    """As ``find_parts``, without a look at the events: of a run of which is known that its logs are whole."""
+    stem = f"{experiment.name}_{index}"
+    files = (f"{stem}.stdout", f"{stem}.stderr", f"job-{job}.txt")
+    return [LogPart("", experiment.path("logs", file)) for file in files if file in names]
 
 
 def _find_attempts(events: Sequence[Event]) -> dict[int, Mapping[str, str]]:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 
 from neuromanager.experiment.directory import Experiment
-from neuromanager.experiment.logs import LogPart, find_bounds, find_parts, read_pieces
+from neuromanager.experiment.logs import LogPart, find_bounds, find_parts, find_whole_logs, read_pieces
 from neuromanager.experiment.states import COMPLETED, Status
 from neuromanager.results.formats import (
     Unreadable,
@@ -37,6 +37,8 @@ class Taken(NamedTuple):
 
     experiment: Experiment
     status: Status
+    logs: frozenset[str] | None = None
+    """Names of the files among the logs of the experiment, where they were listed."""
 
     @property
     def folder(self) -> str:
@@ -115,7 +117,7 @@ def _read_log_ends(taken: Taken, names: Sequence[str]) -> Series | None:
         return None
     tail = Tail(names, parse_log_line)
     with contextlib.suppress(OSError):
-        for part in reversed(find_parts(taken.experiment, taken.status.number, STREAMS)):
+        for part in reversed(_find_parts(taken)):
             with contextlib.suppress(FileNotFoundError), opened(part.path) as descriptor:
                 if not tail.read(descriptor, *_find_bounds(taken, descriptor, part)):
                     break
@@ -163,9 +165,16 @@ def _read_or_tell(path: str) -> bytes | None:
 def read_logs(taken: Taken) -> Iterator[bytes]:
     """What the last attempt printed; what an earlier one did belongs to another try."""
     with contextlib.suppress(OSError):
-        for part in find_parts(taken.experiment, taken.status.number, STREAMS):
+        for part in _find_parts(taken):
             with contextlib.suppress(OSError), opened(part.path) as descriptor:
                 yield b"".join(read_pieces(descriptor, *_find_bounds(taken, descriptor, part), _AT_ONCE_BYTES))
+
+
+def _find_parts(taken: Taken) -> list[LogPart]:
+    status = taken.status
+    if status.whole_logs and taken.logs is not None:
+        return find_whole_logs(taken.experiment, status.number, status.job, taken.logs)
+    return find_parts(taken.experiment, status.number, STREAMS)
 
 
 def _find_bounds(taken: Taken, descriptor: int, part: LogPart) -> tuple[int, int]:

@@ -24,15 +24,27 @@ _READING = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 _APPENDING = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
-@contextlib.contextmanager
-def opened(path: str) -> Iterator[int]:
-    """To read. Raises OSError for what is not there, and for what is not a regular file."""
-    descriptor = os.open(path, _READING)
-    try:
-        _check_regular(descriptor, path)
-        yield descriptor
-    finally:
-        os.close(descriptor)
+class opened:
+    """To read. Raises OSError for what is not there, and for what is not a regular file.
+
+    A class of its own: with a generator it takes twice as long, which counts where files are small and many.
+    """
+
+    __slots__ = ("_descriptor",)
+
+    def __init__(self, path: str) -> None:
+        self._descriptor = os.open(path, _READING)
+        try:
+            _check_regular(self._descriptor, path)
+        except OSError:
+            os.close(self._descriptor)
+            raise
+
+    def __enter__(self) -> int:
+        return self._descriptor
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
 
 
 def _check_regular(descriptor: int, path: str) -> os.stat_result:

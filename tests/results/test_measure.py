@@ -12,10 +12,13 @@ import unittest
 from pathlib import Path
 
 from neuromanager.experiment.directory import Experiment
+from neuromanager.experiment.select import Selected
 from neuromanager.experiment.states import Status
 from neuromanager.results import measure, readers
 from neuromanager.results.series import pick
 from neuromanager.results.table import parse_column, resolve_columns
+from neuromanager.status.survey import read_reports
+from neuromanager.system.site import HERE
 from tests.results.test_columns import SEED
 from tests.resultsbench import make_experiment
 
@@ -28,6 +31,8 @@ class MeasureTest(unittest.TestCase):
         for name in ("_LONG_SECONDS", "_HEAVY_SECONDS"):  # all but the first are read by other processes
             self.addCleanup(setattr, measure, name, getattr(measure, name))
             setattr(measure, name, 0)
+        self.addCleanup(setattr, measure, "_MANY", measure._MANY)
+        measure._MANY = 0
         place = tempfile.TemporaryDirectory()
         self.addCleanup(place.cleanup)
         self.folder, self.chance = Path(place.name).resolve(), random.Random(SEED)
@@ -46,7 +51,9 @@ class MeasureTest(unittest.TestCase):
 
         make_experiment(self.folder, name, RUNS, write)
         experiment = Experiment(str(self.folder / "runs" / name), name)
-        return [readers.Taken(experiment, Status(number, "COMPLETED")) for number in range(RUNS)]
+        return [
+            readers.Taken(experiment, Status(number, "COMPLETED", whole_logs=number % 2 == 0)) for number in range(RUNS)
+        ]
 
     def assert_same(self, taken: list[readers.Taken]) -> None:
         whole = measure._read_measures(taken, readers.Wanted())
@@ -80,6 +87,29 @@ class MeasureTest(unittest.TestCase):
         Path(f"{taken[7].folder}/result.json").write_text('{"loss": 1')
         with contextlib.redirect_stderr(io.StringIO()):  # a warning
             self.assert_same(taken)
+
+    def test_events_are_read_where_they_say_something_of_the_logs(self) -> None:
+        """Another place, or what an earlier attempt had written; from the cache as from the events."""
+        more = ["", " stdout={}/elsewhere", " stdout_bytes=7"]
+
+        def write(own: Path, log: Path) -> None:
+            number = int(own.name[-1])
+            log.write_text("loss=1\nloss=2\n")
+            begun = "started 2026-01-31T12:00:00Z attempt={} host=here pid=1{}\n"
+            lines = [begun.format(each, more[number].format(log.parent)) for each in (range(1, number + 1) or [1])]
+            (own / "events.txt").write_text("".join(lines) + "finished 2026-01-31T12:10:00Z attempt=1 exit_code=0\n")
+
+        make_experiment(self.folder, "e", 3, write)
+        experiment = Experiment(str(self.folder / "runs" / "e"), "e")
+        Path(experiment.path("logs", "elsewhere")).write_text("loss=3\n")
+        Path(experiment.path("logs", "e_2.stdout")).write_text("loss=1\nacc=2\n")
+        for whole in (True, False):
+            (report,) = read_reports([Selected(experiment, None)], HERE)
+            self.assertEqual([status.whole_logs for status in report.statuses], [True, False, False])
+            measured, _ = measure.measure([report], readers.Wanted(whole=whole))
+            self.assertEqual([each.series.points for each in measured][1:], [[{"loss": 3}], [{"acc": 2}]])
+            self.assertEqual(measured[0].series.end("loss"), 2)
+            Path(experiment.events(0)).unlink(missing_ok=True)  # it is in the cache
 
 
 if __name__ == "__main__":
