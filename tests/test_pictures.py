@@ -5,7 +5,8 @@ from __future__ import annotations
 import unittest
 from xml.etree import ElementTree
 
-from tests.pictures import COLORS, INK, TARGET, render_svg
+from tests.command import ROOT
+from tests.pictures import COLORS, COLUMN, INK, MARGIN, TARGET, render_svg
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -17,18 +18,20 @@ class DrawingTest(unittest.TestCase):
         )
         texts = [(one.text, one.get("fill"), one.get("font-weight")) for one in picture.iter(f"{SVG}text")]
         self.assertEqual(
-            texts[:3],
-            [("plain\u00a0", INK, None), ("red", COLORS[1], "bold"), ("\u00a0ink", INK, "bold")],
-            "it goes on",
+            texts[:3], [("plain", INK, None), ("red", COLORS[1], "bold"), ("ink", INK, "bold")], "it goes on"
         )
         self.assertEqual(texts[3][0], "<cursor>")
+        third = list(picture.iter(f"{SVG}text"))[2]
+        self.assertEqual(third.get("x"), f"{MARGIN + 10 * COLUMN:.1f}", "after the blank before it")
         self.assertEqual(len(list(picture.iter(f"{SVG}rect"))), 2, "paper and cursor")
         self.assertEqual([one.text for one in picture.iter(f"{SVG}title")], ["a <b>"])
 
-    def test_pictures_are_whole(self) -> None:
+    def test_pictures_are_whole_and_shown(self) -> None:
         found = sorted(TARGET.glob("*.svg"))
         self.assertGreaterEqual(len(found), 4)
+        shown = "".join((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/guide.md"))
         for path in found:
+            self.assertIn(f"pictures/{path.name}", shown)
             self.assertNotIn("\x1b", path.read_text(encoding="utf-8"), path.name)
             ElementTree.parse(path)
 
