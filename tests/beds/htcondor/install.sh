@@ -17,7 +17,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 clone=$(cd "$here/../../.." && pwd)
 root=${NEU_HTCONDOR_SUITE:-$HOME/.cache/neuromanager-htcondor/trixie}
 mirror=${MIRROR:-http://deb.debian.org/debian}
-packages='condor git procps python3 python-is-python3 python3-jsonschema'
+packages='condor git openssh-client openssh-server procps python3 python-is-python3 python3-jsonschema'
 user=tester # root may not submit: "Setting job owner to root is not permitted"
 
 say() { printf 'htcondor/install.sh: %s\n' "$*" >&2; }

@@ -23,8 +23,8 @@ def start(directory: str, name: str) -> str:
     stop(name)
     log = f"{directory}/{name}.log"
     words = ["/usr/sbin/sshd", "-D", "-f", f"{directory}/{name}.conf", "-E", log]
-    server = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True)
     before = os.path.getsize(log) if os.path.exists(log) else 0
+    server = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True)
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         with contextlib.suppress(OSError), open(log, encoding="utf-8", errors="replace") as file:
@@ -57,7 +57,7 @@ def cut(name: str) -> str:
     """The connections die, and all that was started over them, as far as it hangs on them."""
     for process in _children(servers[name]):
         with contextlib.suppress(OSError), open(f"/proc/{process}/cmdline", "rb") as file:
-            if file.read().startswith(b"sshd:"):
+            if file.read().startswith((b"sshd:", b"sshd-")):  # sshd-session: of OpenSSH 9.8 and later
                 os.kill(process, signal.SIGKILL)
     return "ok"
 

@@ -1,4 +1,4 @@
-"""Login nodes for tests: ``cedar`` and ``mp2`` as ssh knows them, each before a real Slurm of its own.
+"""Login nodes for tests: ``cedar`` and ``mp2`` as ssh knows them, each before a real Slurm of its own, or an HTCondor.
 
     bed = hosts.require(self)
     self.environ.update(bed.environment)        # NEU_SSH, so that ssh reads the bed's configuration
@@ -20,7 +20,9 @@ import subprocess
 import sys
 import tempfile
 import unittest
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from tests.beds.slurm import cluster
 from tests.beds.slurm.boot import SEARCH_PATH, BootError, _free_ports
@@ -45,7 +47,7 @@ UseDNS no
 MaxStartups 100:30:200
 MaxSessions {sessions}
 Subsystem sftp internal-sftp
-SetEnv HOME={home} CLUSTER={name} SLURM_CONF={conf} PATH={home}/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin
+SetEnv HOME={home} CLUSTER={name} {variables} PATH={home}/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin
 """
 _CLIENT = """Host {name} {name}-*
   HostName 127.0.0.1
@@ -78,11 +80,17 @@ Host *
 class Bed:
     """Runs until stop(), or until the process that made it ends."""
 
-    def __init__(self, clusters: dict[str, cluster.Cluster], sessions: int = 10) -> None:
-        """Raises BootError."""
+    def __init__(
+        self,
+        clusters: dict[str, cluster.Cluster],
+        sessions: int = 10,
+        others: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
+    ) -> None:
+        """``others``: login nodes of no Slurm, and the variables that lead to what they have. Raises BootError."""
         self.clusters, self._sessions = clusters, sessions
+        self._variables = {**{name: each.environment for name, each in clusters.items()}, **others}
         self.directory = tempfile.mkdtemp(prefix="sshd-")
-        self.ports = dict(zip(clusters, _free_ports(len(clusters))))
+        self.ports = dict(zip(self._variables, _free_ports(len(self._variables))))
         self.frozen = Path(self.directory, "frozen")
         self._write_files()
         if os.geteuid() == 0:
@@ -96,7 +104,7 @@ class Bed:
             text=True,
         )
         try:
-            for name in clusters:
+            for name in self._variables:
                 self.start(name)
         except BootError:
             self.stop()
@@ -115,10 +123,10 @@ class Bed:
         Path(self.directory, "known_hosts").write_text(f"bed {kind} {key}\n")
         places = {"directory": self.directory, "user": getpass.getuser(), "sessions": self._sessions}
         text = ""
-        for name, bed in self.clusters.items():
+        for name, variables in self._variables.items():
             self.home(name).mkdir(parents=True)
             places.update(name=name, port=self.ports[name], home=self.home(name))
-            conf = _SSHD.format(**places, conf=bed.environment["SLURM_CONF"])
+            conf = _SSHD.format(**places, variables=" ".join(f"{key}={value}" for key, value in variables.items()))
             Path(self.directory, f"{name}.conf").write_text(conf)
             text += _CLIENT.format(**places)
         delay = Path(__file__).with_name("delay.py")
