@@ -214,12 +214,12 @@ def ask_there(session: Session, words: Sequence[str], timeout_seconds: float, en
 
 
 def _read_answer(host: str, heard: Heard) -> Answer:
-    if heard.code == 124 and not heard.out:
-        return Answer(None, "", "")
     out, err = heard.out.decode("utf-8", "surrogateescape"), heard.err.decode("utf-8", "surrogateescape")
+    if heard.code == 124 and not out:
+        return Answer(None, "", err)
     if heard.code == 127 and not out:
         raise FileNotFoundError(errno.ENOENT, f"{host}: no such program there, in a login shell")
-    return Answer(heard.code, out, err)
+    return Answer(128 - heard.code if 128 < heard.code <= 192 else heard.code, out, err)  # bash's way to name a signal
 
 
 def submit_there(

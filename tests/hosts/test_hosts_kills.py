@@ -154,6 +154,13 @@ class PartsTest(HostCase):
         done = finish(launching)
         self.assertEqual((done.code, self.count_calls()), (0, 3), done.stderr)
 
+    def test_one_that_is_killed_there(self) -> None:
+        """Not by us, and its job is there."""
+        self.program_there("cedar", "sbatch", f'#!/bin/bash\n{shutil.which("sbatch")} "$@" > /dev/null; kill -9 $$\n')
+        done = self.done("neurun", "--name=gone", "-r", "hold", "cedar", "cpu", "true")
+        self.assertIn("signal 9 ended sbatch; its answer was lost, and Slurm has it as job", done.stderr)
+        self.assertEqual(len(self.jobs("cedar", "gone")), 1)
+
     def test_a_connection_that_ends_between_them(self) -> None:
         launching = self.hold_second("cut")
         self.bed.cut("cedar")
