@@ -58,10 +58,11 @@ test: setup
 test-slurm-versions:
 	@TESTS='$(TESTS)' bash tests/beds/slurm/versions.sh test $(SUITES)
 
-# What takes long about hosts that are reached by ssh: some 5 minutes.
+# What takes long about hosts that are reached by ssh: some 9 minutes.
 test-hosts: setup
 	@bash tests/beds/slurm/install.sh
-	@NEU_KILL_EXPERIMENTS=$${NEU_KILL_EXPERIMENTS:-25} "$(PREPARED)" -m tests hosts.long_hosts hosts.test_hosts_kills
+	@bash tests/beds/htcondor/install.sh
+	@NEU_KILL_EXPERIMENTS=$${NEU_KILL_EXPERIMENTS:-25} "$(PREPARED)" -m tests hosts.long_hosts hosts.test_hosts_kills htcondor.long_reached
 
 # What takes long on an HTCondor, with its figures: some 10 minutes.
 test-htcondor: setup

@@ -148,6 +148,9 @@ class Scheduler(Protocol):
     def find_directives(self, command: Command, cwd: str) -> list[str]:
         """What to say of lines for the scheduler in the user's script; only where directives is in DOES."""
 
+    def version(self, site: Site) -> str:
+        """Of its programs there; only where host is in DOES. Raises Failure without an answer."""
+
     def free(self, site: Site) -> Free:
         """All nodes, and the jobs of all users as far as they are shown; only where it is in DOES. For neufree.
 

@@ -18,6 +18,7 @@ from neuromanager.status.survey import read_reports
 from neuromanager.system import ssh
 from neuromanager.system.faults import DONE, TROUBLE, WRONG_INPUT, Failure, offer_nearest
 from neuromanager.system.process import run_through
+from neuromanager.system.quoting import visible
 from neuromanager.system.reach import reach
 from neuromanager.system.signals import Forwarder
 from neuromanager.system.site import HERE, Site, Unreachable
@@ -105,7 +106,7 @@ def _describe(profile: Profile) -> str:
     scheduler = find_scheduler(profile.scheduler)
     try:
         scheduler.find((), _site(host))
-        parts.append(f"{scheduler.TITLE} answers")
+        parts.append(f"{scheduler.TITLE} {visible(scheduler.version(_site(host)))} answers")
     except Failure as failure:
         parts.append("; ".join(failure.faults[:2]))
     if room:

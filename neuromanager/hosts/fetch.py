@@ -11,8 +11,8 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
+from neuromanager.hosts.answers import list_begun, unpack, unzip
 from neuromanager.hosts.ground import SENT
-from neuromanager.hosts.mirror import list_begun, unpack, unzip
 from neuromanager.system.folders import make_folders
 from neuromanager.system.quoting import quote_word
 from neuromanager.system.reach import Session

@@ -51,15 +51,18 @@ class Ground(NamedTuple):
     code: str  # where the runs' programs are started
 
 
-def prepare(profile: Profile, cwd: str, place: str) -> Ground:
-    """``cwd``: the folder here whose code it is. Raises Failure; then nothing of it was made there."""
+def prepare(profile: Profile, cwd: str, place: str, key: str) -> Ground:
+    """``cwd``: the folder here whose code it is. ``key``: of resources, the one that names a folder for the runs.
+
+    Raises Failure; then nothing of it was made there.
+    """
     host = profile.host
     assert host
-    chdir = dict(profile.resources).get("chdir")
+    chosen = next((value for name, value in profile.resources if name.lower() == key), None)
     if not host.has_copy:
-        return Ground(None, chdir or cwd)
-    if host.code is False and not chdir:
-        raise Failure(WRONG_INPUT, f"{place}.code: false; name the folder on {host.name}: {place}.resources.chdir")
+        return Ground(None, chosen or cwd)
+    if host.code is False and not chosen:
+        raise Failure(WRONG_INPUT, f"{place}.code: false; name the folder on {host.name}: {place}.resources.{key}")
     frozen = find_code(cwd)
     code = None if host.code is False else read_code(frozen.top if frozen else cwd, host, place)
     try:
@@ -71,7 +74,7 @@ def prepare(profile: Profile, cwd: str, place: str) -> Ground:
             raise Failure(WRONG_INPUT, f"{place}.dir: {host.name}: {_words(heard)}")
         directory, *found = heard.out.decode("utf-8", "surrogateescape").split("\0")
         if code is None:
-            return Ground(directory, str(chdir))
+            return Ground(directory, str(chosen))
         state, _, near = found[0].partition(" ")
         if state == "new":
             _send(session, directory, near, code, found[1:])

@@ -6,72 +6,23 @@ So all that reads an experiment reads a mirror. Few questions, however many runs
 from __future__ import annotations
 
 import contextlib
-import gzip
-import io
 import os
 import re
-import tarfile
 import threading
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.launches import find_current, read_launches
-from neuromanager.experiment.numbers import format_indices
-from neuromanager.system.files import LARGEST_BYTES, read_bytes, write_file
+from neuromanager.hosts.answers import list_begun, unpack, unzip
+from neuromanager.system.files import read_bytes, write_file
 from neuromanager.system.quoting import quote_word
 from neuromanager.system.reach import Session, reach
 from neuromanager.system.site import Site, Unreachable
 from neuromanager.system.values import NamedTuple
 
 _EVENTS_SECONDS = 120.0
-_LONGEST_RANGES = 60_000  # bytes in one word; of runs that are more scattered all are asked for
 _PIECE_BYTES = 8 << 20
 _MOST_LOG_BYTES = 100 << 20  # of one log at a time; of more only the end is brought
-
-# NAME and RANGES: those of its runs that have a folder, one a line. One listing and no look for each, which a network
-# disk would feel; a run that has not begun costs nothing.
-_BEGUN = r"""ls -U | awk -v name=@NAME@_ -v ranges=@RANGES@ '
-BEGIN {
-  n = split(ranges, part, ",")
-  for (i = 1; i <= n; i++) { k = split(part[i], end, "-"); low[i] = end[1] + 0; high[i] = end[k] + 0 }
-}
-index($0, name) == 1 {
-  t = substr($0, length(name) + 1); if (t !~ /^[0-9]+$/) next; t += 0
-  a = 1; b = n; while (a < b) { m = int((a + b + 1) / 2); if (low[m] <= t) a = m; else b = m - 1 }
-  if (low[a] <= t && t <= high[a]) print $0
-}'"""
-
-
-def list_begun(name: str, numbers: Sequence[int]) -> str:
-    """A line of bash, for the folder of the experiment."""
-    ranges = format_indices(numbers)
-    ranges = ranges if len(ranges) < _LONGEST_RANGES else "0-1000000000"
-    return _BEGUN.replace("@NAME@", quote_word(name)).replace("@RANGES@", ranges)
-
-
-def unzip(session: Session, data: bytes) -> bytes:
-    """Raises Unreachable for what is no gzip, or becomes larger than memory should hold."""
-    try:
-        with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
-            text = file.read(LARGEST_BYTES + 1)
-    except (OSError, EOFError, zlib.error):
-        raise Unreachable(f"{session.host}: answered with what was not asked for") from None
-    if len(text) > LARGEST_BYTES:
-        raise Unreachable(f"{session.host}: an answer larger than {LARGEST_BYTES} bytes")
-    return text
-
-
-def unpack(session: Session, data: bytes) -> Iterator[tuple[str, bytes]]:
-    """Regular files of a tar, nothing else in it. Raises Unreachable."""
-    try:
-        with tarfile.open(fileobj=io.BytesIO(unzip(session, data)), mode="r:") as tar:
-            for member in tar:
-                content = tar.extractfile(member) if member.isreg() else None
-                if content:
-                    yield member.name, content.read()
-    except (tarfile.TarError, ValueError):
-        raise Unreachable(f"{session.host}: answered with what was not asked for") from None
 
 
 class Wanted(NamedTuple):
@@ -80,6 +31,7 @@ class Wanted(NamedTuple):
     experiment: Experiment
     there: str
     numbers: Sequence[int]
+    tokens: frozenset[str] = frozenset()  # of the launches that they are in
 
 
 Piece = tuple[Wanted, str, int, int]  # of a log: its name, from which byte, how many
@@ -98,7 +50,8 @@ def find_asked(chosen: Iterable[tuple[Experiment, Sequence[int]]], site: Site) -
                 key = (launch.reached, site.at(launch.profile).by_hand, launch.there)
                 places.setdefault(key, []).append(number)
         for (host, by_hand, there), found in places.items():
-            asked.setdefault((host, by_hand), []).append(Wanted(experiment, there, found))
+            tokens = frozenset(current[number].token for number in found)
+            asked.setdefault((host, by_hand), []).append(Wanted(experiment, there, found, tokens))
     return asked
 
 
@@ -143,11 +96,18 @@ def bring_events(asked: Asked) -> dict[str, str]:
 
 
 def _bring_events(session: Session, wanted: Sequence[Wanted]) -> None:
-    """Raises Unreachable, OSError."""
+    """What schedulers have logged is asked for first and written last: what it says of an end, the events tell, too.
+
+    Raises Unreachable, OSError.
+    """
+    logs = [log for each in wanted for log in _find_logs(each)]
+    for log in logs:
+        session.send(log.ask())
     for each in wanted:
         begun = list_begun(each.experiment.name, each.numbers)
         events = "sed 's,$,/events.txt,' | xargs -r -d '\\n' grep -aHs ''"
         session.send(f"cd -- {quote_word(each.there)} && {{ {begun} | {events}\n}} | gzip -1")
+    grown = [unzip(session, data) if (data := session.receive(_EVENTS_SECONDS).out) else b"" for _ in logs]
     failed = []
     for each in wanted:
         heard = session.receive(_EVENTS_SECONDS)
@@ -157,8 +117,34 @@ def _bring_events(session: Session, wanted: Sequence[Wanted]) -> None:
         numbers = _write_events(each, unzip(session, heard.out).decode("utf-8", "surrogateescape"))
         if numbers:
             failed.append(each._replace(numbers=numbers))
+    for log, text in zip(logs, grown):
+        if text:
+            _write_piece(log.path, log.start, text)
     if failed:
         _bring_logs(session, failed, ("stderr",))
+
+
+class _Log(NamedTuple):
+    """What a scheduler logs of a launch, launches/TOKEN.log; it grows at its end alone."""
+
+    path: str
+    there: str
+    start: int  # of what is not here yet
+
+    def ask(self) -> str:
+        """A line of bash; nothing where nothing is new."""
+        place = quote_word(self.there)
+        grown = f"tail -c +{self.start + 1} -- {place} | head -c {_MOST_LOG_BYTES} | gzip -1"
+        return f'neu_size=$(stat -c %s -- {place} 2>/dev/null) && [ "$neu_size" -gt {self.start} ] && {grown}'
+
+
+def _find_logs(wanted: Wanted) -> Iterator[_Log]:
+    """A launch that has a script of its own may have one."""
+    for token in sorted(wanted.tokens):
+        path = wanted.experiment.path("launches", token)
+        if os.path.exists(f"{path}.sh"):
+            start = os.path.getsize(f"{path}.log") if os.path.exists(f"{path}.log") else 0
+            yield _Log(f"{path}.log", f"{wanted.there}/launches/{token}.log", start)
 
 
 def _write_events(wanted: Wanted, text: str) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import tarfile
@@ -13,7 +14,8 @@ from neuromanager.experiment.environment import FOLDER, find_environment
 from neuromanager.experiment.events import read_trail
 from neuromanager.experiment.launches import read_launches
 from neuromanager.experiment.record import read_record, split_command
-from neuromanager.hosts.mirror import Wanted, bring_events, find_asked, unpack
+from neuromanager.hosts.answers import unpack
+from neuromanager.hosts.mirror import Wanted, bring_events, find_asked
 from neuromanager.system.faults import TROUBLE, Failure
 from neuromanager.system.files import write_file
 from neuromanager.system.quoting import Command, quote_word, render_commands
@@ -44,7 +46,7 @@ def lay(
     ``numbers``: the runs that are launched, of which input files come along. Of ``moved`` runs, which began elsewhere,
     come the events, and logs as long as those and without content: so attempts are counted on, and logs go on as one.
     """
-    names = [*_FILES, *(f"launches/{token}.txt" for token in tokens)] if tokens else []
+    names = [*_FILES, *_find_files(experiment, tokens)] if tokens else []
     inputs = [str(each["file"]) for each in read_record(experiment).get("inputs", ())] if numbers else []
     names += [f"{experiment.name}_{number}/{file}" for file in inputs for number in numbers]
     names += [f"{experiment.name}_{number}/events.txt" for number in moved]
@@ -67,6 +69,14 @@ def lay(
     if heard.code:
         words = heard.err.decode("utf-8", "replace").strip().split("\n")[-1]
         raise Failure(TROUBLE, f"{session.host}: {words}")
+
+
+def _find_files(experiment: Experiment, tokens: Sequence[str]) -> list[str]:
+    """Which runs are in the parts of those launches, and what their scheduler wants beside run.sh."""
+    with contextlib.suppress(FileNotFoundError):
+        listed = sorted(os.listdir(experiment.path("launches")))
+        return [f"launches/{name}" for name in listed if name.partition(".")[0] in tokens]
+    return []
 
 
 def _pack(experiment: Experiment, there: str, names: Sequence[str]) -> bytes:

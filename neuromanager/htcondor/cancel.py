@@ -14,10 +14,10 @@ from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.launches import Launch, read_launches
 from neuromanager.experiment.states import Status, Trail
 from neuromanager.experiment.submission import Cancelled, CancelRequest, Unsettled
-from neuromanager.htcondor.client import client_environment, describe_failure, describe_missing, query, read_said
+from neuromanager.htcondor.case import Case, find_place, make_cases
+from neuromanager.htcondor.client import call, describe_error, describe_failure, query, read_said
 from neuromanager.htcondor.queue import ask, queue_words
 from neuromanager.htcondor.states import CANCEL_REASON, HELD, IDLE, REMOVED
-from neuromanager.htcondor.status import Case, find_place, make_cases
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.process import Answer
 from neuromanager.system.site import Site
@@ -149,11 +149,9 @@ def _find_made(target: Target, site: Site) -> list[int]:
 
 def _run_removal(words: Sequence[str], site: Site) -> tuple[str, ...]:
     try:
-        return parse_removal(site.ask(words, _PATIENCE_SECONDS, client_environment(site.environ)))
-    except FileNotFoundError:
-        return (describe_missing(words[0]),)
+        return parse_removal(call(words, _PATIENCE_SECONDS, site))
     except OSError as error:
-        return (f"{words[0]}: {error.strerror}",)
+        return (describe_error(words[0], error, site),)
 
 
 def clear(unsettled: Sequence[Unsettled], site: Site) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from neuromanager.experiment.layout import Arrangement
 from neuromanager.experiment.submission import Job, Part
-from neuromanager.htcondor.client import client_environment, describe_missing, place_words, read_said
+from neuromanager.htcondor.client import call, describe_missing, place_words, read_said
 from neuromanager.htcondor.description import render_description
 from neuromanager.htcondor.keys import (
     find_faults,
@@ -18,11 +18,13 @@ from neuromanager.htcondor.keys import (
     quote_string,
     transfers_files,
 )
+from neuromanager.profile.host import Host, describe_host
 from neuromanager.profile.profile import Profile, Resources
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.patterns import compile_late
 from neuromanager.system.process import Answer
 from neuromanager.system.programs import search_path
+from neuromanager.system.quoting import quote_line
 from neuromanager.system.site import HERE, Site
 
 _DRY_RUN_SECONDS = 20.0
@@ -45,17 +47,43 @@ def check(profile: Profile, layout: Arrangement, place: str, last: tuple[Resourc
         )
     if layout.pack > 1 and transfers_files(profile.resources):
         faults.append(f"--pack: {where}.should_transfer_files brings back one run's folder for each job")
+    if profile.host:
+        faults += _find_faults_there(profile, profile.host, where)
     if faults:
         raise Failure(WRONG_INPUT, *faults)
-    given = find_value(profile.resources, "initialdir")
-    before = find_value(last[0], "initialdir") if last else None
-    folder = last[1] if last and before == given else os.path.abspath(given or ".")
-    if not os.path.isdir(folder):
-        raise Failure(WRONG_INPUT, f"{where}.initialdir: {given}: no such folder")
-    for path in (folder, os.getcwd()):
+    folder = _find_folder(profile, where, last)
+    for path in (folder, os.getcwd()) if not (profile.host and profile.host.has_copy) else ():
         if why := find_path_fault(path):
             raise Failure(WRONG_INPUT, f"{path}: HTCondor cannot be told of a folder with {why}; rename it")
     _ask_condor_submit(profile, layout, where, folder)
+    return folder
+
+
+def _find_faults_there(profile: Profile, host: Host, where: str) -> list[str]:
+    """What does not go together with a host."""
+    faults = []
+    if host.has_copy and host.code is not False and find_value(profile.resources, "initialdir"):
+        faults.append(
+            f"{where}.initialdir: the code is sent to {host.name}, and the runs start in it; leave initialdir out, "
+            'or add "code": false'
+        )
+    if transfers_files(profile.resources):
+        faults.append(
+            f"{where}.should_transfer_files: over ssh the nodes have to see the folder of the experiment on "
+            f"{host.name}; leave it out, or run neurun on {host.name}"
+        )
+    return faults
+
+
+def _find_folder(profile: Profile, where: str, last: tuple[Resources, str] | None) -> str:
+    """Where the runs start, as far as that is a folder here. Raises Failure."""
+    given = find_value(profile.resources, "initialdir")
+    before = find_value(last[0], "initialdir") if last else None
+    if profile.host:
+        return last[1] if last else os.getcwd()
+    folder = last[1] if last and before == given else os.path.abspath(given or ".")
+    if not os.path.isdir(folder):
+        raise Failure(WRONG_INPUT, f"{where}.initialdir: {given}: no such folder")
     return folder
 
 
@@ -77,8 +105,8 @@ def exclude(profile: Profile, nodes: Sequence[str], place: str) -> Profile:
 
 def _ask_condor_submit(profile: Profile, layout: Arrangement, where: str, folder: str) -> None:
     """Raises Failure for what this version of condor_submit does not know, or refuses, whatever the runs are."""
-    text = _render_trial(profile, layout, folder)
-    answer = _try(["-dry-run", os.devnull], text, HERE)
+    text = _render_trial(profile, layout, "/" if profile.host else folder)
+    answer = _try(["-dry-run", os.devnull], text, HERE.at(describe_host(profile.host)))
     if answer and (faults := parse_trial(answer, where)):
         raise Failure(WRONG_INPUT, *faults)
 
@@ -116,11 +144,14 @@ def _try(options: Sequence[str], text: str, site: Site) -> Answer | None:
     import tempfile  # costs a start 10 ms
 
     try:
+        if site.host is not None:
+            line = f'printf %s "$1" | condor_submit {quote_line(options)} -'
+            return call(["bash", "-c", line, "bash", text], _DRY_RUN_SECONDS, site)
         with tempfile.NamedTemporaryFile("w", suffix=".sub", encoding="utf-8", errors="surrogateescape") as file:
             file.write(text)
             file.flush()
             words = ["condor_submit", *options, file.name]
-            return site.ask(words, _DRY_RUN_SECONDS, client_environment(site.environ))
+            return call(words, _DRY_RUN_SECONDS, site)
     except OSError:
         return None
 
@@ -129,6 +160,8 @@ def estimate(profile: Profile, job: Job, part: Part, layout: Arrangement, site: 
     """Which condition no machine of the pool fulfils; None where one does, or where that is not known."""
     import tempfile
 
+    if site.host is not None:
+        return None
     text = _render_trial(profile, layout, job.cwd)
     try:
         with tempfile.NamedTemporaryFile("r", suffix=".ads", encoding="utf-8", errors="replace") as ads:
@@ -136,7 +169,7 @@ def estimate(profile: Profile, job: Job, part: Part, layout: Arrangement, site: 
             if made is None or made.exit_code:
                 return None
             words = ["condor_q", *place_words(profile.resources)[2:], "-jobads", ads.name, "-better-analyze"]
-            answer = site.ask(words, _ANALYSIS_SECONDS, client_environment(site.environ))
+            answer = call(words, _ANALYSIS_SECONDS, site)
     except OSError:
         return None
     return parse_analysis(answer, what) if answer.exit_code == 0 else None

@@ -20,14 +20,33 @@ def client_environment(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environ.items() if not name.startswith("NEU_")}
 
 
+def call(words: Sequence[str], timeout_seconds: float, site: Site, extra: Mapping[str, str] | None = None) -> Answer:
+    """One of HTCondor's programs, with ``extra`` in its environment; on a host that of a login shell there is the
+    other part of it. Raises OSError."""
+    own = client_environment(site.environ) if site.host is None else {}
+    return site.ask(words, timeout_seconds, {**own, **(extra or {})})
+
+
 def place_words(resources: Resources | Mapping[str, str | None], schedd: str = "") -> list[str]:
     """Which schedd is asked, of which pool; nothing for the usual one. ``schedd``: the one on record."""
     name, pool = find_value(resources, "schedd") or schedd, find_value(resources, "pool")
     return [*(["-name", name] if name else ()), *(["-pool", pool] if pool else ())]
 
 
+def ask_version(site: Site) -> str:
+    """From ``$CondorVersion: 23.9.6 2026-07-12 ...``. Raises Failure."""
+    words = query(["condor_version"], site).stdout.split()
+    return words[1] if len(words) > 1 else ""
+
+
 def describe_missing(program: str) -> str:
     return f"{program}: no such program on PATH; is this a machine that submits to HTCondor?"
+
+
+def describe_error(program: str, error: OSError, site: Site) -> str:
+    """Why it could not be asked; of a host the error says so itself."""
+    missing = isinstance(error, FileNotFoundError) and site.host is None
+    return describe_missing(program) if missing else f"{program}: {error.strerror}"
 
 
 def read_said(answer: Answer) -> list[str]:
@@ -48,11 +67,9 @@ def describe_failure(program: str, answer: Answer, patience_seconds: float) -> t
 def query(words: Sequence[str], site: Site, timeout_seconds: float = QUERY_SECONDS) -> Answer:
     """One call of a program that only asks, or whose failure means that nothing was done. Raises Failure."""
     try:
-        answer = site.ask(words, timeout_seconds, client_environment(site.environ))
-    except FileNotFoundError:
-        raise Failure(TROUBLE, describe_missing(words[0])) from None
+        answer = call(words, timeout_seconds, site)
     except OSError as error:
-        raise Failure(TROUBLE, f"{words[0]}: {error.strerror}") from None
+        raise Failure(TROUBLE, describe_error(words[0], error, site)) from None
     if answer.exit_code != 0:
         raise Failure(TROUBLE, *describe_failure(words[0], answer, timeout_seconds))
     return answer

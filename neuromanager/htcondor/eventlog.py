@@ -42,24 +42,26 @@ class LoggedEvent(NamedTuple):
 class EventLog(NamedTuple):
     jobs: Mapping[int, LoggedEvent]  # by ProcId; what has no end there, and is not held, is not in it
     cluster: int | None = None
+    began: float | None = None  # when it was submitted, as ``seconds`` of the others; None where those name their zone
 
 
 def parse_log(text: str, year: int) -> EventLog:
     """``year``: of times that name none."""
     jobs: dict[int, LoggedEvent] = {}
-    cluster = None
+    cluster = began = None
     for block in re.split(r"(?m)^\.\.\.\s*$", text):
         match = _HEAD.match(block.lstrip("\n"))
         if not match:
             continue
         cluster = int(match.group(2))
-        proc, lines = int(match.group(3)), block.strip("\n").split("\n")
-        event = _parse_event(match.group(1), lines, _read_seconds(match, year), jobs.get(proc))
+        proc, lines, seconds = int(match.group(3)), block.strip("\n").split("\n"), _read_seconds(match, year)
+        began = seconds if began is None and not match.group(10) else began
+        event = _parse_event(match.group(1), lines, seconds, jobs.get(proc))
         if event:
             jobs[proc] = event
         elif match.group(1) in ("000", "001", "004", "013"):  # released, started or put back
             jobs.pop(proc, None)
-    return EventLog(jobs, cluster)
+    return EventLog(jobs, cluster, began)
 
 
 def _parse_event(kind: str, lines: list[str], seconds: float, before: LoggedEvent | None) -> LoggedEvent | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from neuromanager.htcondor.client import QUERY_SECONDS, client_environment, read_said
+from neuromanager.htcondor.client import QUERY_SECONDS, call, describe_error, read_said
 from neuromanager.system.jsonvalues import load_json
 from neuromanager.system.process import Answer
 from neuromanager.system.quoting import visible
@@ -73,9 +73,7 @@ def parse_answer(program: str, answer: Answer) -> Answered:
 
 def ask(words: Sequence[str], site: Site) -> Answered:
     try:
-        answer = site.ask(words, QUERY_SECONDS, {**client_environment(site.environ), "LC_ALL": "C.UTF-8"})
-    except FileNotFoundError:
-        return Answered(failure=f"{words[0]}: no such program on PATH")
+        answer = call(words, QUERY_SECONDS, site, {"LC_ALL": "C.UTF-8"})
     except OSError as error:
-        return Answered(failure=f"{words[0]}: {error.strerror}")
+        return Answered(failure=describe_error(words[0], error, site))
     return parse_answer(words[0], answer)

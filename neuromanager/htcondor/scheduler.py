@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from neuromanager.htcondor.cancel import cancel, clear
 from neuromanager.htcondor.check import check, check_programs, estimate, exclude
+from neuromanager.htcondor.client import ask_version as version
 from neuromanager.htcondor.free import free
 from neuromanager.htcondor.keys import IMAGES
 from neuromanager.htcondor.keys import OWNED as OWN_OPTIONS
@@ -39,6 +40,7 @@ __all__ = [
     "room",
     "submit",
     "throttle",
+    "version",
     "words",
 ]
 
@@ -51,5 +53,5 @@ SPELLING = Spelling(
     images=IMAGES,
 )
 DOES = frozenset(
-    "throttle capacity pack pack-jobs requeue signal-before signal-with exclude-nodes estimate init free".split()
+    "throttle capacity pack pack-jobs requeue signal-before signal-with exclude-nodes host estimate init free".split()
 )

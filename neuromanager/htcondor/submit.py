@@ -13,7 +13,14 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from neuromanager.experiment.layout import MOST, Arrangement
 from neuromanager.experiment.submission import Job, Limits, Lost, Part, Refused, SchedulersAnswer, Taken, Wait
-from neuromanager.htcondor.client import client_environment, describe_failure, place_words, query, read_said
+from neuromanager.htcondor.client import (
+    client_environment,
+    describe_error,
+    describe_failure,
+    place_words,
+    query,
+    read_said,
+)
 from neuromanager.htcondor.description import render_description
 from neuromanager.htcondor.keys import transfers_files
 from neuromanager.htcondor.queue import parse_rows
@@ -33,6 +40,17 @@ _UNSURE = compile_late(
     r"Failed submission for job|Failed to queue job|Failed to commit|^ERROR:$|on Line \d+ of submit file:$"
 )
 _COMMIT = "Failed to commit job submission"
+_SETTINGS = ("SCHEDD_HOST", "SCHEDD_NAME", "FULL_HOSTNAME")
+_MARK = "neu_told_"
+# On a host: which schedd it is stands in the answer, since the next session may be with another login node.
+_TELLING = (
+    "bash",
+    "-c",
+    f"""{{ printf %s "$1"; for neu_name in {" ".join(_SETTINGS)}; do
+printf '{_MARK}%s=%s\\n' "$neu_name" "$(condor_config_val "$neu_name" 2>/dev/null)"; done; }} >&2
+shift; exec "$@\"""",
+    "bash",
+)
 
 
 def limits(numbers: Sequence[int], site: Site, anew: bool = False) -> Limits:
@@ -92,21 +110,45 @@ def submit(calls: Sequence[Sequence[str]], site: Site, lock: int) -> list[Schedu
     except ValueError:
         patience = PATIENCE_SECONDS
     found: list[SchedulersAnswer] = []
+    there = site.host is not None
+    asked = [[*_TELLING, "".join(f"{_MARK}place={word}\n" for word in words[2:-1]), *words] for words in calls]
     try:
-        for words, said in zip(calls, site.ask_each(calls, patience, client_environment(site.environ), (lock,))):
-            found.append(_complete(parse_submission(said, patience), words, site))
+        answers = site.ask_each(asked if there else calls, patience, client_environment(site.environ), (lock,))
+        for number, (words, said) in enumerate(zip(calls, answers)):
+            if there:
+                found.append(_complete_there(said, os.path.basename(site.claims[number]), patience, site))
+            else:
+                found.append(_complete(parse_submission(said, patience), words, site))
             if not isinstance(found[-1], Taken):
                 break
     except OSError as error:
-        found.append(Refused((f"condor_submit: {error.strerror}",)))
+        found.append(Refused((describe_error("condor_submit", error, site),)))
     return found
 
 
 def _complete(answer: SchedulersAnswer, words: Sequence[str], site: Site) -> SchedulersAnswer:
-    place, site = words[2:-1], site._replace(recorded=None)
-    if isinstance(answer, Lost) and words:
+    place = words[2:-1]
+    if isinstance(answer, Lost):
         return _find_lost(answer, re.sub(r".*/|\.sub$", "", words[-1]), place, site)
-    return Taken(_add_schedd(answer.job, place, site)) if isinstance(answer, Taken) else answer
+    if not isinstance(answer, Taken):
+        return answer
+    settings = {} if place[:1] == ["-name"] else {name: _ask_setting(name, site) for name in _SETTINGS}
+    return Taken(_add_schedd(answer.job, place, settings))
+
+
+def _complete_there(said: Answer, token: str, patience_seconds: float, site: Site) -> SchedulersAnswer:
+    """The answer tells of the schedd, too. Where it does not, the host has not answered: condor_submit may go on there,
+    or not have been called yet, and a queue without the job says nothing.
+    """
+    lines = said.stderr.split("\n")
+    told = [line[len(_MARK) :].partition("=")[::2] for line in lines if line.startswith(_MARK)]
+    rest = "\n".join(line for line in lines if not line.startswith(_MARK))
+    answer = parse_submission(said._replace(stderr=rest), patience_seconds)
+    place, settings = [value for name, value in told if name == "place"], dict(told)
+    if isinstance(answer, Lost) and told:
+        place = place or place_words({}, _name_schedd(settings))
+        return _find_lost(answer, token, place, site._replace(recorded=None))
+    return Taken(_add_schedd(answer.job, place, settings)) if isinstance(answer, Taken) else answer
 
 
 def _find_lost(answer: Lost, token: str, place: Sequence[str], site: Site) -> SchedulersAnswer:
@@ -117,17 +159,16 @@ def _find_lost(answer: Lost, token: str, place: Sequence[str], site: Site) -> Sc
     return Taken(job) if job else Refused((*answer.faults, "HTCondor has no job of this launch"))
 
 
-def _add_schedd(job: str, place: Sequence[str], site: Site) -> str:
-    """``9;login1.example.org``: other machines that share this file system may have schedds of their own.
-
-    The schedd itself is not asked: it may be busy with making our jobs.
-    """
-    if place[:1] == ["-name"]:
-        return f"{job};{place[1]}"
-    found = {name: _ask_setting(name, site) for name in ("SCHEDD_HOST", "SCHEDD_NAME", "FULL_HOSTNAME")}
-    name, host = found["SCHEDD_NAME"], found["FULL_HOSTNAME"]
-    schedd = found["SCHEDD_HOST"] or (f"{name}@{host}" if name and "@" not in name and name != host else name or host)
+def _add_schedd(job: str, place: Sequence[str], settings: Mapping[str, str]) -> str:
+    """``9;login1.example.org``: other machines that share this file system may have schedds of their own."""
+    schedd = place[1] if place[:1] == ["-name"] else _name_schedd(settings)
     return f"{job};{schedd}" if schedd else job
+
+
+def _name_schedd(settings: Mapping[str, str]) -> str:
+    """The usual one. It is not asked itself: it may be busy with making our jobs."""
+    remote, name, host = (settings.get(setting, "") for setting in _SETTINGS)
+    return remote or (f"{name}@{host}" if name and "@" not in name and name != host else name or host)
 
 
 def _ask_setting(name: str, site: Site) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from neuromanager.local.builtin import ONE_GPU, SUPPORT, add_built_in
 from neuromanager.profile.config import read_config
+from neuromanager.profile.host import DEFAULT_SCHEDULER
 from neuromanager.profile.profile import Profile, drop_notes, find_schedulers, resolve_profile, resolve_spread
 from neuromanager.schedulers import find_scheduler
 from neuromanager.system.faults import DONE, TROUBLE, WRONG_INPUT, Failure
@@ -97,7 +98,8 @@ def _describe_there(host: str, site: Site) -> dict[str, Any]:
     for name in find_schedulers():
         scheduler = find_scheduler(name)
         if {"init", "host"} <= scheduler.DOES and (found := scheduler.propose(site.at({"host": host}))):
-            return {**found, "*": {"host": host, **found["*"]}}
+            named = {} if name == DEFAULT_SCHEDULER else {"scheduler": name}
+            return {**found, "*": {"host": host, **named, **found["*"]}}
     raise Failure(TROUBLE, f"{host}: no partition that is up was named there")
 
 

@@ -19,7 +19,7 @@ from neuromanager.launch.request import Launch, Request, lay_out, make_launch, m
 from neuromanager.launch.settle import settle
 from neuromanager.profile.demand import check_excess
 from neuromanager.profile.profile import Profile
-from neuromanager.schedulers import is_batch_system
+from neuromanager.schedulers import find_scheduler, is_batch_system
 from neuromanager.system.faults import INCOMPLETE, WRONG_INPUT, Failure
 from neuromanager.system.signals import Held, holding_signals
 from neuromanager.system.site import Site
@@ -75,7 +75,8 @@ def find_ground(profile: Profile, cwd: str, place: str) -> Ground | None:
         return None
     from neuromanager.hosts.ground import prepare  # only where something is remote
 
-    return prepare(profile, cwd, f"{place}: {profile.support}.{profile.device}")
+    key = find_scheduler(profile.scheduler).SPELLING.folder or ""
+    return prepare(profile, cwd, f"{place}: {profile.support}.{profile.device}", key)
 
 
 def stand_on(launch: Launch, ground: Ground | None) -> Launch:

@@ -12,6 +12,7 @@ from neuromanager.system.process import Answer
 from neuromanager.system.site import Site
 
 _UPDATE_SECONDS = 60.0
+_VERSION_SECONDS = 30.0
 _KEPT = ("SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_JWT", "SLURM_SACK_SOCKET", "SLURM_SACK_KEY")
 # PMI_ and PMIX_ are of the task of an outer job: an MPI program would take itself for that one.
 _OURS_TO_SET = compile_late(r"(SBATCH|SLURM|SQUEUE|SACCT|SCANCEL|SINFO|SALLOC|SRUN|NEU|PMI|PMIX)_")
@@ -101,6 +102,11 @@ def query(words: Sequence[str], timeout_seconds: float, site: Site) -> Answer:
     if answer.exit_code != 0:
         raise Failure(TROUBLE, *describe_failure(words[0], answer, timeout_seconds))
     return answer
+
+
+def ask_version(site: Site) -> str:
+    """From ``slurm 22.05.8``. Raises Failure."""
+    return query(["squeue", "--version"], _VERSION_SECONDS, site).stdout.strip().partition(" ")[2]
 
 
 def describe_missing(program: str) -> str:

@@ -11,6 +11,7 @@ from neuromanager.experiment.submission import Cancelled, CancelRequest, Job, Pa
 from neuromanager.profile.profile import Profile, Spelling
 from neuromanager.slurm.check import check, check_programs, exclude
 from neuromanager.slurm.client import IMAGES
+from neuromanager.slurm.client import ask_version as version
 from neuromanager.slurm.client import set_throttle as throttle
 from neuromanager.slurm.directives import find_directives
 from neuromanager.slurm.limits import ask_room as room
@@ -51,6 +52,7 @@ __all__ = [
     "room",
     "submit",
     "throttle",
+    "version",
     "words",
 ]
 

@@ -61,7 +61,7 @@ def _attach_there(profile: Profile, command: Command, dry_run: bool) -> int:
     if dry_run:
         print(f"{host.name}: {quote_line(words)}")
         return 0
-    code = prepare(profile, os.getcwd(), f"{profile.support}.{profile.device}").code
+    code = prepare(profile, os.getcwd(), f"{profile.support}.{profile.device}", "chdir").code
     close_sessions()
     line = f"cd -- {quote_word(code)} && exec {quote_line(words)}"
     try:

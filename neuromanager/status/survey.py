@@ -168,7 +168,8 @@ def _bring(surveys: Sequence[_Survey], site: Site) -> dict[str, str]:
                 there = site.at(launch.profile)
                 places.setdefault((launch.reached, there.by_hand, launch.there), []).append(number)
         for (host, by_hand, folder), numbers in places.items():
-            asked.setdefault((host, by_hand), []).append((survey.experiment, folder, numbers))
+            tokens = frozenset(survey.current[number].token for number in numbers)
+            asked.setdefault((host, by_hand), []).append((survey.experiment, folder, numbers, tokens))
     if not asked:
         return {}
     from neuromanager.hosts.mirror import Wanted, bring_events  # only where something is remote

@@ -90,9 +90,6 @@ class RefusedTest(PooledCase):
 
     def test_what_it_does_not_do(self) -> None:
         """The mend is in the one line."""
-        self.files.write("config.json", {"htcondor": {"cpu": {"host": "cedar"}}})
-        self.refuse("config.json: htcondor.cpu.host: HTCondor is not driven over ssh; run neurun on cedar")
-        self.files.write("config.json", CONFIG)
         self.refuse("--after-each: not supported by HTCondor; write --after", "--after-each=y")
         self.refuse("--jobs: not supported by HTCondor", "--jobs=2")
 

@@ -1,0 +1,101 @@
+"""What takes long on an HTCondor that is driven over ssh, for `make test-hosts`: the whole contract, and many kills.
+
+NEU_KILL_EXPERIMENTS says how many for each way, NEU_SEED repeats the moments.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import sys
+import time
+import unittest
+from pathlib import Path
+
+from tests import contract
+from tests.command import finish
+from tests.htcondor.reached import ReachedCase
+
+COUNT = int(os.environ.get("NEU_KILL_EXPERIMENTS") or 5)
+SEED = int(os.environ.get("NEU_SEED") or random.randrange(10**6))
+
+
+class SharedFoldersTest(ReachedCase, contract.Contract):
+    """What holds on every batch system, with the folders of the laptop on the host."""
+
+    copied = False
+    held, free, wrong = ("-r", "hold=true"), ("-r", "hold="), ("-r", "request_memroy=1")
+
+    def release(self, job: str) -> None:
+        self.pool.ask("condor_release", job)
+
+    def put_back(self, job: str) -> None:
+        self.pool.ask("condor_vacate_job", job)
+
+    def remove(self, job: str) -> None:
+        self.pool.ask("condor_rm", job)
+
+
+class KillsTest(ReachedCase):
+    """Broken off at random moments of a submission: after --resume it is one cluster, and each run begins once."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.chance = random.Random(f"{SEED} {self.id()}")
+        self.neu("neurun", "--name=first", "cedar", "cpu", "true")  # the code is there, a connection, too
+        began = time.monotonic()
+        self.neu("neurun", "--name=second", "cedar", "cpu", "true")
+        self.launch_seconds = time.monotonic() - began
+
+    def kill_ssh(self) -> None:
+        """All of them here, the one that is shared as well."""
+        for entry in Path("/proc").iterdir():
+            with contextlib.suppress(OSError):
+                words = (entry / "cmdline").read_bytes().split(b"\0") if entry.name.isdigit() else []
+                if words[:1] in ([b"ssh"], [b"ssh:"]) and f"{self.bed.directory}/config".encode() in words:
+                    os.kill(int(entry.name), self.chance.choice((signal.SIGTERM, signal.SIGKILL)))
+
+    def break_off(self, way: str) -> None:
+        names, held = [f"{way}{number}" for number in range(COUNT)], 0
+        for name in names:
+            words = ["--runs=3", f"--name={name}", "cedar", "cpu", "true"]
+            launching = self.files.start("neurun", *words)
+            moment = self.chance.uniform(0.02, self.launch_seconds)
+            time.sleep(moment)  # a moment, and not a state, is what is tested
+            if way == "kill":
+                launching.kill()
+            elif way == "ssh":
+                self.kill_ssh()
+            else:
+                self.bed.cut("cedar")
+            last = finish(launching)
+            held += last.code == 0
+            for _ in range(8):
+                if last.code == 0:
+                    break
+                last = self.neu("neurun", "--resume", *words, code=None)
+                time.sleep(0 if last.code == 0 else 1)  # condor_submit may be under way there
+            self.assertEqual(last.code, 0, f"seed {SEED}, {name} after {moment:.3f} s: {last.stderr}")
+        self.neu("neuwait", *names)
+        for name in names:
+            events = [(self.there(name) / f"{name}_{run}/events.txt").read_text().split("\n") for run in range(3)]
+            self.assertEqual([len(each) for each in events], [3] * 3, f"seed {SEED}, {name}: {events}")
+            clusters = {each[0].partition(" job=")[2].partition(".")[0] for each in events}
+            self.assertEqual(len(clusters), 1, f"seed {SEED}, {name}: {events}")
+        said = f"{COUNT} launches broken off ({way}), {COUNT * 3} runs, after {held} of them neurun itself went on"
+        print(f"seed {SEED}: {said}", file=sys.stderr, flush=True)
+
+    def test_connections_are_cut(self) -> None:
+        self.break_off("cut")
+
+    def test_neurun_is_killed(self) -> None:
+        self.break_off("kill")
+
+    def test_ssh_is_killed(self) -> None:
+        self.break_off("ssh")
+
+
+if __name__ == "__main__":
+    unittest.main()
