@@ -21,6 +21,16 @@ State = tuple[int, ...]  # pairs met of each partial point; -1 when one was not
 Weight = Callable[[State], int]  # how many points are kept of those that go on from a state
 
 
+_MOST_STATES = 50_000  # some seconds, and 50 MB
+
+
+class Uncounted(ValueError):
+    """Partial points that meet in more ways than can be counted."""
+
+    def __init__(self) -> None:
+        super().__init__(f"its entries meet in more than {_MOST_STATES} ways; write fewer, or over fewer parameters")
+
+
 class Found(NamedTuple):
     point: Point
     state: State
@@ -51,6 +61,8 @@ class Exclusion:
         """The state after most values of a leaf, and the places of the values after which it is another."""
         if (id(leaf), state) in self._moves:
             return self._moves[id(leaf), state]
+        if len(self._moves) >= _MOST_STATES:
+            raise Uncounted
         names = set(leaf.names)
         met: dict[int, dict[int, int]] = {}  # place -> partial point -> pairs met there
         other = list(state)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from neuromanager.sweep.draws import Distribution, parse_distribution
-from neuromanager.sweep.exclusion import Exclusion
+from neuromanager.sweep.exclusion import Exclusion, Uncounted
 from neuromanager.sweep.grid import Grid, Sweep, make_sweep
 from neuromanager.sweep.ranges import parse_geometric, parse_linear, parse_range
 from neuromanager.sweep.tree import Leaf, Listed, Node, Point, Row, draws_in, make_product, make_sum, prune
@@ -21,6 +21,7 @@ RANGES: dict[str, Callable[[list[Value]], Any]] = {
 }
 DISTRIBUTIONS = ("$uniform", "$loguniform", "$randint")
 SOURCES = ("$files", "$lines")
+MOST_POINTS = 10**1000  # Python prints no number of more than 4,300 digits
 EXACT = ("$value", "$words")  # one value as it stands, whatever it is
 Contents = Mapping[tuple[str, str], tuple[str, ...]]  # ($files or $lines, what stands there) -> values
 
@@ -92,11 +93,18 @@ def _parse_grid(document: dict[str, Any], path: str, reading: Reading) -> Grid:
         return Grid(tree, None, (), (), 0)
     here = join_path(path, "$exclude")
     _check_excluded(excluded, part, here, reading.faults)
+    if tree.length() > MOST_POINTS:
+        reading.faults.append(f"{path + ': ' if path else ''}more than 10^1000 points; is this the right file?")
+        return Grid(tree, None, (), (), 0)
     exclusion = Exclusion(tree, _partials_of(excluded)) if excluded else None
-    kept = (exclusion or tree).length()
+    try:
+        kept = (exclusion or tree).length()
+        extending = tuple(entry for entry in included if _fits_some_point(entry, tree, excluded))
+    except Uncounted as error:
+        reading.faults.append(f"{here}: {error}")
+        return Grid(tree, None, (), (), 0)
     if exclusion and not kept and not included:
         reading.faults.append(f"{here}: excludes every point; leave at least one")
-    extending = tuple(entry for entry in included if _fits_some_point(entry, tree, excluded))
     return Grid(tree, exclusion, extending, tuple(entry for entry in included if entry not in extending), kept)
 
 
@@ -185,7 +193,8 @@ def _add(parts: Iterable[Part]) -> Part:
     listed = list(parts)
     places: dict[str, str] = {}
     for part in listed:
-        places = {**part.places, **places}
+        for name, place in part.places.items():
+            places.setdefault(name, place)
     return Part(make_sum(part.node for part in listed), places)
 
 

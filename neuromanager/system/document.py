@@ -6,7 +6,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure, join_path, offer_nearest
 from neuromanager.system.jsonvalues import is_text, parse_float, parse_integer
@@ -15,6 +15,7 @@ from neuromanager.system.values import Any
 
 _SCHEMAS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "schemas")
 LONGEST = 1 << 26  # characters of a document; a device such as /dev/zero has no end
+_LARGE = 10_000  # characters; jsonschema takes a second for each 20,000 values
 _MOST_GOOD = 1000  # documents that are remembered to be valid
 _SUSPECT = compile_late(r"\\u|NaN|Infinity")  # without these no value of a readable text can be at fault
 _DEEPEST = 100  # levels; what reads a document calls itself once for each, and Python ends at 1,000 calls
@@ -43,7 +44,9 @@ def check_document(text: str, schema_name: str, source: str) -> Any:
     with open(os.path.join(_SCHEMAS, f"{schema_name}.schema.json"), encoding="utf-8") as file:
         schema_text = file.read()
     if faults or not _is_known_good(schema_text, text):
-        faults += _check_shape(value, json.loads(schema_text), source)
+        schema = json.loads(schema_text)
+        large = len(text) > _LARGE and not faults and schema.get("x-kinds")
+        faults += _check_sample(value, schema, source) if large else _check_shape(value, schema, source)
         if faults:
             raise Failure(WRONG_INPUT, *dict.fromkeys(faults))
         _remember_good(schema_text, text)
@@ -158,7 +161,19 @@ def _find_faults(value: Any, path: str, repeated: list[tuple[dict[str, Any], str
         yield f"{path or 'the file'}: half of a \\u surrogate pair, which is not a character; write both halves or none"
 
 
-def _check_shape(value: Any, schema: dict[str, Any], source: str) -> list[str]:
+def _check_sample(value: Any, schema: dict[str, Any], source: str) -> list[str]:
+    from neuromanager.system.samples import Sample
+
+    sample = Sample(value)
+    return _check_shape(sample.value, schema, source, sample.find_path)
+
+
+def _check_shape(
+    value: Any,
+    schema: dict[str, Any],
+    source: str,
+    find_path: Callable[[Iterable[str | int]], Iterable[str | int]] = iter,
+) -> list[str]:
     try:
         if sys.flags.no_site:  # only here are site-packages wanted
             import site
@@ -173,17 +188,22 @@ def _check_shape(value: Any, schema: dict[str, Any], source: str) -> list[str]:
         ) from None
     validator = jsonschema.Draft7Validator(schema)
     errors = sorted(validator.iter_errors(value), key=lambda error: [str(part) for part in error.absolute_path])
-    return [f"{source}: {line}" for error in errors if not _has_not_a_number(error) for line in _say_error(error)]
+    return [
+        f"{source}: {line}"
+        for error in errors
+        if not _has_not_a_number(error)
+        for line in _say_error(error, find_path(error.absolute_path))
+    ]
 
 
 def _has_not_a_number(error: Any) -> bool:
     return isinstance(error.instance, _NotANumber)  # said already, and better
 
 
-def _say_error(error: Any) -> list[str]:
+def _say_error(error: Any, parts: Iterable[str | int]) -> list[str]:
     """A fault of shape in the user's words: what stands there, what fits, and the schema's own ``x-mend``."""
     path = ""
-    for part in error.absolute_path:
+    for part in parts:
         path = f"{path}[{part}]" if isinstance(part, int) else join_path(path, part)
     mend = error.schema.get("x-mend", "").replace("{path}", path)
     tail = f"; {mend}" if mend else ""

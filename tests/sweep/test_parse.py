@@ -96,6 +96,14 @@ FAULTS_OF_MEANING = [
     ({"x": [5, {"$range": [0, 9]}]}, "x: 5 is given twice"),
     ({"x": [{"$value": [1]}, {"$value": [1.0]}]}, "x[1]:"),
     ({"o": {"a": {"x": [2, 2]}}}, "o.a.x[1]: 2 is at [0]"),
+    ({f"p{place}": [0, 1] for place in range(4000)}, "params.json: more than 10^1000 points"),
+    (
+        {
+            **{f"p{place}": [0, 1] for place in range(24)},
+            "$exclude": [{f"p{place}": 1, f"p{(place * 7 + 3) % 24}": 0} for place in range(24)],
+        },
+        "$exclude: its entries meet in more than 50000 ways",
+    ),
     ({"lr": [1], "$exclude": [{"rl": 1}]}, "$exclude[0].rl: no parameter with this name; did you mean 'lr'"),
     ({"lr": [1], "$exclude": [{"lr": 2}]}, "$exclude[0]: no point matches"),
     ({"lr": [1], "$exclude": [{"lr": 1}]}, "$exclude: excludes every point"),
