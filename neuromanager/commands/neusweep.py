@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 
+from neuromanager.sweep.alike import find_alike
 from neuromanager.sweep.grid import Sweep
 from neuromanager.sweep.listing import list_objects, list_texts
 from neuromanager.sweep.parse import find_styles, parse_sweep
@@ -106,6 +107,8 @@ def main(words: Sequence[str]) -> int:
     command = add_python(command, is_program)
     placed = find_placeholders(command, sweep.names())
     _check_placed(placed, sweep)
+    for text in find_alike(sweep, style, placed):
+        say("neusweep", f"warning: {options.params or 'params.json' if not options.sweep else '--sweep'}: {text}")
     if options.print:
         return print_lines(selection, command, placed, style)
     command = (find_program(command[0]), *command[1:])

@@ -61,10 +61,9 @@ class PrintTest(unittest.TestCase):
         self.assertEqual(lines, [f"x --aa={text}" for text in texts])
 
     def test_values_and_names(self) -> None:
-        params = '{"amp": [true, false, null], "k": 3, "-single": "", "--double": 1, "v": true}'
+        params = '{"amp": [true, false], "note": null, "k": 3, "-single": "", "--double": 1, "v": true}'
         self.assertEqual(
-            self.printed("x", params=params),
-            ["x --amp -k 3 -single= --double=1 -v", "x -k 3 -single= --double=1 -v", "x -k 3 -single= --double=1 -v"],
+            self.printed("x", params=params), ["x --amp -k 3 -single= --double=1 -v", "x -k 3 -single= --double=1 -v"]
         )
         self.assertEqual(self.printed("--style=space", "x")[0], "x --amp -k 3 -single '' --double 1 -v")
 
