@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -15,6 +16,7 @@ from neuromanager.results.formats import template_pattern
 from neuromanager.results.measure import LOGS, measure
 from neuromanager.results.records import Measured, list_names
 from neuromanager.results.rows import find_wanted, list_words, make_rows
+from neuromanager.results.series import Value
 from neuromanager.results.statistics import ERRORS
 from neuromanager.results.table import Record, resolve_columns, split_constant
 from neuromanager.status.survey import read_reports
@@ -95,6 +97,7 @@ def main(words: Sequence[str]) -> int:
     own, operands = split_operands(parser, words)
     options = parse_options(parser, own)
     _check_options(options, operands)
+    gc.disable()  # no value of a table is part of a cycle, and the search for one among 10,000 runs takes a tenth
     if operands == ["-"]:
         rows = _read_rows(_read_stdin(), options)
     else:
@@ -178,12 +181,12 @@ def _check_pattern(pattern: str, option: str) -> None:
 
 def _list_measured(measured: Sequence[Measured], source: str) -> Iterator[str]:
     """For --names: each name, how many runs have it, and its last value in the last of them."""
-    rows: list[list[object]] = []
+    rows: list[list[Value]] = []
     for name in list_names(measured):
         having = [each for each in measured if each.series.values(name)]
         if having:
             rows.append([name, len(having), having[-1].series.values(name)[-1]])
-    table = render.Table(["name", "runs", "last"], rows)  # type: ignore[arg-type]
+    table = render.Table(["name", "runs", "last"], rows)
     yield f"# {visible(source)}"
     yield from render.render_text(table, render.DIGITS, visible)
 
@@ -260,17 +263,12 @@ def _make_table(rows: Rows) -> render.Table:
     if any(record.state != COMPLETED for record in rows.records):
         heads.append("state")
     counted = ["runs"] if any(record.of for record in rows.records) else []
-    cells = [
-        [
-            *(record.run if head == "run" else record.state for head in heads),
-            *map(record.params.get, rows.params),
-            *(record.of for _ in counted),
-            *map(record.results.get, rows.results),
-            *map(record.facts.get, rows.facts),
-        ]
-        for record in rows.records
-    ]
-    return render.Table([*heads, *rows.params, *counted, *rows.results, *rows.facts], cells)
+    columns: list[list[Value]] = [[getattr(record, head) for record in rows.records] for head in heads]
+    columns += [[record.params.get(name) for record in rows.records] for name in rows.params]
+    columns += [[record.of for record in rows.records] for _ in counted]
+    columns += [[record.results.get(name) for record in rows.records] for name in rows.results]
+    columns += [[record.facts.get(name) for record in rows.records] for name in rows.facts]
+    return render.Table([*heads, *rows.params, *counted, *rows.results, *rows.facts], list(zip(*columns)))
 
 
 def _print(lines: Iterable[str]) -> None:

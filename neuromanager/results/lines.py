@@ -108,7 +108,10 @@ _Pair = tuple[str, Place]
 
 def parse_number(text: str) -> float:
     """The number in a text: thousands may have commas, and Fortran writes ``1.23D-05``."""
-    return float(text.replace(",", "").lower().replace("d", "e") if "n" not in text.lower() else text)
+    try:
+        return float(text)
+    except ValueError:
+        return float(text.replace(",", "").lower().replace("d", "e"))
 
 
 Name = TypeVar("Name")

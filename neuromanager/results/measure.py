@@ -68,7 +68,12 @@ def _bring(reports: Sequence[Report], wanted: Wanted) -> None:
 
 def _name_those_away(taken: Sequence[Taken], series: Sequence[Series]) -> None:
     """Experiments that ran on a host and of which nothing is here: what they wrote is still there."""
-    bare = {each.experiment for each in taken} - {each.experiment for each, own in zip(taken, series) if own.names()}
+    bare = {each.experiment for each in taken}
+    for each, own in zip(taken, series):
+        if not bare:
+            return
+        if each.experiment in bare and own.names():
+            bare.remove(each.experiment)
     for experiment in sorted(bare, key=lambda each: each.name):
         hosts = sorted({launch.reached for launch in read_launches(experiment) if launch.reached})
         if hosts:
@@ -90,10 +95,11 @@ def _read_measures(taken: Sequence[Taken], wanted: Wanted) -> tuple[str, list[Se
     if wanted.files is not None:
         pattern = wanted.files
         return pattern, read_all(taken, lambda each: read_files(each.folder, match_files(each.folder, pattern)))
+    last = wanted.list_last()
     first, listed = _find_file(taken)
     if first is not None:
         many = (lambda some: pack_objects(some, first, wanted)) if first.endswith(".json") else None
-        return first, _map_series(taken, lambda each: read_file(each, first, wanted), wanted, many)
+        return first, _map_series(taken, lambda each: read_file(each, first, wanted, last), wanted, many)
     folders = [
         each for each, names in zip(taken, listed) if any(name[-1] == "/" or ".tfevents." in name for name in names)
     ]
@@ -101,7 +107,7 @@ def _read_measures(taken: Sequence[Taken], wanted: Wanted) -> tuple[str, list[Se
     if any(events):
         found = {id(each): paths for each, paths in zip(folders, events)}
         return EVENTS, read_all(taken, lambda each: read_files(each.folder, found.get(id(each), ())))
-    return LOGS, _map_series(_list_logs(taken), lambda each: read_log(each, wanted), wanted)
+    return LOGS, _map_series(_list_logs(taken), lambda each: read_log(each, wanted, last), wanted)
 
 
 def _find_file(taken: Sequence[Taken]) -> tuple[str | None, list[list[str]]]:

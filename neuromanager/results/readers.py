@@ -81,14 +81,14 @@ class Wanted(NamedTuple):
         return [column.name for column in self.columns or ()]
 
 
-def read_file(taken: Taken, name: str, wanted: Wanted) -> Series:
-    """Of JSON Lines, no more than is wanted."""
+def read_file(taken: Taken, name: str, wanted: Wanted, last: Sequence[str]) -> Series:
+    """Of JSON Lines, no more than is wanted; ``last``: what ``wanted`` lists, once for all runs."""
     if wanted.whole or not name.endswith(".jsonl"):
         return make_series(read_files(taken.folder, [name]))
     path = f"{taken.folder}/{name}"
-    tail = Tail(wanted.list_last(), parse_jsonl_line)
+    tail = Tail(last, parse_jsonl_line)
     with contextlib.suppress(OSError), opened(path) as descriptor:
-        if wanted.list_last() and tail.read(descriptor, 0, os.fstat(descriptor).st_size) and tail.is_complete():
+        if last and tail.read(descriptor, 0, os.fstat(descriptor).st_size) and tail.is_complete():
             return make_series([tail.found])
     return make_objects_series(_read_or_tell(path) or b"", parse_jsonl, wanted.is_numeric, wanted.is_ordered)
 
@@ -106,15 +106,14 @@ def pack_objects(taken: Sequence[Taken], name: str, wanted: Wanted) -> list[Pack
     return [each.pack(wanted.find_hows) for each in series]
 
 
-def read_log(taken: Taken, wanted: Wanted) -> Series:
-    ends = _read_log_ends(taken, wanted.list_last())
+def read_log(taken: Taken, wanted: Wanted, last: Sequence[str]) -> Series:
+    """As ``read_file``."""
+    ends = _read_log_ends(taken, last) if last else None
     return ends or make_log_series(b"\n".join(read_logs(taken)), parse_log, wanted.is_numeric, wanted.is_ordered)
 
 
 def _read_log_ends(taken: Taken, names: Sequence[str]) -> Series | None:
     """The last values of the names; None where the whole has to be read for them."""
-    if not names:
-        return None
     tail = Tail(names, parse_log_line)
     with contextlib.suppress(OSError):
         for part in reversed(_find_parts(taken)):

@@ -12,7 +12,7 @@ from neuromanager.results.table import Record
 from neuromanager.system.jsonvalues import escape_unseen
 from neuromanager.system.values import Any, NamedTuple
 
-_QUOTED = frozenset('",\r\n')  # what a cell of CSV is quoted for
+_QUOTED = '",\r\n'  # what a cell of CSV is quoted for
 DIGITS = 4  # significant ones, where a person reads them
 
 
@@ -20,14 +20,16 @@ class Table(NamedTuple):
     """Names of the columns in their order; cells by row."""
 
     names: list[str]
-    rows: list[list[Value]]
+    rows: Sequence[Sequence[Value]]
 
     def transposed(self) -> Table:
         """The first column's cells become the names."""
         names = [self.names[0], *(_exact(row[0]) for row in self.rows)]
-        return Table(
-            names, [[name, *(row[place] for row in self.rows)] for place, name in enumerate(self.names[1:], 1)]
-        )
+        return Table(names, [[name, *column] for name, column in zip(self.names[1:], self.list_columns()[1:])])
+
+    def list_columns(self) -> list[Sequence[Value]]:
+        """Their cells: what is alike in a column need not be asked for each of its cells."""
+        return list(zip(*self.rows)) if self.rows else [()] * len(self.names)
 
 
 def _exact(value: Value) -> str:
@@ -51,17 +53,24 @@ def shorten(value: Value, digits: int) -> str:
 
 def render_csv(table: Table) -> Iterator[str]:
     """RFC 4180, with the line ends of Unix; floats so that they read back as themselves."""
-    rows: list[Sequence[Value]] = [table.names, *table.rows]
-    for row in rows:
-        cells = [
-            value if type(value) is str else repr(value) if type(value) is float else _exact(value) for value in row
-        ]
-        line = ",".join(cells)
-        if line.count(",") >= len(cells) or '"' in line or "\r" in line or "\n" in line:
-            line = ",".join(
-                f'"{cell.replace(chr(34), chr(34) * 2)}"' if _QUOTED & set(cell) else cell for cell in cells
-            )
-        yield line
+    columns = [[name, *_list_exact(values)] for name, values in zip(table.names, table.list_columns())]
+    return map(",".join, zip(*map(_quote_csv, columns)))
+
+
+def _list_exact(values: Sequence[Value]) -> list[str]:
+    kinds = set(map(type, values))
+    if kinds <= {float} or kinds <= {int}:
+        return list(map(repr, values))
+    return list(map(_exact, values))
+
+
+def _quote_csv(cells: list[str]) -> list[str]:
+    def needs_quotes(text: str) -> bool:
+        return any(letter in text for letter in _QUOTED)
+
+    if not needs_quotes("".join(cells)):
+        return cells
+    return [f'"{cell.replace(chr(34), chr(34) * 2)}"' if needs_quotes(cell) else cell for cell in cells]
 
 
 def render_tsv(table: Table) -> Iterator[str]:
@@ -73,19 +82,19 @@ def render_tsv(table: Table) -> Iterator[str]:
 
 def render_text(table: Table, digits: int, clean: Callable[[str], str]) -> Iterator[str]:
     """Columns of numbers to the right, others to the left. ``clean`` makes a cell safe for a terminal."""
-    cells = [[clean(shorten(value, digits)) for value in row] for row in table.rows]
-    heads = [clean(name) for name in table.names]
-    right = [_is_numeric([row[place] for row in table.rows]) for place in range(len(heads))]
-    widths = [max(map(len, column)) for column in zip(heads, *cells)] if heads else []
-    for row in (heads, *cells):
-        yield "  ".join(
-            cell.rjust(width) if to_right else cell.ljust(width) for cell, width, to_right in zip(row, widths, right)
-        ).rstrip()
+    columns = []
+    for name, values in zip(table.names, table.list_columns()):
+        numeric = _is_numeric(values)
+        shown = [shorten(value, digits) for value in values]
+        texts = [clean(name), *(shown if numeric else map(clean, shown))]
+        width, adjust = max(map(len, texts)), str.rjust if numeric else str.ljust
+        columns.append([adjust(text, width) for text in texts])
+    return ("  ".join(cells).rstrip() for cells in zip(*columns))
 
 
 def _is_numeric(values: Sequence[Value]) -> bool:
-    present = [value for value in values if value is not None]
-    return bool(present) and all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in present)
+    kinds = set(map(type, values)) - {type(None)}
+    return bool(kinds) and kinds <= {int, float}
 
 
 def render_markdown(table: Table, digits: int) -> Iterator[str]:
@@ -93,7 +102,7 @@ def render_markdown(table: Table, digits: int) -> Iterator[str]:
         return re.sub(r"([\\`*_{}\[\]<>|#~&])", r"\\\1", " ".join(text.split()))
 
     yield "| " + " | ".join(map(cell, table.names)) + " |"
-    numeric = [_is_numeric([row[place] for row in table.rows]) for place in range(len(table.names))]
+    numeric = list(map(_is_numeric, table.list_columns()))
     yield "|" + "|".join("---:" if each else "---" for each in numeric) + "|"
     for row in table.rows:
         yield "| " + " | ".join(cell(shorten(value, digits)) for value in row) + " |"
@@ -126,7 +135,7 @@ def escape_latex(text: str) -> str:
 
 def render_latex(table: Table, digits: int) -> Iterator[str]:
     """A tabular with the rules of booktabs, for a document to ``input``."""
-    numeric = [_is_numeric([row[place] for row in table.rows]) for place in range(len(table.names))]
+    numeric = list(map(_is_numeric, table.list_columns()))
     yield r"% needs \usepackage{booktabs} and \usepackage[T1]{fontenc}"
     yield rf"\begin{{tabular}}{{{''.join('r' if each else 'l' for each in numeric)}}}"
     yield r"\toprule"

@@ -184,9 +184,10 @@ def split_constant(records: Sequence[Record], names: Sequence[str]) -> tuple[lis
     """The names whose values differ among the rows, and the values of those that are the same in all of several."""
     varying, constant = [], {}
     for name in names:
-        values = {(type(record.get(name)), record.get(name)) for record in records}
-        if len(values) == 1 and len(records) > 1:
-            constant[name] = records[0].get(name)
+        values = (record.get(name) for record in records)
+        first = next(values, None)
+        if len(records) > 1 and all(value == first and type(value) is type(first) for value in values):
+            constant[name] = first
         else:
             varying.append(name)
     return varying, constant

@@ -41,7 +41,7 @@ class Tail:
 
     def _read_lines(self, data: bytes) -> None:
         for line in reversed(data.split(b"\n")):
-            if not self._may_say(line):
+            if not line or not self._may_say(line):
                 continue
             for name, value in self._parse(line).items():
                 if name in self._names and value is not None:
@@ -51,7 +51,10 @@ class Tail:
 
     def _may_say(self, line: bytes) -> bool:
         """False for one that has none of the names; a name may be hidden by colours, or by the escapes of JSON."""
-        return any(piece in line for piece in self._pieces) or _ESCAPE in line or b"\\" in line or len(line) > _LONGEST
+        for piece in self._pieces:
+            if piece in line:
+                return True
+        return _ESCAPE in line or b"\\" in line or len(line) > _LONGEST
 
 
 @functools.lru_cache(64)
