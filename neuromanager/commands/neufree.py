@@ -12,7 +12,7 @@ from neuromanager.profile.config import read_config
 from neuromanager.profile.host import describe_host
 from neuromanager.profile.profile import find_reached
 from neuromanager.schedulers import LOCAL, Scheduler, find_scheduler, is_batch_system, list_schedulers
-from neuromanager.status.free import choose, render_free, render_json
+from neuromanager.status.free import Chosen, choose, render_free, render_json
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure, offer_nearest
 from neuromanager.system.quoting import visible
 from neuromanager.system.site import HERE, Site
@@ -127,11 +127,11 @@ def _find_own_name() -> str:
         return str(os.geteuid())
 
 
-def _print(place: Place, found: Free, options: Options, user: str, further: bool) -> None:
+def _print(place: Place, chosen: Chosen, options: Options, user: str, further: bool) -> None:
     if options.json:
-        print(render_json(place.name, found, options.user, user))
+        print(render_json(place.name, chosen, options.user, user))
         return
-    lines: Iterator[str] = render_free(found, options.user, user, options.nodes, time.time())
+    lines: Iterator[str] = render_free(chosen, options.user, user, options.nodes, time.time())
     if further:
         print()
     print(f"{place.title}:")

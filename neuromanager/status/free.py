@@ -58,19 +58,24 @@ class Place(NamedTuple):
     reason: str | None
 
 
-def choose(found: Free, partitions: Sequence[str]) -> Free:
+class Chosen(NamedTuple):
+    """What is shown, and all that there is: a node, and a job that waits, may be of several partitions."""
+
+    shown: Free
+    whole: Free
+
+
+def choose(whole: Free, partitions: Sequence[str]) -> Chosen:
     """What these partitions have; all without one."""
     if not partitions:
-        return found
+        return Chosen(whole, whole)
     wanted = set(partitions)
-    return Free(
-        [
-            node._replace(partitions=tuple(name for name in node.partitions if name in wanted))
-            for node in found.nodes
-            if wanted.intersection(node.partitions)
-        ],
-        [held for held in found.held if wanted.intersection(held.partitions)],
-    )
+    nodes = [
+        node._replace(partitions=tuple(name for name in node.partitions if name in wanted))
+        for node in whole.nodes
+        if wanted.intersection(node.partitions)
+    ]
+    return Chosen(Free(nodes, [held for held in whole.held if wanted.intersection(held.partitions)]), whole)
 
 
 def sum_supply(nodes: Iterable[Node]) -> list[Supply]:
@@ -122,14 +127,12 @@ def sum_users(held: Iterable[Held]) -> list[Holder]:
     return sorted(sums.values(), key=lambda one: (-sum(one.gpus.values()), -one.cpus, -one.pending, one.user))
 
 
-def find_places(held: Sequence[Held], user: str) -> list[Place]:
+def find_places(chosen: Chosen, user: str) -> list[Place]:
     """The line of a job: all that wait for one of its partitions, by priority."""
-    waiting = [each for each in held if not each.runs]
+    waiting = [each for each in chosen.whole.held if not each.runs]
     lines: dict[tuple[str, ...], list[tuple[float, int]]] = {}
     places = []
-    for mine in waiting:
-        if mine.user != user:
-            continue
+    for mine in [each for each in chosen.shown.held if each.user == user and not each.runs]:
         if mine.partitions not in lines:
             lines[mine.partitions] = _make_line(waiting, mine.partitions)
         line, place = lines[mine.partitions], None
@@ -152,25 +155,27 @@ def _make_line(waiting: Iterable[Held], partitions: tuple[str, ...]) -> list[tup
     return list(zip((minus for minus, _ in line), itertools.accumulate(elements for _, elements in line)))
 
 
-def count_hidden(found: Free) -> int:
-    """GPUs that are in use, and by none of the jobs that are shown."""
-    used = sum(count for node in found.nodes for count in node.used_gpus.values())
-    return max(0, used - sum(count for each in found.held if each.runs for count in each.gpus.values()))
+def count_hidden(chosen: Chosen) -> int:
+    """GPUs that are in use, and by none of the jobs that the cluster shows; of the chosen nodes at most so many."""
+    used = [sum(count for node in found.nodes for count in node.used_gpus.values()) for found in chosen]
+    held = [sum(count for each in found.held if each.runs for count in each.gpus.values()) for found in chosen]
+    return max(0, min(used[0] - held[0], used[1] - held[1]))
 
 
 # For people
 
 
-def render_free(found: Free, whose: str | None, user: str, by_node: bool, now: float) -> Iterator[str]:
+def render_free(chosen: Chosen, whose: str | None, user: str, by_node: bool, now: float) -> Iterator[str]:
     """Tables; ``whose``: of the users only this one. ``user``: whose places are shown."""
+    found = chosen.shown
     yield from _render_nodes(found.nodes) if by_node else _render_supply(sum_supply(found.nodes))
-    if (hidden := count_hidden(found)) and not found.devices:  # of this machine there are no jobs
+    if (hidden := count_hidden(chosen)) and not found.devices:  # of this machine there are no jobs
         yield f"{hidden} GPU{'s are' if hidden != 1 else ' is'} in jobs that this cluster hides"
     holders = [one for one in sum_users(found.held) if whose in (None, one.user)]
     if holders:
         yield ""
         yield from _render_users(holders)
-    if places := find_places(found.held, user):
+    if places := find_places(chosen, user):
         yield ""
         yield from _render_places(places, now)
     if found.devices:
@@ -276,14 +281,15 @@ def render_devices(devices: Sequence[Device]) -> Iterator[str]:
 # For programs
 
 
-def render_json(place: str, found: Free, whose: str | None, user: str) -> str:
+def render_json(place: str, chosen: Chosen, whose: str | None, user: str) -> str:
     """One object on one line; its keys are those of free.schema.json, and keys are only ever added."""
+    found = chosen.shown
     value = {
         "place": place,
         "supply": [one._asdict() for one in sum_supply(found.nodes)],
-        "hidden_gpus": 0 if found.devices else count_hidden(found),
+        "hidden_gpus": 0 if found.devices else count_hidden(chosen),
         "users": [one._asdict() for one in sum_users(found.held) if whose in (None, one.user)],
-        "waiting": [one._asdict() for one in find_places(found.held, user)],
+        "waiting": [one._asdict() for one in find_places(chosen, user)],
         "nodes": [{**node._asdict(), "partitions": list(node.partitions)} for node in found.nodes],
         "devices": [
             {**device._asdict(), "occupants": [one._asdict() for one in device.occupants]} for device in found.devices

@@ -51,8 +51,9 @@ class SumsTest(unittest.TestCase):
 
     def test_hidden(self) -> None:
         nodes = [make_node("n1", 3)]
-        self.assertEqual(count_hidden(Free(nodes)), 3)
-        self.assertEqual(count_hidden(Free(nodes, [Held("1", "ana", ("a",), True, gpus={"gpu": 3})])), 0)
+        self.assertEqual(count_hidden(choose(Free(nodes), [])), 3)
+        held = Held("1", "ana", ("a",), True, gpus={"gpu": 3})
+        self.assertEqual(count_hidden(choose(Free(nodes, [held]), [])), 0)
 
     def test_places(self) -> None:
         held = [
@@ -64,16 +65,29 @@ class SumsTest(unittest.TestCase):
             make_waiting("6", "ana", 10)._replace(partitions=("b",)),
         ]
         self.assertEqual(
-            [(place.job, place.place, place.of) for place in find_places(held, "me")],
+            [(place.job, place.place, place.of) for place in find_places(choose(Free([], held), []), "me")],
             [("1", 4, 6), ("4", None, 6), ("5", 6, 6)],
         )
 
     def test_partitions(self) -> None:
         found = Free([make_node("n1", partitions=("a", "b")), make_node("n2")], [make_waiting("1", "me", 1)])
-        chosen = choose(found, ["b"])
+        chosen = choose(found, ["b"]).shown
         self.assertEqual([(node.name, node.partitions) for node in chosen.nodes], [("n1", ("b",))])
         self.assertEqual(chosen.held, [])
-        self.assertEqual(choose(found, []), found)
+        self.assertEqual(choose(found, []), (found, found))
+
+    def test_partitions_that_are_not_shown_count(self) -> None:
+        """A node of two partitions has a job of the other; and the line of a job is also that of the other."""
+        nodes = [make_node("n1", 1, partitions=("a", "b"))]
+        running = Held("9", "ana", ("b",), True, gpus={"p100": 1})
+        waiting = [make_waiting("1", "me", 1)._replace(partitions=("a", "b")), make_waiting("2", "ana", 5)]
+        other = make_waiting("3", "ana", 7)._replace(partitions=("b",))
+        chosen = choose(Free(nodes, [running, *waiting, other]), ["a"])
+        self.assertEqual(count_hidden(chosen), 0)
+        self.assertEqual([(place.job, place.place, place.of) for place in find_places(chosen, "me")], [("1", 3, 3)])
+        self.assertEqual(find_places(choose(chosen.whole, ["c"]), "me"), [])
+        hidden = Free([make_node("n1", 3, partitions=("a", "b")), make_node("n2", 2, partitions=("b",))], [running])
+        self.assertEqual([count_hidden(choose(hidden, names)) for names in ([], ["a"], ["b"])], [4, 3, 4])
 
 
 class TextTest(unittest.TestCase):
@@ -84,13 +98,13 @@ class TextTest(unittest.TestCase):
         device = Device(0, evil, occupants=[Occupant(1, evil, None, evil)])
         for by_node in (False, True):
             for found in (Free([node], held), Free([node], held, [device])):
-                text = "\n".join(render_free(found, None, evil, by_node, 0))
+                text = "\n".join(render_free(choose(found, []), None, evil, by_node, 0))
                 self.assertNotIn("\x1b", text)
                 self.assertNotIn("\x07", text)
 
     def test_many_places_are_cut(self) -> None:
         held = [make_waiting(str(number), "me", number) for number in range(1000)]
-        lines = list(render_free(Free([], held), None, "me", False, 0))
+        lines = list(render_free(choose(Free([], held), []), None, "me", False, 0))
         self.assertIn("980 more", lines[-1])
 
 
