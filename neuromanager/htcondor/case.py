@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Mapping, Sequence
 
 from neuromanager.experiment.directory import Experiment, format_time
+from neuromanager.experiment.events import read_trail
 from neuromanager.experiment.launches import Launch
 from neuromanager.experiment.layout import parse_elements
 from neuromanager.experiment.record import read_lines
@@ -105,11 +107,20 @@ def find_place(case: Case) -> list[str]:
 
 def settle(case: Case) -> Status | None:
     """By the run's own record, or by HTCondor's event log."""
-    retries = has_any(case.resources, RETRYING) and not case.launch.arrangement.requeue
-    if status := settle_by_events(case.base, case.ours, retries):
+    if status := _settle_by_record(case):
         return status
     logged = _read_logged(case)
+    if logged and logged.kind == "ended" and not (case.ours and case.ours.finished):  # now its record tells, too
+        with contextlib.suppress(OSError):
+            case = case._replace(trail=read_trail(case.experiment, case.each.number))
+        if status := _settle_by_record(case):
+            return status
     return case.end(logged) if logged else None
+
+
+def _settle_by_record(case: Case) -> Status | None:
+    retries = has_any(case.resources, RETRYING) and not case.launch.arrangement.requeue
+    return settle_by_events(case.base, case.ours, retries)
 
 
 def _read_logged(case: Case) -> End | None:

@@ -49,7 +49,7 @@ def parse_log(text: str, year: int) -> EventLog:
     """``year``: of times that name none."""
     jobs: dict[int, LoggedEvent] = {}
     cluster = began = None
-    for block in re.split(r"(?m)^\.\.\.\s*$", text):
+    for block in re.split(r"(?m)^\.\.\.\s*$", text)[:-1]:  # what follows the last mark is half written
         match = _HEAD.match(block.lstrip("\n"))
         if not match:
             continue

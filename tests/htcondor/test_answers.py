@@ -8,9 +8,12 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
+from neuromanager.experiment.directory import Experiment
+from neuromanager.experiment.events import read_trail
+from neuromanager.experiment.launches import parse_launches
 from neuromanager.experiment.layout import PLAIN, Requeue
 from neuromanager.experiment.states import ENV_LEFT, UNKNOWN, Status, make_trail
-from neuromanager.experiment.submission import Job, Lost, Part, Refused, Taken
+from neuromanager.experiment.submission import Job, Lost, Part, Refused, Taken, Unsettled
 from neuromanager.htcondor.cancel import parse_removal
 from neuromanager.htcondor.check import parse_analysis, parse_trial
 from neuromanager.htcondor.description import render_description
@@ -18,12 +21,14 @@ from neuromanager.htcondor.eventlog import parse_log
 from neuromanager.htcondor.keys import find_faults, render_value
 from neuromanager.htcondor.queue import parse_answer
 from neuromanager.htcondor.states import End, name_hold, name_removal, read_end, show_end, show_row, show_unmade
+from neuromanager.htcondor.status import look
 from neuromanager.htcondor.submit import parse_submission
 from neuromanager.profile.demand import make_demand
 from neuromanager.profile.profile import Profile
 from neuromanager.profile.scaling import scale_value
 from neuromanager.system.process import Answer
-from tests.command import ROOT
+from neuromanager.system.site import HERE
+from tests.command import ROOT, Folder
 
 GOLDEN: Mapping[str, Any] = json.loads((ROOT / "tests/golden/htcondor/23.9.json").read_text())
 
@@ -76,6 +81,27 @@ class AnswersTest(unittest.TestCase):
         released = f"{held}013 (7.002.000) 11/27 12:25:37 Job was released.\n...\n"
         self.assertEqual(parse_log(held, 2026).jobs[2].hold_code, 6)
         self.assertEqual(parse_log(released, 2026).jobs, {})
+
+    def test_an_event_that_is_half_written(self) -> None:
+        whole = "005 (7.002.000) 2026-11-27 12:24:37 Job terminated.\n\t(1) Normal termination (return value 0)\n...\n"
+        for length in range(len(whole) - 1):
+            self.assertEqual(parse_log(whole[:length], 2026).jobs, {}, length)
+
+    def test_an_end_that_came_after_the_events_were_read(self) -> None:
+        """The log tells of it, and so does the record by then."""
+        files = Folder(self)
+        experiment = Experiment(str(files.path / "x"), "x")
+        started, finished = "started 2026-11-27T11:00:00Z attempt=1 job=7.0 node=n", "finished 2026-11-27T12:24:37Z"
+        files.write("x/x_0/events.txt", f"{started}\n")
+        trail = read_trail(experiment, 0)
+        files.write("x/x_0/events.txt", f"{started}\n{finished} attempt=1 exit_code=0\n")
+        ended = "005 (7.000.000) 2026-11-27 12:24:37 Job terminated.\n\t(1) Normal termination (return value 0)\n...\n"
+        files.write("x/launches/t.log", ended)
+        intent = {"token": "t", "scheduler": "htcondor", "runs": "0", "asked": "2026-11-27T11:00:00Z", "name": "x"}
+        more: dict[str, object] = {"profile": {"resources": {}}, "cwd": "/", "host": "h", "pid": 1}
+        (launch,) = parse_launches([json.dumps({**intent, **more}), '{"token": "t", "job": "7"}'])
+        ((_, status),) = look([Unsettled(experiment, launch, 0, trail)], HERE, False, self.fail)
+        self.assertEqual((status.state, status.finished), ("COMPLETED", "2026-11-27T12:24:37Z"))
 
     def test_a_container_that_cannot_begin(self) -> None:
         base = Status(0, UNKNOWN, True, job="1.0")
