@@ -96,6 +96,8 @@ class Control:
             self._paused_at = time.monotonic()
             signal.setitimer(signal.ITIMER_REAL, 0)
             self.send(list(self.running.values()), signal.SIGSTOP)
+            if self._paused_at is None:  # SIGCONT came meanwhile, and its handler is done
+                self.send(list(self.running.values()), signal.SIGCONT)
         self._slots.confirm_pause()
 
     def _go_on(self, number: int, _: FrameType | None) -> None:

@@ -59,7 +59,6 @@ def keep(
         _work(work, reader)
     os.close(reader)
     before = _forward_signals(worker, slots)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD)
     try:
         status = _wait_for(worker)
         lost = slots.read()
@@ -70,6 +69,7 @@ def keep(
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD)
         os.close(writer)
     if slots.stopped_by() or os.WIFSIGNALED(status):
         raise Stopped(slots.stopped_by() or os.WTERMSIG(status))
@@ -128,7 +128,12 @@ def _work(work: Callable[[int], int], link: int) -> NoReturn:
 
 
 def _forward_signals(worker: int, slots: Slots) -> dict[int, object]:
-    """From here on what reaches us reaches the worker; returns the handlers that were there."""
+    """From here on what reaches us reaches the worker; returns the handlers that were there.
+
+    A shell that sees the neusweep in front of us stop may continue both before we have stopped, and would not do it
+    again. So SIGCONT is blocked, and pending if it came since the last SIGTSTP (signal(7) of POSIX: either discards
+    the other).
+    """
 
     def forward(number: int, _: FrameType | None) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -140,15 +145,18 @@ def _forward_signals(worker: int, slots: Slots) -> dict[int, object]:
         deadline = time.monotonic() + _PAUSE_SECONDS
         while not slots.take_pause() and time.monotonic() < deadline:
             time.sleep(0.002)
-        os.kill(os.getpid(), signal.SIGSTOP)
+        if signal.SIGCONT not in signal.sigpending():
+            os.kill(os.getpid(), signal.SIGSTOP)
         forward(signal.SIGCONT, None)
 
     handlers = {**dict.fromkeys((*STOPPING, *PASSED_ON), forward), signal.SIGTSTP: pause}
-    return {
+    before: dict[int, object] = {
         number: signal.signal(number, handler)
         for number, handler in handlers.items()
         if signal.getsignal(number) is not signal.SIG_IGN
     }
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {*_HELD} - {signal.SIGCONT})
+    return before
 
 
 def _wait_for(worker: int) -> int:

@@ -128,6 +128,17 @@ class KeeperTest(unittest.TestCase):
         process.kill()
         self.assertEqual(self.recorded(), f"attempt=1 signal=15 told=TERM {KILLED}")
 
+    def test_continued_before_it_has_stopped(self) -> None:
+        """As by a shell that sees the first of `neusweep neurun` stop."""
+        process, worker, _ = self.started("READY; until [ -e go ]; do read -t 0.01 <> <(:); done; exit 3")
+        os.kill(worker, signal.SIGSTOP)  # it confirms nothing
+        os.kill(process.pid, signal.SIGTSTP)
+        os.kill(process.pid, signal.SIGCONT)
+        os.kill(worker, signal.SIGCONT)
+        self.folder.write("go", "")
+        self.assertEqual(finish(process).code, 3)
+        self.assertEqual(self.recorded(), "attempt=1 exit_code=3")
+
     def test_worker_killed(self) -> None:
         process, worker, pid = self.started("sleep 61 & READY; wait")
         os.kill(worker, signal.SIGKILL)
