@@ -99,14 +99,16 @@ class RequeueTest(unittest.TestCase):
             "many",
             "--runs=20",
             "--requeue=9",
-            "--signal-before=30",
+            "--signal-before=60",  # six seconds, in which a busy machine comes to save and to put back
             "--pack=3",
             "--pack-jobs=2",
+            "-r",
+            "time=2",
             "slurm",
             "gpu",
             "./counter",
             "10",
-            "0.2",
+            "0.4",
         )
         began = [self.files.path / f"runs/many/many_{number}/counted" for number in range(0, 20, 3)]
         # A job that Slurm takes back before its script is there is not told, only killed.
