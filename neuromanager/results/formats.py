@@ -38,7 +38,7 @@ def parse_json(data: bytes) -> Iterator[Row]:
             yield flatten(each)
 
 
-def decode_flat(files: Sequence[bytes]) -> list[Row] | None:
+def decode_flat(files: Sequence[bytes]) -> list[dict[str, Value]] | None:
     """Of files that are one flat object each, decoded as one array; None where any of them may be something else.
 
     As many braces as files, each file with one at its beginning: no object goes over the end of its file.
@@ -48,7 +48,7 @@ def decode_flat(files: Sequence[bytes]) -> list[Row] | None:
     if not alike or text.count(b"{") != len(files) or b"[" in text:
         return None
     try:
-        values: list[Row] = json.loads(b"[" + text + b"]")
+        values: list[dict[str, Value]] = json.loads(b"[" + text + b"]")
     except (ValueError, RecursionError):
         return None
     return values if len(values) == len(files) and set(map(type, values)) <= {dict} else None

@@ -208,7 +208,7 @@ def _find_assigned(text: str, start: int, seen: list[tuple[re.Match[str], int]])
 
 def _extend(text: str, start: int, key: str) -> str:
     """The words of a name in front of its last one: ``Final test accuracy: 91.3``."""
-    before = _WORDS_BEFORE.search(text[:start])
+    before = _WORDS_BEFORE.search(text[:start]) if text[max(0, start - 2) : start - 1].isalpha() else None
     words = [word for word in (before[1].split() if before else []) if word.lower() not in _PROSE]
     if is_step(key):
         return key

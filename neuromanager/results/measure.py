@@ -4,24 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from resource import RUSAGE_SELF, getrusage
 
 from neuromanager.experiment.catalog import word_for
 from neuromanager.experiment.launches import has_hosts, read_launches
-from neuromanager.experiment.logs import list_logs
 from neuromanager.results.formats import make_matcher
-from neuromanager.results.readers import (
-    Taken,
-    Wanted,
-    match_files,
-    pack_objects,
-    read_file,
-    read_files,
-    read_log,
-    read_logs,
-)
+from neuromanager.results.readers import LogReader, Taken, Wanted, match_files, pack_objects, read_file, read_files
 from neuromanager.results.records import Measured, read_params
 from neuromanager.results.series import Packed, Row, Series, make_series, unpack
 from neuromanager.status.survey import Report
@@ -34,7 +23,6 @@ LOGS = "stdout and stderr"
 _READERS = 16  # a network disk answers many questions at once; what is in memory takes no time but Python's
 _LONG_SECONDS = 0.05  # of computing, which is worth a process for each CPU: one costs some milliseconds
 _HEAVY_SECONDS = 0.001  # of computing for one run, which then is not what the disk keeps waiting
-_MANY = 20  # runs of which one listing tells what logs there are
 _SHARE = 250  # files that are decoded together
 _SLICE = 8  # runs that a reader takes at a time
 _DEEPEST = 3  # folders below a run's, where event files are looked for
@@ -84,30 +72,27 @@ def _name_those_away(taken: Sequence[Taken], series: Sequence[Series]) -> None:
 def _read_measures(taken: Sequence[Taken], wanted: Wanted) -> tuple[str, list[Series]]:
     """Where they come from, in words, and one series for each run; what cannot be read is reported, and left out."""
 
-    def read_all(taken: Sequence[Taken], read: Callable[[Taken], Iterable[Row]]) -> list[Series]:
+    def read_all(read: Callable[[Taken], Iterable[Row]]) -> list[Series]:
         return _map_series(taken, lambda each: make_series(read(each)), wanted)
 
     if wanted.pattern is not None:
-        matcher = make_matcher(wanted.pattern)
-        return LOGS, read_all(
-            _list_logs(taken), lambda each: (row for data in read_logs(each) for row in matcher(data))
-        )
+        matcher, logs = make_matcher(wanted.pattern), LogReader(taken, wanted)
+        return LOGS, read_all(lambda each: (row for data in logs.read_parts(each) for row in matcher(data)))
     if wanted.files is not None:
         pattern = wanted.files
-        return pattern, read_all(taken, lambda each: read_files(each.folder, match_files(each.folder, pattern)))
-    last = wanted.list_last()
+        return pattern, read_all(lambda each: read_files(each.folder, match_files(each.folder, pattern)))
     first, listed = _find_file(taken)
     if first is not None:
         many = (lambda some: pack_objects(some, first, wanted)) if first.endswith(".json") else None
-        return first, _map_series(taken, lambda each: read_file(each, first, wanted, last), wanted, many)
+        return first, _map_series(taken, lambda each: read_file(each, first, wanted), wanted, many)
     folders = [
         each for each, names in zip(taken, listed) if any(name[-1] == "/" or ".tfevents." in name for name in names)
     ]
     events = _map(folders, lambda each: list(_find_events(each.folder, _DEEPEST)))
     if any(events):
         found = {id(each): paths for each, paths in zip(folders, events)}
-        return EVENTS, read_all(taken, lambda each: read_files(each.folder, found.get(id(each), ())))
-    return LOGS, _map_series(_list_logs(taken), lambda each: read_log(each, wanted, last), wanted)
+        return EVENTS, read_all(lambda each: read_files(each.folder, found.get(id(each), ())))
+    return LOGS, _map_series(taken, LogReader(taken, wanted).read, wanted)
 
 
 def _find_file(taken: Sequence[Taken]) -> tuple[str | None, list[list[str]]]:
@@ -123,13 +108,6 @@ def _find_file(taken: Sequence[Taken]) -> tuple[str | None, list[list[str]]]:
         if FILES[0] in names:
             break
     return next((name for name in FILES if name in names), None), listed
-
-
-def _list_logs(taken: Sequence[Taken]) -> Sequence[Taken]:
-    """With the names of the logs of an experiment of many: one question instead of an open for each that is missing."""
-    counts = Counter(each.experiment for each in taken)
-    names = {experiment: list_logs(experiment) for experiment, count in counts.items() if count > _MANY}
-    return [each._replace(logs=names.get(each.experiment)) for each in taken] if names else taken
 
 
 def _map_series(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from neuromanager.experiment.directory import Experiment
-from neuromanager.experiment.logs import LogPart, find_bounds, find_parts, find_whole_logs, read_pieces
+from neuromanager.experiment.logs import LogPart, find_bounds, find_parts, find_whole_logs, list_logs, read_pieces
 from neuromanager.experiment.states import COMPLETED, Status
 from neuromanager.results.formats import (
     Unreadable,
@@ -18,7 +19,16 @@ from neuromanager.results.formats import (
     parse_log,
     parse_log_line,
 )
-from neuromanager.results.series import Packed, Row, Series, make_log_series, make_objects_series, make_series
+from neuromanager.results.series import (
+    Packed,
+    Row,
+    Series,
+    Value,
+    make_log_series,
+    make_objects_series,
+    make_series,
+    pack_point,
+)
 from neuromanager.results.table import Column, is_pattern, matches
 from neuromanager.results.tails import Tail
 from neuromanager.system.files import opened, read_bytes
@@ -29,6 +39,7 @@ from neuromanager.terminal.console import tell
 STREAMS = ("stdout", "stderr")
 _LARGEST_BYTES = 1 << 31
 _BACK_BYTES = 1 << 12  # in which the end of a line is looked for
+_MANY = 20  # runs of which one listing tells what logs there are, instead of an open for each that is missing
 _AT_ONCE_BYTES = 1 << 28  # of a log that is read whole: pieces would be joined, and copied
 
 
@@ -37,8 +48,6 @@ class Taken(NamedTuple):
 
     experiment: Experiment
     status: Status
-    logs: frozenset[str] | None = None
-    """Names of the files among the logs of the experiment, where they were listed."""
 
     @property
     def folder(self) -> str:
@@ -81,15 +90,17 @@ class Wanted(NamedTuple):
         return [column.name for column in self.columns or ()]
 
 
-def read_file(taken: Taken, name: str, wanted: Wanted, last: Sequence[str]) -> Series:
-    """Of JSON Lines, no more than is wanted; ``last``: what ``wanted`` lists, once for all runs."""
+def read_file(taken: Taken, name: str, wanted: Wanted) -> Series:
+    """Of JSON Lines, no more than is wanted."""
     if wanted.whole or not name.endswith(".jsonl"):
         return make_series(read_files(taken.folder, [name]))
     path = f"{taken.folder}/{name}"
-    tail = Tail(last, parse_jsonl_line)
-    with contextlib.suppress(OSError), opened(path) as descriptor:
-        if last and tail.read(descriptor, 0, os.fstat(descriptor).st_size) and tail.is_complete():
-            return make_series([tail.found])
+    if last := wanted.list_last():
+        tail, found = Tail(last, parse_jsonl_line), dict[str, Value]()
+        with contextlib.suppress(OSError), opened(path) as descriptor:
+            tail.find(found, descriptor, 0, os.fstat(descriptor).st_size)
+        if tail.is_complete(found):
+            return make_series([found])
     return make_objects_series(_read_or_tell(path) or b"", parse_jsonl, wanted.is_numeric, wanted.is_ordered)
 
 
@@ -99,30 +110,56 @@ def pack_objects(taken: Sequence[Taken], name: str, wanted: Wanted) -> list[Pack
     found = [_read_or_tell(path) for path in paths]
     rows = decode_flat([data for data in found if data is not None])
     if rows is None:
-        series = [make_series(_parse_or_tell(path, name, data)) for path, data in zip(paths, found)]
-    else:
-        left = iter(rows)
-        series = [make_series([] if data is None else [next(left)]) for data in found]
-    return [each.pack(wanted.find_hows) for each in series]
+        series = (make_series(_parse_or_tell(path, name, data)) for path, data in zip(paths, found))
+        return [each.pack(wanted.find_hows) for each in series]
+    left = iter(rows)
+    return [(None, [], None) if data is None else pack_point(next(left)) for data in found]
 
 
-def read_log(taken: Taken, wanted: Wanted, last: Sequence[str]) -> Series:
-    """As ``read_file``."""
-    ends = _read_log_ends(taken, last) if last else None
-    return ends or make_log_series(b"\n".join(read_logs(taken)), parse_log, wanted.is_numeric, wanted.is_ordered)
+class LogReader:
+    """Reads the logs of runs; what is the same for many of them is found once."""
 
+    def __init__(self, taken: Sequence[Taken], wanted: Wanted) -> None:
+        self._wanted = wanted
+        last = wanted.list_last()
+        self._tail = Tail(last, parse_log_line) if last else None
+        counts = Counter(each.experiment for each in taken)
+        self._names = {experiment: list_logs(experiment) for experiment, count in counts.items() if count > _MANY}
 
-def _read_log_ends(taken: Taken, names: Sequence[str]) -> Series | None:
-    """The last values of the names; None where the whole has to be read for them."""
-    tail = Tail(names, parse_log_line)
-    with contextlib.suppress(OSError):
-        for part in reversed(_find_parts(taken)):
-            with contextlib.suppress(FileNotFoundError), opened(part.path) as descriptor:
-                if not tail.read(descriptor, *_find_bounds(taken, descriptor, part)):
-                    break
-            if tail.is_complete():
-                return make_series([tail.found])
-    return None
+    def read(self, taken: Taken) -> Series:
+        """No more than is wanted."""
+        if self._tail and (found := self._read_ends(taken, self._tail)):
+            return make_series([found])
+        wanted = self._wanted
+        return make_log_series(b"\n".join(self.read_parts(taken)), parse_log, wanted.is_numeric, wanted.is_ordered)
+
+    def _read_ends(self, taken: Taken, tail: Tail) -> dict[str, Value] | None:
+        """The last values of the names; None where the whole has to be read for them."""
+        found: dict[str, Value] = {}
+        with contextlib.suppress(OSError):
+            for part in reversed(self._find_parts(taken)):
+                try:
+                    with opened(part.path) as descriptor:
+                        if not tail.find(found, descriptor, *_find_bounds(taken, descriptor, part)):
+                            break
+                except FileNotFoundError:
+                    continue
+                if tail.is_complete(found):
+                    return found
+        return None
+
+    def read_parts(self, taken: Taken) -> Iterator[bytes]:
+        """What the last attempt printed; what an earlier one did belongs to another try."""
+        with contextlib.suppress(OSError):
+            for part in self._find_parts(taken):
+                with contextlib.suppress(OSError), opened(part.path) as descriptor:
+                    yield b"".join(read_pieces(descriptor, *_find_bounds(taken, descriptor, part), _AT_ONCE_BYTES))
+
+    def _find_parts(self, taken: Taken) -> list[LogPart]:
+        status, names = taken.status, self._names.get(taken.experiment)
+        if status.whole_logs and names is not None:
+            return find_whole_logs(taken.experiment, status.number, status.job, names)
+        return find_parts(taken.experiment, status.number, STREAMS)
 
 
 def match_files(folder: str, pattern: str) -> list[str]:
@@ -161,24 +198,12 @@ def _read_or_tell(path: str) -> bytes | None:
     return None
 
 
-def read_logs(taken: Taken) -> Iterator[bytes]:
-    """What the last attempt printed; what an earlier one did belongs to another try."""
-    with contextlib.suppress(OSError):
-        for part in _find_parts(taken):
-            with contextlib.suppress(OSError), opened(part.path) as descriptor:
-                yield b"".join(read_pieces(descriptor, *_find_bounds(taken, descriptor, part), _AT_ONCE_BYTES))
-
-
-def _find_parts(taken: Taken) -> list[LogPart]:
-    status = taken.status
-    if status.whole_logs and taken.logs is not None:
-        return find_whole_logs(taken.experiment, status.number, status.job, taken.logs)
-    return find_parts(taken.experiment, status.number, STREAMS)
-
-
 def _find_bounds(taken: Taken, descriptor: int, part: LogPart) -> tuple[int, int]:
     """Of what a run that has not completed printed, a last line without its end may be half of one."""
-    start, end = find_bounds(descriptor, part, None)
+    if part.end is None and not part.start:
+        start, end = 0, os.fstat(descriptor).st_size
+    else:
+        start, end = find_bounds(descriptor, part, None)
     return start, end if taken.status.state == COMPLETED else _find_last_end(descriptor, start, end)
 
 

@@ -103,14 +103,16 @@ def merge_names(rows: Iterable[Iterable[str]]) -> list[str]:
     return list(names)
 
 
-def make_record(measured: Measured, columns: Mapping[str, Column], at: str | None, with_facts: bool) -> Record:
-    """One row for a run; with ``at`` all of it from one point."""
-    series, only = measured.series, measured.series.only
-    if at is None and only is not None:  # a call less for each cell
-        results = {
-            title: only.get(column.name) if column.how == "last" else pick(series, column.how, column.name)
-            for title, column in columns.items()
-        }
+def make_record(
+    measured: Measured, columns: Mapping[str, Column], last: Sequence[str], at: str | None, with_facts: bool
+) -> Record:
+    """One row for a run; with ``at`` all of it from one point.
+
+    ``last``: the names of the columns, if nothing but last values is asked for. A run of one point has them in it.
+    """
+    only = measured.series.only
+    if at is None and last and only is not None:
+        results = only if list(only) == last else {name: only.get(name) for name in last}
     elif at is None:
         results = {title: pick(measured.series, column.how, column.name) for title, column in columns.items()}
     else:

@@ -40,8 +40,9 @@ def make_rows(measured: Sequence[Measured], options: Options) -> Rows:
     at = _resolve_at(options.at, known) if options.at else None
     titles = {str(column): column for column in columns}
     with_facts = bool(facts or options.where or options.min or options.max or options.per)
-    records = [make_record(each, titles, at, with_facts) for each in measured]
     results = list(titles)
+    last = results if all(column.how == "last" for column in columns) else []
+    records = [make_record(each, titles, last, at, with_facts) for each in measured]
     # One that was asked for stays, but for a parameter, which has a column already.
     results = [name for name in results if (asked and name not in params) or not _says_nothing(name, records)]
     return Rows(records, params, results, facts)

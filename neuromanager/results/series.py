@@ -66,7 +66,7 @@ class Series:
         if self._columns is not None:
             return self._columns.names()
         if self._names is None:
-            self._names = list_names(self._points)
+            self._names = list(self._points[0]) if len(self._points) == 1 else list_names(self._points)
         return self._names
 
     def values(self, name: str) -> list[Value]:
@@ -95,6 +95,11 @@ class Series:
 
 
 Packed = tuple[Union[str, None], list[dict[str, Value]], Union[Mapping[str, Mapping[str, Value]], None]]
+
+
+def pack_point(point: dict[str, Value]) -> Packed:
+    """Of a series that has no other."""
+    return _find_only_step(tuple(point)), [point], None
 
 
 def unpack(packed: Packed) -> Series:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from neuromanager.results.lines import is_step
 from neuromanager.results.series import Row, Value
@@ -14,40 +13,42 @@ _ESCAPE, _LONGEST = b"\x1b", 1000
 
 
 class Tail:
-    """The names that are looked for, and what is found of them so far; whatever was written last is met first."""
+    """The names that are looked for at the ends of files; whatever was written last is met first."""
 
     def __init__(self, names: Sequence[str], parse: Callable[[bytes], Row]) -> None:
-        self._names, self._parse = set(names), parse
+        self._names, self._parse = frozenset(names), parse
         self._pieces = [_find_piece(name) for name in names]
-        self.found: dict[str, Value] = {}
 
-    def is_complete(self) -> bool:
-        return len(self.found) == len(self._names)
+    def is_complete(self, found: Mapping[str, Value]) -> bool:
+        return len(found) == len(self._names)
 
-    def read(self, descriptor: int, start: int, end: int) -> bool:
-        """Backwards in the bytes of a file from start to end; whether that is settled: all is found, or all is read."""
+    def find(self, found: dict[str, Value], descriptor: int, start: int, end: int) -> bool:
+        """Adds to ``found``, backwards in the bytes of a file from start to end.
+
+        Whether that is settled: all is found, or all is read.
+        """
         size = _FIRST_BYTES
-        while end > start and size <= _MOST_BYTES and not self.is_complete():
+        while end > start and size <= _MOST_BYTES and len(found) < len(self._names):
             place = max(start, end - size)
             data = os.pread(descriptor, end - place, place)
             if len(data) < end - place:
                 return False  # somebody has cut it off meanwhile
             cut = data.find(b"\n") + 1 if place > start else 0
             if cut or place == start:
-                self._read_lines(data[cut:])
+                self._read_lines(found, data[cut:])
                 end = place + cut - 1  # without the newline
             size *= 8
-        return end <= start or self.is_complete()
+        return end <= start or len(found) == len(self._names)
 
-    def _read_lines(self, data: bytes) -> None:
-        for line in reversed(data.split(b"\n")):
-            if not line or not self._may_say(line):
-                continue
-            for name, value in self._parse(line).items():
-                if name in self._names and value is not None:
-                    self.found.setdefault(name, value)
-            if self.is_complete():
-                return
+    def _read_lines(self, found: dict[str, Value], data: bytes) -> None:
+        end = len(data)
+        while end >= 0 and len(found) < len(self._names):
+            end, stop = data.rfind(b"\n", 0, end), end
+            line = data[end + 1 : stop]
+            if line and self._may_say(line):
+                for name, value in self._parse(line).items():
+                    if name in self._names and value is not None:
+                        found.setdefault(name, value)
 
     def _may_say(self, line: bytes) -> bool:
         """False for one that has none of the names; a name may be hidden by colours, or by the escapes of JSON."""
@@ -57,7 +58,6 @@ class Tail:
         return _ESCAPE in line or b"\\" in line or len(line) > _LONGEST
 
 
-@functools.lru_cache(64)
 def _find_piece(name: str) -> bytes:
     """What stands in a line that says something of the name: of ``train/loss`` or ``val.loss`` its end alone."""
     end = name.replace("_", "/").replace(".", "/").rpartition("/")[2]

@@ -60,7 +60,9 @@ def read_bytes(path: str, most: int = LARGEST_BYTES) -> bytes:
     """All of a regular file. Raises OSError, also for one that is larger than ``most``."""
     descriptor = os.open(path, _READING)
     try:  # without ``opened``, whose time counts where files are small and many
-        return _read(descriptor, most, path, _check_regular(descriptor, path).st_size + 1)
+        size = _check_regular(descriptor, path).st_size
+        data = os.read(descriptor, min(size, most) + 1)
+        return data if len(data) == size <= most else _read(descriptor, most, path, data)
     finally:
         os.close(descriptor)
 
@@ -75,13 +77,12 @@ def list_stdin() -> Iterator[bytes]:
     return iter(lambda: sys.stdin.buffer.readline(_LONGEST_LINE), b"") if sys.stdin else iter(())
 
 
-def _read(descriptor: int, most: int, path: str | None = None, likely: int = 0) -> bytes:
-    pieces, left = [], most + 1
-    size = likely or _PIECE_BYTES
-    while left > 0 and (piece := os.read(descriptor, min(size, left))):
+def _read(descriptor: int, most: int, path: str | None = None, first: bytes = b"") -> bytes:
+    """All that comes; ``first`` has come already."""
+    pieces, left = [first], most + 1 - len(first)
+    while left > 0 and (piece := os.read(descriptor, min(_PIECE_BYTES, left))):
         pieces.append(piece)
         left -= len(piece)
-        size = _PIECE_BYTES if len(piece) == size else size - len(piece)
     if left <= 0:
         raise OSError(errno.EFBIG, f"larger than {most} bytes", path)
     return b"".join(pieces)

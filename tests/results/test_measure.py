@@ -31,8 +31,8 @@ class MeasureTest(unittest.TestCase):
         for name in ("_LONG_SECONDS", "_HEAVY_SECONDS"):  # all but the first are read by other processes
             self.addCleanup(setattr, measure, name, getattr(measure, name))
             setattr(measure, name, 0)
-        self.addCleanup(setattr, measure, "_MANY", measure._MANY)
-        measure._MANY = 0
+        self.addCleanup(setattr, readers, "_MANY", readers._MANY)
+        readers._MANY = 0
         place = tempfile.TemporaryDirectory()
         self.addCleanup(place.cleanup)
         self.folder, self.chance = Path(place.name).resolve(), random.Random(SEED)

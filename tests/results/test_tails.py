@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 
 from neuromanager.results import tails
 from neuromanager.results.formats import parse_jsonl, parse_jsonl_line, parse_log, parse_log_line
-from neuromanager.results.series import Row, make_series
+from neuromanager.results.series import Row, Value, make_series
 from tests.results.test_columns import SEED, make_log
 
 VALUES = (0.5, 3, -1e-7, float("nan"), float("inf"), True, None, "low", 'a "loss": 2', "\\", "é", [1], {"acc": 2.5})
@@ -46,21 +46,22 @@ class TailTest(unittest.TestCase):
             self.addCleanup(setattr, tails, name, getattr(tails, name))
             setattr(tails, name, number)
 
-    def find(self, data: bytes, names: list[str], parse: Callable[[bytes], Row]) -> tails.Tail:
-        found = tails.Tail(names, parse)
+    def find(self, data: bytes, names: list[str], parse: Callable[[bytes], Row]) -> tuple[dict[str, Value], bool]:
+        """What is found, and whether it is all."""
+        tail, found = tails.Tail(names, parse), dict[str, Value]()
         with tempfile.TemporaryFile() as file:
             file.write(b"loss=7\n" + data)
             file.flush()
-            found.read(file.fileno(), 7, 7 + len(data))
-        return found
+            tail.find(found, file.fileno(), 7, 7 + len(data))
+        return found, tail.is_complete(found)
 
     def assert_same(self, data: bytes, parse: Callable[[bytes], Row], rows: Iterable[Row]) -> int:
         series = make_series(rows)
         complete = 0
         for name in series.names():
-            tail = self.find(data, [name, "loss"], parse)
-            complete += tail.is_complete()
-            for each, value in tail.found.items():
+            found, whole = self.find(data, [name, "loss"], parse)
+            complete += whole
+            for each, value in found.items():
                 self.assertEqual(repr(value), repr(series.end(each)), (SEED, each, data))
         return complete
 
@@ -75,12 +76,12 @@ class TailTest(unittest.TestCase):
 
     def test_only_the_end_is_read(self) -> None:
         data = b"acc=1\n" + b"loss=3\n" * 1000
-        self.assertEqual(self.find(data, ["loss"], parse_log_line).found, {"loss": 3})
-        self.assertFalse(self.find(data, ["loss", "acc"], parse_log_line).is_complete())
+        self.assertEqual(self.find(data, ["loss"], parse_log_line), ({"loss": 3}, True))
+        self.assertFalse(self.find(data, ["loss", "acc"], parse_log_line)[1])
 
     def test_a_line_longer_than_the_first_piece(self) -> None:
         data = b"loss=3 " + b"x" * 100 + b"\n" + b"y" * 900
-        self.assertEqual(self.find(data, ["loss"], parse_log_line).found, {"loss": 3})
+        self.assertEqual(self.find(data, ["loss"], parse_log_line), ({"loss": 3}, True))
 
 
 if __name__ == "__main__":
