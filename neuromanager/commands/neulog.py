@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice
@@ -18,6 +17,7 @@ from neuromanager.status.follow import Followed, follow, tell_states
 from neuromanager.status.survey import read_reports
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.files import opened
+from neuromanager.system.patterns import re
 from neuromanager.system.quoting import visible
 from neuromanager.system.site import HERE
 from neuromanager.system.values import NamedTuple

@@ -32,6 +32,7 @@ from neuromanager.system.files import open_unnamed
 from neuromanager.system.jsonvalues import LONGEST_VARIABLE, Words, escape_unseen, render_json
 from neuromanager.system.programs import check_program, find_program, is_program
 from neuromanager.system.quoting import Command, quote_line
+from neuromanager.system.signals import signal
 from neuromanager.terminal.console import die_by, say
 from neuromanager.terminal.options import Options, Parser, parse_options, split_words
 
@@ -213,9 +214,8 @@ def _quote_flags(point: Point, style: Style) -> str:
 def write_lines(lines: Iterable[str], at_once: int = LISTED) -> int:
     """Texts on standard output, many at a time; a reader that has enough ends us quietly."""
     import itertools
-    from signal import SIG_DFL, SIGPIPE, signal
 
-    signal(SIGPIPE, SIG_DFL)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     lines = iter(lines)
     while chunk := list(itertools.islice(lines, at_once)):
         sys.stdout.write("".join(chunk))

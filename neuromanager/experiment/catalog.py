@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -11,7 +10,7 @@ from neuromanager.experiment.directory import RUNS, Experiment
 from neuromanager.experiment.record import read_lines, split_command
 from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.files import append_line
-from neuromanager.system.jsonvalues import load_json
+from neuromanager.system.jsonvalues import dump_json, load_json
 from neuromanager.system.values import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -72,7 +71,7 @@ def index_experiment(experiment: Experiment, environ: Mapping[str, str]) -> None
     with contextlib.suppress(OSError):
         path = index_path(environ)
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-        append_line(path, json.dumps(os.fsencode(experiment.directory).decode("utf-8", "surrogateescape")))
+        append_line(path, dump_json(os.fsencode(experiment.directory).decode("utf-8", "surrogateescape")))
 
 
 def find_indexed(environ: Mapping[str, str]) -> list[Experiment]:

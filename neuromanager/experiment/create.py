@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from neuromanager.experiment.catalog import index_experiment, is_whole
@@ -14,6 +13,7 @@ from neuromanager.experiment.locks import Locked, held_lock
 from neuromanager.experiment.runs import NO_POINT, Run
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure, judge_error
 from neuromanager.system.files import write_file
+from neuromanager.system.patterns import re
 from neuromanager.system.quoting import Command, render_commands
 from neuromanager.system.values import NamedTuple
 

@@ -5,23 +5,22 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
-import json
 import os
-import re
 import time
 from collections.abc import Iterator, Mapping
 
 from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.files import read_text, write_file
-from neuromanager.system.jsonvalues import is_text
-from neuromanager.system.patterns import compile_late
+from neuromanager.system.jsonvalues import render_document
+from neuromanager.system.patterns import is_number, re
 from neuromanager.system.values import Any, NamedTuple
 
 RUNS = "runs"
 TRASH = ".trash"  # in runs/
 EMPTIED = "emptied.txt"  # in the trash: the names of what was deleted there
 LONGEST_NAME = 200  # bytes; logs are named NAME_1234567.stdout, and a file name has 255
-_INTERPRETERS = compile_late(r"(python|pypy|bash|sh|dash|zsh|perl|ruby|node|julia|Rscript|java|octave)[0-9.]*")
+_INTERPRETERS = frozenset("python pypy bash sh dash zsh perl ruby node julia Rscript java octave".split())
+_SCRIPTS = frozenset("py sh pl rb js jl R m jar".split())
 
 
 class Experiment(NamedTuple):
@@ -68,8 +67,11 @@ def stem_of(command: tuple[str, ...]) -> str:
     """The name a user would call a command by: ``train`` for ``python3 -u src/train.py --lr=1``."""
     script = find_script(command)
     word = command[script or 0]
-    stem = re.sub(r"\.(py|sh|pl|rb|js|jl|R|m|jar)$", "", os.path.basename(word))
-    stem = re.sub(r"[^\w+=@.-]+", "-", stem).strip(".-")
+    stem, dot, suffix = os.path.basename(word).rpartition(".")
+    if not dot or suffix not in _SCRIPTS:
+        stem += dot + suffix
+    kept = "".join(letter if letter.isalnum() or letter in "_+=@.-" else " " for letter in stem)
+    stem = "-".join(kept.split()).strip(".-")
     while len(os.fsencode(stem)) > LONGEST_NAME - 20:
         stem = stem[:-1]
     return stem or "run"
@@ -77,7 +79,7 @@ def stem_of(command: tuple[str, ...]) -> str:
 
 def find_script(command: tuple[str, ...]) -> int | None:
     """The place of the script that an interpreter gets; None where the first word is the program, or the text is."""
-    if _INTERPRETERS.fullmatch(os.path.basename(command[0])):
+    if os.path.basename(command[0]).rstrip("0123456789.") in _INTERPRETERS:
         for place, word in enumerate(command[1:], 1):
             if word in ("-c", "-e"):  # a program's text, not its name
                 break
@@ -99,14 +101,13 @@ def find_free_names(stem: str) -> Iterator[str]:
         names += os.listdir(f"{RUNS}/{TRASH}")
     with contextlib.suppress(OSError):
         names += read_text(f"{RUNS}/{TRASH}/{EMPTIED}").split("\n")
-    taken = [re.fullmatch(re.escape(stem) + r"-([0-9]{1,9})", name) for name in names]
-    last = max((int(match.group(1)) for match in taken if match), default=0)
+    taken = [name[len(stem) + 1 :] for name in names if name.startswith(f"{stem}-")]
+    last = max((int(number) for number in taken if is_number(number)), default=0)
     return (f"{stem}-{number}" for number in itertools.count(last + 1))
 
 
 def write_record(experiment: Experiment, record: Mapping[str, Any]) -> None:
-    text = json.dumps(record, indent=2, ensure_ascii=False)
-    write_file(experiment.path("experiment.json"), (text if is_text(text) else json.dumps(record, indent=2)) + "\n")
+    write_file(experiment.path("experiment.json"), render_document(record, width=0) + "\n")
 
 
 def format_time(seconds: float) -> str:

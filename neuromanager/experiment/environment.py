@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Sequence
 
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.states import Trail
 from neuromanager.system.files import read_text
+from neuromanager.system.patterns import re
 
 FOLDER = "environments"
 

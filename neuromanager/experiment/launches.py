@@ -8,7 +8,6 @@ which the job carries in its comment, finds it.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,7 +17,7 @@ from neuromanager.experiment.layout import PLAIN, Arrangement, arrangement_of
 from neuromanager.experiment.numbers import format_indices, parse_indices
 from neuromanager.experiment.states import is_batch_system
 from neuromanager.system.files import append_line, read_bytes, read_text
-from neuromanager.system.jsonvalues import load_json
+from neuromanager.system.jsonvalues import dump_json, load_json
 from neuromanager.system.procfs import read_identity, read_pid_namespace
 from neuromanager.system.values import Any, NamedTuple
 
@@ -127,7 +126,7 @@ def write_intent(
         "arrangement": arrangement,
         **({"there": there} if there else {}),
     }
-    append_line(experiment.path("jobs.jsonl"), json.dumps(record), durable=True)
+    append_line(experiment.path("jobs.jsonl"), dump_json(record), durable=True)
 
 
 def write_job(experiment: Experiment, token: str, job: str, skew_seconds: int = 0, home: str | None = None) -> None:
@@ -136,18 +135,18 @@ def write_job(experiment: Experiment, token: str, job: str, skew_seconds: int = 
     line = {"token": token, "job": number, **({"cluster": cluster} if cluster else {})}
     line.update({"home": home} if home else {})
     line["submitted"] = format_time(time.time() + skew_seconds)
-    append_line(experiment.path("jobs.jsonl"), json.dumps(line))
+    append_line(experiment.path("jobs.jsonl"), dump_json(line))
 
 
 def write_begun(experiment: Experiment, token: str) -> None:
     """What it waited for has ended. Raises OSError."""
-    append_line(experiment.path("jobs.jsonl"), json.dumps({"token": token, "begun": format_time(time.time())}))
+    append_line(experiment.path("jobs.jsonl"), dump_json({"token": token, "begun": format_time(time.time())}))
 
 
 def write_worker(experiment: Experiment, token: str) -> None:
     """We execute the runs of that launch, of this machine: our death, and no other's, is the end of it."""
     worker = {"pid": os.getpid(), "process": read_identity(os.getpid())}
-    append_line(experiment.path("jobs.jsonl"), json.dumps({"token": token, "worker": worker}))
+    append_line(experiment.path("jobs.jsonl"), dump_json({"token": token, "worker": worker}))
 
 
 def write_refusal(experiment: Experiment, token: str, text: str, full: bool = False) -> None:
@@ -157,7 +156,7 @@ def write_refusal(experiment: Experiment, token: str, text: str, full: bool = Fa
     Raises OSError.
     """
     line = {"token": token, "refused": text, "at": format_time(time.time()), **({"full": True} if full else {})}
-    append_line(experiment.path("jobs.jsonl"), json.dumps(line), durable=True)
+    append_line(experiment.path("jobs.jsonl"), dump_json(line), durable=True)
 
 
 def read_launches(experiment: Experiment) -> list[Launch]:
@@ -241,12 +240,12 @@ def write_feeding(
         "pid": os.getpid(),
         **({"after": list(after)} if after else {}),
     }
-    append_line(experiment.path("jobs.jsonl"), json.dumps(line), durable=True)
+    append_line(experiment.path("jobs.jsonl"), dump_json(line), durable=True)
 
 
 def write_fed(experiment: Experiment, token: str) -> None:
     """They are not deferred any more. Raises OSError."""
-    append_line(experiment.path("jobs.jsonl"), json.dumps({"token": token, "fed": format_time(time.time())}))
+    append_line(experiment.path("jobs.jsonl"), dump_json({"token": token, "fed": format_time(time.time())}))
 
 
 def read_feeding(experiment: Experiment) -> Feeding | None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import stat
 from collections.abc import Container, Iterator, Mapping, Sequence
 
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.events import Event, read_events
 from neuromanager.system.files import is_ours, opened
+from neuromanager.system.patterns import re
 from neuromanager.system.values import NamedTuple
 
 PIECE = 1 << 16

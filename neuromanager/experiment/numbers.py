@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
+
+from neuromanager.system.patterns import is_number
 
 MOST = 10**7  # beyond any experiment; a slip such as 0-999999999 is refused instead of filling the memory
 
@@ -15,10 +16,10 @@ def parse_indices(text: str, count: int = MOST) -> list[int]:
     """
     found: set[int] = set()
     for part in text.split(","):
-        match = re.fullmatch(r"([0-9]{1,10})(?:-([0-9]{1,10}))?", part)
-        if not match:
+        begin, dash, end = part.partition("-")
+        if not is_number(begin, 10) or (dash and not is_number(end, 10)):
             raise ValueError(f"{text!r}: write run numbers as 0-9,12")
-        first, last = int(match.group(1)), int(match.group(2) or match.group(1))
+        first, last = int(begin), int(end or begin)
         if last < first:
             raise ValueError(f"{part!r}: runs backwards")
         if last >= count:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.numbers import MOST
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.files import read_bytes, read_text
+from neuromanager.system.jsonvalues import load_json
 from neuromanager.system.quoting import Command, split_line
 from neuromanager.system.values import Any
 
@@ -17,13 +17,13 @@ def read_record(experiment: Experiment) -> dict[str, Any]:
     """experiment.json. Raises Failure for one that is damaged or cannot be read."""
     path = experiment.path("experiment.json")
     try:
-        record = json.loads(read_text(path))
+        record = load_json(read_text(path))
         if not isinstance(record, dict):
             raise ValueError("not an object")
         return record
     except OSError as error:
         raise Failure(TROUBLE, f"{path}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise Failure(WRONG_INPUT, f"{path}: damaged ({error}); delete the experiment or mend the file") from None
 
 

@@ -6,7 +6,6 @@ HTCondor's programs are asked (their options -name and -pool).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 from neuromanager.profile.profile import Resources
@@ -58,7 +57,7 @@ KNOWN = (
     use_oauth_services use_scitokens use_x509userproxy want_graceful_removal want_io_proxy when_to_transfer_output
     x509userproxy""".split(),
 )
-_NAME = compile_late(r"(?:\+|My\.)?[A-Za-z_][A-Za-z0-9_.]*", re.IGNORECASE)
+_NAME = compile_late(r"(?i)(?:\+|My\.)?[A-Za-z_][A-Za-z0-9_.]*")
 _NUMBER = compile_late(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 
 

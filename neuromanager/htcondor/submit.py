@@ -33,7 +33,7 @@ from neuromanager.system.site import Site
 
 PATIENCE_SECONDS = 180.0  # condor_submit itself waits for ever
 # Of a schedd that cannot be reached: nothing was begun (condor_submit.V6, connect_to_the_schedd).
-_AWAY = compile_late(r"Failed to connect|Can't find address|Couldn't contact|Failed to fetch", re.IGNORECASE)
+_AWAY = compile_late(r"(?i)Failed to connect|Can't find address|Couldn't contact|Failed to fetch")
 # What the schedd may have committed all the same, or what tells of the end of a connection in the middle: also a fault
 # that names nothing, since of what is wrong with a description condor_submit says what it is.
 _UNSURE = compile_late(

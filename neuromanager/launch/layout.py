@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
-
 from neuromanager.experiment.layout import BEFORE_SECONDS, MOST, PLAIN, SIGNAL, Arrangement, Requeue
 from neuromanager.profile.profile import Profile
 from neuromanager.schedulers import find_abilities, find_scheduler
 from neuromanager.system.faults import WRONG_INPUT, Failure
+from neuromanager.system.patterns import re
 from neuromanager.terminal.options import Options, Parser, parse_number
 
 _MOST_REQUEUES = 1000

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Sequence
 
 from neuromanager.local.builtin import ONE_GPU, SUPPORT, add_built_in
@@ -14,6 +13,7 @@ from neuromanager.schedulers import find_scheduler
 from neuromanager.system.faults import DONE, TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.files import write_file
 from neuromanager.system.jsonvalues import render_document
+from neuromanager.system.patterns import re
 from neuromanager.system.programs import is_program
 from neuromanager.system.quoting import quote_line, quote_word
 from neuromanager.system.site import Site

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import time
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -19,6 +18,7 @@ from neuromanager.experiment.submission import Cancelled, CancelRequest
 from neuromanager.local.status import find_local
 from neuromanager.system.files import find_owner
 from neuromanager.system.procfs import group_lives, is_marked, lives
+from neuromanager.system.signals import signal
 from neuromanager.system.site import Site
 from neuromanager.terminal.console import tell
 

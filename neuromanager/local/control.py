@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import time
 from collections.abc import Sequence
 from types import FrameType
@@ -12,7 +11,7 @@ from types import FrameType
 from neuromanager.local.inprogress import Running, is_executed, send_group
 from neuromanager.local.strays import send_strays
 from neuromanager.local.table import Slots
-from neuromanager.system.signals import PASSED_ON, STOPPING, Wish
+from neuromanager.system.signals import PASSED_ON, STOPPING, Wish, signal
 
 KILL_AFTER_SECONDS = 30  # between TERM and KILL at a time limit, as Slurm's KillWait
 ORPHAN_SECONDS = 10  # the same, for a run whose neurun was killed

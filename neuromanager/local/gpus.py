@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from neuromanager.system.jsonvalues import load_json
-from neuromanager.system.patterns import compile_late
+from neuromanager.system.patterns import compile_late, re
 from neuromanager.system.values import NamedTuple
 
 # gpu[:TYPE][:COUNT] of --gres, [TYPE:]COUNT of --gpus (sbatch(1)); a part of a GPU is ours.

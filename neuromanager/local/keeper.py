@@ -11,7 +11,6 @@ import contextlib
 import fcntl
 import gc
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -20,7 +19,7 @@ from types import FrameType
 from neuromanager.local.orphans import take_over
 from neuromanager.local.table import Slot, Slots
 from neuromanager.system.faults import BUG
-from neuromanager.system.signals import PASSED_ON, STOPPING
+from neuromanager.system.signals import PASSED_ON, STOPPING, signal
 from neuromanager.system.spawn import keep_descriptors, keep_signal_mask
 from neuromanager.system.values import NoReturn
 from neuromanager.terminal.console import tell, tell_trouble

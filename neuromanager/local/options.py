@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import re
 
 from neuromanager.system.faults import WRONG_INPUT, Failure
+from neuromanager.system.patterns import re
 from neuromanager.system.values import NamedTuple
 from neuromanager.terminal.options import Options, Parser, parse_number
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import time
 from collections.abc import Callable, Collection
 
 from neuromanager.local.table import ENDED, STARTING, Slot
 from neuromanager.system.procfs import CLOCK_TICKS, find_children, find_processes
+from neuromanager.system.signals import signal
 
 GRACE_SECONDS = 10  # between TERM and KILL
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 
@@ -16,6 +15,7 @@ from neuromanager.local.strays import put_away_orphans, send_orphans
 from neuromanager.local.table import Slots
 from neuromanager.system.process import Ending
 from neuromanager.system.procfs import Births, group_lives
+from neuromanager.system.signals import signal
 from neuromanager.system.spawn import CannotExecute, start_program
 
 _LEFTOVERS_SECONDS = 2  # between TERM and KILL for what a run left in its process group

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import time
 from collections.abc import Callable, Mapping
 
@@ -19,7 +18,7 @@ from neuromanager.local.table import Slot
 from neuromanager.system.faults import NOT_EXECUTABLE, NOT_FOUND
 from neuromanager.system.process import Ending
 from neuromanager.system.procfs import read_identity
-from neuromanager.system.signals import name_signal
+from neuromanager.system.signals import name_signal, signal
 from neuromanager.system.values import NamedTuple
 from neuromanager.terminal.console import tell
 

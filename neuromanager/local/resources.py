@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 from collections.abc import Callable, Mapping
 
 from neuromanager.local.cgroups import find_home
 from neuromanager.local.gpus import Gpu, match_request, parse_gpu_request
 from neuromanager.profile.profile import Profile
 from neuromanager.system.faults import WRONG_INPUT, Failure, offer_nearest
+from neuromanager.system.patterns import re
 from neuromanager.system.times import parse_duration
 from neuromanager.system.values import NamedTuple
 

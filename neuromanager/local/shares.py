@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +13,7 @@ from neuromanager.local.cgroups import Home, MemoryGroup, find_home, remove_aban
 from neuromanager.local.gpus import Gpu, variables_for
 from neuromanager.local.resources import Needs
 from neuromanager.system.faults import Failure
+from neuromanager.system.signals import signal
 from neuromanager.system.values import TYPE_CHECKING
 from neuromanager.terminal.console import tell
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Collection, Iterable
 
 from neuromanager.profile.profile import Profile
 from neuromanager.system.document import read_document, read_text
 from neuromanager.system.faults import WRONG_INPUT, Failure
+from neuromanager.system.jsonvalues import load_json
+from neuromanager.system.patterns import re
 from neuromanager.system.process import ask
 from neuromanager.system.programs import check_program
 from neuromanager.system.quoting import Command
@@ -42,11 +43,9 @@ def read_config(option: str | None) -> tuple[Any, str]:
 
 def _is_foreign(path: str) -> bool:
     """A file of settings, as models have it under this name: no object in it holds objects."""
-    import json
-
     try:
-        found = json.loads(read_text(path, CONFIG_MEND))
-    except (Failure, ValueError, RecursionError):
+        found = load_json(read_text(path, CONFIG_MEND))
+    except (Failure, ValueError):
         return False
     values = list(found.values()) if isinstance(found, dict) else []
     nested = [value for value in values if isinstance(value, dict) and any(isinstance(v, dict) for v in value.values())]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 from neuromanager.profile.profile import Profile, Resources
 from neuromanager.system.faults import WRONG_INPUT, Failure
+from neuromanager.system.patterns import is_number, re
 from neuromanager.system.times import parse_duration
 from neuromanager.system.values import NamedTuple
 
@@ -80,7 +80,7 @@ def find_excess(profile: Profile, demand: Demand) -> list[str]:
 def _count(asked: Mapping[str, str | None], name: str) -> int | None:
     """1 where it is not asked for, as sbatch has it."""
     text = asked.get(name, "1")
-    return int(text) if text and re.fullmatch("[0-9]{1,9}", text) else None
+    return int(text) if text and is_number(text) else None
 
 
 def _count_gpus(asked: Mapping[str, str | None]) -> int | None:
@@ -89,7 +89,7 @@ def _count_gpus(asked: Mapping[str, str | None]) -> int | None:
         return None
     if "gpus" in asked:
         return _sum_gpus(asked["gpus"] or "", "")
-    listed = [part for part in (asked.get("gres") or "").split(",") if re.match("gpu(:|$)", part)]
+    listed = [part for part in (asked.get("gres") or "").split(",") if part.partition(":")[0] == "gpu"]
     nodes = _count(asked, "nodes")
     gpus = _sum_gpus(",".join(listed), "gpu:") if listed else 0
     return None if gpus is None or (gpus and nodes is None) else gpus * (nodes or 1)

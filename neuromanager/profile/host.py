@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
+from neuromanager.system.patterns import re
 from neuromanager.system.values import Any, NamedTuple
 
 DIRECTORY = "~/neuromanager"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 
 from neuromanager.experiment.cancelled import find_torn, write_cancelled
@@ -16,6 +15,7 @@ from neuromanager.experiment.states import Status
 from neuromanager.experiment.submission import Cancelled, CancelRequest
 from neuromanager.slurm.client import call, describe_failure, describe_missing, with_clusters
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
+from neuromanager.system.patterns import re
 from neuromanager.system.process import Answer
 from neuromanager.system.site import Site
 from neuromanager.system.values import Optional

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 from collections.abc import Mapping, Sequence
 
 from neuromanager.experiment.directory import Experiment, format_time
@@ -16,7 +15,7 @@ from neuromanager.experiment.submission import Unsettled
 from neuromanager.slurm.client import find_cluster
 from neuromanager.slurm.queue import Row, Rows
 from neuromanager.slurm.states import read_meaning
-from neuromanager.system.patterns import compile_late
+from neuromanager.system.patterns import compile_late, re
 from neuromanager.system.site import Site
 from neuromanager.system.times import parse_moment
 from neuromanager.system.values import NamedTuple

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import re
 
 from neuromanager.system.files import opened
+from neuromanager.system.patterns import re
 from neuromanager.system.quoting import Command, quote_word
 
 _HEAD_BYTES = 8192  # of a script: where such lines stand

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from neuromanager.experiment.states import CANCELLED, NODE_FAIL, OUT_OF_MEMORY, PREEMPTED, TIMEOUT
 from neuromanager.system.patterns import compile_late
 
@@ -11,11 +9,11 @@ from neuromanager.system.patterns import compile_late
 # src/plugins/jobacct_gather: 20.11 to 24.11).
 _SLURM = compile_late(r"slurmstepd(?:-\S+)?: (?:error: )?(.*)")
 _LINES = (
-    (compile_late(r"\*\*\* .*CANCELLED AT \S+ DUE TO TIME LIMIT", re.IGNORECASE), TIMEOUT),
-    (compile_late(r"\*\*\* .*CANCELLED AT \S+ DUE TO PREEMPTION", re.IGNORECASE), PREEMPTED),
-    (compile_late(r"\*\*\* .*CANCELLED AT \S+ DUE TO NODE", re.IGNORECASE), NODE_FAIL),
-    (compile_late(r"oom[-_ ]kill|exceeded .*memory limit", re.IGNORECASE), OUT_OF_MEMORY),
-    (compile_late(r"\*\*\* .*CANCELLED AT ", re.IGNORECASE), CANCELLED),
+    (compile_late(r"(?i)\*\*\* .*CANCELLED AT \S+ DUE TO TIME LIMIT"), TIMEOUT),
+    (compile_late(r"(?i)\*\*\* .*CANCELLED AT \S+ DUE TO PREEMPTION"), PREEMPTED),
+    (compile_late(r"(?i)\*\*\* .*CANCELLED AT \S+ DUE TO NODE"), NODE_FAIL),
+    (compile_late(r"(?i)oom[-_ ]kill|exceeded .*memory limit"), OUT_OF_MEMORY),
+    (compile_late(r"(?i)\*\*\* .*CANCELLED AT "), CANCELLED),
 )
 
 

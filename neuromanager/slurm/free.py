@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 
 from neuromanager.experiment.free import ANY_GPU, Free, Held, Node
@@ -10,7 +9,7 @@ from neuromanager.slurm.client import call, describe_failure, describe_missing
 from neuromanager.slurm.queue import SEPARATOR, VARIABLES, expand_elements
 from neuromanager.slurm.tres import expand_nodes, give_type, parse_gpus, times
 from neuromanager.system.faults import TROUBLE, Failure
-from neuromanager.system.patterns import compile_late
+from neuromanager.system.patterns import compile_late, re
 from neuromanager.system.process import Answer
 from neuromanager.system.site import Site
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import pwd
-import re
 import time
 from collections.abc import Mapping, Sequence
 
 from neuromanager.experiment.submission import DEFAULT_ARRAY_SIZE, Limits
 from neuromanager.slurm.client import call
-from neuromanager.system.jsonvalues import load_json
+from neuromanager.system.jsonvalues import dump_json, load_json
+from neuromanager.system.patterns import re
 from neuromanager.system.programs import search_path
 from neuromanager.system.site import Site
 from neuromanager.system.values import Any
@@ -103,8 +102,8 @@ def parse_room(text: str, word: str) -> int | None:
 def _cluster_key(site: Site) -> str:
     """A home may be that of several clusters."""
     if site.host is not None:
-        return json.dumps([site.host])
-    return json.dumps(
+        return dump_json([site.host])
+    return dump_json(
         [
             os.uname().nodename,
             site.environ.get("SLURM_CONF"),
@@ -148,5 +147,5 @@ def _write_cache(site: Site, known: Mapping[str, Any]) -> None:
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         beside = f"{path}.{os.getpid()}"
         with open(beside, "w", encoding="utf-8") as file:
-            json.dump(known, file)
+            file.write(dump_json(known))
         os.replace(beside, path)

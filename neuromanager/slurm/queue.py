@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 from collections.abc import Iterable, Sequence
 
 from neuromanager.slurm.client import call, with_clusters
-from neuromanager.system.patterns import compile_late
+from neuromanager.system.patterns import compile_late, re
 from neuromanager.system.process import Answer
 from neuromanager.system.quoting import visible
 from neuromanager.system.site import Site
@@ -32,8 +31,8 @@ VARIABLES = {
     "SQUEUE_ALL": "1",
     "LC_ALL": "C.UTF-8",
 }
-_ERROR = compile_late(r"^\w+:? error: (?!Invalid user)", re.MULTILINE)
-_NO_ACCOUNTING = compile_late(r"accounting storage is disabled", re.IGNORECASE)
+_ERROR = compile_late(r"(?m)^\w+:? error: (?!Invalid user)")
+_NO_ACCOUNTING = compile_late(r"(?i)accounting storage is disabled")
 
 
 class Row(NamedTuple):

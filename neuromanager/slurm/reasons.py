@@ -6,9 +6,7 @@ sets itself (``job requeued in held state``, 24.11: ``RaisedSignal:9(Killed)``),
 
 from __future__ import annotations
 
-import re
-
-from neuromanager.system.patterns import compile_late
+from neuromanager.system.patterns import compile_late, re
 
 _SENTENCES = {
     "None": "was submitted a moment ago, and Slurm has not looked at it yet",

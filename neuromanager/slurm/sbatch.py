@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 
 from neuromanager.experiment.launches import COMMENT_MARK
@@ -14,7 +13,7 @@ from neuromanager.slurm.client import TOO_OFTEN, call_each, client_environment, 
 from neuromanager.slurm.dependency import render_dependency
 from neuromanager.slurm.script import render_script
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
-from neuromanager.system.patterns import compile_late
+from neuromanager.system.patterns import compile_late, re
 from neuromanager.system.process import Answer
 from neuromanager.system.programs import search_path
 from neuromanager.system.site import Site
@@ -34,12 +33,11 @@ _TEST_SECONDS = 10.0
 # Answers after which the controller may have the job all the same. A frozen slurmctld makes sbatch fail with the
 # first, and runs the job when it wakes up.
 _UNSURE = compile_late(
-    r"Socket timed out|Zero Bytes|Unexpected message|Message receive failure|Message send failure|"
-    r"Connection reset|Unspecified error|Broken pipe",
-    re.IGNORECASE,
+    r"(?i)Socket timed out|Zero Bytes|Unexpected message|Message receive failure|Message send failure|"
+    r"Connection reset|Unspecified error|Broken pipe"
 )
 # What sbatch says while it tries again, and when it has given up: EAGAIN (src/sbatch/sbatch.c).
-_FULL = compile_late(r"temporarily unable to accept job|job queue full|Resource temporarily unavailable", re.IGNORECASE)
+_FULL = compile_late(r"(?i)temporarily unable to accept job|job queue full|Resource temporarily unavailable")
 _NO_CONTACT = "Unable to contact"
 _NO_CLUSTER = "Could not establish a configuration source"  # fetch_config.c: no slurm.conf
 # Refusals of what was asked for, which will be refused again (slurm_strerror(3), src/sbatch/opt.c).

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from neuromanager.experiment.directory import Experiment, format_time
 from neuromanager.experiment.states import CANCELLED, STATES, UNKNOWN, Status
 from neuromanager.system.files import is_ours, read_text, write_file
+from neuromanager.system.jsonvalues import load_json
 from neuromanager.system.patterns import compile_late
 from neuromanager.system.values import Any
 
@@ -32,8 +32,8 @@ _HEAD = ("token", "scheduler", "submitted")
 
 
 def _read(experiment: Experiment) -> dict[str, Any]:
-    with contextlib.suppress(OSError, ValueError, RecursionError):
-        content = json.loads(read_text(experiment.path(_FILE)))
+    with contextlib.suppress(OSError, ValueError):
+        content = load_json(read_text(experiment.path(_FILE)))
         if isinstance(content, dict) and content.get("format") == _FORMAT:
             return content
     return {}
@@ -42,6 +42,8 @@ def _read(experiment: Experiment) -> dict[str, Any]:
 def _write(experiment: Experiment, content: Mapping[str, object]) -> None:
     if not (is_ours(experiment.directory) and is_ours(experiment.path(_FILE))):
         return  # looking leaves nothing in another user's folder
+    import json
+
     with contextlib.suppress(OSError):
         text = json.dumps({"format": _FORMAT, **content}, separators=(",", ":"))
         write_file(experiment.path(_FILE), text + "\n")

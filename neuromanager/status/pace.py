@@ -8,7 +8,6 @@ since 23.02) makes the client sleep 1, 2, 3 ... seconds without a word, and ask 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable
 
 from neuromanager.system.patterns import compile_late
@@ -18,7 +17,7 @@ _SOONEST_SECONDS = 2.0  # from one question to the next, whatever hurries
 _SLOW_SECONDS = 3.0
 # slurm_errno.c, SLURMCTLD_COMMUNICATIONS_BACKOFF; and what a controller is given up with that is there and does not
 # answer. One that is not there has nothing to do: no contact is no reason to come later.
-_BUSY = compile_late(r"Rate limit exceeded|did not answer|Socket timed out", re.IGNORECASE)
+_BUSY = compile_late(r"(?i)Rate limit exceeded|did not answer|Socket timed out")
 
 
 class Pace:

@@ -14,7 +14,7 @@ from neuromanager.system.values import Any, NamedTuple
 
 _SAMPLE = compile_late(r"__SAMPLE__\(\s*(-?[0-9]+)\s*,\s*(-?[0-9]+)\s*\)")
 _SEED = "__SEED__()"
-_ASSIGNMENT = compile_late(r"(?!NEU_)([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
+_ASSIGNMENT = compile_late(r"(?s)(?!NEU_)([A-Za-z_][A-Za-z0-9_]*)=(.*)")
 SCHEDULER = "slurm"  # clutils submits with sbatch
 _HANDLED = ("output", "error", "job-name", "open-mode", "signal")  # what clutils and neurun both write themselves
 

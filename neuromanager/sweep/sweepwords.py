@@ -6,12 +6,12 @@ from collections.abc import Iterable
 
 from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.jsonvalues import load_json, render_json
-from neuromanager.system.patterns import compile_late
+from neuromanager.system.patterns import compile_late, is_number
 
 _LOOKALIKE = compile_late(r"([0-9]+)(?:-|:|\.\.)([0-9]+)")  # seed=0-9
 _CALL = compile_late(r"(?:\w+\.)?(range|arange|linspace|logspace|geomspace)\(([-+.\w, ]+)\)")  # seed=range(10)
 _PARAMETER = compile_late(r"[A-Za-z_][\w.-]*=.*")
-_BARE = compile_late(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null")
+_NUMBER = compile_late(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 
 
 def write_document(words: Iterable[str]) -> str:
@@ -49,7 +49,7 @@ def _find_lookalike(name: str, text: str) -> str | None:
         several = f"{len(parts)} texts" if len(parts) > 1 else "one text"
         return f"{name}: {text!r} is {several}; for numbers write '{name}={form}'"
     for place, part in enumerate(parts):
-        if place and _PARAMETER.fullmatch(part):
+        if place and "=" in part and _PARAMETER.fullmatch(part):
             mended = f"-s {name}={','.join(parts[:place])} -s {','.join(parts[place:])}"
             return f"{name}: {part!r} is a value of {name}; write {mended} for two parameters"
         if part.count("(") != part.count(")"):
@@ -59,9 +59,10 @@ def _find_lookalike(name: str, text: str) -> str | None:
 
 def _find_form(text: str) -> str | None:
     """What params.json has for a range, or for a call of Python's and numpy's names."""
-    if match := _LOOKALIKE.fullmatch(text):
+    between = any(sign in text for sign in ("-", ":", ".."))
+    if between and (match := _LOOKALIKE.fullmatch(text)):
         return f'{{"$range": [{match.group(1)}, {int(match.group(2)) + 1}]}}'
-    if not (match := _CALL.fullmatch(text)):
+    if not text.endswith(")") or not (match := _CALL.fullmatch(text)):
         return None
     numbers = [number.strip() for number in match.group(2).split(",")]
     kind = match.group(1).replace("arange", "range")
@@ -70,7 +71,7 @@ def _find_form(text: str) -> str | None:
     if kind == "logspace" and len(numbers) == 3:  # of its exponents
         kind, numbers[:2] = "geomspace", [f"1e{number}" for number in numbers[:2]]
     fits = len(numbers) == 3 or (kind == "range" and len(numbers) == 2)
-    return f'{{"${kind}": [{", ".join(numbers)}]}}' if fits and all(map(_BARE.fullmatch, numbers)) else None
+    return f'{{"${kind}": [{", ".join(numbers)}]}}' if fits and all(map(_is_bare, numbers)) else None
 
 
 def _write_values(name: str, text: str) -> str:
@@ -85,8 +86,16 @@ def _write_values(name: str, text: str) -> str:
     return "[" + ", ".join(_write_value(value.strip()) for value in text.split(",")) + "]"
 
 
+def _is_bare(text: str) -> bool:
+    """Whether it is a number, true, false or null as JSON has it; of most no regular expression is asked."""
+    whole, dot, fraction = text.partition(".")
+    if is_number(whole) and (is_number(fraction) or not dot):
+        return whole == "0" or whole[0] != "0"
+    return text in ("true", "false", "null") if text.isalpha() else bool(_NUMBER.fullmatch(text))
+
+
 def _write_value(text: str) -> str:
-    if _BARE.fullmatch(text):
+    if _is_bare(text):
         return text
     if len(text) > 1 and text[0] == text[-1] == '"':
         try:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 
-from neuromanager.system.patterns import compile_late
+from neuromanager.system.patterns import compile_late, re
 from neuromanager.system.values import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:  # all of a sweep with it, which neurun has no use for
@@ -24,9 +23,7 @@ READERS = (
 LAUNCH_NAMES = ("index", "repeat", "run_dir", "name")  # replaced by neurun when it lays out an experiment
 # What Hydra 1.1 and later (hydra/grammar/OverrideLexer.g4) read as one text, and what they read as another type.
 _HYDRA_PLAIN = compile_late(r"[A-Za-z0-9_/.+%*@?|$-]+(?: +[A-Za-z0-9_/.+%*@?|$-]+)*")
-_HYDRA_OTHER = compile_late(
-    r"null|true|false|[+-]?(?:inf|nan|(?:[0-9][0-9_]*\.?|(?=\.))[0-9_]*(?:e[+-]?[0-9]+)?)", re.I
-)
+_HYDRA_OTHER = compile_late(r"(?i)null|true|false|[+-]?(?:inf|nan|(?:[0-9][0-9_]*\.?|(?=\.))[0-9_]*(?:e[+-]?[0-9]+)?)")
 
 
 class Style(NamedTuple):
@@ -135,10 +132,11 @@ def placeholder_pattern(names: Iterable[str]) -> re.Pattern[str] | None:
 
 
 def find_placeholders(command: Iterable[str], names: Iterable[str]) -> frozenset[str]:
-    pattern = placeholder_pattern(names)
+    held = [word for word in command if "{" in word]
+    pattern = placeholder_pattern(names) if held else None
     if pattern is None:
         return frozenset()
-    return frozenset(match.group(2) for word in command for match in pattern.finditer(word) if match.group(2))
+    return frozenset(match.group(2) for word in held for match in pattern.finditer(word) if match.group(2))
 
 
 def fill_placeholders(command: Command, texts: Mapping[str, str | Command]) -> Command:
@@ -147,7 +145,7 @@ def fill_placeholders(command: Command, texts: Mapping[str, str | Command]) -> C
     Where the value is several words, a word that is ``{name}`` and nothing else becomes all of them; within a word they
     stand with commas between them.
     """
-    pattern = placeholder_pattern(texts)
+    pattern = placeholder_pattern(texts) if any("{" in word for word in command) else None
     if pattern is None:
         return command
 

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure, join_path, offer_nearest
-from neuromanager.system.jsonvalues import is_text, parse_float, parse_integer
-from neuromanager.system.patterns import compile_late
-from neuromanager.system.values import Any
+from neuromanager.system.jsonvalues import is_text, load_json, parse_float, parse_integer, render_json
+from neuromanager.system.patterns import re
+from neuromanager.system.values import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from json import JSONDecodeError
 
 _SCHEMAS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "schemas")
 LONGEST = 1 << 26  # characters of a document; a device such as /dev/zero has no end
 _LARGE = 10_000  # characters; jsonschema takes a second for each 20,000 values
 _MOST_GOOD = 1000  # documents that are remembered to be valid
-_SUSPECT = compile_late(r"\\u|NaN|Infinity")  # without these no value of a readable text can be at fault
+_SUSPECT = ("\\u", "NaN", "Infinity")  # without these no value of a readable text can be at fault
 _DEEPEST = 100  # levels; what reads a document calls itself once for each, and Python ends at 1,000 calls
 _NAMES = {
     "object": "an object",
@@ -44,7 +45,7 @@ def check_document(text: str, schema_name: str, source: str) -> Any:
     with open(os.path.join(_SCHEMAS, f"{schema_name}.schema.json"), encoding="utf-8") as file:
         schema_text = file.read()
     if faults or not _is_known_good(schema_text, text):
-        schema = json.loads(schema_text)
+        schema = load_json(schema_text)
         large = len(text) > _LARGE and not faults and schema.get("x-kinds")
         faults += _check_sample(value, schema, source) if large else _check_shape(value, schema, source)
         if faults:
@@ -85,7 +86,7 @@ def parse_json(text: str, source: str) -> tuple[Any, list[str]]:
         return made
 
     try:
-        value = json.loads(
+        value = load_json(
             text,
             parse_int=parse_integer,
             parse_float=parse_float,
@@ -94,11 +95,14 @@ def parse_json(text: str, source: str) -> tuple[Any, list[str]]:
         )
         if text.count("{") + text.count("[") >= _DEEPEST and _is_deeper(value, _DEEPEST):
             raise RecursionError
-    except json.JSONDecodeError as error:
-        raise Failure(WRONG_INPUT, f"{source}:{error.lineno}:{error.colno}: {_explain(text, error, source)}") from None
-    except RecursionError:
+    except (ValueError, RecursionError) as error:
+        from json import JSONDecodeError
+
+        if isinstance(error, JSONDecodeError):
+            place = f"{source}:{error.lineno}:{error.colno}"
+            raise Failure(WRONG_INPUT, f"{place}: {_explain(text, error, source)}") from None
         raise Failure(WRONG_INPUT, f"{source}: nested too deeply; {_DEEPEST} levels at most") from None
-    if not repeated and is_text(text) and not _SUSPECT.search(text):  # as each of the 10,000 points of a sweep
+    if not (repeated or any(word in text for word in _SUSPECT)) and is_text(text):  # as the 10,000 points of a sweep
         return value, []
     return value, [f"{source}: {fault}" for fault in _find_faults(value, "", repeated)]
 
@@ -124,7 +128,7 @@ def _list_items(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _explain(text: str, error: json.JSONDecodeError, source: str) -> str:
+def _explain(text: str, error: JSONDecodeError, source: str) -> str:
     if source.endswith((".yaml", ".yml")):
         return "not JSON, but YAML; write it as JSON, or see neuimport(1), which reads the sweep files of other tools"
     before, after = text[: error.pos].rstrip(), text[error.pos :].lstrip()
@@ -239,9 +243,9 @@ def _say_error(error: Any, parts: Iterable[str | int]) -> list[str]:
 
 def _describe(value: Any) -> str:
     if value is None or isinstance(value, bool):
-        return json.dumps(value)
+        return render_json(value)
     if isinstance(value, str):
-        return f"the text {json.dumps(value if len(value) < 40 else value[:37] + '...', ensure_ascii=False)}"
+        return f"the text {render_json(value if len(value) < 40 else value[:37] + '...')}"
     if isinstance(value, (int, float)):
         return f"the number {getattr(value, 'text', value)}"
     return "a list" if isinstance(value, list) else "an object"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import re
 from collections.abc import Iterable
 
 DONE = 0
@@ -55,8 +54,8 @@ def offer_nearest(word: str, known: Iterable[str]) -> str:
 
 def join_path(path: str, name: str) -> str:
     """The JSON path of a member: ``opt.sgd``, or ``opt["my name"]`` where a dot would not tell."""
-    import json
+    if not name or any(letter in '.[]"' or letter.isspace() for letter in name):
+        import json
 
-    if not re.fullmatch(r"[^\s.\[\]\"]+", name):
         return f"{path}[{json.dumps(name)}]"
     return f"{path}.{name}" if path else name

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
+from _json import encode_basestring, encode_basestring_ascii, make_encoder, make_scanner
 from collections.abc import Hashable
 
 from neuromanager.system.patterns import compile_late
@@ -11,16 +12,53 @@ from neuromanager.system.values import Any, Union
 Value = Union[None, bool, str, "Integer", "Float", int, float, list[Any], dict[str, Any]]
 
 
-_encode_text = json.JSONEncoder(ensure_ascii=False).encode  # once: json.dumps makes one for each text
 LONGEST_VARIABLE = 30_000  # characters of JSON; Linux starts no program with a variable above 128 KiB (execve(2))
+_BLANK = " \t\n\r"
+
+
+class _Reader:
+    """What json.JSONDecoder is to the scanner in C."""
+
+    strict = True
+    object_hook = object_pairs_hook = None
+    parse_float = parse_constant = float
+    parse_int = int
+
+    def __init__(self, **words: Any) -> None:
+        self.__dict__.update(words)
+
+
+def _refuse(value: object) -> None:
+    raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+_scan = make_scanner(_Reader())  # type: ignore[arg-type]
+_encode = make_encoder(None, _refuse, encode_basestring_ascii, None, ": ", ", ", False, False, True)
 
 
 def load_json(text: str | bytes, **words: Any) -> Any:
-    """json.loads, for what others may have written: a nesting too deep for Python is a ValueError like the rest."""
+    """json.loads, for what others may have written: a nesting too deep for Python is a ValueError like the rest.
+
+    Past the package json, as ``dump_json``: its import compiles regular expressions, and costs a tenth of a start. What
+    is wrong with a text it says all the same.
+    """
     try:
+        scan = make_scanner(_Reader(**words)) if words else _scan  # type: ignore[arg-type]
+        with contextlib.suppress(StopIteration, ValueError, SystemError):  # the last with Python 3.9
+            read = text if isinstance(text, str) else text.decode()
+            value, end = scan(read, len(read) - len(read.lstrip(_BLANK)))
+            if not read[end:].strip(_BLANK):
+                return value
+        import json
+
         return json.loads(text, **words)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+
+
+def dump_json(value: Any) -> str:
+    """json.dumps."""
+    return "".join(_encode(value, 0))
 
 
 class Integer(int):
@@ -63,14 +101,14 @@ def text_of(value: Value) -> str:
 def render_json(value: Value) -> str:
     """Compact JSON on one line; numbers keep their text. Bytes that are not text (surrogates) are escaped."""
     if isinstance(value, str):
-        return _encode_text(value) if is_text(value) else json.dumps(value)
+        return encode_basestring(value) if is_text(value) else encode_basestring_ascii(value)
     if isinstance(value, (Integer, Float)):
         return value.text
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(map(render_json, value)) + "]"
     if isinstance(value, dict):
         return "{" + ", ".join(f"{render_json(key)}: {render_json(item)}" for key, item in value.items()) + "}"
-    return json.dumps(value)
+    return dump_json(value)
 
 
 def render_document(value: Any, indent: str = "", width: int = 100) -> str:
@@ -95,7 +133,7 @@ _UNSEEN = compile_late("[\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2
 
 def escape_unseen(text: str) -> str:
     """A JSON text that says the same, and of which a terminal obeys nothing."""
-    return _UNSEEN.sub(lambda match: json.dumps(match[0])[1:-1], text)
+    return _UNSEEN.sub(lambda match: dump_json(match[0])[1:-1], text)
 
 
 def is_text(word: str) -> bool:

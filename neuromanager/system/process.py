@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import FrameType
 
 from neuromanager.system.files import LARGEST_BYTES
-from neuromanager.system.signals import PASSED_ON, STOPPING, Forwarder, heed_children, in_foreground
+from neuromanager.system.signals import PASSED_ON, STOPPING, Forwarder, heed_children, in_foreground, signal
 from neuromanager.system.values import IO, TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:

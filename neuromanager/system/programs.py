@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Sequence
 
 from neuromanager.system.faults import NOT_EXECUTABLE, NOT_FOUND, WRONG_INPUT, Failure
+from neuromanager.system.patterns import re
 
 
 def search_path(word: str, path: str | None = None) -> str | None:

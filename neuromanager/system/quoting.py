@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 
-from neuromanager.system.patterns import compile_late
+from neuromanager.system.patterns import compile_late, re
 
-_UNSAFE = compile_late(r"[^A-Za-z0-9_@%+=:,./-]")
+_SAFE = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_@%+=:,./-")
 _UNSAFE_IN_DIRECTIVE = compile_late(r"[^A-Za-z0-9_@%+=:,./\[\]*&|()-]")
-_QUOTED = compile_late(r"['\"\\$]")
 _ACTIVE = frozenset("|&;<>()$`*?[~")  # what a shell would act on where it stands unquoted
 _ESCAPES = {
     "n": "\n",
@@ -26,7 +24,7 @@ _ESCAPES = {
     '"': '"',
     "?": "?",
 }
-_CODES = compile_late(rb"\\(x[0-9a-fA-F]{1,2}|[0-7]{1,3}|u[0-9a-fA-F]{1,4}|U[0-9a-fA-F]{1,8}|.)", re.DOTALL)
+_CODES = compile_late(rb"(?s)\\(x[0-9a-fA-F]{1,2}|[0-7]{1,3}|u[0-9a-fA-F]{1,4}|U[0-9a-fA-F]{1,8}|.)")
 
 
 def quote_word(word: str) -> str:
@@ -37,7 +35,7 @@ def quote_word(word: str) -> str:
     """
     if not word:
         return "''"
-    if not _UNSAFE.search(word):
+    if _SAFE.issuperset(word):
         return word
     if word.isprintable():
         return "'" + word.replace("'", "'\"'\"'") + "'"
@@ -78,7 +76,8 @@ def parse_line(line: str) -> tuple[str, ...]:
 
 def split_line(line: str) -> tuple[str, ...]:
     """parse_line for what ``quote_line`` wrote, and much faster where it quoted nothing."""
-    return parse_line(line) if _QUOTED.search(line) else tuple(line.split(" "))
+    quoted = "'" in line or '"' in line or "\\" in line or "$" in line
+    return parse_line(line) if quoted else tuple(line.split(" "))
 
 
 def _parse_word(line: str, position: int) -> tuple[str, int]:

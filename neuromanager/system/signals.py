@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import time
 from collections.abc import Iterator
 from types import FrameType
+
+from neuromanager.system.values import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import signal as signal
+else:
+    import _signal as signal  # in C; signal makes enumerations of it, for a twentieth of a start
 
 _SAME_WISH_SECONDS = 1  # one request may arrive twice at once: from the terminal, its shell, and our caller
 
 
 def name_signal(number: int) -> str:
     """``TERM``; the number itself where it has no name here."""
+    from signal import Signals
+
     try:
-        return signal.Signals(number).name[len("SIG") :]
+        return Signals(number).name[len("SIG") :]
     except ValueError:
         return str(number)
 

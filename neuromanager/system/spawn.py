@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import signal
 import sys
 from collections.abc import Mapping, Sequence
 
-from neuromanager.system.signals import heed_children
+from neuromanager.system.signals import heed_children, signal
 from neuromanager.system.values import NoReturn
 
 heed_children()

@@ -17,7 +17,7 @@ def parse_duration(text: str) -> int:
 
     Raises ValueError.
     """
-    match = _FORMS.fullmatch(text) or _UNITS.fullmatch(text)
+    match = (_FORMS.fullmatch(text) or _UNITS.fullmatch(text)) if text else None
     if not match:
         raise ValueError(
             f"{text!r} is not a time; write 90s, 30m, 2h, 1d, or minutes, MM:SS, HH:MM:SS, D-HH, D-HH:MM or D-HH:MM:SS"

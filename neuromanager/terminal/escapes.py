@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import codecs
-import re
 
-from neuromanager.system.patterns import compile_late
+from neuromanager.system.patterns import compile_late, re
 from neuromanager.system.quoting import visible
 
 LONGEST_LINE = 1 << 16  # characters of a line that are held back to see whether a carriage return takes them away
