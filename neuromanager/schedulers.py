@@ -11,25 +11,28 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from neuromanager.experiment.free import Free
-from neuromanager.experiment.layout import Arrangement
-from neuromanager.experiment.states import LOCAL, Status, is_batch_system
-from neuromanager.experiment.submission import (
-    Cancelled,
-    CancelRequest,
-    Job,
-    Limits,
-    Part,
-    SchedulersAnswer,
-    Unsettled,
-    Wait,
-)
-from neuromanager.profile.profile import Profile, Resources, Spelling
+from neuromanager.experiment.states import LOCAL, is_batch_system
 from neuromanager.profile.profile import find_schedulers as list_schedulers
 from neuromanager.system.faults import WRONG_INPUT, Failure, offer_nearest
-from neuromanager.system.quoting import Command
-from neuromanager.system.site import Site
-from neuromanager.system.values import Any, Protocol, cast
+from neuromanager.system.values import TYPE_CHECKING, Any, Protocol, cast
+
+if TYPE_CHECKING:
+    from neuromanager.experiment.free import Free
+    from neuromanager.experiment.layout import Arrangement
+    from neuromanager.experiment.states import Status
+    from neuromanager.experiment.submission import (
+        Cancelled,
+        CancelRequest,
+        Job,
+        Limits,
+        Part,
+        SchedulersAnswer,
+        Unsettled,
+        Wait,
+    )
+    from neuromanager.profile.profile import Profile, Resources, Spelling
+    from neuromanager.system.quoting import Command
+    from neuromanager.system.site import Site
 
 __all__ = ["LOCAL", "Scheduler", "find_abilities", "find_scheduler", "is_batch_system", "list_schedulers"]
 

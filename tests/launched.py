@@ -12,8 +12,8 @@ from pathlib import Path
 
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.locks import held_lock
-from neuromanager.launch import plan, protocol
-from neuromanager.launch.request import Launch
+from neuromanager.launch import protocol
+from neuromanager.launch.request import Batch, Launch
 from neuromanager.profile.profile import Profile
 from neuromanager.system.site import Site
 from tests.beds.slurm import cluster
@@ -97,7 +97,7 @@ exit "$(cat "$NEU_RUN_DIR/go")"
         wanted, done = list(numbers) or list(range(runs)), protocol.Submitted()
         with held_lock(experiment.path("lock")) as lock:
             launch = Launch(experiment, lock, profile, str(self.folder), wanted, runs, Site(None, environ))
-            protocol.submit(launch, plan.Batch(wanted), done, lambda: False)
+            protocol.submit(launch, Batch(wanted), done, lambda: False)
         (job,) = done.jobs
         return experiment, job
 

@@ -21,11 +21,12 @@ from neuromanager.sweep.words import LAUNCH_NAMES, add_python, fill_placeholders
 from neuromanager.system.document import parse_json
 from neuromanager.system.faults import INCOMPLETE, WRONG_INPUT, Failure
 from neuromanager.system.jsonvalues import text_of
-from neuromanager.system.process import Ending, Task, run_through, run_together
+from neuromanager.system.process import Task, run_through, run_together
 from neuromanager.system.programs import check_program, is_program
 from neuromanager.system.quoting import Command
 from neuromanager.system.signals import Forwarder, name_signal
 from neuromanager.system.site import HERE
+from neuromanager.system.spawn import Ending
 from neuromanager.terminal.console import die_by, tell
 from neuromanager.terminal.options import Parser, parse_number, parse_options, split_words
 

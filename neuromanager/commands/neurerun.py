@@ -16,8 +16,8 @@ from neuromanager.experiment.select import Selected, resolve_selections
 from neuromanager.experiment.states import STATES
 from neuromanager.launch.dryrun import print_commands, print_script
 from neuromanager.launch.layout import add_arrangement_options, find_unsupported, read_arrangement
-from neuromanager.launch.plan import Batch, make_job
-from neuromanager.launch.request import Launch, site_for_runs
+from neuromanager.launch.plan import make_job
+from neuromanager.launch.request import Batch, Launch, site_for_runs
 from neuromanager.launch.rerun import RESTARTABLE, Changes, Group, Plan, describe_change, make_plan
 from neuromanager.launch.resume import take_lock, wait_for_late
 from neuromanager.launch.settle import settle

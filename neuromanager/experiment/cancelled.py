@@ -15,9 +15,12 @@ from neuromanager.experiment.directory import Experiment, format_time
 from neuromanager.experiment.launches import read_launches
 from neuromanager.experiment.numbers import format_indices, parse_indices
 from neuromanager.experiment.record import read_lines
-from neuromanager.experiment.states import Status
-from neuromanager.experiment.submission import CancelRequest
 from neuromanager.system.files import append_line, read_bytes
+from neuromanager.system.values import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from neuromanager.experiment.states import Status
+    from neuromanager.experiment.submission import CancelRequest
 
 
 def write_cancelled(experiment: Experiment, statuses: Iterable[Status]) -> None:

@@ -16,7 +16,6 @@ from neuromanager.experiment.launches import read_launches
 from neuromanager.experiment.record import read_record
 from neuromanager.system.files import read_text
 from neuromanager.system.jsonvalues import load_json
-from neuromanager.system.process import ask
 from neuromanager.system.values import Any, NamedTuple
 
 STORE = ".code"  # in runs/
@@ -134,6 +133,8 @@ def read_commit() -> Mapping[str, Any] | None:
 def _read_commit(folder: str) -> dict[str, str | bool | None] | None:
     if not _in_work_tree() or "GIT_DIR" in os.environ:
         return None
+    from neuromanager.system.process import ask
+
     env = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
     try:
         answer = ask(["git", "status", "--porcelain=v2", "--branch", "-uno"], _PATIENCE_SECONDS, env)

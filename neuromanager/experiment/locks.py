@@ -164,7 +164,7 @@ def _find_files(path: str) -> dict[str, str]:
 
 def _find_holders(inode: str) -> set[str]:
     """Processes that took a flock on that file; a lock of a descriptor (OFD) has no process in /proc/locks."""
-    with contextlib.suppress(OSError), open("/proc/locks", encoding="ascii", errors="replace") as file:
+    with contextlib.suppress(OSError), open("/proc/locks", encoding="utf-8", errors="replace") as file:
         return {line.split()[4] for line in file if _is_of(line.split(), inode)} - {"-1"}
     return set()
 
@@ -190,7 +190,7 @@ def _holds(pid: str, files: Mapping[str, str]) -> bool:
 
 
 def _has_lock(info: str, inode: str) -> bool:
-    with open(info, encoding="ascii", errors="replace") as file:
+    with open(info, encoding="utf-8", errors="replace") as file:
         return any(line.startswith("lock:") and _is_of(line.split()[1:], inode) for line in file)
 
 

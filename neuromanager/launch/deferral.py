@@ -7,8 +7,7 @@ from collections.abc import Sequence
 
 from neuromanager.experiment.cancelled import Cancellations
 from neuromanager.experiment.launches import make_token, write_fed, write_feeding
-from neuromanager.launch.protocol import refusing
-from neuromanager.launch.request import Launch
+from neuromanager.launch.request import Launch, refusing
 
 
 class Deferral:

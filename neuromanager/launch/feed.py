@@ -15,10 +15,10 @@ from neuromanager.experiment.select import Selected
 from neuromanager.experiment.states import COMPLETED
 from neuromanager.experiment.submission import Refused
 from neuromanager.launch.deferral import Deferral
-from neuromanager.launch.plan import Batch, Planned, make_job, waits_by_itself
+from neuromanager.launch.plan import Planned, make_job, waits_by_itself
 from neuromanager.launch.preview import describe_jobs, describe_launch, find_capacity, plan_whole
 from neuromanager.launch.protocol import Submitted, submit
-from neuromanager.launch.request import Launch
+from neuromanager.launch.request import Batch, Launch
 from neuromanager.schedulers import find_scheduler
 from neuromanager.system.faults import TROUBLE, Failure
 from neuromanager.system.signals import holding_signals

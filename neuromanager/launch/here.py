@@ -14,8 +14,7 @@ from neuromanager.experiment.events import find_begun, read_trail
 from neuromanager.experiment.launches import make_token
 from neuromanager.experiment.record import read_lines, read_record
 from neuromanager.experiment.runs import Run
-from neuromanager.launch.protocol import refusing, write_launch
-from neuromanager.launch.request import Launch
+from neuromanager.launch.request import Launch, refusing, write_launch
 from neuromanager.local import run
 from neuromanager.local.resources import check_resources
 from neuromanager.system.faults import INCOMPLETE, TROUBLE

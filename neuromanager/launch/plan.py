@@ -8,23 +8,11 @@ import os
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.launches import make_token
 from neuromanager.experiment.record import read_lines, read_record, split_command
-from neuromanager.experiment.submission import Job, Limits, Part, Wait
-from neuromanager.launch.request import Launch
+from neuromanager.experiment.submission import Job, Limits, Part
+from neuromanager.launch.request import Batch, Launch, NothingLaunched
 from neuromanager.schedulers import Scheduler, find_scheduler
 from neuromanager.system.faults import Failure
 from neuromanager.system.values import NamedTuple
-
-
-class NothingLaunched(Failure):
-    """Surely nothing was launched; jobs.jsonl says so where it could be written."""
-
-
-class Batch(NamedTuple):
-    """Runs that are submitted together, and what they wait for."""
-
-    numbers: list[int]
-    waits: tuple[Wait, ...] = ()
-    after: tuple[str, ...] = ()  # directories of the experiments behind them
 
 
 def waits_by_itself(scheduler: str) -> bool:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from neuromanager.experiment.runs import describe_count
 from neuromanager.experiment.submission import Job, Limits, Part
-from neuromanager.launch.plan import Batch, Planned, plan_batch
-from neuromanager.launch.request import Launch
+from neuromanager.launch.plan import Planned, plan_batch
+from neuromanager.launch.request import Batch, Launch
 from neuromanager.profile.demand import describe_demand, make_demand
 from neuromanager.schedulers import find_scheduler
 from neuromanager.system.quoting import quote_line

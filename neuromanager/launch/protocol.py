@@ -8,21 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
-from neuromanager.experiment.code import describe_code
 from neuromanager.experiment.directory import Experiment
-from neuromanager.experiment.environment import FOLDER
-from neuromanager.experiment.launches import find_current, read_launches, write_intent, write_job, write_refusal
-from neuromanager.experiment.layout import describe_arrangement, render_elements
+from neuromanager.experiment.launches import find_current, read_launches, write_job, write_refusal
+from neuromanager.experiment.layout import render_elements
 from neuromanager.experiment.states import Trail
 from neuromanager.experiment.submission import Job, Lost, Refused, Taken, Unsettled
-from neuromanager.launch.plan import Batch, Call, NothingLaunched, Planned, make_job, plan_batch, plan_calls
-from neuromanager.launch.request import Launch
+from neuromanager.launch.plan import Call, Planned, make_job, plan_batch, plan_calls
+from neuromanager.launch.request import Batch, Launch, NothingLaunched, refusing, write_launch
 from neuromanager.launch.settle import claiming, look_twice
-from neuromanager.profile.profile import describe_profile
 from neuromanager.schedulers import Scheduler, find_scheduler, is_batch_system
-from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure, judge_error
+from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.files import write_file
 from neuromanager.system.signals import Interrupted
 from neuromanager.system.site import Site, Unreachable
@@ -136,28 +133,6 @@ def _write_beside(path: str, text: str) -> None:
         os.chmod(path, 0o755)
 
 
-def write_launch(
-    launch: Launch, token: str, numbers: Sequence[int], name: str, elements: str | None, after: Sequence[str]
-) -> None:
-    """The intent, and the folder for what its runs record of their nodes. Raises OSError."""
-    os.makedirs(launch.experiment.path(FOLDER), exist_ok=True)
-    write_intent(
-        launch.experiment,
-        token,
-        list(numbers),
-        scheduler=launch.profile.scheduler,
-        name=name,
-        profile=describe_profile(launch.profile),
-        cwd=launch.cwd,
-        git=describe_code(launch.code),
-        elements=elements,
-        after=after,
-        arrangement=describe_arrangement(launch.layout) if is_batch_system(launch.profile.scheduler) else None,
-        there=launch.there,
-        skew_seconds=launch.site.skew_seconds,
-    )
-
-
 def _submit_next(launch: Launch, scheduler: Scheduler, calls: list[Call], done: Submitted) -> Refused | None:
     """The first of them, on a host all in one go; what is taken goes from ``calls`` to ``done``.
 
@@ -221,14 +196,3 @@ def _unknown(experiment: Experiment, scheduler: Scheduler, faults: Sequence[str]
         f"{scheduler.TITLE} may have the job; {experiment.shown} is kept: repeat the command with "
         f"--resume --name {experiment.name}, which finds the job or submits it once",
     )
-
-
-@contextlib.contextmanager
-def refusing(experiment: Experiment) -> Iterator[None]:
-    try:
-        yield
-    except Unreachable as error:
-        raise NothingLaunched(TROUBLE, f"{error.strerror}; nothing was launched") from None
-    except OSError as error:
-        place = error.filename or experiment.directory
-        raise NothingLaunched(judge_error(error), f"{place}: {error.strerror}; nothing was launched") from None

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from neuromanager import __version__
 from neuromanager.experiment.code import Code, describe_code
 from neuromanager.experiment.directory import Experiment, format_time
-from neuromanager.experiment.layout import PLAIN, Arrangement
+from neuromanager.experiment.environment import FOLDER
+from neuromanager.experiment.launches import write_intent
+from neuromanager.experiment.layout import PLAIN, Arrangement, describe_arrangement
 from neuromanager.experiment.runs import Asked, Run, make_asked, number_runs
-from neuromanager.experiment.select import Selected
+from neuromanager.experiment.states import is_batch_system
 from neuromanager.launch.input import Input
 from neuromanager.local.options import Manner
 from neuromanager.profile.host import describe_host
 from neuromanager.profile.profile import Profile, describe_profile
-from neuromanager.system.site import Site
+from neuromanager.system.faults import TROUBLE, Failure, judge_error
+from neuromanager.system.site import Site, Unreachable
 from neuromanager.system.values import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from neuromanager.experiment.select import Selected
+    from neuromanager.experiment.submission import Wait
     from neuromanager.launch.inputs import InputFile
     from neuromanager.launch.spread import Lane
 
@@ -147,3 +153,48 @@ def site_for_runs() -> Site:
     """Without the points of a sweep and what neuset hands on, which are for neurun alone."""
     ours = ("NEU_POINTS", "NEU_POINTS_TAKEN", "NEU_SET")
     return Site(None, {name: value for name, value in os.environ.items() if name not in ours})
+
+
+class NothingLaunched(Failure):
+    """Surely nothing was launched; jobs.jsonl says so where it could be written."""
+
+
+class Batch(NamedTuple):
+    """Runs that are submitted together, and what they wait for."""
+
+    numbers: list[int]
+    waits: tuple[Wait, ...] = ()
+    after: tuple[str, ...] = ()  # directories of the experiments behind them
+
+
+def write_launch(
+    launch: Launch, token: str, numbers: Sequence[int], name: str, elements: str | None, after: Sequence[str]
+) -> None:
+    """The intent, and the folder for what its runs record of their nodes. Raises OSError."""
+    os.makedirs(launch.experiment.path(FOLDER), exist_ok=True)
+    write_intent(
+        launch.experiment,
+        token,
+        list(numbers),
+        scheduler=launch.profile.scheduler,
+        name=name,
+        profile=describe_profile(launch.profile),
+        cwd=launch.cwd,
+        git=describe_code(launch.code),
+        elements=elements,
+        after=after,
+        arrangement=describe_arrangement(launch.layout) if is_batch_system(launch.profile.scheduler) else None,
+        there=launch.there,
+        skew_seconds=launch.site.skew_seconds,
+    )
+
+
+@contextlib.contextmanager
+def refusing(experiment: Experiment) -> Iterator[None]:
+    try:
+        yield
+    except Unreachable as error:
+        raise NothingLaunched(TROUBLE, f"{error.strerror}; nothing was launched") from None
+    except OSError as error:
+        place = error.filename or experiment.directory
+        raise NothingLaunched(judge_error(error), f"{place}: {error.strerror}; nothing was launched") from None

@@ -16,10 +16,9 @@ from neuromanager.experiment.runs import describe_count
 from neuromanager.experiment.select import Selected
 from neuromanager.launch.after import wait_for_others
 from neuromanager.launch.deferral import Deferral
-from neuromanager.launch.plan import Batch, NothingLaunched
 from neuromanager.launch.preview import describe_jobs
 from neuromanager.launch.protocol import Submitted, submit
-from neuromanager.launch.request import Launch
+from neuromanager.launch.request import Batch, Launch, NothingLaunched
 from neuromanager.launch.settle import settle_claims
 from neuromanager.profile.host import describe_host
 from neuromanager.profile.profile import Profile

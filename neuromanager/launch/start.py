@@ -10,13 +10,17 @@ from functools import partial
 from neuromanager.experiment.catalog import is_whole
 from neuromanager.experiment.create import Exists, Made, make_experiment, remove
 from neuromanager.experiment.directory import RUNS, Experiment, stem_of
-from neuromanager.experiment.record import count_runs
 from neuromanager.experiment.runs import describe_count
-from neuromanager.experiment.select import Selected
-from neuromanager.experiment.states import COMPLETED, UNKNOWN
-from neuromanager.launch.plan import Batch, NothingLaunched
-from neuromanager.launch.request import Launch, Request, lay_out, make_launch, make_record, write_files
-from neuromanager.launch.settle import settle
+from neuromanager.launch.request import (
+    Batch,
+    Launch,
+    NothingLaunched,
+    Request,
+    lay_out,
+    make_launch,
+    make_record,
+    write_files,
+)
 from neuromanager.profile.demand import check_excess
 from neuromanager.profile.profile import Profile
 from neuromanager.schedulers import find_scheduler, is_batch_system
@@ -197,7 +201,9 @@ def _tell_places(launch: Launch) -> None:
 
 
 def _launch_rest(request: Request, made: Made, take_leave: TakeLeave | None, locks: contextlib.ExitStack) -> int:
+    from neuromanager.experiment.record import count_runs
     from neuromanager.launch.resume import add_runs, find_missing
+    from neuromanager.launch.settle import settle
 
     experiment = made.experiment
     settle(experiment, request.site)
@@ -248,6 +254,8 @@ def print_path(shown: str) -> None:
 
 
 def _wait(experiment: Experiment, numbers: Sequence[int], site: Site) -> int:
+    from neuromanager.experiment.select import Selected
+    from neuromanager.experiment.states import COMPLETED, UNKNOWN
     from neuromanager.status.wait import wait_for
 
     try:

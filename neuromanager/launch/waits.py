@@ -17,8 +17,8 @@ from neuromanager.experiment.runs import describe_count
 from neuromanager.experiment.select import Selected
 from neuromanager.experiment.states import COMPLETED, PENDING, UNKNOWN, Status
 from neuromanager.experiment.submission import Wait
-from neuromanager.launch.plan import Batch, waits_by_itself
-from neuromanager.launch.request import Dependencies, Launch, Request
+from neuromanager.launch.plan import waits_by_itself
+from neuromanager.launch.request import Batch, Dependencies, Launch, Request
 from neuromanager.launch.resume import wait_for_late
 from neuromanager.schedulers import find_scheduler, is_batch_system
 from neuromanager.status.survey import read_reports

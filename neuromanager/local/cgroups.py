@@ -71,7 +71,7 @@ def _gives_memory(parent: str, place: str) -> bool:
     """Whether a group's children have the controller; the parent of the first group is not ours to see."""
     if not parent.startswith(place):
         return False
-    with contextlib.suppress(OSError), open(f"{parent}/cgroup.subtree_control", encoding="ascii") as file:
+    with contextlib.suppress(OSError), open(f"{parent}/cgroup.subtree_control", encoding="utf-8") as file:
         return "memory" in file.read().split()
     return False
 
@@ -111,7 +111,7 @@ class MemoryGroup:
     def was_exceeded(self) -> bool:
         """Whether the kernel killed a process of it for want of memory."""
         name = "memory.oom_control" if self._home.version == 1 else "memory.events"
-        with contextlib.suppress(OSError), open(f"{self._path}/{name}", encoding="ascii") as file:
+        with contextlib.suppress(OSError), open(f"{self._path}/{name}", encoding="utf-8") as file:
             return any(line.split()[0] == "oom_kill" and line.split()[1] != "0" for line in file)
         return False
 
@@ -156,7 +156,7 @@ def _remove(path: str, patience_seconds: float) -> None:
 
 
 def _has_processes(path: str) -> bool:
-    with contextlib.suppress(OSError), open(f"{path}/cgroup.procs", encoding="ascii") as file:
+    with contextlib.suppress(OSError), open(f"{path}/cgroup.procs", encoding="utf-8") as file:
         return bool(file.read())
     return False
 

@@ -76,7 +76,7 @@ def _find_run(pid: int) -> str | None:
 def _read_memory() -> tuple[int, int]:
     """All and available MB (proc(5), meminfo)."""
     sizes: dict[str, int] = {}
-    with contextlib.suppress(OSError), open("/proc/meminfo", encoding="ascii") as file:
+    with contextlib.suppress(OSError), open("/proc/meminfo", encoding="utf-8") as file:
         for line in file:
             name, _, rest = line.partition(":")
             sizes[name] = int(rest.split()[0]) // 1024

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 
 from neuromanager.local.shares import Share
-from neuromanager.system.process import Ending
+from neuromanager.system.spawn import Ending
 from neuromanager.system.values import NamedTuple, Protocol
 
 

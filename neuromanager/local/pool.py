@@ -13,10 +13,9 @@ from neuromanager.local.inprogress import Program, Running, Watcher, peek, send_
 from neuromanager.local.output import Copier, Target
 from neuromanager.local.strays import put_away_orphans, send_orphans
 from neuromanager.local.table import Slots
-from neuromanager.system.process import Ending
 from neuromanager.system.procfs import Births, group_lives
 from neuromanager.system.signals import signal
-from neuromanager.system.spawn import CannotExecute, start_program
+from neuromanager.system.spawn import CannotExecute, Ending, start_program
 
 _LEFTOVERS_SECONDS = 2  # between TERM and KILL for what a run left in its process group
 _ALONE = contextlib.nullcontext()

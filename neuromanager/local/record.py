@@ -16,9 +16,9 @@ from neuromanager.local.orphans import GRACE_SECONDS, end_processes
 from neuromanager.local.retry import Turns
 from neuromanager.local.table import Slot
 from neuromanager.system.faults import NOT_EXECUTABLE, NOT_FOUND
-from neuromanager.system.process import Ending
 from neuromanager.system.procfs import read_identity
 from neuromanager.system.signals import name_signal, signal
+from neuromanager.system.spawn import Ending
 from neuromanager.system.values import NamedTuple
 from neuromanager.terminal.console import tell
 

@@ -6,13 +6,14 @@ import functools
 import os
 from collections.abc import Callable, Mapping
 
-from neuromanager.local.cgroups import find_home
-from neuromanager.local.gpus import Gpu, match_request, parse_gpu_request
 from neuromanager.profile.profile import Profile
 from neuromanager.system.faults import WRONG_INPUT, Failure, offer_nearest
 from neuromanager.system.patterns import re
 from neuromanager.system.times import parse_duration
-from neuromanager.system.values import NamedTuple
+from neuromanager.system.values import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from neuromanager.local.gpus import Gpu
 
 UNDERSTOOD = ("time", "gres", "gpus", "cpus-per-task", "mem", "nice")
 USUAL_NICE = 10  # nice(1)
@@ -81,6 +82,10 @@ def _parse_plain(profile: Profile, place: str, faults: list[str]) -> Needs:
 
 def _find_gpus(needs: Needs, profile: Profile, environ: Mapping[str, str]) -> Needs:
     """Raises ValueError for what this machine does not have, Failure when it cannot be asked."""
+    if not any(name in ("gres", "gpus") for name, _ in profile.resources):
+        return needs
+    from neuromanager.local.gpus import match_request, parse_gpu_request
+
     count = parse_gpu_request(profile.resources)
     if not count:
         return needs._replace(gpus=count)
@@ -171,6 +176,8 @@ def _parse_memory(value: str | None) -> int:
     there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if size > there:
         raise ValueError(f"{value} asked for each run, and this machine has {there / (1 << 30):.1f} GiB")
+    from neuromanager.local.cgroups import find_home
+
     find_home()
     return size
 

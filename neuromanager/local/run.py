@@ -12,9 +12,7 @@ from neuromanager.experiment.cancelled import Cancellations
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.launches import write_worker
 from neuromanager.experiment.runs import Run, describe_count
-from neuromanager.local.cgroups import find_home, make_prefix, remove_groups
 from neuromanager.local.control import Control
-from neuromanager.local.env import render_env_script
 from neuromanager.local.inprogress import Program
 from neuromanager.local.keeper import Stopped, keep, listen
 from neuromanager.local.options import Halt, Manner
@@ -28,11 +26,13 @@ from neuromanager.profile.profile import Profile
 from neuromanager.system.faults import INCOMPLETE, TROUBLE, Failure
 from neuromanager.system.files import is_ours
 from neuromanager.system.jsonvalues import LONGEST_VARIABLE
-from neuromanager.system.process import Ending
+from neuromanager.system.spawn import Ending
 from neuromanager.system.times import parse_seconds
-from neuromanager.system.values import NamedTuple
+from neuromanager.system.values import TYPE_CHECKING, NamedTuple
 from neuromanager.terminal.console import clear_before_telling, tell
-from neuromanager.terminal.progressbar import ProgressBar, erase_line, may_draw
+
+if TYPE_CHECKING:
+    from neuromanager.terminal.progressbar import ProgressBar
 
 __all__ = ["LocalLaunch", "Stopped", "run_all", "run_variables"]
 
@@ -95,8 +95,13 @@ def run_all(launch: LocalLaunch) -> int:
     os.set_inheritable(launch.lock, False)
     places = count_places(needs, len(launch.runs), manner.jobs)
     alone = (manner.jobs or places) == 1
-    bar = None if alone or manner.tee or not launch.shows or not may_draw() else ProgressBar(len(launch.runs))
-    crew = _Crew(Slots(places), places, alone, bar, os.getcwd(), make_prefix())
+    bar = None if alone or manner.tee or not launch.shows else _make_bar(len(launch.runs))
+    prefix = ""
+    if needs.memory_bytes:
+        from neuromanager.local.cgroups import find_home, make_prefix, remove_groups
+
+        prefix = make_prefix()
+    crew = _Crew(Slots(places), places, alone, bar, os.getcwd(), prefix)
 
     def work(link: int) -> int:
         os.chdir(cwd)
@@ -104,6 +109,8 @@ def run_all(launch: LocalLaunch) -> int:
         return _work(launch, crew, link)
 
     if bar:
+        from neuromanager.terminal.progressbar import erase_line
+
         clear_before_telling(erase_line)  # here, in the keeper: its worker draws, and may be gone
     try:
         marker = launch.experiment.marker
@@ -112,6 +119,12 @@ def run_all(launch: LocalLaunch) -> int:
         clear_before_telling(None)
         if needs.memory_bytes:
             remove_groups(find_home(), crew.prefix)
+
+
+def _make_bar(count: int) -> ProgressBar | None:
+    from neuromanager.terminal.progressbar import ProgressBar, may_draw
+
+    return ProgressBar(count) if may_draw() else None
 
 
 def _work(launch: LocalLaunch, crew: _Crew, link: int) -> int:
@@ -202,6 +215,8 @@ def _make_words(launch: LocalLaunch, run: Run) -> tuple[tuple[str, ...], int | N
     words = (*launch.profile.wrap, *run.command)
     if not launch.profile.env:
         return words, None, None
+    from neuromanager.local.env import render_env_script
+
     ready, writer = os.pipe()
     unrecorded = launch.environment if launch.environment and not os.path.exists(launch.environment) else None
     return (("bash", "-c", render_env_script(launch.profile.env, writer, unrecorded), "neurun", *words), ready, writer)

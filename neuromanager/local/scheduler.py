@@ -7,13 +7,15 @@ from collections.abc import Mapping
 
 from neuromanager.experiment.layout import Arrangement
 from neuromanager.experiment.states import LOCAL
-from neuromanager.local.cancel import cancel
 from neuromanager.local.resources import check_resources
 from neuromanager.profile.profile import Profile, Resources, Spelling
 from neuromanager.system.values import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from neuromanager.experiment.free import Free
+    from neuromanager.experiment.submission import Cancelled, CancelRequest
     from neuromanager.system.site import Site
 
 __all__ = ["DOES", "NAME", "OWN_OPTIONS", "SPELLING", "TITLE", "cancel", "check", "check_programs", "free"]
@@ -34,8 +36,14 @@ def check_programs() -> None:
     """There is nothing to submit with."""
 
 
+def cancel(requests: Sequence[CancelRequest], signal: int | None, site: Site) -> Cancelled:
+    from neuromanager.local import cancel as doing  # no launch needs it
+
+    return doing.cancel(requests, signal, site)
+
+
 def free(site: Site) -> Free:
     """Raises Failure when a program that should know the GPUs fails."""
-    from neuromanager.local import free as answers  # no run needs it
+    from neuromanager.local import free as answers
 
     return answers.free(site)

@@ -9,16 +9,16 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 
-from neuromanager.local.cgroups import Home, MemoryGroup, find_home, remove_abandoned
-from neuromanager.local.gpus import Gpu, variables_for
-from neuromanager.local.resources import Needs
 from neuromanager.system.faults import Failure
 from neuromanager.system.signals import signal
 from neuromanager.system.values import TYPE_CHECKING
 from neuromanager.terminal.console import tell
 
 if TYPE_CHECKING:
+    from neuromanager.local.cgroups import Home, MemoryGroup
     from neuromanager.local.gpulocks import Queue, Slot
+    from neuromanager.local.gpus import Gpu
+    from neuromanager.local.resources import Needs
 
 _QUIET_SECONDS = 2.0  # of waiting for a GPU, before it is told
 _LOOK_SECONDS = 10.0  # between two looks for other processes on GPUs
@@ -86,6 +86,14 @@ class Share:
         self._give_back(self)
 
 
+def _make_variables(slot: Slot | None) -> dict[str, str]:
+    if slot is None:
+        return {}
+    from neuromanager.local.gpus import variables_for
+
+    return variables_for(slot.gpus)
+
+
 def _make_queue(environ: Mapping[str, str]) -> Queue:
     from neuromanager.local.gpulocks import Queue
 
@@ -110,6 +118,8 @@ class Shares:
     def __enter__(self) -> Shares:
         """Raises Failure, ValueError."""
         if self._needs.memory_bytes:
+            from neuromanager.local.cgroups import find_home, remove_abandoned
+
             self._home = find_home()
             remove_abandoned(self._home)
         if self._queue:
@@ -137,8 +147,10 @@ class Shares:
         cpus = self._cpus.choose(self._needs.cpus) if self._needs.cpus else ()
         group = None
         if self._home and self._needs.memory_bytes:
+            from neuromanager.local.cgroups import MemoryGroup
+
             group = MemoryGroup(self._home, f"{self._prefix}{number}", self._needs.memory_bytes)
-        return Share(self._needs, slot, cpus, group, self._forget(slot)), variables_for(slot.gpus) if slot else {}
+        return Share(self._needs, slot, cpus, group, self._forget(slot)), _make_variables(slot)
 
     def rest(self) -> None:
         """Nothing is wanted for now: others may have what is free."""
@@ -202,7 +214,7 @@ class _Cpus:
 def read_work(path: str = "/proc/stat") -> dict[int, int]:
     """Clock ticks since the boot in which each CPU was not idle (proc(5)); nothing where that is not told."""
     found = {}
-    with contextlib.suppress(OSError), open(path, encoding="ascii") as file:
+    with contextlib.suppress(OSError), open(path, encoding="utf-8") as file:
         for line in file:
             name, *ticks = line.split()
             if name.startswith("cpu") and name[3:].isdigit():

@@ -10,7 +10,6 @@ from neuromanager.system.document import read_document, read_text
 from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.jsonvalues import load_json
 from neuromanager.system.patterns import re
-from neuromanager.system.process import ask
 from neuromanager.system.programs import check_program
 from neuromanager.system.quoting import Command
 from neuromanager.system.values import Any
@@ -54,6 +53,10 @@ def _is_foreign(path: str) -> bool:
 
 def check_env(profile: Profile, source: str) -> None:
     """Raises Failure for a line of env that is not a whole command: half of one would take the lines below too."""
+    if not profile.env:
+        return
+    from neuromanager.system.process import ask  # most profiles have none
+
     faults = []
     for line in profile.env:
         # In braces first: alone, a backslash or a here-document that reaches for the next line would pass.

@@ -56,8 +56,8 @@ def check_document(text: str, schema_name: str, source: str) -> Any:
 
 def read_text(path: str, missing: str) -> str:
     try:
-        with open(path, encoding="utf-8-sig") as file:
-            text = file.read(LONGEST + 1)
+        with open(path, encoding="utf-8") as file:
+            text = file.read(LONGEST + 1).removeprefix("\ufeff")
     except FileNotFoundError:
         raise Failure(WRONG_INPUT, f"{path}: no such file; {missing}") from None
     except UnicodeDecodeError as error:

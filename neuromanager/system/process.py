@@ -12,6 +12,7 @@ from types import FrameType
 
 from neuromanager.system.files import LARGEST_BYTES
 from neuromanager.system.signals import PASSED_ON, STOPPING, Forwarder, heed_children, in_foreground, signal
+from neuromanager.system.spawn import Ending
 from neuromanager.system.values import IO, TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -38,19 +39,6 @@ class Answer(NamedTuple):
         if self.endless:
             return f"{program} answers without end"
         return f"{program} did not answer within {patience_seconds:g} seconds"
-
-
-class Ending(NamedTuple):
-    """How a run ended: with an exit code, or by a signal."""
-
-    exit_code: int | None
-    signal: int | None
-    timed_out: bool = False
-    told: int | None = None  # the signal by which neurun told it to end
-    over_memory: bool = False
-
-    def as_exit_code(self) -> int:
-        return 128 + self.signal if self.signal else self.exit_code or 0
 
 
 def ask(

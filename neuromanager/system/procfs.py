@@ -136,7 +136,7 @@ def read_identity(pid: int, also_dead: bool = False) -> str | None:
     try:
         fields = _read_line(f"/proc/{pid}/stat").rpartition(b")")[2].split()
         if not _boot:
-            with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            with open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as file:
                 _boot.append(file.read().strip()[:8])
     except OSError:
         return None

@@ -1,4 +1,7 @@
-"""Starts a program without Python between it and the kernel, and holds what it inherits: signals and descriptors."""
+"""Starts a program without Python between it and the kernel, and holds what it inherits: signals and descriptors.
+
+How a run ended is here too: what executes runs needs nothing else of process.py.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from neuromanager.system.signals import heed_children, signal
-from neuromanager.system.values import NoReturn
+from neuromanager.system.values import NamedTuple, NoReturn
 
 heed_children()
 
@@ -20,6 +23,19 @@ class CannotExecute(Exception):
     def __init__(self, error: OSError) -> None:
         super().__init__(error)
         self.error = error
+
+
+class Ending(NamedTuple):
+    """How a run ended: with an exit code, or by a signal."""
+
+    exit_code: int | None
+    signal: int | None
+    timed_out: bool = False
+    told: int | None = None  # the signal by which neurun told it to end
+    over_memory: bool = False
+
+    def as_exit_code(self) -> int:
+        return 128 + self.signal if self.signal else self.exit_code or 0
 
 
 # What Python ignores and a program is to get as the system has it; caught signals are the system's again after exec.

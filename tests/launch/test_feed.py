@@ -22,10 +22,10 @@ from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.layout import PLAIN
 from neuromanager.experiment.states import CANCELLED, PENDING, UNKNOWN
 from neuromanager.experiment.submission import Job, Limits
-from neuromanager.launch.plan import Batch, NothingLaunched, plan_calls
+from neuromanager.launch.plan import plan_calls
 from neuromanager.launch.preview import describe_launch, plan_whole
 from neuromanager.launch.protocol import Submitted, submit
-from neuromanager.launch.request import Launch
+from neuromanager.launch.request import Batch, Launch, NothingLaunched
 from neuromanager.launch.settle import settle
 from neuromanager.profile.profile import Profile
 from neuromanager.schedulers import find_scheduler

@@ -25,8 +25,7 @@ from neuromanager.experiment import launches
 from neuromanager.experiment.directory import Experiment, format_time
 from neuromanager.experiment.layout import Arrangement
 from neuromanager.experiment.submission import Job, Limits, Lost, Part, Refused, SchedulersAnswer, Taken, Wait
-from neuromanager.launch import plan, protocol, settle
-from neuromanager.launch.request import Launch
+from neuromanager.launch import protocol, request, settle
 from neuromanager.profile.profile import Profile
 from neuromanager.system.faults import Failure
 from neuromanager.system.site import HERE, Site
@@ -153,9 +152,9 @@ class History:
         self.nodes(0.3)
         numbers = self.left()
         profile = Profile("s", "d", "fakebatch", (), (), (), ())
-        launch = Launch(self.experiment, lock, profile, "/", numbers, RUNS, HERE)
+        launch = request.Launch(self.experiment, lock, profile, "/", numbers, RUNS, HERE)
         if numbers:
-            protocol.submit(launch, plan.Batch(numbers), protocol.Submitted(), lambda: self.chance.random() < 0.05)
+            protocol.submit(launch, request.Batch(numbers), protocol.Submitted(), lambda: self.chance.random() < 0.05)
 
     def run(self) -> int:
         """How often the run that was executed most often was executed."""

@@ -9,8 +9,9 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from neuromanager.system.process import Answer, Ending, Exchange, ask, exchange, run_through
+from neuromanager.system.process import Answer, Exchange, ask, exchange, run_through
 from neuromanager.system.signals import Forwarder
+from neuromanager.system.spawn import Ending
 from tests.command import ROOT, Folder, is_alive, wait_until
 
 
