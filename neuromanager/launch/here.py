@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from neuromanager.experiment.bashrecorder import render_environment
 from neuromanager.experiment.catalog import read_runs
@@ -59,6 +59,7 @@ def _execute(launch: Launch, stdin: int | None, take_leave: TakeLeave | None) ->
 
         hold_back(experiment, token, numbers, launch.dependencies, launch.site)
     before = _list_code(launch)
+    environment = environment_path(experiment, token, os.uname().nodename)
     local = run.LocalLaunch(
         experiment,
         token,
@@ -72,9 +73,10 @@ def _execute(launch: Launch, stdin: int | None, take_leave: TakeLeave | None) ->
         launch.lock,
         launch.manner,
         shows=launch.shows,
-        environment=_record_environment(launch, token, runs[0]),
+        environment=environment,
     )
-    code = run.run_all(local)
+    with _recording_environment(launch, environment, runs[0]):
+        code = run.run_all(local)
     _name_left(launch, sorted(_list_code(launch) - before))
     alone = len(runs) > 1 or len(read_lines(experiment, "commands.txt")) == 1
     return code if alone or code in (0, TROUBLE) else INCOMPLETE
@@ -95,17 +97,29 @@ def _name_left(launch: Launch, names: Sequence[str]) -> None:
         )
 
 
-def _record_environment(launch: Launch, token: str, first: Run) -> str:
-    """What the program of the first run finds; where the profile has an env, that has to be done first, by the run."""
-    path, profile = environment_path(launch.experiment, token, os.uname().nodename), launch.profile
-    if not profile.env:
-        script = "\n".join([*render_environment(), 'cd -- "$1" && neu_environment "$2" "$3"'])
-        words = ("bash", "-c", script, "neurun", launch.cwd, path, quote_word((*profile.wrap, *first.command)[0]))
-        with contextlib.suppress(CannotExecute, OSError):  # nothing depends on it
-            null = os.open(os.devnull, os.O_RDWR)
-            try:
-                variables = {**launch.site.environ, **dict(profile.variables)}
-                os.waitpid(start_program(words, variables, {0: null, 1: null, 2: null}), 0)
-            finally:
-                os.close(null)
-    return path
+@contextlib.contextmanager
+def _recording_environment(launch: Launch, path: str, first: Run) -> Iterator[None]:
+    """What the program of the first run finds, by a process beside it: bash takes longer than many a run.
+
+    Where the profile has an env, that has to be done first, by the run.
+    """
+    recorder = None if launch.profile.env else _record_environment(launch, path, first)
+    yield
+    if recorder:
+        with contextlib.suppress(ChildProcessError):  # the keeper waited for it
+            os.waitpid(recorder, 0)
+
+
+def _record_environment(launch: Launch, path: str, first: Run) -> int | None:
+    """The process that does it."""
+    profile = launch.profile
+    variables = {**launch.site.environ, **dict(profile.variables)}
+    script = "\n".join([*render_environment(), 'cd -- "$1" && neu_environment "$2" "$3"'])
+    words = ("bash", "-c", script, "neurun", launch.cwd, path, quote_word((*profile.wrap, *first.command)[0]))
+    with contextlib.suppress(CannotExecute, OSError):  # nothing depends on it
+        null = os.open(os.devnull, os.O_RDWR)
+        try:
+            return start_program(words, variables, {0: null, 1: null, 2: null}, leads=False)
+        finally:
+            os.close(null)
+    return None

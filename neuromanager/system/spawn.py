@@ -46,12 +46,14 @@ _LIMITS = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)  # of the sys
 _MOST_DESCRIPTORS = 65536  # that are looked at one by one
 
 
-def start_program(words: tuple[str, ...], env: Mapping[str, str], descriptors: Mapping[int, int]) -> int:
+def start_program(
+    words: tuple[str, ...], env: Mapping[str, str], descriptors: Mapping[int, int], leads: bool = True
+) -> int:
     """Starts a program in a session of its own, ``descriptors`` (its number -> ours) and the rest of 0-2 open in it.
 
-    Returns its process id, which is its group's and its session's too. Raises CannotExecute, and OSError where the
-    system has no room for another process. Descriptors of ours that are inheritable are the program's as well: see
-    ``keep_descriptors``.
+    Returns its process id, which is its group's and its session's too; without ``leads`` it stays in ours. Raises
+    CannotExecute, and OSError where the system has no room for another process. Descriptors of ours that are
+    inheritable are the program's as well: see ``keep_descriptors``.
     """
     key = (words[0], env.get("PATH"))
     known = _paths.get(key)
@@ -60,14 +62,14 @@ def start_program(words: tuple[str, ...], env: Mapping[str, str], descriptors: M
         path = known or _find_program(words[0], env)
         try:
             pid = os.posix_spawn(
-                path, words, env, file_actions=actions, setsid=True, setsigdef=_ignored_by_us, setsigmask=_mask
+                path, words, env, file_actions=actions, setsid=leads, setsigdef=_ignored_by_us, setsigmask=_mask
             )
         except FileNotFoundError:
             if not known:
                 raise
             path = _find_program(words[0], env)  # it moved
             pid = os.posix_spawn(
-                path, words, env, file_actions=actions, setsid=True, setsigdef=_ignored_by_us, setsigmask=_mask
+                path, words, env, file_actions=actions, setsid=leads, setsigdef=_ignored_by_us, setsigmask=_mask
             )
     except OSError as error:
         _paths.pop(key, None)
