@@ -154,7 +154,7 @@ def _ask_git(folder: str, *words: str, **variables: str) -> str:
     place = [f"--git-dir={store}", f"--work-tree={folder}"] if os.path.isdir(store) else []
     env = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C", **variables}
     try:
-        answer = ask(["git", *place, *words], _PATIENCE_SECONDS, env, cwd=folder)
+        answer = ask(["git", "-C", folder, *place, *words], _PATIENCE_SECONDS, env)
     except OSError as error:
         raise Failure(WRONG_INPUT, f"git: {error.strerror}; the code cannot be compared") from None
     if answer.exit_code is None:

@@ -286,7 +286,8 @@ def _run(picture: Picture, output: Mapping[str, str], stem: str, print_it: bool)
     if search_path("gnuplot") is None:
         left = "" if print_it else f"; {stem}.gp and {stem}.dat are written"
         raise Failure(NOT_FOUND, f"gnuplot: no such program on PATH{left}; install it (gnuplot-nox on Debian)")
-    answer = ask(["gnuplot", "-d", f"{name}.gp"], _DRAWING_SECONDS, cwd=folder)
+    there = ["sh", "-c", 'cd -- "$1" && exec gnuplot -d "$2"', "sh", folder, f"{name}.gp"]
+    answer = ask(there, _DRAWING_SECONDS)
     if answer.exit_code != 0:
         said = [f"gnuplot said: {line}" for line in answer.stderr.split("\n") if line.strip()]
         raise Failure(TROUBLE, "gnuplot failed", *said[:10])

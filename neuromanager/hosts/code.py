@@ -76,7 +76,7 @@ def _leaves(folder: str, name: str) -> bool:
 
 def _git(folder: str, *words: str) -> str | None:
     try:
-        answer = ask(["git", *words], _GIT_SECONDS, cwd=folder)
+        answer = ask(["git", "-C", folder, *words], _GIT_SECONDS)
     except FileNotFoundError:
         return None
     return answer.stdout if answer.exit_code == 0 else None

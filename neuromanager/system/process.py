@@ -1,4 +1,8 @@
-"""Runs programs with subprocess: asks them, feeds them, passes signals on. What starts runs is in spawn.py."""
+"""Runs programs: asks them, feeds them, passes signals on. What starts runs is in spawn.py.
+
+With subprocess where its pipes or its folder are wanted. Its import takes as long as a Python without ours, so what a
+launch asks, and the program that neusweep runs, are started without it.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ from types import FrameType
 
 from neuromanager.system.files import LARGEST_BYTES
 from neuromanager.system.signals import PASSED_ON, STOPPING, Forwarder, heed_children, in_foreground, signal
-from neuromanager.system.spawn import Ending
+from neuromanager.system.spawn import Ending, Started, start
 from neuromanager.system.values import IO, TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -46,7 +50,6 @@ def ask(
     timeout_seconds: float,
     env: Mapping[str, str] | None = None,
     pass_fds: Sequence[int] = (),
-    cwd: str | None = None,
     most_bytes: int = _MOST_ANSWER_BYTES,
 ) -> Answer:
     """Runs a program to its end and keeps what it says. Raises FileNotFoundError when there is none.
@@ -54,43 +57,37 @@ def ask(
     In a session of its own: a Ctrl-C meant for us does not leave a submission half made. ``pass_fds`` stay open in the
     program, also when we are killed: what they lock is locked as long as either of us lives.
     """
-    import subprocess  # where a program is started, and at no other start
-
     from neuromanager.system.pipes import Endless, hear
 
     ended_by = time.monotonic() + timeout_seconds
-    process = subprocess.Popen(
-        words,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=env,
-        start_new_session=True,
-        pass_fds=pass_fds,
-        cwd=cwd,
-    )
-    assert process.stdout and process.stderr
-    try:
-        out, err = hear((process.stdout, process.stderr), most_bytes, timeout_seconds)
-        process.wait(max(0.0, ended_by - time.monotonic()))
-        return Answer(process.returncode, _read_text(out), _read_text(err))
-    except (TimeoutError, subprocess.TimeoutExpired):
-        return Answer(None, "", "")
-    except Endless:
-        return Answer(None, "", "", endless=True)
-    finally:
-        _end(process)
+    with contextlib.ExitStack() as streams:
+        nothing = streams.enter_context(open(os.devnull, "rb", buffering=0)).fileno()
+        pipes = [os.pipe() for _ in range(2)]
+        outputs = [streams.enter_context(open(ours, "rb", buffering=0)) for ours, _ in pipes]
+        try:
+            its = {0: nothing, 1: pipes[0][1], 2: pipes[1][1]}
+            process = start(words, os.environ if env is None else env, its, pass_fds)
+        finally:
+            for _, descriptor in pipes:
+                os.close(descriptor)
+        try:
+            out, err = hear(outputs, most_bytes, timeout_seconds)
+            code = process.wait(max(0.0, ended_by - time.monotonic()))
+            return Answer(code, _read_text(out), _read_text(err))
+        except TimeoutError:
+            return Answer(None, "", "")
+        except Endless:
+            return Answer(None, "", "", endless=True)
+        finally:
+            _end(process)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end(process: Started) -> None:
     """With all that it started in its session's first group."""
     if process.poll() is None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    for stream in (process.stdout, process.stderr):
-        if stream:
-            stream.close()
 
 
 def _read_text(said: bytearray) -> str:
@@ -141,10 +138,8 @@ def run_through(
     words: Sequence[str], env: Mapping[str, str], forwarder: Forwarder, pass_fds: Sequence[int] = ()
 ) -> Ending:
     """Runs a program on our own stdin, stdout and stderr, in our process group: as if it had been called directly."""
-    import subprocess
-
     sys.stdout.flush()
-    process: subprocess.Popen[bytes] | None = None
+    process: Started | None = None
     early: list[int] = []  # what came while it was being started
 
     def pass_on(number: int, _: FrameType | None) -> None:
@@ -156,7 +151,7 @@ def run_through(
 
     before = _catch((*STOPPING, *PASSED_ON), pass_on)
     try:
-        process = subprocess.Popen(words, env=env, pass_fds=pass_fds)
+        process = start(words, env, {}, pass_fds, leads=False)
         for number in early:
             process.send_signal(number)
         code = process.wait()

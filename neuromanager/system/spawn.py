@@ -5,14 +5,14 @@ How a run ended is here too: what executes runs needs nothing else of process.py
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import sys
+import time
 from collections.abc import Mapping, Sequence
 
 from neuromanager.system.signals import heed_children, signal
-from neuromanager.system.values import NamedTuple, NoReturn
+from neuromanager.system.values import Any, NamedTuple, NoReturn
 
 heed_children()
 
@@ -41,8 +41,9 @@ class Ending(NamedTuple):
 # What Python ignores and a program is to get as the system has it; caught signals are the system's again after exec.
 _ignored_by_us = [getattr(signal, name) for name in ("SIGPIPE", "SIGXFSZ") if hasattr(signal, name)]
 _paths: dict[tuple[str, str | None], str] = {}
-_mask: set[int] = set()  # of signals that our caller had blocked: a program is to get them as it would without us
+_mask: set[int] | None = None  # of signals that our caller had blocked, where we block some ourselves
 _LIMITS = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)  # of the system, whatever the program is
+_SHORTEST_SECONDS, _LONGEST_SECONDS = 0.0005, 0.05  # between two looks whether a program has ended
 _MOST_DESCRIPTORS = 65536  # that are looked at one by one
 
 
@@ -58,19 +59,18 @@ def start_program(
     key = (words[0], env.get("PATH"))
     known = _paths.get(key)
     actions = [(os.POSIX_SPAWN_DUP2, ours, its) for its, ours in descriptors.items()]
+    kept: dict[str, Any] = {"setsigdef": _ignored_by_us, "setsid": leads}
+    if _mask is not None:
+        kept["setsigmask"] = _mask
     try:
         path = known or _find_program(words[0], env)
         try:
-            pid = os.posix_spawn(
-                path, words, env, file_actions=actions, setsid=leads, setsigdef=_ignored_by_us, setsigmask=_mask
-            )
+            pid = os.posix_spawn(path, words, env, file_actions=actions, **kept)
         except FileNotFoundError:
             if not known:
                 raise
             path = _find_program(words[0], env)  # it moved
-            pid = os.posix_spawn(
-                path, words, env, file_actions=actions, setsid=leads, setsigdef=_ignored_by_us, setsigmask=_mask
-            )
+            pid = os.posix_spawn(path, words, env, file_actions=actions, **kept)
     except OSError as error:
         _paths.pop(key, None)
         if error.errno in _LIMITS:
@@ -78,6 +78,70 @@ def start_program(
         raise CannotExecute(error) from None
     _paths[key] = path
     return pid
+
+
+class Started:
+    """A program that was started: as much of subprocess.Popen as is wanted here."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._code: int | None = None
+
+    def poll(self) -> int | None:
+        """Its exit code, negative for a signal; None while it runs."""
+        if self._code is None:
+            self._take(os.WNOHANG)
+        return self._code
+
+    def wait(self, seconds: float | None = None) -> int:
+        """Raises TimeoutError."""
+        deadline, pause = None if seconds is None else time.monotonic() + seconds, _SHORTEST_SECONDS
+        while self.poll() is None:
+            if deadline is None:
+                self._take(0)
+                continue
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError
+            time.sleep(min(pause, left))
+            pause = min(2 * pause, _LONGEST_SECONDS)
+        assert self._code is not None
+        return self._code
+
+    def _take(self, how: int) -> None:
+        try:
+            pid, status = os.waitpid(self.pid, how)
+        except (
+            ChildProcessError
+        ):  # a handler took it meanwhile; or a caller of ours ignores SIGCHLD, and nobody can know
+            pid, status = (self.pid, 0) if self._code is None else (0, 0)
+        if pid:
+            self._code = os.waitstatus_to_exitcode(status)
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+
+def start(
+    words: Sequence[str],
+    env: Mapping[str, str],
+    descriptors: Mapping[int, int],
+    pass_fds: Sequence[int] = (),
+    leads: bool = True,
+) -> Started:
+    """As ``start_program``; nothing of ours or of our caller's is open in it but ``pass_fds``. Raises OSError."""
+    before = {number: os.get_inheritable(number) for number in _list_descriptors() if number > 2}
+    changed = [number for number, inherited in before.items() if inherited != (number in pass_fds)]
+    try:
+        for number in changed:
+            os.set_inheritable(number, not before[number])
+        return Started(start_program(tuple(words), env, descriptors, leads))
+    except CannotExecute as failed:
+        raise failed.error from None
+    finally:
+        for number in changed:
+            os.set_inheritable(number, before[number])
 
 
 def _find_program(word: str, env: Mapping[str, str]) -> str:
@@ -108,9 +172,9 @@ def become(words: Sequence[str], env: Mapping[str, str]) -> NoReturn:
 
 
 def keep_signal_mask() -> None:
-    """For the programs that we start, before we block signals ourselves."""
-    _mask.clear()
-    _mask.update(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+    """For the programs that we start, before we block signals ourselves: they get them as they would without us."""
+    global _mask
+    _mask = set(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
 
 
 def ignore(number: int) -> None:
@@ -121,11 +185,24 @@ def ignore(number: int) -> None:
 
 def keep_descriptors() -> None:
     """What our caller left open beyond 0-2 stays with us: no program is to hold a pipe or a lock of others."""
+    for number in _list_descriptors():
+        if number > 2:
+            os.set_inheritable(number, False)
+
+
+def _list_descriptors() -> list[int]:
+    """Those that are open."""
     try:
         numbers = list(map(int, os.listdir("/dev/fd")))
     except OSError:  # no /proc, where it is a link to
         numbers = list(range(min(os.sysconf("SC_OPEN_MAX"), _MOST_DESCRIPTORS)))
-    for number in numbers:
-        if number > 2:
-            with contextlib.suppress(OSError):  # that of the listing itself
-                os.set_inheritable(number, False)
+    return [number for number in numbers if _is_open(number)]
+
+
+def _is_open(number: int) -> bool:
+    """That of the listing itself is not."""
+    try:
+        os.fstat(number)
+        return True
+    except OSError:
+        return False

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import unittest
 
-from neuromanager.system.spawn import CannotExecute, keep_descriptors, start_program
+from neuromanager.system.spawn import CannotExecute, keep_descriptors, start, start_program
 from tests.command import Folder
 
 
@@ -73,3 +74,26 @@ class StartTest(unittest.TestCase):
         self.assertEqual(self.start(*words)[1], b"open\n")
         keep_descriptors()
         self.assertEqual(self.start(*words)[1], b"open\nclosed\n")
+
+    def test_only_what_is_handed_on_is_open(self) -> None:
+        ours, handed = os.pipe()
+        theirs, caller_s = os.pipe()
+        for number in (ours, handed, theirs, caller_s):
+            self.addCleanup(os.close, number)
+        os.set_inheritable(caller_s, True)
+        words = ("bash", "-c", f"for i in {ours} {handed} {caller_s}; do [ -e /dev/fd/$i ] && echo $i; done; exit 3")
+        started = start(words, self.folder.environment, {1: self.out}, (handed,))
+        self.assertEqual((started.wait(60), started.poll()), (3, 3))
+        self.assertEqual((self.folder.path / "out").read_text(), f"{handed}\n")
+        self.assertEqual([os.get_inheritable(number) for number in (handed, caller_s)], [False, True])
+        with self.assertRaises(FileNotFoundError):
+            start(("no-such-program",), self.folder.environment, {})
+
+    def test_waiting(self) -> None:
+        started = start(("sleep", "60"), self.folder.environment, {})
+        self.assertIsNone(started.poll())
+        with self.assertRaises(TimeoutError):
+            started.wait(0.01)
+        started.send_signal(signal.SIGTERM)
+        self.assertEqual(started.wait(), -signal.SIGTERM)
+        started.send_signal(signal.SIGTERM)  # nobody has that number any more, or another has
