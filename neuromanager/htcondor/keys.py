@@ -58,6 +58,13 @@ KNOWN = (
     x509userproxy""".split(),
 )
 _NAME = compile_late(r"(?i)(?:\+|My\.)?[A-Za-z_][A-Za-z0-9_.]*")
+
+
+def is_command(name: str) -> bool:
+    """Whether it may stand before ``=`` in a submit description."""
+    return bool(_NAME.fullmatch(name))
+
+
 _NUMBER = compile_late(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 
 
@@ -112,7 +119,7 @@ def _find_fault(name: str, lower: str, value: str | None, requeues: bool) -> str
     for prefix, why in _OWNED_PREFIXES.items():
         if lower.replace("my.", "+").startswith(prefix):
             return why
-    if not _NAME.fullmatch(name):
+    if not is_command(name):
         return 'write a command of a submit description, as "request_cpus", or an attribute, as "+JobFlavour"'
     if lower in PLACES and not text:
         return "write a name"

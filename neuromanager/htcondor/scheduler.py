@@ -6,7 +6,7 @@ from neuromanager.htcondor.cancel import cancel, clear
 from neuromanager.htcondor.check import check, check_programs, estimate, exclude
 from neuromanager.htcondor.client import ask_version as version
 from neuromanager.htcondor.free import free
-from neuromanager.htcondor.keys import IMAGES
+from neuromanager.htcondor.keys import IMAGES, is_command
 from neuromanager.htcondor.keys import OWNED as OWN_OPTIONS
 from neuromanager.htcondor.propose import propose
 from neuromanager.htcondor.script import render_script as render
@@ -46,11 +46,7 @@ __all__ = [
 
 NAME, TITLE, UNIT = "htcondor", "HTCondor", "cluster"
 SPELLING = Spelling(
-    r"(?i)(\+|my\.)?[a-z_][a-z0-9_.]*",
-    'a command of a submit description, as "request_cpus"',
-    false=True,
-    folder="initialdir",
-    images=IMAGES,
+    is_command, 'a command of a submit description, as "request_cpus"', false=True, folder="initialdir", images=IMAGES
 )
 DOES = frozenset(
     "throttle capacity pack pack-jobs requeue signal-before signal-with exclude-nodes host estimate init free".split()

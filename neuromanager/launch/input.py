@@ -13,7 +13,7 @@ from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.files import opened, read_stdin
 from neuromanager.system.jsonvalues import Words
 from neuromanager.system.quoting import Command, parse_line, quote_word
-from neuromanager.system.values import NamedTuple
+from neuromanager.system.values import Any, NamedTuple
 
 _MOST_BYTES = 1 << 28  # of command lines: millions of them
 
@@ -78,21 +78,13 @@ def _read_points(environ: Mapping[str, str]) -> list[SweptPoint]:
         if faults or not isinstance(point, dict):
             raise Failure(WRONG_INPUT, *(faults or ["NEU_POINT: not a JSON object; unset it"]))
         return [SweptPoint(point, (), (), replaced=True)]
-    points, source = [], "NEU_POINTS"
+    source = "NEU_POINTS"
     try:
         with (
             opened(path) as descriptor,
             open(descriptor, encoding="utf-8", errors="surrogateescape", closefd=False) as file,
         ):
-            for number, line in enumerate(file, 1):
-                value, faults = parse_json(line, f"{source}, line {number}")
-                if faults or not _is_point(value):
-                    raise Failure(WRONG_INPUT, *(faults or [f"{source}, line {number}: not a point with its words"]))
-                words, before, several = (
-                    tuple(map(str, value.get(name, []))) for name in ("words", "before", "several")
-                )
-                value["point"].update((name, Words(value["point"][name])) for name in several if name in value["point"])
-                points.append(SweptPoint(value["point"], words, before))
+            points = [_make_point(value) for value in _read_values(list(file), source)]
     except OSError as error:
         raise Failure(WRONG_INPUT, f"{source}: {path}: {error.strerror}; unset it if no sweep is meant") from None
     if not points:
@@ -101,10 +93,36 @@ def _read_points(environ: Mapping[str, str]) -> list[SweptPoint]:
     return points
 
 
-def _is_point(value: object) -> bool:
-    if not isinstance(value, dict) or not isinstance(value.get("point"), dict):
-        return False
-    return all(isinstance(value.get(name, []), list) for name in ("words", "before"))
+def _read_values(lines: Sequence[str], source: str) -> list[Any]:
+    """The points of those lines with their words: all at once, in half the time, unless a fault is to be told."""
+    with contextlib.suppress(Failure):
+        found, faults = parse_json(f"[{','.join(lines)}]", source)
+        if not faults and len(found) == len(lines) and all(map(_is_point, found)):
+            return list(found)
+    values = []
+    for number, line in enumerate(lines, 1):
+        value, faults = parse_json(line, f"{source}, line {number}")
+        if faults or not _is_point(value):
+            raise Failure(WRONG_INPUT, *(faults or [f"{source}, line {number}: not a point with its words"]))
+        values.append(value)
+    return values
+
+
+def _is_point(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("point"), dict)
+        and isinstance(value.get("words", []), list)
+        and isinstance(value.get("before", []), list)
+    )
+
+
+def _make_point(value: Mapping[str, Any]) -> SweptPoint:
+    point = value["point"]
+    for name in map(str, value.get("several", ())):
+        if name in point:
+            point[name] = Words(point[name])
+    return SweptPoint(point, tuple(map(str, value.get("words", ()))), tuple(map(str, value.get("before", ()))))
 
 
 def _say_taken(environ: Mapping[str, str]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from neuromanager.experiment.layout import Arrangement
 from neuromanager.experiment.states import LOCAL
 from neuromanager.local.resources import check_resources
-from neuromanager.profile.profile import Profile, Resources, Spelling
+from neuromanager.profile.profile import Profile, Resources, Spelling, is_option
 from neuromanager.system.values import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["DOES", "NAME", "OWN_OPTIONS", "SPELLING", "TITLE", "cancel", "check", "check_programs", "free"]
 
 NAME, TITLE = LOCAL, "this machine"
-SPELLING = Spelling("[a-z][a-z0-9-]*", 'a name such as "cpus-per-task"')
+SPELLING = Spelling(is_option, 'a name such as "cpus-per-task"')
 DOES = frozenset("jobs tee retries halt idle-gpus free".split())
 OWN_OPTIONS: Mapping[str, str] = {}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from neuromanager.profile.host import DEFAULT_SCHEDULER, Host, describe_host, host_of, resolve_host
 from neuromanager.system.faults import WRONG_INPUT, Failure, offer_nearest
@@ -20,7 +20,7 @@ Resources = tuple[tuple[str, "str | None"], ...]  # option, value; None: an opti
 class Spelling(NamedTuple):
     """How a scheduler's resources are written."""
 
-    names: str  # a regular expression
+    fits: Callable[[str], bool]  # whether a name may be one of its resources'
     mend: str  # what to write instead, after "write "
     false: bool = False  # whether false is a value
     folder: str | None = None  # the one that chooses where runs are executed
@@ -195,7 +195,7 @@ def check_own_options(profile: Profile, own: Mapping[str, str], spelling: Spelli
     faults = [
         f"{place}.{name}: {name!r} does not fit; write {spelling.mend}"
         for name, _ in profile.resources
-        if not re.fullmatch(spelling.names, name)
+        if not spelling.fits(name)
     ]
     faults += [
         f"{place}.{name}: false means nothing to the scheduler; write null to leave the option out"
@@ -206,6 +206,11 @@ def check_own_options(profile: Profile, own: Mapping[str, str], spelling: Spelli
         raise Failure(WRONG_INPUT, *faults)
     if faults := [f"{place}.{name}: {own[name]}" for name, _ in profile.resources if name in own]:
         raise Failure(WRONG_INPUT, *faults)
+
+
+def is_option(name: str) -> bool:
+    """Whether it is a long option without its dashes: ``[a-z][a-z0-9-]*``."""
+    return name[:1].isalpha() and name.isascii() and name == name.lower() and name.replace("-", "").isalnum()
 
 
 def find_schedulers() -> list[str]:

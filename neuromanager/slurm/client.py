@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from neuromanager.system.faults import TROUBLE, Failure
 from neuromanager.system.files import read_text
-from neuromanager.system.patterns import compile_late
 from neuromanager.system.process import Answer
 from neuromanager.system.site import Site
 
@@ -15,7 +14,7 @@ _UPDATE_SECONDS = 60.0
 _VERSION_SECONDS = 30.0
 _KEPT = ("SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_JWT", "SLURM_SACK_SOCKET", "SLURM_SACK_KEY")
 # PMI_ and PMIX_ are of the task of an outer job: an MPI program would take itself for that one.
-_OURS_TO_SET = compile_late(r"(SBATCH|SLURM|SQUEUE|SACCT|SCANCEL|SINFO|SALLOC|SRUN|NEU|PMI|PMIX)_")
+_OURS_TO_SET = tuple(f"{word}_" for word in "SBATCH SLURM SQUEUE SACCT SCANCEL SINFO SALLOC SRUN NEU PMI PMIX".split())
 # slurm_errno.c, SLURMCTLD_COMMUNICATIONS_BACKOFF: said instead of looking at what was asked (controller.c).
 TOO_OFTEN = "Rate limit exceeded"
 
@@ -26,7 +25,7 @@ def client_environment(environ: Mapping[str, str]) -> dict[str, str]:
     sbatch(1): "Environment variables will override any options set in a batch script". Nor what is for us
     (NEU_*): a run is told its own.
     """
-    return {name: value for name, value in environ.items() if name in _KEPT or not _OURS_TO_SET.match(name)}
+    return {name: value for name, value in environ.items() if name in _KEPT or not name.startswith(_OURS_TO_SET)}
 
 
 # The same on a host that is reached by ssh, where a start file may have set them.
@@ -41,7 +40,6 @@ _CLEANED = ("bash", "-c", _CLEAN, "bash")
 
 
 _CONFIGS = ("/etc/slurm/slurm.conf", "/run/slurm/conf/slurm.conf", "/etc/slurm-llnl/slurm.conf")
-_NAME = compile_late(r"(?im)^\s*ClusterName\s*=\s*([^\s#]+)")
 
 
 def find_cluster(site: Site) -> str | None:
@@ -49,8 +47,12 @@ def find_cluster(site: Site) -> str | None:
     named = site.environ.get("SLURM_CONF")
     for path in [named] if named else _CONFIGS if site.host is None else ():
         with contextlib.suppress(OSError):
-            found = _NAME.search(read_text(path))
-            return found[1].lower() if found else None
+            for line in read_text(path).split("\n"):
+                name, equals, value = line.partition("=")
+                if equals and name.strip().lower() == "clustername":
+                    words = value.partition("#")[0].split()
+                    return words[0].lower() if words else None
+            return None
     return None
 
 

@@ -13,7 +13,7 @@ from neuromanager.slurm.client import TOO_OFTEN, call_each, client_environment, 
 from neuromanager.slurm.dependency import render_dependency
 from neuromanager.slurm.script import render_script
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
-from neuromanager.system.patterns import compile_late, re
+from neuromanager.system.patterns import compile_late, is_number, re
 from neuromanager.system.process import Answer
 from neuromanager.system.programs import search_path
 from neuromanager.system.site import Site
@@ -135,9 +135,10 @@ def _array_of(part: Part) -> str | None:
 
 def parse_submission(answer: Answer, patience_seconds: float) -> SchedulersAnswer:
     """What sbatch's answer means; its own words are kept whole."""
-    job = re.fullmatch(r"(\d+)(;[\w.-]+)?;*", answer.stdout.strip())
+    number, _, cluster = answer.stdout.strip().rstrip(";").partition(";")
+    job = is_number(number, 18) and all(letter.isalnum() or letter in "_.-" for letter in cluster)
     if answer.exit_code == 0 and job:
-        return Taken(job.group(1) + (job.group(2) or ""))  # 9;mp2: on another cluster than the usual one
+        return Taken(f"{number};{cluster}" if cluster else number)  # 9;mp2: on another cluster than the usual one
     said = [line for line in (answer.stderr + "\n" + answer.stdout).split("\n") if line.strip()]
     if answer.exit_code == 0:
         return Lost(("sbatch answered with no job number", *(f"sbatch said: {line}" for line in said)))

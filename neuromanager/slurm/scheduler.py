@@ -8,7 +8,7 @@ from neuromanager.experiment.free import Free
 from neuromanager.experiment.layout import Arrangement
 from neuromanager.experiment.states import Status
 from neuromanager.experiment.submission import Cancelled, CancelRequest, Job, Part, Unsettled
-from neuromanager.profile.profile import Profile, Spelling
+from neuromanager.profile.profile import Profile, Spelling, is_option
 from neuromanager.slurm.check import check, check_programs, exclude
 from neuromanager.slurm.client import IMAGES
 from neuromanager.slurm.client import ask_version as version
@@ -58,7 +58,7 @@ __all__ = [
 
 NAME, TITLE, UNIT = "slurm", "Slurm", "array"
 SPELLING = Spelling(
-    "[a-z][a-z0-9-]*", 'the long option of sbatch without its dashes, as "cpus-per-task"', folder="chdir", images=IMAGES
+    is_option, 'the long option of sbatch without its dashes, as "cpus-per-task"', folder="chdir", images=IMAGES
 )
 DOES = frozenset(
     (

@@ -101,7 +101,7 @@ def text_of(value: Value) -> str:
 def render_json(value: Value) -> str:
     """Compact JSON on one line; numbers keep their text. Bytes that are not text (surrogates) are escaped."""
     if isinstance(value, str):
-        return encode_basestring(value) if is_text(value) else encode_basestring_ascii(value)
+        return encode_basestring(value) if value.isascii() or is_text(value) else encode_basestring_ascii(value)
     if isinstance(value, (Integer, Float)):
         return value.text
     if isinstance(value, (list, tuple)):

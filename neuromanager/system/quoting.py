@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from neuromanager.system.patterns import compile_late, re
 
 _SAFE = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_@%+=:,./-")
-_UNSAFE_IN_DIRECTIVE = compile_late(r"[^A-Za-z0-9_@%+=:,./\[\]*&|()-]")
+_SAFE_IN_DIRECTIVE = _SAFE | frozenset("[]*&|()")
 _ACTIVE = frozenset("|&;<>()$`*?[~")  # what a shell would act on where it stands unquoted
 _ESCAPES = {
     "n": "\n",
@@ -160,7 +160,7 @@ def quote_directive(value: str) -> str:
 
     Seen with 22.05 (src/sbatch/opt.c, _get_next_opt): in double quotes ``\\`` and ``"`` take a backslash.
     """
-    if value and not _UNSAFE_IN_DIRECTIVE.search(value):
+    if value and _SAFE_IN_DIRECTIVE.issuperset(value):
         return value
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from neuromanager.system.patterns import compile_late
+from neuromanager.system.patterns import compile_late, is_number
 
 _LONGEST_SECONDS = 1e6  # for which a program may be waited for
 _UNITS = compile_late(r"(?=\d)(?:(?P<days>\d+)d)?(?:(?P<h>\d+)h)?(?:(?P<m>\d+)m)?(?:(?P<s>\d+)s)?")  # 90s, 1h30m
@@ -17,6 +17,8 @@ def parse_duration(text: str) -> int:
 
     Raises ValueError.
     """
+    if is_number(text) and int(text):
+        return 60 * int(text)
     match = (_FORMS.fullmatch(text) or _UNITS.fullmatch(text)) if text else None
     if not match:
         raise ValueError(
@@ -32,7 +34,7 @@ def parse_duration(text: str) -> int:
 
 def render_limit(text: str) -> str:
     """A time with units as every batch system reads it, ``2h`` as ``02:00:00``; any other text as it is."""
-    if not _UNITS.fullmatch(text) or text.isdigit():
+    if not text.endswith(("d", "h", "m", "s")) or not _UNITS.fullmatch(text):
         return text
     try:
         minutes, seconds = divmod(parse_duration(text), 60)

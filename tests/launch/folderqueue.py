@@ -36,7 +36,7 @@ from neuromanager.slurm.script import render_script
 from neuromanager.system.site import Site
 
 NAME, TITLE, UNIT = "folderqueue", "the folder queue", "folder"
-SPELLING = Spelling("[a-z]+", "a word")
+SPELLING = Spelling(str.isalpha, "a word")
 DOES: frozenset[str] = frozenset()
 OWN_OPTIONS: Mapping[str, str] = {}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unittest
 from typing import Any
 
-from neuromanager.profile.profile import Profile, Spelling, check_own_options, resolve_profile
+from neuromanager.profile.profile import Profile, Spelling, check_own_options, is_option, resolve_profile
 from neuromanager.slurm.scheduler import OWN_OPTIONS
 from neuromanager.system.document import parse_json
 from neuromanager.system.faults import WRONG_INPUT, Failure
@@ -110,20 +110,20 @@ class ResolveTest(unittest.TestCase):
     def test_names_are_spelled_as_the_scheduler_has_them(self) -> None:
         config = {"slurm": {"gpu": {"resources": {"Mem": 1, "exclusive": False}}}}
         profile = resolve_profile(config, "slurm", "gpu", ["request_cpus=1"], "c")
-        plain = Spelling("[a-z-]+", "a word")
+        plain = Spelling(is_option, "a word")
         with self.assertRaises(Failure) as caught:
             check_own_options(profile, {}, plain, "c")
         parts = (".Mem: 'Mem' does not fit; write a word", ".request_cpus: ", ".exclusive: false means nothing")
         for fault, part in zip(caught.exception.faults, parts):
             self.assertIn(f"c: slurm.gpu.resources{part}", fault)
         self.assertEqual(len(caught.exception.faults), 3)
-        check_own_options(profile, {}, plain._replace(names=".*", false=True), "c")
+        check_own_options(profile, {}, plain._replace(fits=bool, false=True), "c")
 
     def test_what_neurun_needs_for_itself(self) -> None:
         for name, mend in OWN_OPTIONS.items():
             profile = resolve_profile({"slurm": {"gpu": {}}}, "slurm", "gpu", [f"{name}=1"], "config.json")
             with self.assertRaises(Failure) as caught:
-                check_own_options(profile, OWN_OPTIONS, Spelling("[a-z-]+", "a word"), "config.json")
+                check_own_options(profile, OWN_OPTIONS, Spelling(is_option, "a word"), "config.json")
             self.assertEqual(caught.exception.faults, (f"config.json: slurm.gpu.resources.{name}: {mend}",))
 
 
