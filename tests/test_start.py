@@ -51,7 +51,7 @@ class ImportsTest(unittest.TestCase):
                 imported = list_imports(folder, line)
                 ours = {name for name in imported if name.startswith("neuromanager")}
                 self.assertIn(f"neuromanager.commands.{line.split()[0]}", ours)
-                self.assertEqual(imported & DEAR - self.needed(line), set())
+                self.assertEqual(imported & DEAR, set())
                 newcomers = sorted(ours - set(known[line]))
                 self.assertLessEqual(
                     len(newcomers),
@@ -59,12 +59,6 @@ class ImportsTest(unittest.TestCase):
                     f"{line} imports {', '.join(newcomers)}: import them where they are needed; those that every start "
                     "needs are written down by python3 -m tests.test_start",
                 )
-
-    @staticmethod
-    def needed(line: str) -> set[str]:
-        """A program is started by neusweep."""
-        programs = {"subprocess", "threading", "locale", "signal", "enum", "re"}
-        return programs if " neurun " in line else set()
 
 
 class EnvironmentTest(unittest.TestCase):
