@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from neuromanager.experiment.layout import Arrangement
 from neuromanager.experiment.submission import Job, Part
-from neuromanager.htcondor.client import call, describe_missing, place_words, read_said
+from neuromanager.htcondor.client import call, describe_missing, read_said
 from neuromanager.htcondor.description import render_description
 from neuromanager.htcondor.keys import (
     find_faults,
@@ -24,11 +24,15 @@ from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.patterns import compile_late
 from neuromanager.system.process import Answer
 from neuromanager.system.programs import search_path
-from neuromanager.system.quoting import quote_line
 from neuromanager.system.site import HERE, Site
 
 _DRY_RUN_SECONDS = 20.0
 _ANALYSIS_SECONDS = 60.0  # it reads all machines of the pool
+_NO_PROGRAM = 127
+_SUBMIT = 'printf %s "$1" | condor_submit -dry-run /dev/null -'
+_ANALYZE = """neu_ads=$(mktemp) || exit; trap 'rm -f -- "$neu_ads"' EXIT
+printf %s "$1" | condor_submit -dry-run "$neu_ads" - > /dev/null && shift &&
+condor_q "$@" -jobads "$neu_ads" -better-analyze"""
 _BEFORE = compile_late(r"^(?:ERROR:\s*)?(?:on Line \d+ of submit file:\s*|Submit:-?\d+:\s*)?")
 _AROUND = compile_late("Dry-Run|Failed to parse command file")
 _UNUSED = compile_late(r"the line '\s*([^=]*?)\s*=.*' was unused by condor_submit")
@@ -106,7 +110,7 @@ def exclude(profile: Profile, nodes: Sequence[str], place: str) -> Profile:
 def _ask_condor_submit(profile: Profile, layout: Arrangement, where: str, folder: str) -> None:
     """Raises Failure for what this version of condor_submit does not know, or refuses, whatever the runs are."""
     text = _render_trial(profile, layout, "/" if profile.host else folder)
-    answer = _try(["-dry-run", os.devnull], text, HERE.at(describe_host(profile.host)))
+    answer = _ask_shell(_SUBMIT, text, (), _DRY_RUN_SECONDS, HERE.at(describe_host(profile.host)))
     if answer and (faults := parse_trial(answer, where)):
         raise Failure(WRONG_INPUT, *faults)
 
@@ -139,40 +143,21 @@ def _replace_path(match: re.Match[str]) -> str:
 _TRIAL = {"executable": "/bin/sh", "log": os.devnull}
 
 
-def _try(options: Sequence[str], text: str, site: Site) -> Answer | None:
-    """condor_submit with a description that is gone afterwards; None where there is none, or no answer."""
-    import tempfile  # costs a start 10 ms
-
-    try:
-        if site.host is not None:
-            line = f'printf %s "$1" | condor_submit {quote_line(options)} -'
-            return call(["bash", "-c", line, "bash", text], _DRY_RUN_SECONDS, site)
-        with tempfile.NamedTemporaryFile("w", suffix=".sub", encoding="utf-8", errors="surrogateescape") as file:
-            file.write(text)
-            file.flush()
-            words = ["condor_submit", *options, file.name]
-            return call(words, _DRY_RUN_SECONDS, site)
-    except OSError:
-        return None
-
-
 def estimate(profile: Profile, job: Job, part: Part, layout: Arrangement, site: Site, what: str) -> str | None:
     """Which condition no machine of the pool fulfils; None where one does, or where that is not known."""
-    import tempfile
+    text = _render_trial(profile, layout, "/" if site.host else job.cwd)
+    pool = find_value(profile.resources, "pool")
+    answer = _ask_shell(_ANALYZE, text, ["-pool", pool] if pool else [], _ANALYSIS_SECONDS, site)
+    return parse_analysis(answer, what) if answer and answer.exit_code == 0 else None
 
-    if site.host is not None:
-        return None
-    text = _render_trial(profile, layout, job.cwd)
+
+def _ask_shell(line: str, text: str, words: Sequence[str], timeout_seconds: float, site: Site) -> Answer | None:
+    """None where there is no HTCondor, or no answer. ``text``: its $1, a description."""
     try:
-        with tempfile.NamedTemporaryFile("r", suffix=".ads", encoding="utf-8", errors="replace") as ads:
-            made = _try(["-dry-run", ads.name], text, site)
-            if made is None or made.exit_code:
-                return None
-            words = ["condor_q", *place_words(profile.resources)[2:], "-jobads", ads.name, "-better-analyze"]
-            answer = call(words, _ANALYSIS_SECONDS, site)
+        answer = call(["sh", "-c", line, "sh", text, *words], timeout_seconds, site)
     except OSError:
         return None
-    return parse_analysis(answer, what) if answer.exit_code == 0 else None
+    return None if answer.exit_code == _NO_PROGRAM else answer
 
 
 def parse_analysis(answer: Answer, what: str) -> str | None:

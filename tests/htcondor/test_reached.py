@@ -73,6 +73,18 @@ class ChainTest(ReachedCase):
         self.assertEqual(self.neu("neulog", "--attempt=all", "x:1").lines()[1:], ["1", "2"])
         self.assertEqual(len(self.jobs()), 3)
 
+    def test_another_login_node(self) -> None:
+        """What took the jobs is on record, and is asked where a session leads to a node with another schedd."""
+        self.launch("--runs=2", "cedar", "cpu", "./patient")
+        self.wait_for(lambda states: set(states.values()) == {"RUNNING"}, "they run")
+        profile = self.bed.home("cedar") / ".profile"
+        profile.write_text("export _CONDOR_SCHEDD_HOST=nowhere.local\n")
+        self.addCleanup(profile.unlink)
+        self.assertEqual(self.states(), {0: "RUNNING", 1: "RUNNING"})
+        self.assertEqual(self.neu("neucancel", "x:1").stdout, "x:1\n")
+        self.go()
+        self.assertIn("1 completed, 1 CANCELLED", self.neu("neuwait", "x", code=123).stderr)
+
     def test_files(self) -> None:
         self.launch("--runs=2", "--wait", "cedar", "cpu", "bash", "-c", 'echo "$NEU_INDEX" > "$NEU_RUN_DIR/a.csv"')
         self.assertEqual(self.neu("neuget", "-p", "*.csv", "x").lines(), [f"runs/x/x_{run}/a.csv" for run in (0, 1)])
@@ -81,6 +93,8 @@ class ChainTest(ReachedCase):
     def test_around_it(self) -> None:
         self.assertRegex(self.neu("neuhost").stdout, r"^cedar: reachable, HTCondor \d+\.\d+\.\d+ answers, ")
         self.assertIn("HTCondor on cedar:", self.neu("neufree", "cedar").stdout)
+        shown = self.neu("neurun", "-n", "-r", "request_memory=999999", "cedar", "cpu", "true")
+        self.assertIn("no machine fits it: none has TARGET.Memory >= RequestMemory", shown.stderr)
         self.neu("neurun", "--init", "-c", "made.json", "cedar")
         made = json.loads(self.shown("made.json"))
         self.assertEqual((made["cedar"]["*"]["host"], made["cedar"]["*"]["scheduler"]), ("cedar", "htcondor"))
