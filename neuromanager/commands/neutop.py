@@ -19,6 +19,7 @@ from neuromanager.status.rows import read_where
 from neuromanager.status.survey import Report
 from neuromanager.status.tables import Summary, render_rows, render_summaries, summarize
 from neuromanager.system.faults import WRONG_INPUT, Failure
+from neuromanager.system.process import end_questions
 from neuromanager.system.quoting import visible
 from neuromanager.system.values import TYPE_CHECKING
 from neuromanager.terminal.options import Parser, parse_options, split_operands
@@ -79,24 +80,30 @@ class _Session:
         hide_cursor()
         screen.timeout(int(_TICK_SECONDS * 1000))
         self._live.start()
+        try:
+            with silenced():
+                self._go_on(screen)
+        finally:
+            end_questions()
+
+    def _go_on(self, screen: curses.window) -> None:
         palette, drawn = Palette(), None
-        with silenced():
-            while True:
-                if self._live.broken:
-                    raise self._live.broken
-                self._size = screen.getmaxyx()
-                frame = self._view.frame
-                self._live.look_at(frame.experiment, frame.run if frame.kind == top.LOG else -1, frame.stream)
-                content, devices = self._make_content(), self._list_devices()
-                rows, clock = toplines.count_rows(self._size[0], devices, content), time.strftime("%H:%M:%S")
-                self._view = top.settle(self._view, content, rows, self._size[1])
-                content = content._replace(title=content.title + self._tell_failure())
-                if drawn != (now := (self._view, content, devices, self._size, clock)):
-                    _paint(screen, toplines.draw(self._view, content, devices, clock, *self._size), palette)
-                    drawn = now
-                if not self._take(read_key(screen), content, rows):
-                    return
-                self._note_end()
+        while True:
+            if self._live.broken:
+                raise self._live.broken
+            self._size = screen.getmaxyx()
+            frame = self._view.frame
+            self._live.look_at(frame.experiment, frame.run if frame.kind == top.LOG else -1, frame.stream)
+            content, devices = self._make_content(), self._list_devices()
+            rows, clock = toplines.count_rows(self._size[0], devices, content), time.strftime("%H:%M:%S")
+            self._view = top.settle(self._view, content, rows, self._size[1])
+            content = content._replace(title=content.title + self._tell_failure())
+            if drawn != (now := (self._view, content, devices, self._size, clock)):
+                _paint(screen, toplines.draw(self._view, content, devices, clock, *self._size), palette)
+                drawn = now
+            if not self._take(read_key(screen), content, rows):
+                return
+            self._note_end()
 
     def _tell_failure(self) -> str:
         """The first of the places that gave no answer."""

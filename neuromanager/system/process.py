@@ -29,6 +29,7 @@ heed_children()
 
 
 _MOST_ANSWER_BYTES = 1 << 28  # of a program; condor_q says 80 MB of 100,000 jobs, squeue 30
+_asked: list[int] = []  # those without an answer so far
 
 
 class Answer(NamedTuple):
@@ -70,6 +71,7 @@ def ask(
         finally:
             for _, descriptor in pipes:
                 os.close(descriptor)
+        _asked.append(process.pid)
         try:
             out, err = hear(outputs, most_bytes, timeout_seconds)
             code = process.wait(max(0.0, ended_by - time.monotonic()))
@@ -79,7 +81,15 @@ def ask(
         except Endless:
             return Answer(None, "", "", endless=True)
         finally:
+            _asked.remove(process.pid)
             _end(process)
+
+
+def end_questions() -> None:
+    """Those that other threads put and that have no answer yet: nobody waits for it any more."""
+    for pid in list(_asked):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
 
 
 def _end(process: Started) -> None:

@@ -114,6 +114,23 @@ class TopTest(unittest.TestCase):
         os.close(terminal)
         self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), -signal.SIGHUP)
 
+    def test_a_question_without_an_answer_ends_with_it(self) -> None:
+        self.folder.write("config.json", {"slurm": {"cpu": {}}})
+        self.folder.bash("bin/sbatch", "echo 7")
+        self.folder.bash("bin/squeue", "echo $$ > half; mv half asked; exec sleep 600")
+        self.folder.bash("bin/sacct", "exit 1")
+        self.folder.bash("bin/scancel", "exit 1")
+        self.folder.environment["PATH"] = f"{self.folder.path}/bin:{self.folder.environment['PATH']}"
+        done = self.folder.run("neurun", "--name=far", "slurm", "cpu", "true")
+        self.assertEqual(done.code, 0, done.stderr)
+        terminal = self.open()
+        terminal.appears("1 experiment", "1 unknown")
+        wait_until(lambda: (self.folder.path / "asked").exists(), "a question", 60)
+        asked = int(self.folder.read("asked"))
+        self.assertTrue(is_alive(asked))
+        terminal.press("q")
+        wait_until(lambda: not is_alive(asked), "the end of squeue", 60)
+
     def test_terminals_that_cannot(self) -> None:
         terminal = tmux.Tmux(self, self.folder)
         terminal.type("clear; TERM=dumb neutop; echo code=$?")
