@@ -108,22 +108,6 @@ def read_columns(data: bytes, is_wanted: Callable[[str], bool] = is_step) -> Col
     return Columns(data, known, made, steps, measuring)
 
 
-def read_last(data: bytes) -> dict[str, Value] | None:
-    """Of each name the value that was written last; None for a log that has to be read line by line."""
-    known = Known()
-    texts: dict[str, bytes] = {}
-    count = 0
-    for block in split_blocks(data):
-        count += len(block)
-        lasts = block.find_last()
-        if not known.add(block, lasts, count):
-            return None
-        for shape, (_, line) in sorted(lasts.items(), key=operator.itemgetter(1)):
-            if found := known.shapes.get(shape):
-                texts.update((name, line[cut]) for name, cut in found.cuts.items())
-    return make_whole({name: parse_number(texts[name].decode()) for name in known.names()})
-
-
 def _list_cuts(name: str, found: Shapes) -> dict[bytes, slice]:
     return {shape: each.cuts[name] for shape, each in found.items() if name in each.cuts}
 

@@ -30,11 +30,13 @@ from neuromanager.results.series import (
     pack_point,
 )
 from neuromanager.results.table import Column, is_pattern, matches
-from neuromanager.results.tails import Tail
 from neuromanager.system.files import opened, read_bytes
 from neuromanager.system.folders import walk
-from neuromanager.system.values import NamedTuple
+from neuromanager.system.values import TYPE_CHECKING, NamedTuple
 from neuromanager.terminal.console import tell
+
+if TYPE_CHECKING:
+    from neuromanager.results.tails import Tail
 
 STREAMS = ("stdout", "stderr")
 _LARGEST_BYTES = 1 << 31
@@ -96,6 +98,8 @@ def read_file(taken: Taken, name: str, wanted: Wanted) -> Series:
         return make_series(read_files(taken.folder, [name]))
     path = f"{taken.folder}/{name}"
     if last := wanted.list_last():
+        from neuromanager.results.tails import Tail
+
         tail, found = Tail(last, parse_jsonl_line), dict[str, Value]()
         with contextlib.suppress(OSError), opened(path) as descriptor:
             tail.find(found, descriptor, 0, os.fstat(descriptor).st_size)
@@ -121,8 +125,11 @@ class LogReader:
 
     def __init__(self, taken: Sequence[Taken], wanted: Wanted) -> None:
         self._wanted = wanted
-        last = wanted.list_last()
-        self._tail = Tail(last, parse_log_line) if last else None
+        self._tail: Tail | None = None
+        if last := wanted.list_last():
+            from neuromanager.results.tails import Tail
+
+            self._tail = Tail(last, parse_log_line)
         counts = Counter(each.experiment for each in taken)
         self._names = {experiment: list_logs(experiment) for experiment, count in counts.items() if count > _MANY}
 

@@ -7,13 +7,14 @@ import math
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from neuromanager.results.columns import Columns, read_columns, read_last
 from neuromanager.results.lines import STEPS, is_step
 from neuromanager.results.lines import Value as Value
+from neuromanager.results.shapes import read_last
 from neuromanager.results.statistics import average, real
 from neuromanager.system.values import TYPE_CHECKING, Any, Union
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # each is imported where there is something to read
+    from neuromanager.results.columns import Columns
     from neuromanager.results.objects import Objects
 
 Row = Mapping[str, Value]
@@ -119,6 +120,8 @@ def make_log_series(
     if not is_ordered:
         last = read_last(data)
         return make_series(parse(data) if last is None else [last])
+    from neuromanager.results.columns import read_columns
+
     columns = read_columns(data, is_wanted)
     if columns is None:
         return make_series(parse(data))
@@ -130,7 +133,7 @@ def make_objects_series(
     data: bytes, parse: Callable[[bytes], Iterable[Row]], is_wanted: Callable[[str], bool], is_ordered: bool = True
 ) -> Series:
     """Of JSON Lines, as ``make_log_series``."""
-    from neuromanager.results.objects import read_objects  # most runs leave none
+    from neuromanager.results.objects import read_objects
 
     found = read_objects(data, is_wanted, is_ordered)
     return make_series(parse(data)) if found is None else Series(found[1], [], found[0])

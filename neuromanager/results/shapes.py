@@ -9,10 +9,11 @@ follow each other, as those of a program that prints with a fixed width, are not
 from __future__ import annotations
 
 import functools
+import operator
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from neuromanager.results.lines import Places, find_places, parse_number
+from neuromanager.results.lines import Places, Value, find_places, make_whole, parse_number
 from neuromanager.system.values import NamedTuple
 
 _ZEROS = bytes.maketrans(b"123456789", b"0" * 9)
@@ -173,6 +174,22 @@ def read_numbers(line: bytes) -> dict[str, float] | None:
     if isinstance(shape, bool) or (shape and shape.keys):
         return None
     return {name: parse_number(line[cut].decode()) for name, cut in shape.cuts.items()} if shape else {}
+
+
+def read_last(data: bytes) -> dict[str, Value] | None:
+    """Of each name the value that was written last; None for a log that has to be read line by line."""
+    known = Known()
+    texts: dict[str, bytes] = {}
+    count = 0
+    for block in split_blocks(data):
+        count += len(block)
+        lasts = block.find_last()
+        if not known.add(block, lasts, count):
+            return None
+        for shape, (_, line) in sorted(lasts.items(), key=operator.itemgetter(1)):
+            if found := known.shapes.get(shape):
+                texts.update((name, line[cut]) for name, cut in found.cuts.items())
+    return make_whole({name: parse_number(texts[name].decode()) for name in known.names()})
 
 
 def _read_shape(line: bytes) -> Shape | None | bool:
