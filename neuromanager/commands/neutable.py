@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,6 +21,7 @@ from neuromanager.results.table import Record, resolve_columns, split_constant
 from neuromanager.status.survey import read_reports
 from neuromanager.system.faults import ANSWER_NO, WRONG_INPUT, Failure
 from neuromanager.system.files import list_stdin
+from neuromanager.system.jsonvalues import load_json
 from neuromanager.system.quoting import visible
 from neuromanager.system.site import HERE
 from neuromanager.terminal.console import tell
@@ -195,8 +195,8 @@ def _read_stdin() -> Iterator[Record]:
     for number, line in enumerate(list_stdin(), 1):
         if line.strip():
             try:
-                yield render.parse_record(json.loads(line))
-            except (ValueError, RecursionError) as error:
+                yield render.parse_record(load_json(line))
+            except ValueError as error:
                 raise Failure(WRONG_INPUT, f"standard input, line {number}: {error}") from None
 
 

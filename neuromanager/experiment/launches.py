@@ -169,7 +169,7 @@ def read_launches(experiment: Experiment) -> list[Launch]:
 
 def parse_launches(lines: list[str]) -> list[Launch]:
     found: dict[str, Launch] = {}
-    for line in lines:
+    for line in filter(None, lines):  # what is behind the last end of a line is none, and needs no json to say so
         try:
             value = load_json(line)
             token = value["token"]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from neuromanager.results.lines import Value, make_whole, parse_number, read_line
 from neuromanager.results.series import Row, flatten
 from neuromanager.results.shapes import read_numbers
+from neuromanager.system.jsonvalues import load_json
+from neuromanager.system.patterns import re
 
 _BLOCK = 4096  # lines that are decoded as one array: json costs more for each call than for each line
 Pattern = "re.Pattern[bytes]"
@@ -28,8 +28,8 @@ def parse_file(name: str, data: bytes) -> list[Row]:
 
 def parse_json(data: bytes) -> Iterator[Row]:
     try:
-        value = json.loads(data)
-    except (ValueError, RecursionError) as error:
+        value = load_json(data)
+    except ValueError as error:
         raise Unreadable(f"not valid JSON: {error}") from None
     if not isinstance(value, (dict, list)):
         raise Unreadable("not a JSON object")
@@ -48,8 +48,8 @@ def decode_flat(files: Sequence[bytes]) -> list[dict[str, Value]] | None:
     if not alike or text.count(b"{") != len(files) or b"[" in text:
         return None
     try:
-        values: list[dict[str, Value]] = json.loads(b"[" + text + b"]")
-    except (ValueError, RecursionError):
+        values: list[dict[str, Value]] = load_json(b"[" + text + b"]")
+    except ValueError:
         return None
     return values if len(values) == len(files) and set(map(type, values)) <= {dict} else None
 
@@ -71,18 +71,18 @@ def parse_jsonl(data: bytes) -> Iterator[Row]:
 
 def _decode_block(block: Sequence[bytes]) -> list[object]:
     try:
-        values: list[object] = json.loads(b"[" + b",".join(block) + b"]")
+        values: list[object] = load_json(b"[" + b",".join(block) + b"]")
         if len(values) == len(block):
             return values
-    except (ValueError, RecursionError):
+    except ValueError:
         pass
     return [value for line in block for value in _decode_line(line)]
 
 
 def _decode_line(line: bytes) -> list[object]:
     try:
-        return [json.loads(line)]
-    except (ValueError, RecursionError):
+        return [load_json(line)]
+    except ValueError:
         return []
 
 

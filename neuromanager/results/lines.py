@@ -6,11 +6,10 @@ letter, and a whole number behind it. Times, addresses, versions and sizes are n
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping
 
-from neuromanager.system.patterns import compile_late
+from neuromanager.system.jsonvalues import load_json
+from neuromanager.system.patterns import compile_late, re
 from neuromanager.system.values import NamedTuple, TypeVar, Union
 
 Value = Union[int, float, str, bool, None]
@@ -176,11 +175,11 @@ def _make_pair(name: str, match: re.Match[str], group: int, start: int) -> _Pair
 
 def _read_object(line: str) -> Places | None:
     """A line too long to be prose may be JSON."""
-    try:
-        value = json.loads(line)
-    except (ValueError, RecursionError):
+    if not line.lstrip().startswith("{"):
         return None
-    if not isinstance(value, dict):
+    try:
+        value = load_json(line)
+    except ValueError:
         return None
     return _collect([(name, Place(repr(each))) for name, each in value.items() if isinstance(each, float)], {}, "", [])
 

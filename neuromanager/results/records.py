@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from neuromanager.experiment.directory import Experiment
@@ -11,6 +9,8 @@ from neuromanager.experiment.record import read_lines
 from neuromanager.experiment.states import Status
 from neuromanager.results.series import Series, Value, find_point, flatten, pick, thin
 from neuromanager.results.table import Column, Record
+from neuromanager.system.jsonvalues import load_json
+from neuromanager.system.patterns import re
 from neuromanager.system.quoting import split_line
 from neuromanager.system.times import parse_moment
 from neuromanager.system.values import Any, NamedTuple
@@ -38,18 +38,18 @@ def read_params(experiment: Experiment) -> Sequence[Mapping[str, Value]]:
 def parse_objects(lines: Sequence[str]) -> list[dict[str, Any] | None]:
     """All at once where all are whole: json costs more for each call than for each line."""
     try:
-        values = json.loads(f"[{','.join(lines)}]")
+        values = load_json(f"[{','.join(lines)}]")
         if len(values) == len(lines):
             return [value if isinstance(value, dict) else None for value in values]
-    except (ValueError, RecursionError):
+    except ValueError:
         pass
     return [_parse_object(line) for line in lines]
 
 
 def _parse_object(line: str) -> dict[str, Any] | None:
     try:
-        value = json.loads(line)
-    except (ValueError, RecursionError):
+        value = load_json(line)
+    except ValueError:
         return None
     return value if isinstance(value, dict) else None
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from neuromanager.results.series import Value
 from neuromanager.results.table import Record
 from neuromanager.system.jsonvalues import escape_unseen
+from neuromanager.system.patterns import re
 from neuromanager.system.values import Any, NamedTuple
 
 _QUOTED = '",\r\n'  # what a cell of CSV is quoted for
@@ -159,6 +158,8 @@ def _latex_cell(value: Value, digits: int) -> str:
 
 def render_json(records: Sequence[Record], shown: Mapping[str, Sequence[str]]) -> Iterator[str]:
     """Strict JSON, an object a line (results.schema.json); what JSON has no number for is null, and named."""
+    import json
+
     for record in records:
         nonfinite: dict[str, str] = {}
         params = {name: record.params.get(name) for name in shown["params"] if name in record.params}

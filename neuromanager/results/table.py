@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from neuromanager.results.series import HOWS, Value
 from neuromanager.results.statistics import real, spread
 from neuromanager.system.faults import WRONG_INPUT, Failure, offer_nearest
+from neuromanager.system.patterns import re
 from neuromanager.system.values import NamedTuple
 
 COMPLETED = "COMPLETED"

@@ -14,12 +14,14 @@ from neuromanager.experiment.directory import Experiment, format_time
 from neuromanager.experiment.states import CANCELLED, STATES, UNKNOWN, Status
 from neuromanager.system.files import is_ours, read_text, write_file
 from neuromanager.system.jsonvalues import load_json
-from neuromanager.system.patterns import compile_late
 from neuromanager.system.values import Any
 
 _FILE = "settled.json"
 _FORMAT = 2
-_MOMENT = compile_late(r"(?m)^[0-9]{4}-(?:0[1-9]|1[0-2])-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-6][0-9]Z$")
+_ZEROS = bytes.maketrans(b"123456789", b"0" * 9)
+_MOMENT = b"0000-00-00T00:00:00Z\n"  # with its digits
+_TENS = {8: b"0123", 11: b"012", 14: b"012345", 17: b"0123456"}  # of days, hours, minutes and seconds: those there are
+_MONTHS = frozenset(divmod(month, 10) for month in range(1, 13))
 _LATE_SECONDS = 15  # after the end of a run, for a scheduler's last line in its log: that it was killed for memory
 # Of a Status: a list of those of all runs of a launch, read and checked in a fifth of the time of a row for each run.
 # Scheduler, token and what does not change with the run stand once per launch.
@@ -92,12 +94,16 @@ def _are_columns(columns: Sequence[Sequence[Any]]) -> bool:
 
 
 def _are_moments(values: Iterable[Any]) -> bool:
-    """Or None."""
+    """As 2026-01-31T12:00:00Z, or None. All in one text, which takes a tenth of the time of an expression for each."""
     texts = {value for value in values if value is not None}
-    return set(map(type, texts)) <= {str} and _MOMENT.subn("", "\n".join(texts)) == (
-        "\n" * (len(texts) - 1),
-        len(texts),
-    )
+    if not set(map(type, texts)) <= {str}:
+        return False
+    data = "".join(f"{text}\n" for text in texts).encode("utf-8", "surrogatepass")
+    if data.translate(_ZEROS) != _MOMENT * len(texts):
+        return False
+    size = len(_MOMENT)
+    months = {(tens - 48, ones - 48) for tens, ones in zip(data[5::size], data[6::size])}
+    return months <= _MONTHS and all(set(data[place::size]) <= set(tens) for place, tens in _TENS.items())
 
 
 def is_settled(status: Status) -> bool:
