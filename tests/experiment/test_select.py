@@ -92,7 +92,8 @@ class SelectionTest(unittest.TestCase):
         (self.folder.path / "params.json").unlink()
         for words, lines in (
             (("lr=0.1,1e-4", "k=3"), ["p --lr=0.1 -k 3", "p --lr=1e-4 -k 3"]),
-            (("x=true,false,null,a b,007,",), ["p -x", "p", "p", "p -x 'a b'", "p -x 007", "p -x ''"]),
+            (("x=true,null,a b,007,",), ["p -x", "p", "p -x 'a b'", "p -x 007", "p -x ''"]),
+            (("x=false",), ["p"]),
             (('x={"$range": [0, 2]}',), ["p -x 0", "p -x 1"]),
             (('x=["a,b", 1]',), ["p -x a,b", "p -x 1"]),
             (('x="1","null"',), ["p -x 1", "p -x null"]),
