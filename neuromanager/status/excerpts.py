@@ -24,6 +24,7 @@ _LOOK_SECONDS = 0.5
 
 
 _WORKING = ["..."]
+_NOTHING_MEASURED = "nothing to draw: these runs measured nothing so far; see neutable(1)"
 
 
 class _Started(NamedTuple):
@@ -99,10 +100,11 @@ class Excerpts:
     def _plot(self, frame: Frame, report: Report, operand: str, size: tuple[int, int]) -> tuple[str, list[str]]:
         """Parameters come last, which result files often repeat."""
         listed = self._print(("neutable", "--names", operand), size)
-        names = [line.split("  ")[0].strip() for line in listed[2:] if line.strip()]
+        names = find_names(listed)
         names.sort(key=lambda name: any(name in point for point in read_points(report.experiment)[:1]))
         if listed is _WORKING or not names:
-            return f"neuplot {visible(operand)}", listed
+            is_list = any(map(_is_title, listed))
+            return quote_line(("neuplot", operand)), [_NOTHING_MEASURED] if is_list else listed
         words: Command = ("neuplot", "-y", names[frame.choice % len(names)], operand)
         return quote_line(words), self._print(words, size)
 
@@ -121,6 +123,16 @@ class Excerpts:
                 said = next((line for line in reversed(_read_output(started)) if line.strip()), "")
                 return f"{quote_line(started.words)}: {said or f'exit code {code}'}"
         return None
+
+
+def find_names(listed: Sequence[str]) -> list[str]:
+    """Of the output of neutable --names, before which it may have told something."""
+    start = next((place for place, line in enumerate(listed) if _is_title(line)), len(listed))
+    return [line.split("  ")[0].strip() for line in listed[start + 2 :] if line.strip()]
+
+
+def _is_title(line: str) -> bool:
+    return line.startswith("# ")
 
 
 def _start(words: Command, size: tuple[int, int]) -> _Started | list[str]:

@@ -8,7 +8,7 @@ import unittest
 from pathlib import Path
 
 from neuromanager.experiment.logs import LogPart
-from neuromanager.status.excerpts import MOST_BYTES, MOST_LINES, read_log_end
+from neuromanager.status.excerpts import MOST_BYTES, MOST_LINES, find_names, read_log_end
 
 
 class EndsTest(unittest.TestCase):
@@ -37,6 +37,15 @@ class EndsTest(unittest.TestCase):
             file.truncate(1 << 40)
         (line,) = read_log_end([LogPart("t:0 stdout", os.fspath(self.path))])
         self.assertEqual(line, "\\x00" * MOST_BYTES)
+
+
+class NamesTest(unittest.TestCase):
+    def test_what_neutable_lists(self) -> None:
+        listed = ["# result.json", "name       runs  last", "loss          4   0.5", "a b/acc       4   0.1"]
+        self.assertEqual(find_names(listed), ["loss", "a b/acc"])
+        self.assertEqual(find_names(["neutable: cedar gave no answer", *listed]), ["loss", "a b/acc"])
+        self.assertEqual(find_names(listed[:2]), [])
+        self.assertEqual(find_names(["neutable: error: no such run"]), [])
 
 
 if __name__ == "__main__":
