@@ -27,7 +27,8 @@ from neuromanager.profile.demand import find_faults
 from neuromanager.profile.host import describe_host
 from neuromanager.profile.scaling import describe_changes
 from neuromanager.schedulers import is_batch_system
-from neuromanager.status.survey import find_put_back, read_reports
+from neuromanager.status.survey import read_reports
+from neuromanager.status.unsettled import find_put_back
 from neuromanager.status.wait import is_complete, summarize, wait_for
 from neuromanager.system.faults import INCOMPLETE, TROUBLE, WRONG_INPUT, Failure, offer_nearest
 from neuromanager.system.signals import holding_signals

@@ -19,7 +19,8 @@ from neuromanager.experiment.select import Selected
 from neuromanager.experiment.states import COMPLETED, UNKNOWN, Status
 from neuromanager.launch.own import has_own
 from neuromanager.launch.request import Request, find_asked
-from neuromanager.status.survey import find_put_back, read_reports
+from neuromanager.status.survey import read_reports
+from neuromanager.status.unsettled import find_put_back
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.procfs import may_live
 from neuromanager.system.quoting import quote_word
