@@ -49,6 +49,10 @@ def _run(name: str) -> None:
     gc.set_threshold(_YOUNG_OBJECTS)
     from neuromanager.terminal.console import run_command
 
+    run_command(name, _make_main)
+
+
+def _make_main(name: str) -> "Callable[[Sequence[str]], int]":
     def call(words: "Sequence[str]") -> int:
         """Imports are a part of it: they, too, may find no memory."""
         main = _find_main(name)
@@ -56,7 +60,7 @@ def _run(name: str) -> None:
             _signal.signal(_signal.SIGINT, _signal.default_int_handler)
         return main(words)
 
-    run_command(name, call)
+    return call
 
 
 def _find_main(name: str) -> "Callable[[Sequence[str]], int]":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterable, Sequence
 
 from neuromanager.sweep.alike import find_alike
@@ -30,10 +29,9 @@ from neuromanager.system.document import check_document, read_document
 from neuromanager.system.faults import INCOMPLETE, NOT_FOUND, TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.files import open_unnamed
 from neuromanager.system.jsonvalues import LONGEST_VARIABLE, Words, escape_unseen, render_json
-from neuromanager.system.programs import check_program, find_program, is_program
+from neuromanager.system.programs import check_program, find_program, is_program, search_path
 from neuromanager.system.quoting import Command, quote_line
-from neuromanager.system.signals import signal
-from neuromanager.terminal.console import die_by, say
+from neuromanager.terminal.console import die_by, go_on_as, print_texts, say
 from neuromanager.terminal.options import Options, Parser, parse_options, split_words
 
 
@@ -102,9 +100,9 @@ def main(words: Sequence[str]) -> int:
         print(selection.length())
         return 0
     if options.json and selection.is_whole():
-        return write_lines(map(escape_unseen, list_objects(sweep)), at_once=1)
+        return print_texts(map(escape_unseen, list_objects(sweep)))
     if options.json:
-        return write_lines(escape_unseen(render_point(point)) + "\n" for point in selection.points())
+        return print_texts((escape_unseen(render_point(point)) + "\n" for point in selection.points()), LISTED)
     command = add_python(command, is_program)
     placed = find_placeholders(command, sweep.names())
     _check_placed(placed, sweep)
@@ -202,24 +200,13 @@ def print_lines(selection: Selection, command: Command, placed: frozenset[str], 
     """The command lines, streamed in constant memory."""
     if not any("{" in word for word in command) and selection.is_whole() and style.form != "env":
         texts = list_texts(selection.sweep, quote_line(command), "", lambda point: _quote_flags(point, style))
-        return write_lines(texts, at_once=1)
+        return print_texts(texts)
     commands = (make_command(command, placed, point, style) for point in selection.points())
-    return write_lines(quote_line(command) + "\n" for command in commands)
+    return print_texts((quote_line(command) + "\n" for command in commands), LISTED)
 
 
 def _quote_flags(point: Point, style: Style) -> str:
     return "".join(" " + quote_line((word,)) for word in render_flags(point, style))
-
-
-def write_lines(lines: Iterable[str], at_once: int = LISTED) -> int:
-    """Texts on standard output, many at a time; a reader that has enough ends us quietly."""
-    import itertools
-
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    lines = iter(lines)
-    while chunk := list(itertools.islice(lines, at_once)):
-        sys.stdout.write("".join(chunk))
-    return 0
 
 
 def run_each(selection: Selection, command: Command, placed: frozenset[str], style: Style, fail_fast: bool) -> int:
@@ -257,8 +244,6 @@ def run_batch(selection: Selection, command: Command, placed: frozenset[str], st
     The file has no name that could stay behind, and the reader says on a descriptor that it took the points.
     """
     from neuromanager.experiment.layout import MOST
-    from neuromanager.system.process import run_through
-    from neuromanager.system.signals import Forwarder
 
     if selection.length() > MOST:  # before they fill the disk
         raise Failure(
@@ -267,24 +252,42 @@ def run_batch(selection: Selection, command: Command, placed: frozenset[str], st
             "N of them",
         )
     reader, writer = os.pipe()
+    caller = os.getpid()
     with open_unnamed() as file:
         file.writelines(_render_line(point, style, placed) for point in selection.points())
         file.flush()
         file.seek(0)
-        env = {**os.environ, "NEU_POINTS": f"/dev/fd/{file.fileno()}", "NEU_POINTS_TAKEN": str(writer)}
-        forwarder = Forwarder()
-        code = run_through(command, env, forwarder, (file.fileno(), writer)).as_exit_code()
+        os.environ.update(NEU_POINTS=f"/dev/fd/{file.fileno()}", NEU_POINTS_TAKEN=str(writer))
+        code = _execute(command, (file.fileno(), writer))
+    if os.getpid() != caller:  # what neurun --detach left behind
+        return code
     os.close(writer)
     os.set_blocking(reader, False)
     try:
         taken = os.read(reader, 1) == b"."
     except BlockingIOError:
         taken = False
-    if forwarder.stopped_by:
-        die_by(forwarder.stopped_by)
     if not taken and not code:
         raise Failure(
             WRONG_INPUT,
             f"{command[0]} did not read NEU_POINTS: no point of the sweep was run; use --each to run it for each point",
         )
+    return code
+
+
+def _execute(command: Command, descriptors: tuple[int, ...]) -> int:
+    """The exit code of the reader, which is in our process where it is neurun beside us: a start of Python less."""
+    if os.path.basename(command[0]) == "neurun":
+        for descriptor in descriptors:
+            os.set_inheritable(descriptor, True)  # it may become another program, which reads them
+        code = go_on_as(search_path(command[0]) or command[0], command[1:])
+        if code is not None:
+            return code
+    from neuromanager.system.process import run_through
+    from neuromanager.system.signals import Forwarder
+
+    forwarder = Forwarder()
+    code = run_through(command, os.environ, forwarder, descriptors).as_exit_code()
+    if forwarder.stopped_by:
+        die_by(forwarder.stopped_by)
     return code

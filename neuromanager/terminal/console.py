@@ -6,11 +6,14 @@ import contextlib
 import errno
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from neuromanager.system.faults import BUG, TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.quoting import visible
-from neuromanager.system.values import NoReturn
+from neuromanager.system.values import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    Main = Callable[[Sequence[str]], int]
 
 
 def say(who: str, text: str) -> None:
@@ -29,6 +32,7 @@ _LIMITS = {
 _speaker = "neuromanager"
 _quiet = False
 _clear: Callable[[], None] | None = None
+_find_main: Callable[[str], Main] | None = None
 
 
 def speak_as(name: str) -> None:
@@ -69,15 +73,55 @@ def print_text(text: str) -> None:
     sys.stdout.write(text)
 
 
-def run_command(who: str, main: Callable[[Sequence[str]], int]) -> NoReturn:
-    """Runs a command's ``main`` on the words given, and leaves the process with the suite's exit codes."""
+def print_texts(texts: Iterable[str], at_once: int = 1) -> int:
+    """Texts on standard output, so many at a time; a reader that has enough ends us quietly."""
+    import itertools
+
+    from neuromanager.system.signals import signal
+
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    texts = iter(texts)
+    while chunk := list(itertools.islice(texts, at_once)):
+        sys.stdout.write("".join(chunk))
+    return 0
+
+
+def run_command(who: str, find_main: Callable[[str], Main]) -> NoReturn:
+    """Runs a command on the words given, and leaves the process with the suite's exit codes.
+
+    ``find_main``: what runs a command of the suite.
+    """
+    global _find_main
+    _find_main = find_main
+    _prepare_streams()
+    _leave(_run(who, find_main(who), sys.argv[1:]))
+
+
+def go_on_as(path: str, words: Sequence[str]) -> int | None:
+    """The exit code of that program, if it is another command of this installation: we are it, without a new Python.
+
+    None for any other program, even one of that name. ``sys.argv`` is then its own, as all else is that it could see.
+    """
+    before, ours = list(sys.argv), os.path.dirname(os.path.realpath(sys.argv[0]))
+    name = os.path.basename(path)
+    if _find_main is None or os.path.realpath(path) != os.path.join(ours, name):
+        return None
+    sys.argv = [path, *words]
+    try:
+        return _run(name, _find_main(name), words)
+    finally:
+        sys.argv = before
+        speak_as(os.path.basename(before[0]))
+
+
+def _run(who: str, main: Main, words: Sequence[str]) -> int:
+    """The exit code; what went wrong is told in its name."""
     speak_as(who)
     if os.environ.get("NEU_QUIET"):
         be_quiet()
-    _prepare_streams()
     try:
         try:
-            code = main(sys.argv[1:])
+            code = main(words)
         except SystemExit as ended:  # after --help
             code = int(ended.code or 0)
         if sys.stdout is not None:
@@ -103,7 +147,7 @@ def run_command(who: str, main: Callable[[Sequence[str]], int]) -> NoReturn:
             traceback.print_exc()
         say(who, "error: a bug in neuromanager; please report the lines above")
         code = BUG
-    _leave(code)
+    return code
 
 
 def tell_trouble(error: OSError | MemoryError) -> int:

@@ -363,6 +363,25 @@ class BatchTest(unittest.TestCase):
         done = self.folder.run(neusweep, "neurun", "local", "cpu", self.folder.show(), PATH=path)
         self.assertEqual((done.code, len(self.folder.shown())), (0, 2), done.err)
 
+    def test_neurun_beside_us_is_our_process(self) -> None:
+        process = self.folder.start("neusweep", "neurun", "--name=x", "local", "cpu", "true")
+        self.assertEqual(finish(process).code, 0)
+        intent = json.loads(self.folder.read("runs/x/jobs.jsonl").split("\n")[0])
+        self.assertEqual(intent["pid"], process.pid)
+        done = self.folder.run("neusweep", "-q", "neurun", "local", "cpu", "no-such-program")
+        self.assertEqual((done.code, done.stderr[:17]), (127, "neurun: error: no"))
+
+    def test_a_detached_neurun(self) -> None:
+        done = self.folder.run("neusweep", "neurun", "--detach", "local", "cpu", "true")
+        self.assertEqual((done.code, done.stdout), (0, "runs/true-1\n"), done.err)
+        self.assertEqual(self.folder.run("neuwait", "true-1").code, 0)
+        self.assertNotIn("error", self.folder.read("runs/true-1/neurun.log"))
+
+    def test_another_neurun_on_path_is_executed(self) -> None:
+        place = self.folder.path / os.path.dirname(self.folder.bash("elsewhere/neurun", f"exec {self.reader} \"$@\""))
+        done = self.folder.run("neusweep", "neurun", "a b", PATH=f"{place}:{self.folder.environment['PATH']}")
+        self.assertEqual((done.code, len(done.lines()), done.err), (0, 2, b"a b\n"))
+
     def test_signals_reach_the_reader(self) -> None:
         self.folder.bash("reader", "trap 'exit 4' TERM; touch ready; while :; do read -t 0.01 <> <(:); done")
         process = self.folder.start("neusweep", "--batch", "./reader")
