@@ -28,7 +28,7 @@ from neuromanager.sweep.words import (
 from neuromanager.system.document import check_document, read_document
 from neuromanager.system.faults import INCOMPLETE, NOT_FOUND, TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.files import open_unnamed
-from neuromanager.system.jsonvalues import LONGEST_VARIABLE, Words, escape_unseen, render_json
+from neuromanager.system.jsonvalues import LONGEST_VARIABLE, Words, dump_json, escape_unseen
 from neuromanager.system.programs import check_program, find_program, is_program, search_path
 from neuromanager.system.quoting import Command, quote_line
 from neuromanager.terminal.console import die_by, go_on_as, print_texts, say
@@ -184,11 +184,11 @@ def make_command(command: Command, placed: frozenset[str], point: Point, style: 
 
 def _render_line(point: Point, style: Style, placed: frozenset[str]) -> str:
     """Of the file NEU_POINTS."""
-    words = render_json(list(render_flags(point, style, placed)))
+    words = dump_json(render_flags(point, style, placed))
     before = _words_before(point, style, placed)
-    more = f', "before": {render_json(list(before))}' if before else ""
+    more = f', "before": {dump_json(before)}' if before else ""
     several = [name for name, value in point if isinstance(value, Words)]
-    more += f', "several": {render_json(several)}' if several else ""
+    more += f', "several": {dump_json(several)}' if several else ""
     return f'{{"point": {render_point(point)}, "words": {words}{more}}}\n'
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 
-from neuromanager.experiment.cancelled import Cancellations
 from neuromanager.experiment.launches import make_token, write_fed, write_feeding
 from neuromanager.launch.request import Launch, refusing
+from neuromanager.system.values import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from neuromanager.experiment.cancelled import Cancellations
 
 
 class Deferral:
@@ -19,6 +22,8 @@ class Deferral:
 
     def record(self, numbers: Sequence[int], after: Sequence[str] = ()) -> None:
         if not self._token:
+            from neuromanager.experiment.cancelled import Cancellations
+
             self._token = make_token()
             with refusing(self._experiment):
                 write_feeding(self._experiment, self._token, numbers, self._capacity, after)

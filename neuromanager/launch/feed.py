@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Sequence
 
 from neuromanager.experiment.runs import describe_count
-from neuromanager.experiment.select import Selected
 from neuromanager.experiment.states import COMPLETED
 from neuromanager.experiment.submission import Refused
 from neuromanager.launch.deferral import Deferral
@@ -220,6 +219,7 @@ class Feed:
 
     def _follow(self, seconds: float, at_most: int) -> None:
         """The runs that are with the scheduler, so long, or until no more than so many of them are."""
+        from neuromanager.experiment.select import Selected
         from neuromanager.status.wait import Patience, wait_for
 
         self._patience = self._patience or Patience(self._said_at)

@@ -10,7 +10,6 @@ from neuromanager.experiment.numbers import format_indices
 from neuromanager.experiment.submission import Job, Limits, Lost, Part, Refused, SchedulersAnswer, Taken, Wait
 from neuromanager.profile.profile import Profile
 from neuromanager.slurm.client import TOO_OFTEN, call_each, client_environment, describe_failure, find_cluster, query
-from neuromanager.slurm.dependency import render_dependency
 from neuromanager.slurm.script import render_script
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.patterns import compile_late, is_number, re
@@ -124,9 +123,17 @@ def part_words(profile: Profile, job: Job, part: Part, waits: Sequence[Wait]) ->
         _array_of(part),
         tuple((name, log) for name in ours),
         part.token,
-        render_dependency(waits) if waits else None,
+        _render_waits(waits),
     )
     return submit_words(asked)
+
+
+def _render_waits(waits: Sequence[Wait]) -> str | None:
+    if not waits:
+        return None
+    from neuromanager.slurm.dependency import render_dependency
+
+    return render_dependency(waits)
 
 
 def _array_of(part: Part) -> str | None:

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from neuromanager.experiment.free import Free
-from neuromanager.experiment.layout import Arrangement
-from neuromanager.experiment.states import Status
-from neuromanager.experiment.submission import Cancelled, CancelRequest, Job, Part, Unsettled
-from neuromanager.profile.profile import Profile, Spelling, is_option
+from neuromanager.profile.profile import Spelling, is_option
 from neuromanager.slurm.check import check, check_programs, exclude
 from neuromanager.slurm.client import IMAGES
 from neuromanager.slurm.client import ask_version as version
@@ -21,9 +17,16 @@ from neuromanager.slurm.sbatch import find_jobs as find
 from neuromanager.slurm.sbatch import part_words as words
 from neuromanager.slurm.sbatch import plan, submit
 from neuromanager.slurm.script import render_script as render
-from neuromanager.system.quoting import Command
-from neuromanager.system.site import Site
-from neuromanager.system.values import Any
+from neuromanager.system.values import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from neuromanager.experiment.free import Free
+    from neuromanager.experiment.layout import Arrangement
+    from neuromanager.experiment.states import Status
+    from neuromanager.experiment.submission import Cancelled, CancelRequest, Job, Part, Unsettled
+    from neuromanager.profile.profile import Profile
+    from neuromanager.system.quoting import Command
+    from neuromanager.system.site import Site
 
 __all__ = [
     "DOES",

@@ -378,7 +378,7 @@ class BatchTest(unittest.TestCase):
         self.assertNotIn("error", self.folder.read("runs/true-1/neurun.log"))
 
     def test_another_neurun_on_path_is_executed(self) -> None:
-        place = self.folder.path / os.path.dirname(self.folder.bash("elsewhere/neurun", f"exec {self.reader} \"$@\""))
+        place = self.folder.path / os.path.dirname(self.folder.bash("elsewhere/neurun", f'exec {self.reader} "$@"'))
         done = self.folder.run("neusweep", "neurun", "a b", PATH=f"{place}:{self.folder.environment['PATH']}")
         self.assertEqual((done.code, len(done.lines()), done.err), (0, 2, b"a b\n"))
 

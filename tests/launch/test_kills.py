@@ -40,19 +40,17 @@ echo end >> "marks/$NEU_NAME-$1"
 
 
 def find_victim(commands: int, victim: str) -> int | None:
-    """neurun's keeper, the child of neusweep, or its worker, the child of the keeper; None while there is no worker."""
-    if victim == "group":
-        return None
-    keeper = find_child(commands)
-    worker = keeper and find_child(keeper)
-    return worker and (keeper if victim == "keeper" else worker)
+    """neurun's keeper, which neusweep goes on as, or its worker, the child of the keeper; None without a worker."""
+    worker = None if victim == "group" else find_child(commands)
+    return worker and (commands if victim == "keeper" else worker)
 
 
 def find_child(parent: int) -> int | None:
     """One that is neurun, not a program on its way."""
     with contextlib.suppress(OSError):
         for child in Path(f"/proc/{parent}/task/{parent}/children").read_text().split():
-            if b"neurun" in Path(f"/proc/{child}/cmdline").read_bytes():
+            words = Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")
+            if b"neurun" in words and b"bash" not in words:  # which records the environment
                 return int(child)
     return None
 
@@ -142,7 +140,7 @@ class Kills(unittest.TestCase):
         options = self.held if number % 2 else ()
         while kills < KILLS:
             values += self.values_per_kill
-            earliest = chance.choice((0.0, 0.4)) * duration  # half of them spare the start of two Pythons
+            earliest = chance.choice((0.0, 0.4)) * duration  # half of them spare the start of Python
             moment, victim = chance.uniform(earliest, duration), self.choose_victim(chance)
             if victim != "group":
                 moment = chance.uniform(0, 0.08)  # of the worker's life
