@@ -115,17 +115,12 @@ class _NotANumber:
 
 
 def _is_deeper(value: Any, levels: int) -> bool:
+    """Of a list or an object."""
     level = [value]
-    while levels and level:
-        level = [item for each in level for item in _list_items(each)]
-        levels -= 1
-    return bool(level)
-
-
-def _list_items(value: Any) -> list[Any]:
-    if isinstance(value, dict):
-        return list(value.values())
-    return value if isinstance(value, list) else []
+    for _ in range(levels - 1):
+        inner = [item for each in level for item in (each.values() if isinstance(each, dict) else each)]
+        level = [item for item in inner if isinstance(item, (dict, list))]
+    return any(level)
 
 
 def _explain(text: str, error: JSONDecodeError, source: str) -> str:

@@ -101,14 +101,18 @@ def text_of(value: Value) -> str:
 def render_json(value: Value) -> str:
     """Compact JSON on one line; numbers keep their text. Bytes that are not text (surrogates) are escaped."""
     if isinstance(value, str):
-        return encode_basestring(value) if value.isascii() or is_text(value) else encode_basestring_ascii(value)
+        return _render_text(value)
     if isinstance(value, (Integer, Float)):
         return value.text
-    if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(map(render_json, value)) + "]"
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{render_json(key)}: {render_json(item)}" for key, item in value.items()) + "}"
+        return f"{{{', '.join([f'{_render_text(key)}: {render_json(item)}' for key, item in value.items()])}}}"
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join([render_json(item) for item in value])}]"
     return dump_json(value)
+
+
+def _render_text(text: str) -> str:
+    return encode_basestring(text) if text.isascii() or is_text(text) else encode_basestring_ascii(text)
 
 
 def render_document(value: Any, indent: str = "", width: int = 100) -> str:
