@@ -227,7 +227,8 @@ def pick(series: Series, how: str, name: str) -> Value:
         return None
     if how == "mean":
         return average(numbers)
-    ordered = [number for number in numbers if number == number]  # no NaN
+    total = sum(numbers)  # NaN if one of them is: a look at each takes longer
+    ordered = numbers if total == total else [number for number in numbers if number == number]
     return (min(ordered) if how == "min" else max(ordered)) + 0.0 if ordered else math.nan  # -0 is 0
 
 
