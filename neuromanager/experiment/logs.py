@@ -86,14 +86,15 @@ def _find_attempts(events: Sequence[Event]) -> dict[int, Mapping[str, str]]:
 
 
 def find_log(experiment: Experiment, index: int, stream: str, details: Mapping[str, str]) -> str:
-    """Where an attempt's ``started`` says that its log is, if the profile set that; else in the experiment.
+    """Where an attempt's ``started`` says that its log is, if the profile set that; else in the experiment, which is
+    where a relative path begins.
 
     A path that leads out of the experiment is believed only in a record of our own: its writer would choose which of
     our files we read.
     """
     if stream not in details:
         return experiment.log(index, stream)
-    place = os.path.normpath(details[stream])
+    place = os.path.normpath(os.path.join(experiment.directory, details[stream]))
     if place.startswith(f"{experiment.directory}/") or (place.startswith("/") and is_ours(experiment.events(index))):
         return place
     return experiment.log(index, stream)

@@ -21,6 +21,7 @@ class Job(NamedTuple):
     repeats: int | None  # how many stand side by side; None: repeats.txt has them
     command: Command  # of the only run, when there is one
     point: str | None  # of the only run: JSON; "" when params.txt has the points; None without points
+    home: str | None = None  # the experiment's folder here, where ``directory`` is on a host; None: the same
 
 
 DEFAULT_ARRAY_SIZE = 1001  # slurm.conf(5), MaxArraySize

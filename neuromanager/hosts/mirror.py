@@ -34,7 +34,7 @@ class Wanted(NamedTuple):
     tokens: frozenset[str] = frozenset()  # of the launches that they are in
 
 
-Piece = tuple[Wanted, str, int, int]  # of a log: its name, from which byte, how many
+Piece = tuple[Wanted, str, int, int]  # of a log: its path in the experiment, from which byte, how many
 Asked = Mapping[tuple[str, bool], Sequence[Wanted]]  # host, and whether a person logs in there -> what is wanted
 
 
@@ -190,11 +190,11 @@ def _bring_logs(
     asked: list[frozenset[str]] = []
     for each in wanted:
         begun = [number for number in each.numbers if os.path.exists(each.experiment.events(number))]
-        names = [f"{each.experiment.name}_{number}.{stream}" for number in begun for stream in streams]
+        names = list(_name_logs(each, begun, streams))
         asked.append(frozenset(names))
         list_ = "\0".join(names).encode("utf-8", "surrogateescape") + b"\0"
         stat = "xargs -0r stat -c '%s %n' -- 2>/dev/null | gzip -1"
-        session.send(f"cd -- {quote_word(each.there)}/logs && {stat}", list_)
+        session.send(f"cd -- {quote_word(each.there)} && {stat}", list_)
     grown: list[Piece] = []
     for each, known in zip(wanted, asked):
         heard = session.receive(_EVENTS_SECONDS)
@@ -209,11 +209,22 @@ def _bring_logs(
     for batch in _split(whole):
         _bring_whole(session, batch)
     for each, name, start, length in (piece for piece in grown if piece not in whole):
-        path = quote_word(f"{each.there}/logs/{name}")
+        path = quote_word(f"{each.there}/{name}")
         session.send(f"tail -c +{start + 1} -- {path} | head -c {length} | gzip -1")
         heard = session.receive(_EVENTS_SECONDS)
-        _write_piece(each.experiment.path("logs", name), start, unzip(session, heard.out)[:length])
+        _write_piece(each.experiment.path(name), start, unzip(session, heard.out)[:length])
     return total
+
+
+def _name_logs(wanted: Wanted, numbers: Iterable[int], streams: Sequence[str]) -> Iterator[str]:
+    """Relative to the experiment; of what its scheduler carries back they are in the folder of the run."""
+    carried = any(os.path.exists(wanted.experiment.path("launches", f"{token}.sh")) for token in wanted.tokens)
+    for number in numbers:
+        name = f"{wanted.experiment.name}_{number}"
+        for stream in streams:
+            yield f"logs/{name}.{stream}"
+            if carried:
+                yield f"{name}/{name}.{stream}"
 
 
 def _split(pieces: Sequence[Piece]) -> Iterable[Sequence[Piece]]:
@@ -233,16 +244,16 @@ def _bring_whole(session: Session, pieces: Sequence[Piece]) -> None:
     wanted = pieces[0][0]
     names = "\0".join(piece[1] for piece in pieces).encode("utf-8", "surrogateescape") + b"\0"
     take = "tar -czf - --null -T - 2>/dev/null"
-    session.send(f"cd -- {quote_word(wanted.there)}/logs && {take}", names)
+    session.send(f"cd -- {quote_word(wanted.there)} && {take}", names)
     heard, asked = session.receive(_EVENTS_SECONDS), {piece[1] for piece in pieces}
     for name, content in unpack(session, heard.out):
         if name in asked:
-            _write_piece(wanted.experiment.path("logs", name), 0, content)
+            _write_piece(wanted.experiment.path(name), 0, content)
 
 
 def _find_pieces(wanted: Wanted, name: str, size: int) -> Iterable[Piece]:
     """What is to be read: of a log that was begun anew all of it."""
-    path = wanted.experiment.path("logs", name)
+    path = wanted.experiment.path(name)
     try:
         have = os.stat(path).st_size
     except OSError:

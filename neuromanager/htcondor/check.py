@@ -65,18 +65,12 @@ def check(profile: Profile, layout: Arrangement, place: str, last: tuple[Resourc
 
 def _find_faults_there(profile: Profile, host: Host, where: str) -> list[str]:
     """What does not go together with a host."""
-    faults = []
-    if host.has_copy and host.code is not False and find_value(profile.resources, "initialdir"):
-        faults.append(
-            f"{where}.initialdir: the code is sent to {host.name}, and the runs start in it; leave initialdir out, "
-            'or add "code": false'
-        )
-    if transfers_files(profile.resources):
-        faults.append(
-            f"{where}.should_transfer_files: over ssh the nodes have to see the folder of the experiment on "
-            f"{host.name}; leave it out, or run neurun on {host.name}"
-        )
-    return faults
+    if not host.has_copy or host.code is False or not find_value(profile.resources, "initialdir"):
+        return []
+    return [
+        f"{where}.initialdir: the code is sent to {host.name}, and the runs start in it; leave initialdir out, "
+        'or add "code": false'
+    ]
 
 
 def _find_folder(profile: Profile, where: str, last: tuple[Resources, str] | None) -> str:
@@ -133,6 +127,8 @@ def _render_trial(profile: Profile, layout: Arrangement, folder: str) -> str:
     """The description of two runs of a program that is everywhere."""
     job = Job(folder, "trial", folder, 2, 1, ("true",), None)
     text = render_description(profile, job, Part("0", range(2)), layout._replace(pack=1, pack_jobs=1))
+    if profile.host:  # whose files are not there yet
+        text = f"skip_filechecks = true\n{text}"
     return re.sub(r"(?m)^(executable|log) = .*$", _replace_path, text)
 
 

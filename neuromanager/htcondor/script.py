@@ -36,7 +36,7 @@ def render_script(profile: Profile, job: Job, arrangement: Arrangement = PLAIN) 
         'export PYTHONUNBUFFERED="${PYTHONUNBUFFERED-1}"  # logs grow as the program prints',
         "",
         *render_recorder(
-            "HTCondor", '[ "$NEU_ATTEMPT" -gt 1 ]', ("$neu_job",), "$HOSTNAME", profile.env, _tell(job) if away else ()
+            "HTCondor", '[ "$NEU_ATTEMPT" -gt 1 ]', ("$neu_job",), "$HOSTNAME", profile.env, _tell() if away else ()
         ),
         *(() if away else [enter(job.cwd)]),
         *(READ_COMMAND if job.run_count > 1 else ()),
@@ -59,11 +59,10 @@ def _find_limit(profile: Profile) -> int | None:
     return int(limit) if limit.isdecimal() else None
 
 
-def _tell(job: Job) -> list[str]:
+def _tell() -> list[str]:
     """Where the logs are when they have come back: a log of a second launch must not replace that of the first."""
-    folder = quote_word(f"{job.directory}/{job.name}_")
     return [
-        f"neu_place={folder}$NEU_INDEX/${{NEU_NAME}}_$NEU_INDEX",
+        "neu_place=${NEU_NAME}_$NEU_INDEX/${NEU_NAME}_$NEU_INDEX",
         'printf -v neu_logs \' stdout=%q stderr=%q\' "$neu_place.stdout" "$neu_place.stderr"; neu_started+=$neu_logs',
     ]
 

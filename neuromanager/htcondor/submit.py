@@ -74,7 +74,9 @@ def files(profile: Profile, job: Job, part: Part, layout: Arrangement) -> Mappin
     layout = layout if job.run_count > 1 else layout._replace(pack=1, pack_jobs=1)
     earlier: set[int] = set()
     if transfers_files(profile.resources):
-        earlier = {number for number in part.numbers if os.path.isdir(f"{job.directory}/{job.name}_{number}")}
+        earlier = {
+            number for number in part.numbers if os.path.isdir(f"{job.home or job.directory}/{job.name}_{number}")
+        }
     return {
         f"{part.token}.sub": render_description(profile, job, part, layout, earlier),
         f"{part.token}.sh": render_script(profile, job, layout),

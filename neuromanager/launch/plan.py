@@ -33,7 +33,8 @@ def make_job(experiment: Experiment, cwd: str, there: str | None = None) -> Job:
         from neuromanager.hosts.record import translate  # only where something is remote
 
         command = translate(command, experiment, there)
-    return Job(there or experiment.directory, experiment.name, cwd, len(commands), repeats, command, point)
+    job = Job(there or experiment.directory, experiment.name, cwd, len(commands), repeats, command, point)
+    return job._replace(home=experiment.directory)
 
 
 class Call(NamedTuple):
