@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Iterator, Sequence
 
@@ -25,7 +26,7 @@ from neuromanager.system.quoting import quote_word
 from neuromanager.system.site import HERE, Unreachable
 from neuromanager.system.times import parse_moment
 from neuromanager.system.values import NamedTuple
-from neuromanager.terminal.console import tell
+from neuromanager.terminal.console import print_text, tell
 from neuromanager.terminal.options import Options, Parser, parse_options, split_operands
 
 NAME = "neuget"
@@ -144,7 +145,8 @@ def _bring(reports: Sequence[Report], options: Options, most: int) -> list[str]:
     for batch in batches:
         try:
             for path in _fetch(batch, options.dry_run):
-                print(os.path.relpath(path), flush=True)
+                print_text(f"{os.path.relpath(path)}\n")
+                sys.stdout.flush()
         except Unreachable as error:
             silent.append(f"{error.strerror}; what has come stays, and the same command brings the rest")
         except OSError as error:
@@ -222,7 +224,8 @@ def _name(reports: Sequence[Report], options: Options, template: str) -> None:
         return tell("no such file of these runs is here")
     try:
         for path in make_names(options.into, plan_names(template, sources), options.copy):
-            print(path, flush=True)
+            print_text(f"{path}\n")
+            sys.stdout.flush()
     except OSError as error:
         raise Failure(WRONG_INPUT, f"{error.filename or options.into}: {error.strerror}") from None
 

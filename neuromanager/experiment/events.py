@@ -32,6 +32,17 @@ def append_event(
     append_line(experiment.events(index), " ".join(words))
 
 
+def drop_logs(line: str) -> str:
+    """A line that a host wrote, without the places of logs: they are there, and here would be files of ours."""
+    if " std" not in line and _is_plain(line):
+        return line
+    event = _parse_event(line)
+    if event is None or not event.details.keys() & {"stdout", "stderr"}:
+        return line
+    kept = [f"{key}={value}" for key, value in event.details.items() if key not in ("stdout", "stderr")]
+    return " ".join(map(quote_word, (event.word, event.time, *kept)))
+
+
 _MOST_BYTES = 1 << 24  # of one run; an attempt has two lines, of some 100 each
 
 
@@ -48,12 +59,15 @@ def read_events(experiment: Experiment, index: int) -> list[Event]:
 
 
 def _parse_event(line: str) -> Event | None:
-    plain = not ("'" in line or '"' in line or "\\" in line or "$" in line)
     try:
-        word, moment, *details = line.split() if plain else parse_line(line)
+        word, moment, *details = line.split() if _is_plain(line) else parse_line(line)
     except ValueError:
         return None
     return Event(word, moment, dict(detail.split("=", 1) for detail in details if "=" in detail))
+
+
+def _is_plain(line: str) -> bool:
+    return not ("'" in line or '"' in line or "\\" in line or "$" in line)
 
 
 def find_begun(experiment: Experiment) -> set[int] | None:

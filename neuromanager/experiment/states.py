@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from neuromanager.system.faults import WRONG_INPUT, Failure, offer_nearest
+from neuromanager.system.quoting import read_count
 from neuromanager.system.values import NamedTuple
 
 PENDING = "PENDING"
@@ -132,7 +133,7 @@ def begin(base: Status, trail: Trail) -> Status:
         attempt=trail.attempts,
         started=trail.started,
         node=details.get("host"),
-        pid=_number(details.get("pid")),
+        pid=read_count(details.get("pid")),
         process=details.get("process"),
         job=details.get("job", base.job),
         whole_logs=trail.attempts == 1 and _OF_LOGS.isdisjoint(details),
@@ -142,7 +143,7 @@ def begin(base: Status, trail: Trail) -> Status:
 def end(base: Status, trail: Trail) -> Status:
     """What ``finished`` says, taken at its word: right for local runs, and for Slurm's without a stop signal."""
     details = trail.ended
-    exit_code, signal = _number(details.get("exit_code")), _number(details.get("signal"))
+    exit_code, signal = read_count(details.get("exit_code")), read_count(details.get("signal"))
     told, reason = details.get("told"), details.get("reason")
     if "state" in details:
         state = details["state"] if details["state"] in STATES else UNKNOWN
@@ -155,7 +156,3 @@ def end(base: Status, trail: Trail) -> Status:
     return begin(base, trail)._replace(
         state=state, open=False, exit_code=exit_code, signal=signal, reason=reason, finished=trail.finished
     )
-
-
-def _number(text: str | None) -> int | None:
-    return int(text) if text and text.isdecimal() else None

@@ -59,7 +59,7 @@ def list_run_files(
     session.send(f"cd -- {quote_word(there)} && {{ {list_begun(name, numbers)} | {find}\n}} | gzip -1")
     return [
         file
-        for file in _parse_files(_receive_entries(session))
+        for file in parse_files(_receive_entries(session))
         if matches(file.name.partition("/")[2], patterns) and file.name.partition("/")[2] != "events.txt"
     ]
 
@@ -79,7 +79,7 @@ def list_code_files(session: Session, directory: str, cwd: str, patterns: Sequen
     entries = _receive_entries(session)
     end = entries.index("") if "" in entries else len(entries)
     sent, start = set(entries[end:]), f"{below}/"
-    files = _parse_files(entry.replace(f" {start}", " ", 1) for entry in entries[:end] if entry not in sent)
+    files = parse_files(entry.replace(f" {start}", " ", 1) for entry in entries[:end] if entry not in sent)
     return [file for file in files if matches(file.name, patterns) and not file.name.startswith(".neu-")]
 
 
@@ -99,12 +99,12 @@ def _receive_entries(session: Session) -> list[str]:
     return unzip(session, heard.out).decode("utf-8", "surrogateescape").split("\0")
 
 
-def _parse_files(entries: Iterable[str]) -> list[File]:
+def parse_files(entries: Iterable[str]) -> list[File]:
     found = [
         re.fullmatch(r"([0-9]{1,18}) ([0-9]{1,10}(?:\.[0-9]+)?) (.+)", entry, re.DOTALL) for entry in entries if entry
     ]
     files = [File(match[3], int(match[1]), match[2]) for match in found if match]
-    return sorted(file for file in files if ".." not in file.name.split("/") and not file.name.startswith("/"))
+    return sorted(file for file in files if not {"", ".", ".."} & set(file.name.split("/")))
 
 
 def fetch(session: Session, there: str, here: str, files: Sequence[File]) -> Iterator[str]:
@@ -137,7 +137,8 @@ def _fetch_small(session: Session, there: str, here: str, files: Sequence[File])
             path = f"{here}/{file.name}"
             part = _open_part(path, file, anew=True)
             try:
-                os.write(part, content)
+                while content:
+                    content = content[os.write(part, content) :]
             finally:
                 os.close(part)
             _keep(path, file)

@@ -14,6 +14,8 @@ from neuromanager.hosts.code import NOT_CODE, find_files, find_tracked
 from neuromanager.hosts.fetch import File
 from neuromanager.system.values import NamedTuple
 
+_IMPORTED = (".py", ".pyc", ".pth", ".so")  # beside a program: a random.py there is taken for Python's
+
 
 class Landing(NamedTuple):
     files: list[File]
@@ -45,11 +47,17 @@ def choose_beside_code(here: str, files: Iterable[File], patterns: Sequence[str]
 def _choose(files: Iterable[File], judge: Callable[[str], str | None]) -> Landing:
     found = Landing([], {})
     for file in files:
-        if why := judge(file.name):
+        if why := _find_unprintable(file.name) or judge(file.name):
             found.left.setdefault(why, []).append(file.name)
         else:
             found.files.append(file)
     return found
+
+
+def _find_unprintable(name: str) -> str | None:
+    """A line of what is printed would name another file, or a terminal obey it. Bytes of other encodings are names."""
+    plain = all(letter.isprintable() or "\udc80" <= letter <= "\udcff" for letter in name)
+    return None if plain else "a name with control characters"
 
 
 def find_hidden(name: str, patterns: Sequence[str]) -> str | None:
@@ -62,12 +70,15 @@ def find_hidden(name: str, patterns: Sequence[str]) -> str | None:
 
 
 def find_obeyed(name: str, patterns: Sequence[str]) -> str | None:
-    """neurun acts by what is in it."""
+    """neurun acts by what is in it, or a program of Python that is started here."""
     if name.startswith(f"{RUNS}/"):
         return f"{RUNS}/ is not the host's"
     last = name.rpartition("/")[2]
     if last in NOT_CODE and not any(pattern.rpartition("/")[2] == last for pattern in patterns):
         return "neurun reads it, and no pattern names it"
+    kind = os.path.splitext(last)[1]
+    if kind in _IMPORTED and not any(pattern.endswith(kind) for pattern in patterns):
+        return f"Python may import it, and no pattern ends in {kind}"
     return None
 
 

@@ -12,10 +12,11 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from neuromanager.experiment.directory import Experiment
+from neuromanager.experiment.events import drop_logs
 from neuromanager.experiment.launches import find_current, read_launches
 from neuromanager.hosts.answers import list_begun, unpack, unzip
 from neuromanager.system.files import read_bytes, write_file
-from neuromanager.system.quoting import quote_word
+from neuromanager.system.quoting import quote_word, read_count
 from neuromanager.system.reach import Session, reach
 from neuromanager.system.site import Site, Unreachable
 from neuromanager.system.values import NamedTuple
@@ -154,9 +155,9 @@ def _write_events(wanted: Wanted, text: str) -> list[int]:
     for line in text.split("\n"):
         place, _, event = line.partition("/events.txt:")
         digits = place.rpartition("_")[2]
-        number = int(digits) if digits.isdecimal() else -1
-        if event and number in asked and place == f"{experiment.name}_{number}":
-            found.setdefault(number, []).append(event)
+        number = read_count(digits)
+        if event and number is not None and number in asked and place == f"{experiment.name}_{number}":
+            found.setdefault(number, []).append(drop_logs(event))
     failed = []
     for number, events in found.items():
         path, data = experiment.events(number), "".join(f"{event}\n" for event in events)

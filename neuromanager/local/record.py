@@ -17,6 +17,7 @@ from neuromanager.local.retry import Turns
 from neuromanager.local.table import Slot
 from neuromanager.system.faults import NOT_EXECUTABLE, NOT_FOUND
 from neuromanager.system.procfs import read_identity
+from neuromanager.system.quoting import read_count
 from neuromanager.system.signals import name_signal, signal
 from neuromanager.system.spawn import Ending
 from neuromanager.system.values import NamedTuple
@@ -176,8 +177,7 @@ def record_lost(experiment: Experiment, token: str, slot: Slot, code: int | None
 
 
 def _attempt_of(details: dict[str, str]) -> int:
-    text = details.get("attempt", "")
-    return int(text) if text.isdigit() else 0
+    return read_count(details.get("attempt")) or 0
 
 
 class Begun(NamedTuple):

@@ -13,6 +13,7 @@ from neuromanager.experiment.launches import Launch
 from neuromanager.experiment.states import UNKNOWN, Status, Trail
 from neuromanager.local.states import Surroundings, belongs_here, resolve_local
 from neuromanager.system.procfs import find_marked, may_live, read_identity
+from neuromanager.system.quoting import read_count
 
 
 def find_local(experiment: Experiment, trails: Mapping[int, Trail], launches: Mapping[int, Launch]) -> list[Status]:
@@ -88,9 +89,8 @@ def _leads(pid: int) -> bool:
 
 
 def _lives(trail: Trail | None) -> bool:
-    if trail is None or not trail.begun.get("pid", "").isdecimal():
-        return False
-    return may_live(int(trail.begun["pid"]), trail.begun.get("process"))
+    pid = read_count(trail.begun.get("pid")) if trail else None
+    return pid is not None and trail is not None and may_live(pid, trail.begun.get("process"))
 
 
 def _look_around(launch: Launch) -> Surroundings:

@@ -16,6 +16,7 @@ from neuromanager.slurm.client import find_cluster
 from neuromanager.slurm.queue import Row, Rows
 from neuromanager.slurm.states import read_meaning
 from neuromanager.system.patterns import compile_late, re
+from neuromanager.system.quoting import read_count
 from neuromanager.system.site import Site
 from neuromanager.system.times import parse_moment
 from neuromanager.system.values import NamedTuple
@@ -81,7 +82,8 @@ def _job_of(trail: Trail) -> str:
 
 def _element_of(trail: Trail, number: int) -> int:
     element = trail.begun.get("job", "").partition("_")[2]
-    return int(element) if element.isdecimal() else number
+    found = read_count(element)
+    return number if found is None else found
 
 
 def make_cases(unsettled: Sequence[Unsettled]) -> list[Case]:

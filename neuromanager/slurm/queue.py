@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from neuromanager.slurm.client import call, with_clusters
 from neuromanager.system.patterns import compile_late, re
 from neuromanager.system.process import Answer
-from neuromanager.system.quoting import visible
+from neuromanager.system.quoting import read_count, visible
 from neuromanager.system.site import Site
 from neuromanager.system.values import NamedTuple
 
@@ -125,7 +125,7 @@ def parse_sacct(answer: Answer) -> Rows:
         exit_code, _, signal = code.partition(":")
         row = Row(job.partition("_")[0], None, _first_word(state), None, _time(submitted), _time(started))
         row = row._replace(finished=_time(finished), node=_text(node), name=name)
-        row = row._replace(exit_code=_number(exit_code), signal=_number(signal) or None)
+        row = row._replace(exit_code=read_count(exit_code), signal=read_count(signal) or None)
         rows += [row._replace(element=element) for element in expand_elements(job)]
     return Rows(rows)
 
@@ -159,10 +159,6 @@ def _text(value: str) -> str | None:
 
 def _time(value: str) -> str | None:
     return f"{value}Z" if re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", value) else None
-
-
-def _number(text: str) -> int | None:
-    return int(text) if text.isdecimal() else None
 
 
 def _failure_of(program: str, answer: Answer) -> str | None:

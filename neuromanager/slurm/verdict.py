@@ -25,6 +25,7 @@ from neuromanager.slurm.packed import name_last_end, settle_shared, show_shared_
 from neuromanager.slurm.queue import Row
 from neuromanager.slurm.reasons import describe_reason
 from neuromanager.slurm.states import Meaning, Verdict, read_meaning, settle_by_events, show_end, show_live, show_trace
+from neuromanager.system.quoting import read_count
 from neuromanager.system.values import Any
 
 _RECORD_SECONDS = 180  # for a file that a node has written to come into sight here, clocks included
@@ -138,8 +139,7 @@ def _judge_unsure(case: Case, queue: Queue) -> Status:
 
 def _read_evidence(case: Case) -> str | None:
     begun = case.ours.begun if case.ours else {}
-    first = begun.get("stderr_bytes", "0")
-    since = int(first) if first.isdecimal() else 0
+    since = read_count(begun.get("stderr_bytes")) or 0
     own = find_log(case.experiment, case.number, "stderr", begun)
     if not case.ours and case.trail.attempts:
         since = _size_of(own)  # what it has is of an earlier launch

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from neuromanager.experiment.states import COMPLETED, Status
+from neuromanager.system.quoting import visible
 from neuromanager.system.times import parse_moment
 
 _COLUMNS = ("Seq", "Host", "Starttime", "JobRuntime", "Send", "Receive", "Exitval", "Signal", "Command")
@@ -26,7 +27,7 @@ def render_joblog(statuses: Sequence[Status], commands: Sequence[str]) -> list[s
 def _render(status: Status, command: str) -> str:
     started = _read_seconds(status.started)
     runtime = max(0, _read_seconds(status.finished) - started) if status.finished else 0
-    host = status.node if status.node and status.asked else _HERE
+    host = visible(status.node) if status.node and status.asked else _HERE
     fields = (
         status.number + 1,
         host,

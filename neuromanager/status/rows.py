@@ -18,7 +18,7 @@ from neuromanager.status.survey import Report
 from neuromanager.status.tables import Facts, Row
 from neuromanager.status.why import explain_all
 from neuromanager.system.jsonvalues import parse_float, parse_integer, text_of
-from neuromanager.system.quoting import parse_line
+from neuromanager.system.quoting import parse_line, read_count
 from neuromanager.system.signals import name_signal
 
 
@@ -135,7 +135,7 @@ def read_progress(experiment: Experiment, status: Status) -> Progress | None:
         return None
     for stream in ("stderr", "stdout"):  # tqdm draws on stderr
         path = find_log(experiment, status.number, stream, details)
-        before = details.get(f"{stream}_bytes", "")
-        if progress := parse_progress(read_tail(path, int(before) if before.isdecimal() else 0)):
+        before = read_count(details.get(f"{stream}_bytes")) or 0
+        if progress := parse_progress(read_tail(path, before)):
             return progress
     return None

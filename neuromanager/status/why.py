@@ -10,6 +10,7 @@ from neuromanager.experiment.logs import find_log, read_tail
 from neuromanager.experiment.states import COMPLETED, FAILED, LIVE, UNKNOWN, Status, Trail
 from neuromanager.status.cache import is_settled, read_words, write_words
 from neuromanager.system.patterns import compile_late
+from neuromanager.system.quoting import read_count
 from neuromanager.system.signals import name_signal
 from neuromanager.system.values import Any
 
@@ -51,8 +52,8 @@ def _explain_failure(experiment: Experiment, status: Status) -> str:
     if status.reason:
         return status.reason
     begun = _read_begun(experiment, status)
-    first = begun.get("stderr_bytes", "0")
-    tail = read_tail(find_log(experiment, status.number, "stderr", begun), int(first) if first.isdecimal() else 0)
+    since = read_count(begun.get("stderr_bytes")) or 0
+    tail = read_tail(find_log(experiment, status.number, "stderr", begun), since)
     words = find_last_words(tail)
     if status.signal:
         name = name_signal(status.signal)

@@ -181,6 +181,8 @@ def may_live(pid: int, identity: str | None) -> bool:
         return read_identity(pid) == identity
     try:
         os.kill(pid, 0)
+    except OverflowError:
+        return False
     except OSError as error:
         return error.errno != errno.ESRCH
     return True

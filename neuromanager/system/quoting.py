@@ -165,6 +165,11 @@ def quote_directive(value: str) -> str:
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
+def read_count(text: str | None) -> int | None:
+    """A whole number that others wrote; none is longer, and Python turns no text above 4,300 digits into a number."""
+    return int(text) if text and len(text) < 19 and text.isdecimal() else None
+
+
 def visible(text: str) -> str:
     """Text of any origin, safe and honest on a terminal: what does not print is shown as ``\\x1b`` and the like."""
     if text.isprintable():

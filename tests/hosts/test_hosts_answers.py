@@ -54,6 +54,42 @@ class AnswersTest(unittest.TestCase):
         self.files.run("neuget", "--logs", "x")
         self.assertEqual(self.files.read("mine"), "precious")
 
+    def test_its_record_names_no_log_of_ours(self) -> None:
+        secret = self.files.write("secret", "password=hunter2\n")
+        (head, *_), end = self.events()[0].split(" host="), "finished 2026-01-01T00:00:00Z attempt=1 exit_code=1"
+        for words in (
+            f"stdout={secret} stderr={secret}",
+            f"'stdout={secret}' \"stderr\"={secret}",
+            f"'x stdout={secret} y=' 'stderr={secret}'",
+        ):
+            (self.there / "x_0/events.txt").write_text(f"{head} host=n1 {words}\n{end}\n")
+            for call in ("neulog x:0", "neulog -e x:0", "neulog --failed x", "neustat x", "neuwait --report x"):
+                done = self.files.run(*call.split())
+                self.assertNotIn("hunter2", done.stdout + done.stderr, (words, call))
+            self.assertIn("host=n1", self.files.read("runs/x/x_0/events.txt"))
+
+    def test_numbers_without_end_and_words_for_a_terminal(self) -> None:
+        many, head = "9" * 5000, self.events()[0].split(" attempt=")[0]
+        start = f"{head} attempt=1 host=$'n\\e[2J\\n1' pid={many} stderr_bytes={many}"
+        end = f"finished 2026-01-01T00:00:00Z attempt={many} exit_code={many} reason='\x1b]0;x\x07 \u009b2J'"
+        (self.there / "x_0/events.txt").write_text(f"{start}\n{end}\n")
+        for call in (
+            "neustat x",
+            "neustat --joblog x",
+            "neulog -b x",
+            "neutable x",
+            "neuwait --report x",
+            "neucancel x",
+        ):
+            done = self.files.run(*call.split())
+            self.assertNotEqual(done.code, 125, done.stderr)
+            shown = done.stdout + done.stderr
+            self.assertEqual([letter for letter in shown if letter < " " and letter not in "\n\t"], [], call)
+            self.assertNotIn("\x9b", shown, call)
+
+    def events(self) -> list[str]:
+        return (self.there / "x_0/events.txt").read_text().splitlines()
+
     def test_garbage_is_no_answer(self) -> None:
         for program, text in (("gzip", "echo no gzip"), ("tar", "echo no tar"), ("gzip", "printf '\\037\\213'")):
             self.files.program(f"evil/{program}", f"#!/bin/sh\n{text}\n")

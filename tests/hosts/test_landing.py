@@ -6,12 +6,13 @@ import os
 import time
 import unittest
 
-from neuromanager.hosts.fetch import File, matches
+from neuromanager.hosts.fetch import File, matches, parse_files
 from neuromanager.hosts.landing import choose_beside_code, choose_of_runs, find_hidden, find_obeyed
 from tests.snapshot.scratch import Tree
 
 HOSTILE = (
     *(".git/hooks/post-checkout", ".envrc", ".bashrc", ".ssh/authorized_keys", "sub/.git/config", "a/.local/b.csv"),
+    *("random.py", "json.so", "pkg/x.pth"),
     *("runs/x/jobs.jsonl", "runs/x/x_0/events.txt", "config.json", "params.json", "sub/config.json"),
 )
 
@@ -31,6 +32,7 @@ class NamesTest(unittest.TestCase):
             ("train.csv", "*"),
             ("out.d/a.b.csv", "*.csv"),
             ("runs.csv", "*"),
+            ("gen/table.py", "*.py"),
         ):
             with self.subTest(name=name, pattern=pattern):
                 self.assertTrue(matches(name, [pattern]))
@@ -42,7 +44,7 @@ class LandingTest(unittest.TestCase):
         return [File(name, 1, f"{time.time() + 3600:.0f}.0") for name in names]
 
     def taken(self, tree: Tree, *names: str, since: float = 0.0) -> list[str]:
-        landing = choose_beside_code(str(tree.path), self.offer(*names), ["*"], since)
+        landing = choose_beside_code(str(tree.path), self.offer(*names), ["*", "*.py"], since)
         self.assertEqual(len(names), len(landing.files) + sum(map(len, landing.left.values())))
         return [file.name for file in landing.files]
 
@@ -57,6 +59,20 @@ class LandingTest(unittest.TestCase):
         plain = Tree(self, make=False)
         plain.write("train.py", "1")
         self.assertEqual(self.taken(plain, "train.py", "a.csv", since=later), ["a.csv"])
+
+    def test_a_name_is_one_line_and_no_command_to_a_terminal(self) -> None:
+        tree = Tree(self)
+        names = ("a\x1b]0;x\x07.csv", "b\n/etc/passwd", "c\x9b2J", "d\u202etxt", "caf\xe9.csv", "b\udcff.csv")
+        self.assertEqual(self.taken(tree, *names), ["caf\xe9.csv", "b\udcff.csv"])
+        listed = [
+            "1 1.0 ./a.csv",
+            "1 1.0 x_0//events.txt",
+            "1 1.0 x_0/./a",
+            "1 1.0 /etc/a",
+            "1 1.0 x_0/../a",
+            "1 1.0 ok",
+        ]
+        self.assertEqual([file.name for file in parse_files(listed)], ["ok"])
 
     def test_nothing_goes_through_a_link(self) -> None:
         tree = Tree(self)
