@@ -7,7 +7,7 @@ import threading
 from collections.abc import Sequence
 
 from neuromanager.experiment.catalog import is_whole, word_for
-from neuromanager.experiment.launches import read_launches
+from neuromanager.experiment.launches import may_reach, read_launches
 from neuromanager.experiment.select import resolve_selections
 from neuromanager.hosts.upkeep import clean_code, read_room, remove_experiment
 from neuromanager.profile.config import read_config
@@ -22,7 +22,7 @@ from neuromanager.system.quoting import visible
 from neuromanager.system.reach import reach
 from neuromanager.system.signals import Forwarder
 from neuromanager.system.site import HERE, Site, Unreachable
-from neuromanager.terminal.console import die_by, tell
+from neuromanager.terminal.console import die_by, print_text, tell
 from neuromanager.terminal.options import Parser, parse_options, split_operands
 
 NAME = "neuhost"
@@ -91,7 +91,7 @@ def _show(profiles: dict[str, Profile]) -> int:
     for thread in threads:
         thread.join()
     for name in profiles:
-        print(lines[name][0])
+        print_text(f"{lines[name][0]}\n")
     return DONE if all(reached for _, reached in lines.values()) else TROUBLE
 
 
@@ -154,7 +154,7 @@ def _clean_code(profiles: dict[str, Profile]) -> int:
             session = reach(host.name, host.by_hand)
             if room := read_room(session, host):
                 for place in clean_code(session, room.directory):
-                    print(f"{host.name}:{room.directory}/{place}", flush=True)
+                    print_text(f"{host.name}:{room.directory}/{place}\n")
         except Unreachable as error:
             raise Failure(TROUBLE, str(error.strerror)) from None
     return DONE
@@ -175,9 +175,11 @@ def _clean_experiments(operands: Sequence[str]) -> int:
     for report in reports:
         places = {(launch.reached, launch.there): launch for launch in read_launches(report.experiment) if launch.there}
         for (host, there), launch in places.items():
+            if not may_reach(report.experiment, launch):
+                raise Failure(WRONG_INPUT, f"--clean: {word_for(report.experiment)} is another user's")
             try:
                 remove_experiment(HERE.at(launch.profile).session(), str(there))
             except Unreachable as error:
                 raise Failure(TROUBLE, str(error.strerror)) from None
-            print(f"{host}:{there}", flush=True)
+            print_text(f"{host}:{there}\n")
     return DONE

@@ -16,7 +16,7 @@ from neuromanager.experiment.directory import Experiment, format_time
 from neuromanager.experiment.layout import PLAIN, Arrangement, arrangement_of
 from neuromanager.experiment.numbers import format_indices, parse_indices
 from neuromanager.experiment.states import is_batch_system
-from neuromanager.system.files import append_line, read_bytes, read_text
+from neuromanager.system.files import append_line, is_ours, read_bytes, read_text
 from neuromanager.system.jsonvalues import dump_json, load_json
 from neuromanager.system.procfs import read_identity, read_pid_namespace
 from neuromanager.system.values import Any, NamedTuple
@@ -274,6 +274,13 @@ def read_feeding(experiment: Experiment) -> Feeding | None:
 def has_hosts(experiments: Iterable[Experiment]) -> bool:
     """Whether anything of them was launched on a host that is reached by ssh."""
     return any(launch.there for experiment in experiments for launch in read_launches(experiment))
+
+
+def may_reach(experiment: Experiment, launch: Launch) -> bool:
+    """Not where another user's record names the host, and the folder there: each would be of his choice."""
+    if launch.reached is None:
+        return True
+    return is_ours(os.path.join(experiment.directory, ".")) and is_ours(experiment.path("jobs.jsonl"))
 
 
 def find_current(launches: list[Launch]) -> dict[int, Launch]:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.events import drop_logs
-from neuromanager.experiment.launches import find_current, read_launches
+from neuromanager.experiment.launches import find_current, may_reach, read_launches
 from neuromanager.hosts.answers import list_begun, unpack, unzip
 from neuromanager.system.files import read_bytes, write_file
 from neuromanager.system.quoting import quote_word, read_count
@@ -47,7 +47,7 @@ def find_asked(chosen: Iterable[tuple[Experiment, Sequence[int]]], site: Site) -
         places: dict[tuple[str, bool, str], list[int]] = {}
         for number in numbers:
             launch = current.get(number)
-            if launch and launch.reached and launch.there:
+            if launch and launch.reached and launch.there and may_reach(experiment, launch):
                 key = (launch.reached, site.at(launch.profile).by_hand, launch.there)
                 places.setdefault(key, []).append(number)
         for (host, by_hand, there), found in places.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from neuromanager.hosts.ground import enter
 from neuromanager.profile.host import Host
-from neuromanager.system.quoting import quote_word
+from neuromanager.system.quoting import quote_word, read_count
 from neuromanager.system.reach import Session
 from neuromanager.system.site import Unreachable
 from neuromanager.system.values import NamedTuple
@@ -40,9 +40,11 @@ def read_room(session: Session, host: Host) -> Room | None:
     session.send(f"{enter(host.directory)} && pwd -P && df -Pk . | tail -n 1")
     heard = session.receive()
     lines = heard.out.decode("utf-8", "surrogateescape").split("\n")
-    if heard.code or len(lines) < 2:
-        raise Unreachable(f"{session.host}: {heard.err.decode('utf-8', 'replace').strip()}")
-    return Room(lines[0], int(lines[1].split()[3]) * 1024)
+    sizes = lines[1].split() if len(lines) > 1 else []
+    free = read_count(sizes[3]) if len(sizes) > 3 else None
+    if heard.code or free is None:
+        raise Unreachable(f"{session.host}: {heard.err.decode('utf-8', 'replace').strip() or 'df is not understood'}")
+    return Room(lines[0], free * 1024)
 
 
 def remove_experiment(session: Session, there: str) -> None:

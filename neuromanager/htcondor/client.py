@@ -9,6 +9,7 @@ from neuromanager.htcondor.keys import find_value
 from neuromanager.profile.profile import Resources
 from neuromanager.system.faults import TROUBLE, Failure
 from neuromanager.system.process import Answer
+from neuromanager.system.quoting import shorten
 from neuromanager.system.site import Site
 
 # condor_q gives up a schedd that does not answer after 20 s; of a large pool it may take its time.
@@ -61,7 +62,7 @@ def describe_failure(program: str, answer: Answer, patience_seconds: float) -> t
     if code is None:
         return (answer.explain_silence(program, patience_seconds),)
     how = f"signal {-code} ended {program}" if code < 0 else f"{program} failed ({code})"
-    return (how, *(f"{program} said: {line}" for line in read_said(answer)))
+    return (how, *(f"{program} said: {line}" for line in shorten(read_said(answer))))
 
 
 def query(words: Sequence[str], site: Site, timeout_seconds: float = QUERY_SECONDS) -> Answer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from neuromanager.experiment.directory import Experiment
-from neuromanager.experiment.launches import Launch, find_current, read_launches
+from neuromanager.experiment.launches import Launch, find_current, may_reach, read_launches
 from neuromanager.hosts.fetch import fetch, list_run_files
 from neuromanager.hosts.landing import Landing, choose_of_runs
 from neuromanager.hosts.mirror import bring_output
@@ -32,6 +32,8 @@ def find_places(report: Report, running: bool = False) -> list[Place]:
     for status in report.statuses:
         launch = current.get(status.number)
         if launch is None or not launch.there or not status.attempt or (status.open and not running):
+            continue
+        if not may_reach(report.experiment, launch):
             continue
         key = (launch.reached, launch.there, launch.cwd)
         places.setdefault(key, Place(launch, report.experiment, [])).numbers.append(status.number)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from neuromanager.system.faults import TROUBLE, Failure
 from neuromanager.system.files import read_text
 from neuromanager.system.process import Answer
+from neuromanager.system.quoting import shorten
 from neuromanager.system.site import Site
 
 _UPDATE_SECONDS = 60.0
@@ -88,7 +89,7 @@ def describe_failure(program: str, answer: Answer, patience_seconds: float) -> t
         return (answer.explain_silence(program, patience_seconds),)
     how = f"signal {-code} ended {program}" if code < 0 else f"{program} failed ({code})"
     said = [line for line in (answer.stderr + "\n" + answer.stdout).split("\n") if line.strip()]
-    return (how, *(f"{program} said: {line}" for line in said), *explain(said))
+    return (how, *(f"{program} said: {line}" for line in shorten(said)), *explain(said))
 
 
 def query(words: Sequence[str], timeout_seconds: float, site: Site) -> Answer:

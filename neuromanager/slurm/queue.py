@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from neuromanager.slurm.client import call, with_clusters
 from neuromanager.system.patterns import compile_late, re
 from neuromanager.system.process import Answer
-from neuromanager.system.quoting import read_count, visible
+from neuromanager.system.quoting import read_count, shorten, visible
 from neuromanager.system.site import Site
 from neuromanager.system.values import NamedTuple
 
@@ -166,7 +166,7 @@ def _failure_of(program: str, answer: Answer) -> str | None:
         return answer.explain_silence(program, _SQUEUE_SECONDS if program == "squeue" else _SACCT_SECONDS)
     if answer.exit_code == 0 and not (_ERROR.search(answer.stderr) and not answer.stdout.strip()):
         return None
-    said = "; ".join(line.strip() for line in answer.stderr.split("\n") if line.strip())
+    said = "; ".join(shorten([line.strip() for line in answer.stderr.split("\n") if line.strip()]))
     return f"{program} failed ({answer.exit_code})" + (f": {visible(said)}" if said else "")
 
 

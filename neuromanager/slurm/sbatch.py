@@ -15,6 +15,7 @@ from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.patterns import compile_late, is_number, re
 from neuromanager.system.process import Answer
 from neuromanager.system.programs import search_path
+from neuromanager.system.quoting import shorten
 from neuromanager.system.site import Site
 from neuromanager.system.times import parse_seconds
 from neuromanager.system.values import NamedTuple
@@ -148,7 +149,7 @@ def parse_submission(answer: Answer, patience_seconds: float) -> SchedulersAnswe
         return Taken(f"{number};{cluster}" if cluster else number)  # 9;mp2: on another cluster than the usual one
     said = [line for line in (answer.stderr + "\n" + answer.stdout).split("\n") if line.strip()]
     if answer.exit_code == 0:
-        return Lost(("sbatch answered with no job number", *(f"sbatch said: {line}" for line in said)))
+        return Lost(("sbatch answered with no job number", *(f"sbatch said: {line}" for line in shorten(said))))
     faults = describe_failure("sbatch", answer, patience_seconds)
     if job or answer.exit_code is None or answer.exit_code < 0 or any(_UNSURE.search(line) for line in said):
         return Lost(faults)

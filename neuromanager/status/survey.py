@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.events import find_begun, read_trail
-from neuromanager.experiment.launches import Launch, find_current, read_launches
+from neuromanager.experiment.launches import Launch, find_current, may_reach, read_launches
 from neuromanager.experiment.record import count_runs, read_record
 from neuromanager.experiment.select import Selected
 from neuromanager.experiment.states import UNKNOWN, Status, Trail
@@ -161,7 +161,7 @@ def _bring(surveys: Sequence[Survey], site: Site) -> dict[str, str]:
         places: dict[tuple[str, bool, str], list[int]] = {}
         for number in survey.numbers:
             launch = None if number in survey.statuses else survey.current.get(number)
-            if launch and launch.reached and launch.there:
+            if launch and launch.reached and launch.there and may_reach(survey.experiment, launch):
                 there = site.at(launch.profile)
                 places.setdefault((launch.reached, there.by_hand, launch.there), []).append(number)
         for (host, by_hand, folder), numbers in places.items():

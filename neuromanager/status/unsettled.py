@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from neuromanager.experiment.cancelled import read_cancelled
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.events import read_trail
-from neuromanager.experiment.launches import Feeding, Launch, find_current, read_feeding, read_launches
+from neuromanager.experiment.launches import Feeding, Launch, find_current, may_reach, read_feeding, read_launches
 from neuromanager.experiment.locks import holds_lock, is_locked
 from neuromanager.experiment.states import CANCELLED, LOCAL, PENDING, UNKNOWN, Status, Trail, is_batch_system
 from neuromanager.experiment.submission import Unsettled
@@ -32,7 +32,7 @@ def find_all(
 ) -> None:
     """Adds the statuses of the runs whose trails are given; ``silent``: hosts that gave no answer, and why."""
     owners: dict[Experiment, Survey] = {}
-    unsettled: dict[tuple[str, str | None], list[Unsettled]] = {}
+    unsettled: dict[tuple[str, str | None, bool], list[Unsettled]] = {}
     for survey, trails in found:
         owners[survey.experiment] = survey
         jobs = frozenset(launch.job for launch in survey.launches if launch.job)
@@ -48,14 +48,15 @@ def find_all(
             launch = survey.current[number]
             if launch.is_unsure and launch.token not in submitting:
                 submitting[launch.token] = _is_at_work(survey.experiment, launch)
-            rest = unsettled.setdefault((launch.scheduler, launch.reached), [])
+            place = (launch.scheduler, launch.reached, may_reach(survey.experiment, launch))
+            rest = unsettled.setdefault(place, [])
             at_work = submitting.get(launch.token, False)
             more = (jobs, at_work, launch.job in shared, site.at(launch.profile).told_skew_seconds)
             rest.append(Unsettled(survey.experiment, launch, number, trails[number], *more))
-    for (scheduler, host), runs in unsettled.items():
-        why = silent.get(host or "")
-        asks, place = ask and why is None, site.at(runs[0].launch.profile)
-        for run, status in find_scheduler(scheduler).look(runs, place, asks, unanswered):
+    for (scheduler, host, ours), runs in unsettled.items():
+        why = silent.get(host or "") if ours else f"it is another user's, and {host} is not asked for you"
+        asks, at = ask and why is None, site.at(runs[0].launch.profile)
+        for run, status in find_scheduler(scheduler).look(runs, at, asks, unanswered):
             if why and status.open:
                 status = status._replace(reason=why)
             owners[run.experiment].statuses[run.number] = status
@@ -69,7 +70,7 @@ def find_put_back(experiment: Experiment, statuses: Sequence[Status], site: Site
     ended: dict[tuple[str, str | None], list[Unsettled]] = {}
     for status in statuses:
         launch = current.get(status.number)
-        if launch and status.asked and status.attempt and not status.open:
+        if launch and status.asked and status.attempt and not status.open and may_reach(experiment, launch):
             trail = read_trail(experiment, status.number)
             runs = ended.setdefault((launch.scheduler, launch.reached), [])
             runs.append(Unsettled(experiment, launch, status.number, trail))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from neuromanager.system.patterns import compile_late, re
 
@@ -168,6 +168,13 @@ def quote_directive(value: str) -> str:
 def read_count(text: str | None) -> int | None:
     """A whole number that others wrote; none is longer, and Python turns no text above 4,300 digits into a number."""
     return int(text) if text and len(text) < 19 and text.isdecimal() else None
+
+
+def shorten(lines: Sequence[str]) -> list[str]:
+    """Of what a program said as much as a person reads."""
+    most, longest = 20, 500
+    shown = [line if len(line) <= longest else f"{line[:longest]} ..." for line in lines[:most]]
+    return [*shown, f"... and {len(lines) - most} lines more"] if len(lines) > most else shown
 
 
 def visible(text: str) -> str:

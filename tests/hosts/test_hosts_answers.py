@@ -87,6 +87,32 @@ class AnswersTest(unittest.TestCase):
             self.assertEqual([letter for letter in shown if letter < " " and letter not in "\n\t"], [], call)
             self.assertNotIn("\x9b", shown, call)
 
+    def test_another_user_s_record_names_no_host_that_is_asked(self) -> None:
+        """Nor a folder there that is read, or removed: he would choose both, and we have the key."""
+        if os.geteuid() != 0:
+            self.skipTest("optional: only root can give files to another user")
+        self.files.program("bin/ssh", SSH.replace("HOME=", "touch called; HOME="))
+        self.files.run("neustat", "x")
+        self.assertTrue((self.files.path / "called").exists())
+        os.unlink(self.files.path / "called")
+        for place, folders, names in os.walk(self.files.path / "runs"):
+            for name in (".", *folders, *names):
+                os.lchown(os.path.join(place, name), 12345, 12345)
+        for call in ("neustat x", "neulog x", "neuget -p * --logs x", "neutable x", "neuwait --report x", "neudiff x"):
+            self.files.run(*call.split())
+            self.assertFalse((self.files.path / "called").exists(), call)
+        done = self.files.run("neuhost", "--clean", "x")
+        self.assertEqual((done.code, (self.files.path / "called").exists()), (100, False), done.stderr)
+        self.assertTrue(self.there.exists())
+
+    def test_a_host_that_says_no_size(self) -> None:
+        self.files.write("config.json", {"slurm": {"cpu": {"host": "far", "dir": "neu"}}})
+        for text in ("", "echo a b", "echo / a b c d"):
+            self.files.program("evil/df", f"#!/bin/sh\n{text}\n")
+            for words in (("neuhost", "far"), ("neuhost", "--clean", "far")):
+                done = self.files.run(*words)
+                self.assertEqual((done.code, "df is not understood" in done.stdout + done.stderr), (111, True), done)
+
     def events(self) -> list[str]:
         return (self.there / "x_0/events.txt").read_text().splitlines()
 

@@ -14,6 +14,7 @@ from neuromanager.slurm import cancel, queue, sbatch
 from neuromanager.slurm.limits import ask_limits, parse_config
 from neuromanager.slurm.queue import Row, Rows
 from neuromanager.slurm.states import Verdict, read_meaning, show_end
+from neuromanager.system.process import Answer
 from neuromanager.system.site import Site
 from tests.beds.slurm.answers import FOLDER, VERSIONS, read_answer, token_of
 from tests.command import Folder
@@ -272,6 +273,20 @@ class AnswersTest(unittest.TestCase):
             answer = read_answer(version, "srun")[1]
             self.assertEqual((answer.exit_code, answer.stdout), (7, "out\n"), version)
             self.assertEqual(read_answer(version, "srun-partition")[1].exit_code, 1, version)
+
+
+class ImmenseTest(unittest.TestCase):
+    def test_no_number_of_a_job_is_that_long(self) -> None:
+        for said in ("9" * 6000, "9" * 19):
+            self.assertIsInstance(sbatch.parse_submission(Answer(0, said, ""), 1), Lost)
+        self.assertEqual(sbatch.parse_submission(Answer(0, "9" * 18, ""), 1), Taken("9" * 18))
+
+    def test_of_what_a_program_says_without_end_a_person_reads_the_beginning(self) -> None:
+        said = Answer(1, "", "x" * 300_000 + "\n" + "error\n" * 500)
+        faults = sbatch.parse_submission(said, 1)
+        assert isinstance(faults, Refused)
+        self.assertLess(len("".join(faults.faults)), 2000)
+        self.assertEqual(faults.faults[-1], "sbatch said: ... and 481 lines more")
 
 
 if __name__ == "__main__":
