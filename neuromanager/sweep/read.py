@@ -2,15 +2,51 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+
 from neuromanager.sweep.parse import find_sources
 from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.values import Any
 
 
 def _find_files(pattern: str) -> list[str]:
+    return sorted(set(_expand(pattern)))
+
+
+def _expand(pattern: str) -> list[str]:
+    """As glob with ``recursive``, but a folder that links lead back into is not entered again and again."""
     import glob
 
-    return sorted(glob.glob(pattern, recursive=True))
+    parts = pattern.split("/")
+    if "**" not in parts:
+        return glob.glob(pattern)
+    place = parts.index("**")
+    head, tail, found = "/".join(parts[:place]), parts[place + 1 :], list[str]()
+    for top in glob.glob(head) if head else ["/" if place else ""]:
+        start = os.path.join(top, "")
+        found += [start] if start and not tail else []
+        for folder in _list_folders(start):
+            found += _expand("/".join([glob.escape(folder) + (tail or ["*"])[0], *tail[1:]]))
+    return found
+
+
+def _list_folders(top: str) -> Iterator[str]:
+    """It, which ends in /, and those below, but not what a name with a dot hides."""
+    waiting: list[tuple[str, frozenset[tuple[int, int]]]] = [(top, frozenset())]
+    while waiting:
+        folder, above = waiting.pop()
+        try:
+            status, names = os.stat(folder or "."), os.listdir(folder or ".")
+        except OSError:
+            continue
+        own = (status.st_dev, status.st_ino)
+        if own in above:
+            continue
+        yield folder
+        for name in names:
+            if not name.startswith(".") and os.path.isdir(folder + name):
+                waiting.append((f"{folder}{name}/", above | {own}))
 
 
 def read_sources(document: Any, source: str) -> dict[tuple[str, str], tuple[str, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import unittest
@@ -144,6 +145,40 @@ class FormsTest(unittest.TestCase):
         self.assertEqual(
             lines, [f"arg1={one}, arg2={two}, arg3={two}" for one in ("val1", "val2") for two in ("val1", "val2")]
         )
+
+    def test_links_that_lead_back_are_followed_once(self) -> None:
+        folder = Folder(self)
+        for name in ("d/x", "d/a/x", "d/.h/x", "far/x"):
+            folder.write(name, "")
+        for name, to in (("d/loop", "."), ("d/a/up", "../../d"), ("d/a/out", "../../far"), ("far/back", "../d")):
+            (folder.path / name).symlink_to(to)
+        folder.write("params.json", {"f": {"$files": "d/**/x"}})
+        lines = folder.run("neusweep", "-n", "p").lines()
+        self.assertEqual(lines, [f"p -f {name}" for name in ("d/a/out/x", "d/a/x", "d/x")])
+
+    def test_a_pattern_means_what_glob_means(self) -> None:
+        folder = Folder(self)
+        for name in ("x", "a/x", "a/b/x", "a/b/y.csv", ".h/x", "c[1]/x", "z.csv"):
+            folder.write(name, "")
+        (folder.path / "ln").symlink_to("a")
+        here = os.getcwd()
+        os.chdir(folder.path)
+        try:
+            for pattern in (
+                "**",
+                "**/x",
+                "a/**",
+                "a/**/x",
+                "**/*.csv",
+                "*/**/x",
+                f"{folder.path}/**/x",
+                "**/",
+                "**/**/x",
+            ):
+                found = read_sources({"f": {"$files": pattern}}, "s")["$files", pattern]
+                self.assertEqual(found, tuple(sorted(set(glob.glob(pattern, recursive=True)))), pattern)
+        finally:
+            os.chdir(here)
 
     def test_sources(self) -> None:
         folder = self.folder()
