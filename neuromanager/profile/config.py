@@ -31,8 +31,11 @@ def read_config(option: str | None) -> tuple[Any, str]:
     named = option or os.environ.get("NEU_CONFIG")
     if not named and not os.path.lexists(source):
         return {}, source
+    mend = CONFIG_MEND
+    if option and option.isdecimal():  # as sbatch has it
+        mend = f"-c names the file of profiles; CPUs are given as -r cpus-per-task={option}"
     try:
-        return read_document(source, "config", CONFIG_MEND), source
+        return read_document(source, "config", mend), source
     except Failure:
         if not named and _is_foreign(source):
             mend = "name yours with -c FILE or NEU_CONFIG, or rename this one"

@@ -134,6 +134,9 @@ class DocumentsTest(BadInputTest):
             "nope.json: no such file; write one", self.refused("neurun", "-c", "nope.json", "local", "cpu", "./show")[0]
         )
         self.assertIn(
+            "CPUs are given as -r cpus-per-task=4", self.refused("neurun", "-c", "4", "local", "cpu", "./show")[0]
+        )
+        self.assertIn(
             "nope.json: no such file",
             self.refused("neurun", "local", "cpu", "./show", environ={"NEU_CONFIG": "nope.json"})[0],
         )
