@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Sequence
 
 from neuromanager.experiment.directory import Experiment
+from neuromanager.experiment.launches import Launch
 from neuromanager.experiment.states import Trail
 from neuromanager.system.files import read_text
 from neuromanager.system.patterns import re
@@ -13,21 +14,28 @@ from neuromanager.system.patterns import re
 FOLDER = "environments"
 
 
-def environment_path(experiment: Experiment, key: str, host: str) -> str:
+def environment_path(experiment: Experiment, key: str, node: str) -> str:
     """``key``: the number of a scheduler's job; on this machine the token of the launch."""
-    return experiment.path(FOLDER, f"{key}_{host}.txt")
+    return experiment.path(FOLDER, f"{key}_{node}.txt")
 
 
-def find_environment(experiment: Experiment, token: str | None, trail: Trail) -> str | None:
-    """The file of the run's last attempt; None where it is not known."""
-    job, host = trail.begun.get("job"), trail.begun.get("host")
-    key = re.split("[_.]", job)[0] if job else token
-    return None if not key or not host or "/" in key + host else environment_path(experiment, key, host)
+def find_environment(experiment: Experiment, launch: Launch | None, trail: Trail) -> str | None:
+    """The file of the run's last attempt; None where it is not known.
+
+    What came from a host has its name as well: two clusters may have a job, and a node, of one name.
+    """
+    job, node = trail.begun.get("job"), trail.begun.get("host")
+    key = re.split("[_.]", job)[0] if job else launch.token if launch else None
+    if not key or not node or "/" in key + node:
+        return None
+    if launch and launch.there and launch.reached:
+        node += "@" + launch.reached.replace("/", "-")
+    return environment_path(experiment, key, node)
 
 
-def read_environment(experiment: Experiment, token: str | None, trail: Trail) -> Sequence[str] | None:
+def read_environment(experiment: Experiment, launch: Launch | None, trail: Trail) -> Sequence[str] | None:
     """The lines of the run's last attempt; None where none were recorded."""
-    path = find_environment(experiment, token, trail)
+    path = find_environment(experiment, launch, trail)
     with contextlib.suppress(OSError):
         return None if path is None else read_text(path, "replace").splitlines()
     return None

@@ -114,12 +114,12 @@ def _read_environments(
     for number in numbers:
         with contextlib.suppress(OSError):
             trail = read_trail(experiment, number)
-            token = current[number].token if number in current else None
-            key = token, trail.begun.get("job", "").partition("_")[0], trail.begun.get("host")
+            launch = current.get(number)
+            key = launch and launch.token, trail.begun.get("job", "").partition("_")[0], trail.begun.get("host")
             if key in seen:
                 continue
             seen[key] = None
-            lines = read_environment(experiment, token, trail)
+            lines = read_environment(experiment, launch, trail)
             if lines is not None:
                 any_recorded = True
                 found.append(_parse_environment(lines))

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.environment import FOLDER, find_environment
 from neuromanager.experiment.events import read_trail
-from neuromanager.experiment.launches import read_launches
+from neuromanager.experiment.launches import find_current, read_launches
 from neuromanager.experiment.record import read_record, split_command
 from neuromanager.hosts.answers import unpack
 from neuromanager.hosts.mirror import Wanted, bring_events, find_asked
@@ -130,8 +130,9 @@ def bring_environments(chosen: Iterable[tuple[Experiment, Sequence[int]]], site:
 def _find_missing(experiment: Experiment, numbers: Sequence[int]) -> dict[int, str | None]:
     """Runs whose record of the node is not here, and its path as far as that is known."""
     paths: dict[int, str | None] = {}
+    current = find_current(read_launches(experiment))
     for number in numbers:
-        path = find_environment(experiment, None, read_trail(experiment, number))
+        path = find_environment(experiment, current.get(number), read_trail(experiment, number))
         if path is None or not os.path.exists(path):
             paths[number] = path
     return paths
@@ -142,10 +143,10 @@ def _bring_environments(session: Session, wanted: Wanted) -> None:
     paths = {path for path in _find_missing(wanted.experiment, wanted.numbers).values() if path}
     if not paths:
         return
-    names = {f"{FOLDER}/{os.path.basename(path)}" for path in paths}
+    names = {f"{FOLDER}/{os.path.basename(path).rpartition('@')[0]}.txt": path for path in paths if "@" in path}
     data = b"".join(os.fsencode(name) + b"\0" for name in names)
     session.send(f"cd -- {quote_word(wanted.there)} && tar -czf - --null -T - 2>/dev/null", data)
     for name, content in unpack(session, session.receive().out):
         if name in names:
             os.makedirs(wanted.experiment.path(FOLDER), exist_ok=True)
-            write_file(wanted.experiment.path(name), content.decode("utf-8", "surrogateescape"))
+            write_file(names[name], content.decode("utf-8", "surrogateescape"))

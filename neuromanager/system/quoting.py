@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from neuromanager.system.patterns import compile_late, re
+from neuromanager.system.patterns import compile_late, is_number, re
 
 _SAFE = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_@%+=:,./-")
 _SAFE_IN_DIRECTIVE = _SAFE | frozenset("[]*&|()")
@@ -167,7 +167,7 @@ def quote_directive(value: str) -> str:
 
 def read_count(text: str | None) -> int | None:
     """A whole number that others wrote; none is longer, and Python turns no text above 4,300 digits into a number."""
-    return int(text) if text and len(text) < 19 and text.isdecimal() else None
+    return int(text) if text is not None and is_number(text, 18) else None
 
 
 def shorten(lines: Sequence[str]) -> list[str]:

@@ -105,6 +105,28 @@ class AnswersTest(unittest.TestCase):
         self.assertEqual((done.code, (self.files.path / "called").exists()), (100, False), done.stderr)
         self.assertTrue(self.there.exists())
 
+    def test_a_job_of_one_number_on_two_hosts(self) -> None:
+        """What their nodes of one name have stands in two files."""
+        self.files.run("neurun", "--name=y", "--runs=2", "local", "cpu", "./make")
+        jobs = self.files.path / "runs/y/jobs.jsonl"
+        launch, lines = json.loads(jobs.read_text().splitlines()[0]), []
+        for number, host in enumerate(("far", "near")):
+            there = self.files.path / f"there/{host}"
+            launch.update(token=f"{number:012x}", runs=str(number), there=str(there))
+            launch["profile"]["host"] = host
+            lines.append(json.dumps(launch))
+            events = (
+                "started 2026-01-01T00:00:00Z attempt=1 host=n1 job=7_%d\nfinished 2026-01-01T00:00:00Z exit_code=0\n"
+            )
+            self.files.write(f"there/{host}/y_{number}/events.txt", events % number)
+            self.files.write(f"there/{host}/environments/7_n1.txt", f"kernel 5.{number}\n")
+        jobs.write_text("\n".join(lines) + "\n")
+        self.files.run("neustat", "y")
+        done = self.files.run("neudiff", "y:0", "y:1")
+        self.assertIn("environment\n  - kernel 5.0\n  + kernel 5.1\n", done.stdout, done.stderr)
+        names = sorted(path.name for path in (self.files.path / "runs/y/environments").iterdir() if "n1" in path.name)
+        self.assertEqual(names, ["7_n1@far.txt", "7_n1@near.txt"])
+
     def test_a_host_that_says_no_size(self) -> None:
         self.files.write("config.json", {"slurm": {"cpu": {"host": "far", "dir": "neu"}}})
         for text in ("", "echo a b", "echo / a b c d"):
