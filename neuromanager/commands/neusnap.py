@@ -155,7 +155,7 @@ def _describe(frozen: Frozen, revision: str | None) -> str:
     if revision is not None:
         parts.append(revision)
     elif code.own:
-        parts.append(f"no repository: {len(frozen.paths)} files")
+        parts.append(f"no repository: {len(frozen.paths)} file{'s' * (len(frozen.paths) != 1)}")
     elif code.commit != code.head:
         parts.append(f"{code.head[:7] if code.head else 'no commit yet'} + {frozen.survey.describe()}")
     if links := _describe_links(frozen.links):
