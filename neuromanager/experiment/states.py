@@ -23,6 +23,7 @@ STATES = (PENDING, RUNNING, COMPLETED, FAILED, TIMEOUT, OUT_OF_MEMORY, NODE_FAIL
 LIVE = frozenset((PENDING, RUNNING))
 ENV_FAILED = 111  # exit code of a run whose command was not started
 ENV_LEFT = "env left before the command was started"
+NOT_ASKED = "the scheduler was not asked"
 NOT_SHOWN = "its scheduler does not show it"  # in the reason of a run that nobody vouches for
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from neuromanager.experiment.cancelled import find_cancelled
 from neuromanager.experiment.directory import Experiment, format_time
 from neuromanager.experiment.events import read_trail
-from neuromanager.experiment.states import CANCELLED, RUNNING, Status
+from neuromanager.experiment.states import CANCELLED, NOT_ASKED, RUNNING, Status
 from neuromanager.experiment.submission import Unsettled
 from neuromanager.htcondor.case import Case, find_place, make_cases, settle
 from neuromanager.htcondor.keys import transfers_files
@@ -29,7 +29,7 @@ def look(
         if status := settle(case):
             found.append((case.each, status))
         elif not ask:
-            found.append((case.each, case.base._replace(reason="the scheduler was not asked")))
+            found.append((case.each, case.base._replace(reason=NOT_ASKED)))
         else:
             asked.setdefault(tuple(find_place(case)), []).append(case)
     for place, cases in asked.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from neuromanager.experiment.events import read_trail
-from neuromanager.experiment.states import FAILED, PENDING, RUNNING, Status
+from neuromanager.experiment.states import FAILED, NOT_ASKED, PENDING, RUNNING, Status
 from neuromanager.experiment.submission import Unsettled
 from neuromanager.slurm.case import Case, Queue, find_owner_id, is_accounted, make_cases, pick
 from neuromanager.slurm.queue import Row, Rows, ask_sacct, ask_squeue
@@ -68,7 +68,7 @@ def _look_at(
     if not left:
         return ended
     if not ask:
-        return [*ended, *((case, case.base._replace(reason="the scheduler was not asked")) for case in left)]
+        return [*ended, *((case, case.base._replace(reason=NOT_ASKED)) for case in left)]
     queue = _ask_queue(left, site)
     if queue.failure:
         unanswered(queue.failure)

@@ -22,7 +22,7 @@ from neuromanager.status.reading import label_of, read_readable
 from neuromanager.status.rows import read_points, read_rows
 from neuromanager.status.survey import Memory, Report
 from neuromanager.status.tables import Row, find_varying
-from neuromanager.status.watch import LONGEST_PAUSE_SECONDS, REDRAW_SECONDS, keep_known
+from neuromanager.status.watch import LONGEST_PAUSE_SECONDS, REDRAW_SECONDS, await_answer, keep_known
 from neuromanager.system.faults import Failure
 from neuromanager.system.files import mark_file
 from neuromanager.system.site import HERE
@@ -150,9 +150,10 @@ class Live:
             selected, faults = [], _explain(error)
         groups = join_places([(self._find_askable(each), each) for each in selected])
         for place, group in groups.items():
-            self._read_group(place, group)
-        if not self._snapshot.version:
-            self._wait_for_first_answers()
+            self._send_to(place, group)
+        if self._snapshot.version or not self._wait_for_first_answers():
+            for group in groups.values():  # what is written here is known at once, whoever is silent
+                self._answers.put(_read_answer("", group, False, self._memory))
         self._take_answers()
         faults += [fault for place in groups for fault in self._failures.get(place, ())]
         faults += self._look.silent if self._look and self._look.is_at(self._focus) else ()
@@ -174,18 +175,15 @@ class Live:
                 self._askable[experiment.directory] = known = mark, found
         return known[1] if known else frozenset()
 
-    def _read_group(self, place: str, group: Sequence[Selected]) -> None:
-        """The files now; what is to be asked of others, in a thread."""
+    def _send_to(self, place: str, group: Sequence[Selected]) -> None:
+        """A thread, which asks and brings what is due; one at a time, as a host's connection carries no more."""
         parts = set(place.split(","))
-        busy = [other for other in self._asked if parts.intersection(other.split(","))]
+        if any(parts.intersection(other.split(",")) for other in self._asked):
+            return
         due, look = time.monotonic() >= self._pace_of(place).due, self._find_look(group)
-        if not busy and (due or look):
+        if due or look:
             self._asked.add(place)
-            busy.append(place)
             threading.Thread(target=self._ask, args=(place, group if due else (), look), daemon=True).start()
-        if self._snapshot.version and not (busy and "@" in {part[:1] for part in parts}):
-            # a host's connection carries one question at a time
-            self._answers.put(_read_answer("", group, False, self._memory))
 
     def _ask(self, place: str, group: Sequence[Selected], look: Look | None) -> None:
         with self._reporting():
@@ -206,10 +204,12 @@ class Live:
             self._look = Look(experiment, run, stream, HERE)
         return self._look if self._look.is_due() else None
 
-    def _wait_for_first_answers(self) -> None:
+    def _wait_for_first_answers(self) -> bool:
+        """Whether all came."""
         deadline = time.monotonic() + _FIRST_SECONDS
         while self._answers.qsize() < len(self._asked) and time.monotonic() < deadline:
             time.sleep(_SLEEP_SECONDS)
+        return self._answers.qsize() >= len(self._asked)
 
     def _take_answers(self) -> None:
         while not self._answers.empty():
@@ -232,9 +232,10 @@ class Live:
             self._known[directory] = before._replace(at_rest=True)
             return
         report = read
-        if before and not asked:
-            known = {status.number: status for status in before.report.statuses}
-            report = read._replace(statuses=[keep_known(each, known.get(each.number)) for each in read.statuses])
+        if not asked:
+            known = {status.number: status for status in before.report.statuses} if before else {}
+            statuses = [keep_known(each, known.get(each.number)) for each in read.statuses]
+            report = read._replace(statuses=[await_answer(each) for each in statuses])
         self._known[directory] = _Known(read, report, False)
 
     def _make_rows(self, reports: Sequence[Report]) -> Mapping[str, Shown]:

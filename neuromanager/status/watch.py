@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from neuromanager.experiment.states import LIVE, UNKNOWN, Status
+from neuromanager.experiment.states import LIVE, NOT_ASKED, UNKNOWN, Status
 from neuromanager.status.pace import Pace
 from neuromanager.status.tables import cut
 from neuromanager.system.quoting import visible
@@ -37,6 +37,11 @@ def keep_known(fresh: Status, known: Status | None) -> Status:
         return fresh
     ended = fresh.state not in LIVE and fresh.state != UNKNOWN
     return fresh if ended else known
+
+
+def await_answer(status: Status) -> Status:
+    """Where a scheduler is asked beside the reading of files: what stands there until its first answer."""
+    return status._replace(reason="its scheduler has not answered yet") if status.reason == NOT_ASKED else status
 
 
 def watch(draw: Draw, title: str, environ: Mapping[str, str]) -> None:

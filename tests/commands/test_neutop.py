@@ -128,6 +128,8 @@ class TopTest(unittest.TestCase):
         wait_until(lambda: (self.folder.path / "asked").exists(), "a question", 60)
         asked = int(self.folder.read("asked"))
         self.assertTrue(is_alive(asked))
+        terminal.press("Enter")
+        terminal.appears("far:0  UNKNOWN", "its scheduler has not answered yet")
         terminal.press("q")
         wait_until(lambda: not is_alive(asked), "the end of squeue", 60)
 

@@ -295,6 +295,22 @@ class FilesTest(HostCase):
         terminal.appears("x:1 stderr  cedar: ", "nothing here (COMPLETED)")
         terminal.press("q")
 
+    def test_a_host_without_an_answer_on_the_screen(self) -> None:
+        """What is known here is shown at once, and not after a minute."""
+        self.done("neurun", "--name=x", "cedar-frozen", "cpu", "./program")
+        self.wait_for_marks(1)
+        self.bed.frozen.touch()
+        self.addCleanup(self.bed.start, "cedar")
+        terminal = tmux.Tmux(self, self.files, 100, 12)  # at its end nothing may go on, and no connection be kept
+        self.addCleanup(self.bed.stop_server, "cedar")
+        self.addCleanup(self.go)
+        self.addCleanup(self.bed.frozen.unlink)
+        terminal.type("clear; neutop")
+        terminal.appears("1 experiment, 1 unknown", "x     cedar-frozen/cpu")
+        terminal.press("Enter")
+        terminal.appears("x:0  UNKNOWN", "its scheduler has not answered yet")
+        terminal.press("q")
+
     def test_it_follows(self) -> None:
         self.done("neurun", "--runs=2", "--name=x", "cedar", "cpu", "./program")
         self.wait_for_marks(2)
