@@ -44,6 +44,12 @@ packages_of() {
     if [[ $1 != bullseye ]]; then printf 'slurm-wlm-mysql-plugin'; fi # 20.11's slurmdbd has it
 }
 
+# What a folder is made of; one that was made of something else is made anew.
+recipe_of() {
+    packages_of "$1"
+    if [[ $1 == trixie ]]; then printf ' and the libmariadb3 of bookworm'; fi
+}
+
 # --- outside
 
 check_here() {
@@ -67,7 +73,7 @@ make_suite() {
     mkdir -p "$cache"
     exec {lock}>"$cache/$suite.lock"
     flock "$lock"
-    if [[ $(cat "$root/complete" 2>/dev/null) != "$(packages_of "$suite")" ]]; then
+    if [[ $(cat "$root/complete" 2>/dev/null) != "$(recipe_of "$suite")" ]]; then
         say "$suite: installing Debian's Slurm $(version_of "$suite") in $root (one or two minutes; once)"
         apart inside-make "$suite" >"$log" 2>&1 ||
             { tail -n 5 "$log" >&2; fail "$suite: could not be installed from $mirror; $log says why"; }
@@ -134,10 +140,24 @@ inside_make() {
     chroot "$root" apt-get update --quiet
     # shellcheck disable=SC2046  # several words
     chroot "$root" apt-get install --yes --quiet --no-install-recommends $(packages_of "$suite")
+    if [[ $suite == trixie ]]; then add_client_library "$root"; fi
     chroot "$root" apt-get clean
     [[ $(chroot "$root" slurmctld -V) == *" $(version_of "$suite")."* ]] ||
         { printf 'not Slurm %s\n' "$(version_of "$suite")"; exit 1; }
-    packages_of "$suite" >"$root/complete"
+    recipe_of "$suite" >"$root/complete"
+}
+
+# slurmdbd 24.11 with the client library of MariaDB 11.8.9 ends at its first question ("Number of columns in result (=1)
+# set execeeds maxmimum allowed number of columns (=0)"). That of bookworm, in /usr/local/lib, is found before it.
+add_client_library() {
+    local root=$1 list=$1/etc/apt/sources.list.d/bookworm.list
+    printf 'deb %s bookworm main\n' "$mirror" >"$list"
+    chroot "$root" apt-get update --quiet
+    chroot "$root" sh -ec 'rm -rf /root/library && mkdir /root/library && cd /root/library
+        apt-get download --quiet libmariadb3/bookworm && dpkg-deb -x libmariadb3_*.deb .
+        cp -L usr/lib/*/libmariadb.so.3 /usr/local/lib && ldconfig && rm -r /root/library'
+    rm "$list"
+    chroot "$root" apt-get update --quiet
 }
 
 # This process is the first of its namespace, and reaps what others leave behind; so it stays, and execs nothing.
