@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pty
 import re
+import select
 import shlex
 import shutil
 import subprocess
 import tempfile
 import time
 import unittest
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from neuromanager.system.procfs import read_identity
@@ -98,15 +102,42 @@ class NeighbourTest(unittest.TestCase):
         self.addCleanup(shutil.rmtree, cache, ignore_errors=True)
         ours = {name: f"{cache}/{name}" for name in ("XDG_CACHE_HOME", "XDG_STATE_HOME", "TMPDIR")}
         os.mkdir(ours["TMPDIR"])
+        log = cache / "strace"
+        trace = ("strace", "-f", "-y", "-qq", "-s4096", "-o", str(log), "-e", "trace=%file")
+
+        def check(shown: str) -> None:
+            calls = log.read_text(errors="surrogateescape").split("\n")
+            self.assertIn("execve", calls[0], shown)
+            written = [line for line in calls if WRITES.search(line)]
+            self.assertEqual([line for line in written if not is_allowed(line, cache)], [])
+
         for call in LOOKING:
             with self.subTest(call=call):
-                log = cache / "strace"
-                words = ("strace", "-f", "-y", "-qq", "-s4096", "-o", str(log), "-e", "trace=%file", *call.split())
-                done = self.folder.run(*words, environ=ours)
-                calls = log.read_text(errors="surrogateescape").split("\n")
-                self.assertIn("execve", calls[0], done.stderr)
-                written = [line for line in calls if WRITES.search(line)]
-                self.assertEqual([line for line in written if not is_allowed(line, cache)], [])
+                done = self.folder.run(*trace, *call.split(), environ=ours)
+                check(done.stderr)
+        with self.subTest(call="neutop"):
+            check(self.look_with_neutop(trace, ours))
+
+    def look_with_neutop(self, trace: Sequence[str], environ: Mapping[str, str]) -> str:
+        """Its three levels: the experiments, the runs, what one of them printed."""
+        pid, terminal = pty.fork()
+        if pid == 0:
+            os.chdir(self.folder.path)
+            os.execvpe(trace[0], [*trace, "neutop"], {**self.folder.environment, **environ, "TERM": "xterm"})
+        shown = b""
+        for awaited, key in ((b"1 experiment", b"\r"), (b"t:0", b"\r"), (b"stdout/stderr", b"q")):
+            deadline = time.monotonic() + 60
+            while awaited not in shown:
+                self.assertLess(time.monotonic(), deadline, shown)
+                if select.select([terminal], [], [], 1)[0]:
+                    shown += os.read(terminal, 4096)
+            os.write(terminal, key)
+        with contextlib.suppress(OSError):
+            while os.read(terminal, 4096):
+                pass
+        os.waitpid(pid, 0)
+        os.close(terminal)
+        return shown.decode(errors="replace")
 
     def test_of_our_own_folder_what_is_known_is_cached(self) -> None:
         self.folder.run("neustat", "t")
