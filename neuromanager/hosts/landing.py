@@ -38,8 +38,9 @@ def choose_beside_code(here: str, files: Iterable[File], patterns: Sequence[str]
             return why
         if not code:
             code.extend((find_tracked(here), set(find_files(here))))
-        tracked, sent = code
-        return "code here" if name in tracked or (name in sent and os.lstat(path).st_mtime < since) else None
+        (tracked, sent), status = code, os.lstat(path)
+        changed = min(status.st_mtime, status.st_ctime)  # archives have times of the future
+        return "code here" if name in tracked or (name in sent and changed < since) else None
 
     return _choose(files, judge)
 

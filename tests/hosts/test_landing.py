@@ -58,6 +58,7 @@ class LandingTest(unittest.TestCase):
         self.assertEqual(self.taken(tree, *names), ["new.py", "data/old.csv", "fresh.csv"])  # new.py came from there
         plain = Tree(self, make=False)
         plain.write("train.py", "1")
+        os.utime(plain.path / "train.py", (time.time() + 1e6,) * 2)
         self.assertEqual(self.taken(plain, "train.py", "a.csv", since=later), ["a.csv"])
 
     def test_a_name_is_one_line_and_no_command_to_a_terminal(self) -> None:
