@@ -47,7 +47,10 @@ _neuromanager() {
     esac
     for line in "${answer[@]}"; do
         line=${line%%$'\t'*}
-        COMPREPLY+=("${line#"$kept"}")
+        line=${line#"$kept"}
+        # readline puts it into the line as it is, and the shell would obey what another user has named an experiment.
+        if [[ $line == *[^[:alnum:]_./:=,@%+-]* ]]; then printf -v line %q "$line"; fi
+        COMPREPLY+=("$line")
     done
     if [[ ${#COMPREPLY[@]} == 1 && ${COMPREPLY[0]} == *= ]]; then compopt -o nospace 2>/dev/null; fi
 }

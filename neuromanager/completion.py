@@ -82,6 +82,8 @@ def find_candidates(
         kind = kinds[min(len(line.operands), len(kinds) - 1)] if kinds else ""
         found = _offer_value(line, kind)
     for word, told in found:
+        if word.startswith("-") and not line.word.startswith("-") and line.option is None:
+            continue  # an experiment with the name of an option
         if word == FILES or word.startswith(line.word):
             yield (word if word == FILES else line.before + word), told
 

@@ -92,6 +92,11 @@ class OfferTest(unittest.TestCase):
         path.symlink_to("/dev/zero")
         self.assertEqual(self.offered("neustat", "odd:"), ["odd:0", "odd:1"])
 
+    def test_an_experiment_that_is_named_as_an_option_is_not_offered(self) -> None:
+        shutil.copytree(self.folder.path / "runs/odd", self.folder.path / "runs/--yes")
+        self.assertEqual(self.offered("neustat", ""), ["odd"])
+        self.assertIn("--yes", self.offered("neurun", "--y"))
+
     def test_nothing_is_written_and_nothing_harms(self) -> None:
         self.folder.write("config.json", '{"a\\u001b[31m": {"b": {}}, "": 3, "c": 4')
         before = self.folder.tree()
@@ -162,6 +167,17 @@ class ShellTest(unittest.TestCase):
         self.completes("neustat --state=COMPLETED,OUT", "ready> neustat --state=COMPLETED,OUT_OF_MEMORY")
         self.completes("neusweep -p par", "ready> neusweep -p params.json")
         self.completes("neurun slurm big-gpu mkdi", "ready> neurun slurm big-gpu mkdir")
+        self.check_name_of_another_user()
+
+    def check_name_of_another_user(self) -> None:
+        """It is put into the line as a word, and does nothing there."""
+        shutil.copytree(self.folder.path / "runs/second", self.folder.path / "runs/third$(touch obeyed);touch obeyed")
+        self.tmux("send-keys", "-l", "neustat th")
+        self.tmux("send-keys", "Tab")
+        self.appears("neustat third")
+        self.tmux("send-keys", "-l", "\n touch after\n")
+        wait_until((self.folder.path / "after").exists, "the end of both commands")
+        self.assertFalse((self.folder.path / "obeyed").exists())
 
     def test_bash(self) -> None:
         bash = ROOT / "completion/neuromanager.bash"
