@@ -12,6 +12,15 @@ FISH_COMPLETION = $(SHARE)/fish/vendor_conf.d
 VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"$$/\1/p' neuromanager/__init__.py)
 LIBRARY = $(DESTDIR)$(PREFIX)/lib/neuromanager
 
+# In quotes in each recipe, rm -rf among them; and what is on PATH means the same everywhere.
+GIVEN = $(value DESTDIR)$(if $(filter file,$(origin PREFIX)),,$(value PREFIX))
+ifneq ($(findstring ',$(DESTDIR)$(PREFIX))$(findstring $$,$(GIVEN))$(findstring ",$(PREFIX)),)
+ifneq ($(filter install uninstall,$(MAKECMDGOALS)),)
+$(error PREFIX, DESTDIR: a name with a quote or a dollar sign; choose another)
+endif
+endif
+ABSOLUTE = @case '$(PREFIX)' in /* | '') ;; *) echo "PREFIX: '$(PREFIX)' is relative; write $$PWD/$(PREFIX)" >&2; exit 1 ;; esac
+
 # What tests/setup.sh left: the clone's own Python where it needed one.
 PREPARED = $$(if [ -x .venv/bin/python3 ]; then echo .venv/bin/python3; else echo "$(PYTHON)"; fi)
 
@@ -105,6 +114,7 @@ pictures: setup
 
 # bin/ and the package stay together in lib/, as in a clone; what is on PATH and MANPATH points there.
 install:
+	$(ABSOLUTE)
 	@test -n '$(COMMANDS)'
 	@rm -rf '$(LIBRARY)'
 	@install -d '$(LIBRARY)' '$(DESTDIR)$(PREFIX)/bin'
@@ -134,6 +144,7 @@ install:
 	esac
 
 uninstall:
+	$(ABSOLUTE)
 	@for command in $(COMMANDS); do rm -f '$(DESTDIR)$(PREFIX)/bin/'"$$command"; done
 	@for page in $(notdir $(PAGES)); do rm -f '$(DESTDIR)$(PREFIX)'/share/man/man$${page##*.}/"$$page"; done
 	@for command in $(COMMANDS); do rm -f '$(BASH_COMPLETION)/'"$$command"; done

@@ -108,6 +108,17 @@ class CloneTest(ProjectTest):
         self.succeed("make", f"--file={ROOT}/Makefile", "uninstall", f"PREFIX={prefix}", folder=ROOT)
         self.assertEqual([path for path in prefix.rglob("*") if not path.is_dir()], [])
 
+    def test_places_that_no_install_is_to_have(self) -> None:
+        """A recipe with rm -rf gets them in quotes, and make puts a variable in the place of $x."""
+        clone = self.clone()
+        before = set(self.folder.iterdir())
+        for words in ((f"PREFIX={self.folder}/it's",), (f"PREFIX={self.folder}/a$x",), ("PREFIX=here",)):
+            for goal in ("install", "uninstall"):
+                done = subprocess.run(["make", goal, *words], cwd=clone, capture_output=True, text=True, check=False)
+                self.assertEqual((done.returncode, "PREFIX" in done.stderr), (2, True), done)
+        self.assertEqual(subprocess.check_output(["git", "status", "--porcelain"], cwd=clone, text=True), "")
+        self.assertEqual(set(self.folder.iterdir()), before)
+
     def test_sdist_and_wheel(self) -> None:
         """The wheel is made of the sdist, and installed without the network; nothing of the clone is left then."""
         clone, venv = self.clone(), self.folder / "venv"
