@@ -16,7 +16,6 @@ import jsonschema
 
 from neuromanager.experiment import launches, locks
 from neuromanager.experiment.directory import Experiment
-from neuromanager.experiment.events import read_events
 from neuromanager.experiment.select import Selected
 from neuromanager.experiment.states import (
     CANCELLED,
@@ -61,7 +60,7 @@ exit 1
 """
 DEAD_SACCT = "#!/bin/sh\necho 'sacct: error: Problem talking to the database' >&2\nexit 1\n"
 
-ANY, SLEEP = "bash -c true", "sleep 600"
+ANY, SLEEP = "bash -c true", "bash -c 'echo up; exec sleep 600'"
 RUNS = {  # name -> command line
     "completed": ANY,
     "failed": "bash -c 'exit 3'",
@@ -173,10 +172,9 @@ class EverythingTest(unittest.TestCase):
         begin = cls.launch("begin", "cancelled_element", options=("--begin=now+1hour",))
         pending = cls.launch("cancelled_pending", options=("--begin=now+1hour",))
         cls.client("scancel", f"{begin}_{NUMBER['cancelled_element']}", pending)
-        asleep = [name for name, command in RUNS.items() if command == SLEEP]
-        wait_until(
-            lambda: all(read_events(cls.experiment, NUMBER[name]) for name in asleep), "all run", PATIENCE_SECONDS
-        )
+        asleep = [NUMBER[name] for name, command in RUNS.items() if command == SLEEP]
+        logs = [Path(cls.experiment.path("logs", f"all_{number}.stdout")) for number in asleep]
+        wait_until(lambda: all(log.exists() and log.read_text() for log in logs), "all run", PATIENCE_SECONDS)
         cls.client("scontrol", "update", f"jobid={jobs['timeout']}", "EndTime=now+1")
         cls.client("scancel", jobs["cancelled"])
         cls.client("scontrol", "requeuehold", jobs["requeued"])
