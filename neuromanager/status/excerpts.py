@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 import tempfile
@@ -15,7 +14,7 @@ from neuromanager.status.survey import Report
 from neuromanager.status.top import PLOT, TABLE, Frame
 from neuromanager.system.files import mark_file, opened
 from neuromanager.system.quoting import Command, quote_line, visible
-from neuromanager.system.spawn import CannotExecute, start_program
+from neuromanager.system.spawn import Started, start
 from neuromanager.system.values import IO, NamedTuple
 from neuromanager.terminal.escapes import TerminalText, remove_colors
 
@@ -31,7 +30,7 @@ class _Started(NamedTuple):
     """A command whose output goes to a file without a name."""
 
     words: Command
-    pid: int
+    process: Started
     output: IO[bytes]
 
 
@@ -91,7 +90,7 @@ class Excerpts:
         if text is None:
             text = self._texts[words, size] = _start(words, size)
         if isinstance(text, _Started):
-            code = _find_code(text.pid)
+            code = text.process.poll()
             if code is None:
                 return _WORKING
             text = self._texts[words, size] = _read_output(text)
@@ -116,7 +115,7 @@ class Excerpts:
     def find_end(self) -> str | None:
         """Of one of those: its command line, and the last that it said; None while they work."""
         for started in self._done:
-            code = _find_code(started.pid)
+            code = started.process.poll()
             if code is not None:
                 self._done.remove(started)
                 self.forget()
@@ -143,20 +142,13 @@ def _start(words: Command, size: tuple[int, int]) -> _Started | list[str]:
     beside = os.path.join(os.path.dirname(os.path.abspath(sys.argv[0])), words[0])
     program = (beside if os.access(beside, os.X_OK) else words[0], *words[1:])
     try:
-        pid = start_program(program, env, {0: nothing, 1: output.fileno(), 2: output.fileno()})
-    except CannotExecute as failure:
+        process = start(program, env, {0: nothing, 1: output.fileno(), 2: output.fileno()})
+    except OSError as error:
         output.close()
-        return [f"{words[0]}: {failure.error.strerror}"]
+        return [f"{words[0]}: {error.strerror}"]
     finally:
         os.close(nothing)
-    return _Started(words, pid, output)
-
-
-def _find_code(pid: int) -> int | None:
-    with contextlib.suppress(ChildProcessError):
-        ended, status = os.waitpid(pid, os.WNOHANG)
-        return os.waitstatus_to_exitcode(status) if ended else None
-    return 0
+    return _Started(words, process, output)
 
 
 def _read_output(started: _Started) -> list[str]:

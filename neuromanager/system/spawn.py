@@ -9,6 +9,7 @@ import errno
 import os
 import sys
 import time
+from _thread import allocate_lock
 from collections.abc import Mapping, Sequence
 
 from neuromanager.system.signals import heed_children, signal
@@ -44,6 +45,7 @@ _paths: dict[tuple[str, str | None], str] = {}
 _mask: set[int] | None = None  # of signals that our caller had blocked, where we block some ourselves
 _LIMITS = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)  # of the system, whatever the program is
 _SHORTEST_SECONDS, _LONGEST_SECONDS = 0.0005, 0.05  # between two looks whether a program has ended
+_starting = allocate_lock()  # threads that start programs at once would hand each other's descriptors on
 _MOST_DESCRIPTORS = 65536  # that are looked at one by one
 
 
@@ -111,9 +113,7 @@ class Started:
     def _take(self, how: int) -> None:
         try:
             pid, status = os.waitpid(self.pid, how)
-        except (
-            ChildProcessError
-        ):  # a handler took it meanwhile; or a caller of ours ignores SIGCHLD, and nobody can know
+        except ChildProcessError:  # a handler took it meanwhile; or a caller ignores SIGCHLD, and nobody can know
             pid, status = (self.pid, 0) if self._code is None else (0, 0)
         if pid:
             self._code = os.waitstatus_to_exitcode(status)
@@ -130,18 +130,23 @@ def start(
     pass_fds: Sequence[int] = (),
     leads: bool = True,
 ) -> Started:
-    """As ``start_program``; nothing of ours or of our caller's is open in it but ``pass_fds``. Raises OSError."""
-    before = {number: os.get_inheritable(number) for number in _list_descriptors() if number > 2}
-    changed = [number for number, inherited in before.items() if inherited != (number in pass_fds)]
-    try:
-        for number in changed:
-            os.set_inheritable(number, not before[number])
-        return Started(start_program(tuple(words), env, descriptors, leads))
-    except CannotExecute as failed:
-        raise failed.error from None
-    finally:
-        for number in changed:
-            os.set_inheritable(number, before[number])
+    """As ``start_program``; nothing of ours or of our caller's is open in it but ``pass_fds``. Raises OSError.
+
+    The program is looked for anew each time: it is asked now and then, by commands that may go on for days.
+    """
+    with _starting:
+        _paths.pop((words[0], env.get("PATH")), None)
+        before = {number: os.get_inheritable(number) for number in _list_descriptors() if number > 2}
+        changed = [number for number, inherited in before.items() if inherited != (number in pass_fds)]
+        try:
+            for number in changed:
+                os.set_inheritable(number, not before[number])
+            return Started(start_program(tuple(words), env, descriptors, leads))
+        except CannotExecute as failed:
+            raise failed.error from None
+        finally:
+            for number in changed:
+                os.set_inheritable(number, before[number])
 
 
 def _find_program(word: str, env: Mapping[str, str]) -> str:
