@@ -88,7 +88,8 @@ class Scheduler(Protocol):
     def files(self, profile: Profile, job: Job, part: Part, layout: Arrangement) -> Mapping[str, str]:
         """What the submission needs beside run.sh: names in launches/, and their texts; none for most.
 
-        The first is what a dry run shows of it. A text that begins with ``#!`` becomes a program.
+        The first is what a dry run shows of it. A text that begins with ``#!`` becomes a program. On a host, what the
+        scheduler logs of such a launch in TOKEN.log, beside them, comes here with the events of the runs.
         """
 
     def words(self, profile: Profile, job: Job, part: Part, waits: Sequence[Wait]) -> list[str]:

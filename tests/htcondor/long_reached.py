@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tests import contract
 from tests.command import finish
-from tests.htcondor.reached import ReachedCase
+from tests.htcondor.reached import ReachedCase, real
 
 COUNT = int(os.environ.get("NEU_KILL_EXPERIMENTS") or 5)
 SEED = int(os.environ.get("NEU_SEED") or random.randrange(10**6))
@@ -39,7 +39,8 @@ class SharedFoldersTest(ReachedCase, contract.Contract):
 
 
 class KillsTest(ReachedCase):
-    """Broken off at random moments of a submission: after --resume it is one cluster, and each run begins once."""
+    """Broken off at random moments of a submission, at times with a frozen schedd: after --resume it is one cluster,
+    and each run begins once."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -57,19 +58,20 @@ class KillsTest(ReachedCase):
                 if words[:1] in ([b"ssh"], [b"ssh:"]) and f"{self.bed.directory}/config".encode() in words:
                     os.kill(int(entry.name), self.chance.choice((signal.SIGTERM, signal.SIGKILL)))
 
-    def break_off(self, way: str) -> None:
+    def break_off(self, way: str, more_seconds: float = 0.0) -> None:
         names, held = [f"{way}{number}" for number in range(COUNT)], 0
         for name in names:
             words = ["--runs=3", f"--name={name}", "cedar", "cpu", "true"]
-            launching = self.files.start("neurun", *words)
-            moment = self.chance.uniform(0.02, self.launch_seconds)
-            time.sleep(moment)  # a moment, and not a state, is what is tested
-            if way == "kill":
-                launching.kill()
-            elif way == "ssh":
-                self.kill_ssh()
-            else:
-                self.bed.cut("cedar")
+            moment = self.chance.uniform(0.02, self.launch_seconds + more_seconds)
+            with self.pool.frozen() if self.chance.random() < 0.2 else contextlib.nullcontext():
+                launching = self.files.start("neurun", *words)
+                time.sleep(moment)  # a moment, and not a state, is what is tested
+                if way == "kill":
+                    launching.kill()
+                elif way == "ssh":
+                    self.kill_ssh()
+                else:
+                    self.bed.cut("cedar")
             last = finish(launching)
             held += last.code == 0
             for _ in range(8):
@@ -95,6 +97,12 @@ class KillsTest(ReachedCase):
 
     def test_ssh_is_killed(self) -> None:
         self.break_off("ssh")
+
+    def test_neurun_is_killed_while_condor_submit_is_slow(self) -> None:
+        slow = 'case "$*" in *-dry-run*) ;; *) sleep "$((RANDOM % 4)).$((RANDOM % 10))" ;; esac'
+        self.program_there("condor_submit", f'{slow}\nexec {real("condor_submit")} "$@"')
+        self.bed.cut("cedar")  # the next session reads the start files anew
+        self.break_off("kill", 3)
 
 
 if __name__ == "__main__":
