@@ -32,14 +32,17 @@ def append_event(
     append_line(experiment.events(index), " ".join(words))
 
 
-def drop_logs(line: str) -> str:
-    """A line that a host wrote, without the places of logs: they are there, and here would be files of ours."""
+def drop_logs(line: str, run: str) -> str:
+    """A line that a host wrote, without the places of logs: they are there, and here would be files of ours; but for
+    those in the folder of the run, ``NAME_i``, which come here.
+    """
     if " std" not in line and _is_plain(line):
         return line
     event = _parse_event(line)
-    if event is None or not event.details.keys() & {"stdout", "stderr"}:
+    own = {stream: f"{run}/{run}.{stream}" for stream in ("stdout", "stderr")}
+    if event is None or all(event.details.get(stream, place) == place for stream, place in own.items()):
         return line
-    kept = [f"{key}={value}" for key, value in event.details.items() if key not in ("stdout", "stderr")]
+    kept = [f"{key}={value}" for key, value in event.details.items() if value == own.get(key, value)]
     return " ".join(map(quote_word, (event.word, event.time, *kept)))
 
 

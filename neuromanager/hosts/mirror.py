@@ -157,7 +157,7 @@ def _write_events(wanted: Wanted, text: str) -> list[int]:
         digits = place.rpartition("_")[2]
         number = read_count(digits)
         if event and number is not None and number in asked and place == f"{experiment.name}_{number}":
-            found.setdefault(number, []).append(drop_logs(event))
+            found.setdefault(number, []).append(drop_logs(event, place))
     failed = []
     for number, events in found.items():
         path, data = experiment.events(number), "".join(f"{event}\n" for event in events)
