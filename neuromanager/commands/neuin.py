@@ -20,6 +20,7 @@ from neuromanager.status.survey import read_reports
 from neuromanager.sweep.words import LAUNCH_NAMES, add_python, fill_placeholders, find_placeholders
 from neuromanager.system.document import parse_json
 from neuromanager.system.faults import INCOMPLETE, WRONG_INPUT, Failure
+from neuromanager.system.files import is_ours
 from neuromanager.system.jsonvalues import text_of
 from neuromanager.system.process import Task, run_through, run_together
 from neuromanager.system.programs import check_program, is_program
@@ -98,6 +99,8 @@ def _make_tasks(selected: Selected, runs: Sequence[Run], command: Command) -> li
     tasks = []
     for run, point in zip(runs, points):
         folder = experiment.run_directory(run.number)
+        if os.path.islink(folder) and not is_ours(folder):
+            raise Failure(WRONG_INPUT, f"{folder}: another user's link; nothing is executed where it leads")
         names = (str(run.number), str(run.repeat), folder, experiment.name)
         words = fill_placeholders(command, {**dict(zip(LAUNCH_NAMES, names)), **point})
         check_program(words, folder, search=True)

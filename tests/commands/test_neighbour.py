@@ -173,6 +173,17 @@ class NeighbourTest(unittest.TestCase):
             self.assertIsNone(ours.poll())
             ours.kill()
 
+    def test_nothing_is_executed_where_his_link_leads(self) -> None:
+        mine = self.folder.path / "mine"
+        shutil.move(self.experiment / "t_1", mine)
+        (self.experiment / "t_1").symlink_to(mine)
+        self.assertEqual(self.folder.run("neuin", "t", "touch", "ours").code, 0)
+        self.assertTrue((mine / "ours").exists())
+        self.give_away()
+        done = self.folder.run("neuin", "t", "touch", "his")
+        self.assertEqual((done.code, "another user's link" in done.stderr), (100, True), done.stderr)
+        self.assertEqual(list(self.folder.path.glob("**/his")), [])
+
     def test_more_events_than_runs_have_are_not_read(self) -> None:
         line = "started 2026-11-27T11:45:10Z attempt=1 host=vm pid=1 process=1@x\n"
         (self.experiment / "t_1/events.txt").write_text(line * (20_000_000 // len(line)))
