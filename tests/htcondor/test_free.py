@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import unittest
 
 from neuromanager.experiment.free import ANY_GPU
@@ -63,7 +64,14 @@ class PoolTest(PooledCase):
             return supply["free"], supply["cpus_free"]
 
         wait_until(lambda: free() == (2, 13), f"two GPUs of four are free: {free()}", 60)
+        environ = self.files.environment
+        real = shutil.which("condor_status", path=environ["PATH"])
+        self.files.bash("counting/condor_status", f'echo "$0" >> asked; exec {real} "$@"')
+        for name in ("condor_q", "condor_history", "condor_userprio"):
+            self.files.bash(f"counting/{name}", 'echo "$0" >> asked')
+        environ["PATH"] = f"{self.files.path}/counting:{environ['PATH']}"
         shown = self.files.run("neufree", "htcondor").stdout
+        self.assertEqual(self.files.read("asked").count("\n"), 1, "one question")
         self.assertRegex(shown, r"(?m)^tester +2 gpu +3 +1 +0 +0$")
         self.files.write("go", "")
         wait_until(lambda: free() == (4, 16), f"all are free: {free()}", 60)
