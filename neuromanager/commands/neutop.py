@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections import Counter
@@ -9,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from neuromanager.experiment.catalog import word_for
 from neuromanager.experiment.notes import read_note
+from neuromanager.experiment.numbers import format_indices
+from neuromanager.experiment.record import count_runs
 from neuromanager.experiment.states import COMPLETED, LIVE, PENDING, RUNNING, UNKNOWN
 from neuromanager.status import top, toplines
 from neuromanager.status.excerpts import Excerpts
@@ -140,7 +143,8 @@ class _Session:
         if frame.kind == top.RUNS:
             rows = snapshot.rows.get(frame.experiment)
             return self._remember((report, rows), lambda: _list_runs(report, rows, snapshot.moment))
-        operand = word_for(report.experiment) + (f":{frame.run}" if frame.run >= 0 else "")
+        alone = f"{word_for(report.experiment)}:{frame.run}"
+        operand = alone if frame.run >= 0 else _write_operand(report, self._wanted)
         size = toplines.count_rows(self._size[0], self._list_devices(), _HELP), self._size[1]
         title, lines = self._excerpts.read(frame, report, operand, size, self._live.is_looking)
         return self._remember((lines,), lambda: top.Content(title, lines=lines, operand=operand))
@@ -185,12 +189,23 @@ def _list_experiments(snapshot: Snapshot, wanted: Wanted) -> top.Content:
             line,
             _style_of(summary.counts),
             _has_failed(summary.counts),
-            word_for(report.experiment),
+            _write_operand(report, wanted),
         )
         for report, summary, line in zip(snapshot.reports, summaries, lines)
     ]
     title = _describe_all(summaries) if summaries else describe_nothing(wanted)
     return top.Content(title, header, items)
+
+
+def _write_operand(report: Report, wanted: Wanted) -> str:
+    """An experiment as the commands take it; if only some of its runs were named, these."""
+    word = word_for(report.experiment)
+    if not wanted.operands:
+        return word
+    with contextlib.suppress(Failure):
+        if len(report.statuses) == count_runs(report.experiment):
+            return word
+    return f"{word}:{format_indices(sorted(status.number for status in report.statuses))}"
 
 
 def _describe_all(summaries: Sequence[Summary]) -> str:

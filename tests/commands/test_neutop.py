@@ -70,6 +70,20 @@ class TopTest(unittest.TestCase):
         terminal.press("q")
         wait_until(lambda: terminal.find(["alternate_on", "cursor_flag"]) == IDLE, "the screen of before", 60)
 
+    def test_only_the_runs_that_were_named(self) -> None:
+        """Where a row stands for some runs of an experiment, its keys are about these alone."""
+        for name in ("odd", "even"):
+            self.folder.run("neurun", "--runs=5", f"--name={name}", "local", "cpu", "./odd")
+        terminal = self.open("odd:0-1,3", "even")
+        terminal.appears("2 experiments, 4 completed, 4 failed")
+        terminal.press("c")
+        terminal.appears("neucancel odd:0-1,3 ")
+        terminal.press("n", "j", "c")
+        terminal.appears("neucancel even ")
+        terminal.press("n", "k", "t")
+        terminal.appears("neutable odd:0-1,3", "odd:3")
+        terminal.press("q")
+
     def test_sizes(self) -> None:
         self.folder.run("neurun", "--runs=60", "--name=many", "local", "cpu", "true")
         terminal = self.open("many", columns=200, rows=50)
