@@ -7,11 +7,9 @@ from collections.abc import Iterable, Sequence
 
 from neuromanager.sweep.alike import find_alike
 from neuromanager.sweep.grid import Sweep
-from neuromanager.sweep.listing import list_objects, list_texts
 from neuromanager.sweep.parse import find_styles, parse_sweep
 from neuromanager.sweep.read import read_sources
 from neuromanager.sweep.selection import Selection, select
-from neuromanager.sweep.sweepwords import find_lookalikes, write_document
 from neuromanager.sweep.tree import LISTED, Point, render_point
 from neuromanager.sweep.words import (
     PLAIN_STYLE,
@@ -100,6 +98,8 @@ def main(words: Sequence[str]) -> int:
         print(selection.length())
         return 0
     if options.json and selection.is_whole():
+        from neuromanager.sweep.listing import list_objects
+
         return print_texts(map(escape_unseen, list_objects(sweep)))
     if options.json:
         return print_texts((escape_unseen(render_point(point)) + "\n" for point in selection.points()), LISTED)
@@ -132,6 +132,8 @@ def _check_first_word(word: str) -> None:
 
 def _read_sweep(options: Options) -> tuple[Sweep, Style]:
     if options.sweep:
+        from neuromanager.sweep.sweepwords import find_lookalikes, write_document
+
         source = "--sweep"
         for text in find_lookalikes(options.sweep):
             say("neusweep", f"warning: {text}")
@@ -199,6 +201,8 @@ def _words_before(point: Point, style: Style, placed: frozenset[str]) -> Command
 def print_lines(selection: Selection, command: Command, placed: frozenset[str], style: Style) -> int:
     """The command lines, streamed in constant memory."""
     if not any("{" in word for word in command) and selection.is_whole() and style.form != "env":
+        from neuromanager.sweep.listing import list_texts
+
         texts = list_texts(selection.sweep, quote_line(command), "", lambda point: _quote_flags(point, style))
         return print_texts(texts)
     commands = (make_command(command, placed, point, style) for point in selection.points())

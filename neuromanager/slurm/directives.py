@@ -21,7 +21,7 @@ def find_directives(command: Command, cwd: str) -> list[str]:
             text = os.read(descriptor, _HEAD_BYTES).decode("utf-8", "replace")
     except (OSError, ValueError):
         return []
-    lines = re.findall(r"(?m)^#SBATCH[ \t]+(\S.*)$", text) if text.startswith("#!") else []
+    lines = re.findall(r"(?m)^#SBATCH[ \t]+(\S.*)$", text) if text.startswith("#!") and "#SBATCH" in text else []
     if not lines:
         return []
     long = [match for line in lines if (match := re.match(r"--([\w-]+)(?:[ \t=]+([^\s#]+))?", line))]

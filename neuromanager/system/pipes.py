@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import select
-import selectors
 import time
 from collections.abc import Sequence
 
@@ -26,30 +25,33 @@ def hear(
 ) -> list[bytearray]:
     """All of each output; of all together at most so many bytes. Raises TimeoutError, Endless."""
     heard, rest = [bytearray() for _ in outputs], memoryview(data)
+    left = {output.fileno(): buffer for output, buffer in zip(outputs, heard)}
     deadline = None if seconds is None else time.monotonic() + seconds
-    with selectors.DefaultSelector() as selector:
-        for output, buffer in zip(outputs, heard):
-            selector.register(output, selectors.EVENT_READ, buffer)
-        if given:
-            selector.register(given, selectors.EVENT_WRITE)
-        while selector.get_map():
-            left = None if deadline is None else deadline - time.monotonic()
-            if left is not None and left <= 0:
-                raise TimeoutError
-            for key, _ in selector.select(left):
-                if key.data is None:
-                    rest = _give(key.fd, rest)
-                    ended = not rest
-                else:
-                    piece = os.read(key.fd, _PIECE_BYTES)
-                    key.data.extend(piece)
-                    ended = not piece
-                if ended:
-                    selector.unregister(key.fileobj)
-                    if given and key.fileobj is given:
-                        given.close()
-            if sum(map(len, heard)) > most_bytes:
-                raise Endless
+    poll = select.poll()  # selectors would be imported for this
+    for descriptor in left:
+        poll.register(descriptor, select.POLLIN)
+    mouth = given.fileno() if given else None
+    if mouth is not None:
+        poll.register(mouth, select.POLLOUT)
+    while left or mouth is not None:
+        patience = None if deadline is None else deadline - time.monotonic()
+        if patience is not None and patience <= 0:
+            raise TimeoutError
+        for descriptor, _ in poll.poll(None if patience is None else 1000 * patience + 1):
+            if descriptor == mouth and given:
+                rest = _give(descriptor, rest)
+                if not rest:
+                    poll.unregister(descriptor)
+                    given.close()
+                    mouth = None
+                continue
+            piece = os.read(descriptor, _PIECE_BYTES)
+            left[descriptor].extend(piece)
+            if not piece:
+                poll.unregister(descriptor)
+                del left[descriptor]
+        if sum(map(len, heard)) > most_bytes:
+            raise Endless
     return heard
 
 
