@@ -7,21 +7,20 @@ rest. Nothing is written, no scheduler is asked, and whatever goes wrong there i
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from neuromanager.experiment.catalog import find_experiments
 from neuromanager.experiment.directory import RUNS, Experiment
 from neuromanager.experiment.states import LOCAL, STATES
 from neuromanager.profile.config import read_config
 from neuromanager.profile.profile import find_schedulers
+from neuromanager.system.contexts import contextlib
 from neuromanager.system.faults import Failure
 from neuromanager.system.files import read_bytes
 from neuromanager.system.jsonvalues import load_json
 from neuromanager.system.quoting import visible
-from neuromanager.system.values import Any, NamedTuple
+from neuromanager.system.values import Any, Callable, Iterable, Iterator, NamedTuple, Sequence
 from neuromanager.terminal.options import Option, Parser
 
 FILES = "\tfiles"  # the shell offers names of files

@@ -9,12 +9,11 @@ This machine is not a batch system: of it only ``NAME``, ``DOES``, ``OWN_OPTIONS
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from neuromanager.experiment.states import LOCAL, is_batch_system
 from neuromanager.profile.profile import find_schedulers as list_schedulers
 from neuromanager.system.faults import WRONG_INPUT, Failure, offer_nearest
-from neuromanager.system.values import TYPE_CHECKING, Any, Protocol, cast
+from neuromanager.system.values import TYPE_CHECKING, Any, Callable, Iterable, Mapping, Protocol, Sequence, cast
 
 if TYPE_CHECKING:
     from neuromanager.experiment.free import Free

@@ -24,9 +24,9 @@ COMMANDS = (
 ROOM = 3  # modules of ours that may come on a path before somebody must look at it
 # Each costs a twentieth of a start or more. What needs one imports it where it is needed.
 DEAR = frozenset(
-    "argparse asyncio concurrent.futures csv ctypes datetime decimal difflib email enum gettext hashlib "
-    "importlib.metadata json jsonschema locale logging pathlib random re shutil signal site socket ssl statistics "
-    "subprocess tempfile threading traceback typing urllib.parse uuid".split()
+    "argparse asyncio concurrent.futures contextlib csv ctypes datetime decimal difflib email enum functools gettext "
+    "hashlib importlib.metadata json jsonschema locale logging pathlib random re shutil signal site socket ssl "
+    "statistics subprocess tempfile threading traceback typing urllib.parse uuid".split()
 )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 
 from neuromanager.launch.profiles import find_profile
 from neuromanager.profile.config import check_env
@@ -11,6 +10,7 @@ from neuromanager.profile.profile import check_own_options
 from neuromanager.schedulers import find_scheduler
 from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.site import HERE
+from neuromanager.system.values import Sequence
 from neuromanager.terminal.options import Parser, parse_options, split_words
 
 NAME = "neuattach"

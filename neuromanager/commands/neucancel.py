@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
 
 from neuromanager.experiment.cancelled import write_cancelled
 from neuromanager.experiment.catalog import find_experiments, word_for
@@ -21,7 +20,7 @@ from neuromanager.system.faults import DONE, TROUBLE, WRONG_INPUT, Failure, offe
 from neuromanager.system.files import find_owner, name_user
 from neuromanager.system.quoting import visible
 from neuromanager.system.site import HERE, Site
-from neuromanager.system.values import NamedTuple
+from neuromanager.system.values import Mapping, NamedTuple, Sequence
 from neuromanager.terminal.console import tell
 from neuromanager.terminal.options import Parser, parse_options, split_operands
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
 
 from neuromanager.experiment.directory import RUNS
 from neuromanager.experiment.launches import has_hosts
@@ -15,7 +14,7 @@ from neuromanager.experiment.side import Side, read_side
 from neuromanager.system.faults import ANSWER_NO, TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.process import ask
 from neuromanager.system.site import HERE
-from neuromanager.system.values import Any
+from neuromanager.system.values import Any, Iterator, Mapping, Sequence
 from neuromanager.terminal.console import print_text, tell
 from neuromanager.terminal.options import Parser, parse_options, split_operands
 

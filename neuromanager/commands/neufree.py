@@ -5,7 +5,6 @@ from __future__ import annotations
 import getpass
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
 
 from neuromanager.experiment.free import Free
 from neuromanager.profile.config import read_config
@@ -16,7 +15,7 @@ from neuromanager.status.free import Chosen, choose, render_free, render_json
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure, offer_nearest
 from neuromanager.system.quoting import visible
 from neuromanager.system.site import HERE, Site
-from neuromanager.system.values import NamedTuple
+from neuromanager.system.values import Callable, Iterator, NamedTuple, Sequence
 from neuromanager.terminal.console import tell
 from neuromanager.terminal.options import Options, Parser, parse_options, split_operands
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
 
 from neuromanager.experiment.catalog import read_runs, word_for
 from neuromanager.experiment.directory import Experiment
@@ -25,7 +24,7 @@ from neuromanager.system.jsonvalues import text_of
 from neuromanager.system.quoting import quote_word
 from neuromanager.system.site import HERE, Unreachable
 from neuromanager.system.times import parse_moment
-from neuromanager.system.values import NamedTuple
+from neuromanager.system.values import Iterator, NamedTuple, Sequence
 from neuromanager.terminal.console import print_text, tell
 from neuromanager.terminal.options import Options, Parser, parse_options, split_operands
 

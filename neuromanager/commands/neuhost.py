@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
 
 from neuromanager.experiment.catalog import is_whole, word_for
 from neuromanager.experiment.launches import may_reach, read_launches
@@ -22,6 +21,7 @@ from neuromanager.system.quoting import visible
 from neuromanager.system.reach import reach
 from neuromanager.system.signals import Forwarder
 from neuromanager.system.site import HERE, Site, Unreachable
+from neuromanager.system.values import Sequence
 from neuromanager.terminal.console import die_by, print_text, tell
 from neuromanager.terminal.options import Parser, parse_options, split_operands
 

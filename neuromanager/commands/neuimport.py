@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
 from neuromanager.sweep.importlines import import_hydra, import_job_list
 from neuromanager.sweep.importpoints import (
     import_github,
@@ -29,6 +27,7 @@ from neuromanager.system.files import read_stdin
 from neuromanager.system.jsonvalues import render_document
 from neuromanager.system.notations import parse_json_or_yaml, parse_literal
 from neuromanager.system.quoting import quote_line
+from neuromanager.system.values import Callable, Sequence
 from neuromanager.terminal.console import say
 from neuromanager.terminal.options import Parser, parse_options, split_words
 

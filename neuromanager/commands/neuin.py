@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
 
 from neuromanager.experiment.catalog import read_runs, word_for
 from neuromanager.experiment.directory import find_script
@@ -28,6 +27,7 @@ from neuromanager.system.quoting import Command
 from neuromanager.system.signals import Forwarder, name_signal
 from neuromanager.system.site import HERE
 from neuromanager.system.spawn import Ending
+from neuromanager.system.values import Mapping, Sequence
 from neuromanager.terminal.console import die_by, tell
 from neuromanager.terminal.options import Parser, parse_number, parse_options, split_words
 

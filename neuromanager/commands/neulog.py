@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 
 from neuromanager.experiment.directory import Experiment
@@ -20,7 +19,7 @@ from neuromanager.system.files import opened
 from neuromanager.system.patterns import re
 from neuromanager.system.quoting import visible
 from neuromanager.system.site import HERE
-from neuromanager.system.values import NamedTuple
+from neuromanager.system.values import Iterator, NamedTuple, Sequence
 from neuromanager.terminal.console import tell
 from neuromanager.terminal.escapes import TerminalText
 from neuromanager.terminal.options import Parser, parse_options, split_operands

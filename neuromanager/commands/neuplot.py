@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
 
 from neuromanager.experiment.select import resolve_selections
 from neuromanager.experiment.states import COMPLETED
@@ -23,7 +22,7 @@ from neuromanager.system.files import list_stdin, write_file
 from neuromanager.system.process import ask
 from neuromanager.system.programs import search_path
 from neuromanager.system.site import HERE
-from neuromanager.system.values import NamedTuple
+from neuromanager.system.values import Callable, Mapping, NamedTuple, Sequence
 from neuromanager.terminal.console import tell
 from neuromanager.terminal.options import Options, Parser, parse_options, split_operands
 

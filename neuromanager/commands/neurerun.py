@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Mapping, Sequence
 
 from neuromanager.experiment.catalog import read_runs
 from neuromanager.experiment.code import find_code
@@ -30,9 +28,11 @@ from neuromanager.schedulers import is_batch_system
 from neuromanager.status.survey import read_reports
 from neuromanager.status.unsettled import find_put_back
 from neuromanager.status.wait import is_complete, summarize, wait_for
+from neuromanager.system.contexts import contextlib
 from neuromanager.system.faults import INCOMPLETE, TROUBLE, WRONG_INPUT, Failure, offer_nearest
 from neuromanager.system.signals import holding_signals
 from neuromanager.system.site import HERE
+from neuromanager.system.values import Mapping, Sequence
 from neuromanager.terminal.console import be_quiet, tell
 from neuromanager.terminal.options import Parser, parse_options, split_operands
 

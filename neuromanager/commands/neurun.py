@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import sys
-from collections.abc import Sequence
 
 from neuromanager.experiment.catalog import word_for
 from neuromanager.launch.check import check_profile, check_spread, check_words, parse_runs
@@ -26,7 +25,7 @@ from neuromanager.system.programs import find_program, is_program
 from neuromanager.system.quoting import Command
 from neuromanager.system.site import HERE
 from neuromanager.system.spawn import become
-from neuromanager.system.values import TYPE_CHECKING
+from neuromanager.system.values import TYPE_CHECKING, Sequence
 from neuromanager.terminal.console import be_quiet, tell
 from neuromanager.terminal.options import Options, Parser, parse_options, split_words
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Iterator, Mapping, Sequence
 
 from neuromanager.inputs.template import READERS, Faults, Template, guess_format
 from neuromanager.inputs.values import resolve
@@ -18,7 +17,7 @@ from neuromanager.system.jsonvalues import Value, parse_float, parse_integer, re
 from neuromanager.system.programs import check_program, find_program, is_program
 from neuromanager.system.quoting import quote_word
 from neuromanager.system.spawn import become
-from neuromanager.system.values import NamedTuple
+from neuromanager.system.values import Iterator, Mapping, NamedTuple, Sequence
 from neuromanager.terminal.console import print_text
 from neuromanager.terminal.options import Parser, parse_options, split_words
 

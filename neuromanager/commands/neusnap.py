@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
 
 from neuromanager.experiment.code import Code, find_code, find_python_path, read_launched
 from neuromanager.experiment.select import resolve_selections
@@ -18,6 +17,7 @@ from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.programs import check_program, find_program, is_program
 from neuromanager.system.quoting import Command, quote_line, quote_word
 from neuromanager.system.spawn import become
+from neuromanager.system.values import Sequence
 from neuromanager.terminal.console import tell
 from neuromanager.terminal.options import Options, Parser, parse_options, split_words
 

@@ -6,7 +6,6 @@ import operator
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 
 from neuromanager.experiment.catalog import word_for
@@ -15,7 +14,7 @@ from neuromanager.experiment.states import COMPLETED, Status, parse_states
 from neuromanager.status.reading import Reading, Wanted, describe_nothing, label_of, read_readable, select_wanted
 from neuromanager.system.faults import ANSWER_NO, WRONG_INPUT, Failure
 from neuromanager.system.quoting import visible
-from neuromanager.system.values import TYPE_CHECKING, NamedTuple
+from neuromanager.system.values import TYPE_CHECKING, Callable, Iterable, Iterator, Mapping, NamedTuple, Sequence
 from neuromanager.terminal.console import tell
 from neuromanager.terminal.options import Options, Parser, parse_options, split_operands
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
 
 from neuromanager.sweep.alike import find_alike
 from neuromanager.sweep.grid import Sweep
@@ -29,6 +28,7 @@ from neuromanager.system.files import open_unnamed
 from neuromanager.system.jsonvalues import LONGEST_VARIABLE, Words, dump_json, escape_unseen
 from neuromanager.system.programs import check_program, find_program, is_program, search_path
 from neuromanager.system.quoting import Command, quote_line
+from neuromanager.system.values import Iterable, Sequence
 from neuromanager.terminal.console import die_by, go_on_as, print_texts, say
 from neuromanager.terminal.options import Options, Parser, parse_options, split_words
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from neuromanager.experiment.select import resolve_selections
 from neuromanager.experiment.states import COMPLETED
@@ -24,6 +23,7 @@ from neuromanager.system.files import list_stdin
 from neuromanager.system.jsonvalues import load_json
 from neuromanager.system.quoting import visible
 from neuromanager.system.site import HERE
+from neuromanager.system.values import Iterable, Iterator, Mapping, Sequence
 from neuromanager.terminal.console import tell
 from neuromanager.terminal.options import Options, Parser, parse_options, split_operands
 

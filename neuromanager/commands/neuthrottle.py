@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from neuromanager.launch.throttle import change_throttle
 from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.site import HERE
+from neuromanager.system.values import Sequence
 from neuromanager.terminal.options import Parser, parse_options, split_operands
 
 NAME = "neuthrottle"

@@ -6,7 +6,6 @@ import contextlib
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
 
 from neuromanager.experiment.catalog import word_for
 from neuromanager.experiment.notes import read_note
@@ -24,7 +23,7 @@ from neuromanager.status.tables import Summary, render_rows, render_summaries, s
 from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.process import end_questions
 from neuromanager.system.quoting import visible
-from neuromanager.system.values import TYPE_CHECKING
+from neuromanager.system.values import TYPE_CHECKING, Callable, Mapping, Sequence
 from neuromanager.terminal.options import Parser, parse_options, split_operands
 from neuromanager.terminal.screen import Palette, hide_cursor, put, read_key, run_on_screen, silenced
 

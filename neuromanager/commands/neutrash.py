@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import time
-from collections.abc import Iterator, Sequence
 
 from neuromanager.experiment.catalog import word_for
 from neuromanager.experiment.create import holding_names
@@ -18,10 +16,12 @@ from neuromanager.experiment.states import PENDING, RUNNING, UNKNOWN
 from neuromanager.experiment.trash import Trashed, bring_back, delete, find_trashed, measure_bytes, throw_away, trash_of
 from neuromanager.status.survey import Report, read_reports
 from neuromanager.status.tables import render_table
+from neuromanager.system.contexts import contextlib
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure, offer_nearest
 from neuromanager.system.quoting import quote_word, visible
 from neuromanager.system.site import HERE
 from neuromanager.system.times import parse_moment, render_age
+from neuromanager.system.values import Iterator, Sequence
 from neuromanager.terminal.console import tell
 from neuromanager.terminal.options import Options, Parser, parse_options, split_operands
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
 
 from neuromanager.experiment.catalog import word_for
 from neuromanager.experiment.numbers import format_indices
@@ -13,7 +12,7 @@ from neuromanager.experiment.states import UNKNOWN
 from neuromanager.system.faults import DONE, INCOMPLETE, TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.site import HERE
 from neuromanager.system.times import parse_duration
-from neuromanager.system.values import TYPE_CHECKING
+from neuromanager.system.values import TYPE_CHECKING, Sequence
 from neuromanager.terminal.console import tell
 from neuromanager.terminal.options import Parser, parse_options, split_operands
 

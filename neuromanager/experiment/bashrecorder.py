@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+
+from neuromanager.system.values import Sequence
 
 
 def read_parts(path: str) -> dict[str, list[str]]:

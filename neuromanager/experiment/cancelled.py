@@ -5,10 +5,8 @@ The token is of the launch that was cancelled, so that a later launch of the sam
 
 from __future__ import annotations
 
-import functools
 import os
 import time
-from collections.abc import Iterable, Sequence
 
 from neuromanager.experiment.catalog import word_for
 from neuromanager.experiment.directory import Experiment, format_time
@@ -16,7 +14,7 @@ from neuromanager.experiment.launches import read_launches
 from neuromanager.experiment.numbers import format_indices, parse_indices
 from neuromanager.experiment.record import read_lines
 from neuromanager.system.files import append_line, read_bytes
-from neuromanager.system.values import TYPE_CHECKING
+from neuromanager.system.values import TYPE_CHECKING, Iterable, Sequence, functools
 
 if TYPE_CHECKING:
     from neuromanager.experiment.states import Status

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
 
 from neuromanager.experiment.directory import RUNS, Experiment
 from neuromanager.experiment.record import read_lines, split_command
+from neuromanager.system.contexts import contextlib
 from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.files import append_line
 from neuromanager.system.jsonvalues import dump_json, load_json
-from neuromanager.system.values import TYPE_CHECKING, Any
+from neuromanager.system.values import TYPE_CHECKING, Any, Iterable, Mapping, Sequence
 
 if TYPE_CHECKING:
     from neuromanager.experiment.runs import Run

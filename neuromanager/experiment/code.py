@@ -6,17 +6,15 @@ knows it by its own folder, and needs to be told nothing.
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import os
-from collections.abc import Mapping
 
 from neuromanager.experiment.directory import RUNS, Experiment
 from neuromanager.experiment.launches import read_launches
 from neuromanager.experiment.record import read_record
+from neuromanager.system.contexts import contextlib
 from neuromanager.system.files import read_text
 from neuromanager.system.jsonvalues import load_json
-from neuromanager.system.values import Any, NamedTuple
+from neuromanager.system.values import Any, Mapping, NamedTuple, functools
 
 STORE = ".code"  # in runs/
 _PATIENCE_SECONDS = 10

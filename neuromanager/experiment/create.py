@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from neuromanager.experiment.catalog import index_experiment, is_whole
 from neuromanager.experiment.directory import RUNS, TRASH, Experiment, find_free_names, write_record
 from neuromanager.experiment.locks import Locked, held_lock
 from neuromanager.experiment.runs import NO_POINT, Run
+from neuromanager.system.contexts import contextlib
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure, judge_error
 from neuromanager.system.files import write_file
 from neuromanager.system.patterns import re
 from neuromanager.system.quoting import Command, render_commands
-from neuromanager.system.values import NamedTuple
+from neuromanager.system.values import Callable, Iterator, Mapping, NamedTuple, Sequence
 
 _NAMES_LOCK = ".lock"  # in runs/: held while a name is taken, and while a half made experiment is judged
 _NAMES_SECONDS = 60.0
@@ -95,7 +94,7 @@ def _check_umask() -> None:
 
 
 def _link_code(experiment: Experiment, git: object) -> None:
-    if isinstance(git, Mapping) and git.get("code"):
+    if isinstance(git, dict) and git.get("code"):
         os.symlink(os.path.join(os.pardir, str(git["code"])), experiment.path("code"))
 
 

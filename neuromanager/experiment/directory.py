@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import itertools
 import os
 import time
-from collections.abc import Iterator, Mapping
 
+from neuromanager.system.contexts import contextlib
 from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.files import read_text, write_file
 from neuromanager.system.jsonvalues import render_document
 from neuromanager.system.patterns import is_number, re
-from neuromanager.system.values import Any, NamedTuple
+from neuromanager.system.values import Any, Iterator, Mapping, NamedTuple, functools
 
 RUNS = "runs"
 TRASH = ".trash"  # in runs/

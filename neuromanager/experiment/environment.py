@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Sequence
-
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.launches import Launch
 from neuromanager.experiment.states import Trail
+from neuromanager.system.contexts import contextlib
 from neuromanager.system.files import read_text
 from neuromanager.system.patterns import re
+from neuromanager.system.values import Sequence
 
 FOLDER = "environments"
 

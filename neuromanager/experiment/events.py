@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
 
 from neuromanager.experiment.directory import Experiment, format_time
 from neuromanager.experiment.states import Trail, make_trail
 from neuromanager.system.files import append_line, read_text
 from neuromanager.system.quoting import parse_line, quote_word
-from neuromanager.system.values import NamedTuple
+from neuromanager.system.values import Mapping, NamedTuple
 
 
 class Event(NamedTuple):

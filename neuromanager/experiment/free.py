@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
-from neuromanager.system.values import NamedTuple
+from neuromanager.system.values import Mapping, NamedTuple, Sequence
 
 ANY_GPU = "gpu"  # the type of a GPU that has none, or of a request that names none
 

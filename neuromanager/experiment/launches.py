@@ -7,19 +7,18 @@ which the job carries in its comment, finds it.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
 
 from neuromanager.experiment.directory import Experiment, format_time
 from neuromanager.experiment.layout import PLAIN, Arrangement, arrangement_of
 from neuromanager.experiment.numbers import format_indices, parse_indices
 from neuromanager.experiment.states import is_batch_system
+from neuromanager.system.contexts import contextlib
 from neuromanager.system.files import append_line, is_ours, read_bytes, read_text
 from neuromanager.system.jsonvalues import dump_json, load_json
 from neuromanager.system.procfs import read_identity, read_pid_namespace
-from neuromanager.system.values import Any, NamedTuple
+from neuromanager.system.values import Any, Iterable, Mapping, NamedTuple, Sequence
 
 COMMENT_MARK = "neu:"  # in a job's comment, before the token
 

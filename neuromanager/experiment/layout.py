@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
-from neuromanager.system.values import Any, NamedTuple
+from neuromanager.system.values import Any, Mapping, NamedTuple, Sequence
 
 MOST = 10**7  # of runs, and of what counts them
 BEFORE_SECONDS = 120

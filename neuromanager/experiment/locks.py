@@ -7,15 +7,15 @@ one user here, and none for other machines, which is said once.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import fcntl
 import os
 import stat
 import time
-from collections.abc import Iterator, Mapping
 
+from neuromanager.system.contexts import contextlib
 from neuromanager.system.faults import TROUBLE, Failure
+from neuromanager.system.values import Iterator, Mapping
 from neuromanager.terminal.console import tell
 
 _OPEN = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
-from collections.abc import Container, Iterator, Mapping, Sequence
 
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.events import Event, read_events
+from neuromanager.system.contexts import contextlib
 from neuromanager.system.files import is_ours, opened
 from neuromanager.system.patterns import re
-from neuromanager.system.values import NamedTuple
+from neuromanager.system.values import Container, Iterator, Mapping, NamedTuple, Sequence
 
 PIECE = 1 << 16
 LATEST, ALL = -1, 0  # in the place of an attempt's number

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.record import split_command
 from neuromanager.experiment.runs import Asked, fill_number
 from neuromanager.system.quoting import Command, quote_command
+from neuromanager.system.values import Mapping, Sequence
 
 _Shape = tuple[int, tuple[int, ...]]  # how many words, and which of them depend on the number
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Mapping
-
 from neuromanager.experiment.directory import Experiment
+from neuromanager.system.contexts import contextlib
 from neuromanager.system.files import read_text
+from neuromanager.system.values import Mapping
 
 NOTE = "note.md"
 TAGS = "tags.txt"

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from neuromanager.system.patterns import is_number
+from neuromanager.system.values import Iterable
 
 MOST = 10**7  # beyond any experiment; a slip such as 0-999999999 is refused instead of filling the memory
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.numbers import MOST
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.files import read_bytes, read_text
 from neuromanager.system.jsonvalues import load_json
 from neuromanager.system.quoting import Command, split_line
-from neuromanager.system.values import Any
+from neuromanager.system.values import Any, Sequence
 
 
 def read_record(experiment: Experiment) -> dict[str, Any]:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 from neuromanager.sweep.words import fill_placeholders, find_placeholders, make_fillings
 from neuromanager.system.jsonvalues import render_json
 from neuromanager.system.quoting import Command
-from neuromanager.system.values import Any, NamedTuple
+from neuromanager.system.values import Any, Mapping, NamedTuple, Sequence
 
 
 def describe_count(runs: int) -> str:

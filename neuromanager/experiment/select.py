@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Mapping, Sequence
 
 from neuromanager.experiment.catalog import find_experiments, find_indexed, is_whole
 from neuromanager.experiment.directory import RUNS, Experiment
 from neuromanager.experiment.numbers import parse_indices
 from neuromanager.experiment.record import count_runs, read_lines
 from neuromanager.experiment.states import split_job
+from neuromanager.system.contexts import contextlib
 from neuromanager.system.faults import WRONG_INPUT, Failure, offer_nearest
 from neuromanager.system.patterns import re
-from neuromanager.system.values import NamedTuple
+from neuromanager.system.values import Mapping, NamedTuple, Sequence
 
 
 class Selected(NamedTuple):

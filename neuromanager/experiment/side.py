@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
-from collections.abc import Iterable, Mapping
 
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.environment import read_environment
@@ -14,13 +12,14 @@ from neuromanager.experiment.launches import Launch, find_current, read_launches
 from neuromanager.experiment.record import count_runs, read_lines, read_record, split_command
 from neuromanager.experiment.runs import NO_POINT
 from neuromanager.experiment.select import Selected
+from neuromanager.system.contexts import contextlib
 from neuromanager.system.document import parse_json
 from neuromanager.system.files import read_text
 from neuromanager.system.folders import walk
 from neuromanager.system.jsonvalues import render_json
 from neuromanager.system.patterns import compile_late
 from neuromanager.system.quoting import quote_line
-from neuromanager.system.values import Any, NamedTuple
+from neuromanager.system.values import Any, Iterable, Mapping, NamedTuple
 
 INPUTS = "inputs"  # in an experiment: the templates of neuset
 _FROZEN = compile_late(r"/\.code/[^/]+/")  # a frozen folder's name tells its commit, which is the code and nothing else

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-
 from neuromanager.system.faults import WRONG_INPUT, Failure, offer_nearest
 from neuromanager.system.quoting import read_count
-from neuromanager.system.values import NamedTuple
+from neuromanager.system.values import Iterable, Mapping, NamedTuple
 
 PENDING = "PENDING"
 RUNNING = "RUNNING"

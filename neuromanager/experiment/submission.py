@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.launches import Launch
 from neuromanager.experiment.states import Status, Trail
 from neuromanager.system.quoting import Command
-from neuromanager.system.values import Literal, NamedTuple, Union
+from neuromanager.system.values import Literal, Mapping, NamedTuple, Sequence, Union
 
 
 class Job(NamedTuple):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 
 from neuromanager.experiment.directory import EMPTIED, RUNS, TRASH, Experiment
+from neuromanager.system.contexts import contextlib
 from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.files import append_line, read_text, write_file
 from neuromanager.system.folders import remove_tree, walk

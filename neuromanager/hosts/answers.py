@@ -6,13 +6,13 @@ import gzip
 import io
 import tarfile
 import zlib
-from collections.abc import Iterator, Sequence
 
 from neuromanager.experiment.numbers import format_indices
 from neuromanager.system.files import LARGEST_BYTES
 from neuromanager.system.quoting import quote_word
 from neuromanager.system.reach import Session
 from neuromanager.system.site import Unreachable
+from neuromanager.system.values import Iterator, Sequence
 
 _LONGEST_RANGES = 60_000  # bytes in one word; of runs that are more scattered all are asked for
 

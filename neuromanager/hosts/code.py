@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Sequence
 
 from neuromanager.experiment.code import find_code
 from neuromanager.profile.host import Host
 from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.folders import walk
 from neuromanager.system.process import ask
-from neuromanager.system.values import NamedTuple
+from neuromanager.system.values import NamedTuple, Sequence
 
 _GIT_SECONDS = 60.0
 _MOST_BYTES, _MOST_FILES = 100 * 1000 * 1000, 10_000

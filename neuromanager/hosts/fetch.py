@@ -5,19 +5,18 @@ A large file comes in pieces, into a file beside that says of which version it i
 
 from __future__ import annotations
 
-import contextlib
 import fnmatch
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
 
 from neuromanager.hosts.answers import list_begun, unpack, unzip
 from neuromanager.hosts.ground import SENT
+from neuromanager.system.contexts import contextlib
 from neuromanager.system.folders import make_folders
 from neuromanager.system.quoting import quote_word
 from neuromanager.system.reach import Session
 from neuromanager.system.site import Unreachable
-from neuromanager.system.values import NamedTuple
+from neuromanager.system.values import Iterable, Iterator, NamedTuple, Sequence
 
 _LIST_SECONDS = 300.0
 _SMALL_BYTES = 1 << 20  # comes whole, together with others

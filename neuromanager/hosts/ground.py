@@ -6,7 +6,6 @@ import io
 import os
 import tarfile
 import time
-from collections.abc import Sequence
 
 from neuromanager.experiment.code import find_code
 from neuromanager.hosts.code import Code, File, read_code
@@ -15,7 +14,7 @@ from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.quoting import quote_word
 from neuromanager.system.reach import Heard, Session, reach
 from neuromanager.system.site import Unreachable
-from neuromanager.system.values import NamedTuple
+from neuromanager.system.values import NamedTuple, Sequence
 from neuromanager.terminal.console import tell
 
 _SEND_SECONDS = 1800.0

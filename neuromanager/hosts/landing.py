@@ -6,13 +6,12 @@ What programs obey unasked comes only by a pattern that names it, what is code h
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatchcase
 
 from neuromanager.experiment.directory import RUNS
 from neuromanager.hosts.code import NOT_CODE, find_files, find_tracked
 from neuromanager.hosts.fetch import File
-from neuromanager.system.values import NamedTuple
+from neuromanager.system.values import Callable, Iterable, NamedTuple, Sequence
 
 _IMPORTED = (".py", ".pyc", ".pth", ".so")  # beside a program: a random.py there is taken for Python's
 

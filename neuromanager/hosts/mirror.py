@@ -5,21 +5,20 @@ So all that reads an experiment reads a mirror. Few questions, however many runs
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.events import drop_logs
 from neuromanager.experiment.launches import find_current, may_reach, read_launches
 from neuromanager.hosts.answers import list_begun, unpack, unzip
+from neuromanager.system.contexts import contextlib
 from neuromanager.system.files import read_bytes, write_file
 from neuromanager.system.quoting import quote_word, read_count
 from neuromanager.system.reach import Session, reach
 from neuromanager.system.site import Site, Unreachable
-from neuromanager.system.values import NamedTuple
+from neuromanager.system.values import Iterable, Iterator, Mapping, NamedTuple, Sequence
 
 _EVENTS_SECONDS = 120.0
 _PIECE_BYTES = 8 << 20

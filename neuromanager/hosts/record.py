@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 import tarfile
 import time
-from collections.abc import Iterable, Sequence
 
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.environment import FOLDER, find_environment
@@ -16,11 +14,13 @@ from neuromanager.experiment.launches import find_current, read_launches
 from neuromanager.experiment.record import read_record, split_command
 from neuromanager.hosts.answers import unpack
 from neuromanager.hosts.mirror import Wanted, bring_events, find_asked
+from neuromanager.system.contexts import contextlib
 from neuromanager.system.faults import TROUBLE, Failure
 from neuromanager.system.files import write_file
 from neuromanager.system.quoting import Command, quote_word, render_commands
 from neuromanager.system.reach import Session, reach
 from neuromanager.system.site import Site, Unreachable
+from neuromanager.system.values import Iterable, Sequence
 
 _FILES = ("commands.txt", "params.txt", "repeats.txt", "experiment.json", "run.sh")
 

@@ -6,8 +6,6 @@ are made, match no machine, and are removed (``requirements`` and ``periodic_rem
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-
 from neuromanager.experiment.cancelled import find_cancelled, find_torn, write_cancelled
 from neuromanager.experiment.catalog import word_for
 from neuromanager.experiment.directory import Experiment
@@ -21,7 +19,7 @@ from neuromanager.htcondor.states import CANCEL_REASON, HELD, IDLE, REMOVED
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.process import Answer
 from neuromanager.system.site import Site
-from neuromanager.system.values import NamedTuple
+from neuromanager.system.values import Iterable, Mapping, NamedTuple, Sequence
 from neuromanager.terminal.console import tell
 
 _PATIENCE_SECONDS = 120.0

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
-from collections.abc import Mapping, Sequence
 
 from neuromanager.experiment.directory import Experiment, format_time
 from neuromanager.experiment.events import read_trail
@@ -18,8 +16,9 @@ from neuromanager.htcondor.client import place_words
 from neuromanager.htcondor.eventlog import read_log
 from neuromanager.htcondor.keys import RETRYING, find_value, has_any
 from neuromanager.htcondor.states import End, is_failure, settle_by_events, show_end
+from neuromanager.system.contexts import contextlib
 from neuromanager.system.times import parse_moment
-from neuromanager.system.values import NamedTuple
+from neuromanager.system.values import Mapping, NamedTuple, Sequence
 
 NAME = "htcondor"
 _RECORD_SECONDS = 180  # for a file that a node has written to come into sight here, clocks included

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
 
 from neuromanager.experiment.layout import Arrangement
 from neuromanager.experiment.submission import Job, Part
@@ -25,6 +24,7 @@ from neuromanager.system.patterns import compile_late
 from neuromanager.system.process import Answer
 from neuromanager.system.programs import search_path
 from neuromanager.system.site import HERE, Site
+from neuromanager.system.values import Sequence
 
 _DRY_RUN_SECONDS = 20.0
 _ANALYSIS_SECONDS = 60.0  # it reads all machines of the pool

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
 
 from neuromanager.htcondor.keys import find_value
 from neuromanager.profile.profile import Resources
@@ -11,6 +10,7 @@ from neuromanager.system.faults import TROUBLE, Failure
 from neuromanager.system.process import Answer
 from neuromanager.system.quoting import shorten
 from neuromanager.system.site import Site
+from neuromanager.system.values import Mapping, Sequence
 
 # condor_q gives up a schedd that does not answer after 20 s; of a large pool it may take its time.
 QUERY_SECONDS = 60.0

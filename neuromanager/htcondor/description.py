@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-
 from neuromanager.experiment.layout import PLAIN, Arrangement, element_count
 from neuromanager.experiment.submission import Job, Part
 from neuromanager.htcondor.keys import (
@@ -16,6 +14,7 @@ from neuromanager.htcondor.keys import (
     transfers_files,
 )
 from neuromanager.profile.profile import Profile
+from neuromanager.system.values import Collection, Sequence
 
 MOST_AT_ONCE = 10_000  # jobs that a schedd has of one launch at a time; OSPool and CHTC ask for max_idle beyond that
 _MAX_IDLE = 2000

@@ -5,16 +5,14 @@ HTCondor writes the end of a job there before the job leaves the queue. An event
 
 from __future__ import annotations
 
-import functools
 import os
 import re
 import time
-from collections.abc import Mapping
 
 from neuromanager.system.files import read_text
 from neuromanager.system.patterns import compile_late
 from neuromanager.system.times import parse_moment
-from neuromanager.system.values import NamedTuple
+from neuromanager.system.values import Mapping, NamedTuple, functools
 
 # 005 (123.004.000) 2026-11-27 12:24:37, or ...37.612Z, or 11/27 12:24:37: as the site has it.
 _HEAD = compile_late(

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
 from itertools import chain
 
 from neuromanager.experiment.free import ANY_GPU, Free, Held, Node
 from neuromanager.htcondor.client import query
 from neuromanager.system.faults import TROUBLE, Failure
 from neuromanager.system.site import Site
-from neuromanager.system.values import Any
+from neuromanager.system.values import Any, Mapping
 
 # A partitionable slot has what is left of it (Cpus) and all that it was (TotalSlotCpus); each job's part is a dynamic
 # slot. A static slot is free or not, whole (HTCondor manual, "Machine ClassAd Attributes").

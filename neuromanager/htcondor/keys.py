@@ -6,11 +6,10 @@ HTCondor's programs are asked (their options -name and -pool).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from neuromanager.profile.profile import Resources
 from neuromanager.system.faults import offer_nearest
 from neuromanager.system.patterns import compile_late
+from neuromanager.system.values import Mapping
 
 PLACES = ("schedd", "pool")
 # Those that would take away what neurun needs, and what does their work.
@@ -70,7 +69,7 @@ _NUMBER = compile_late(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+
 
 def find_value(resources: Resources | Mapping[str, str | None], name: str) -> str | None:
     """What is given for a command, however its name is written; ``true`` for one without a value."""
-    pairs = resources.items() if isinstance(resources, Mapping) else resources
+    pairs = resources if isinstance(resources, tuple) else resources.items()
     for given, value in pairs:
         if given.lower() == name:
             return "true" if value is None else str(value)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-
 from neuromanager.htcondor.client import QUERY_SECONDS, call, describe_error, read_said
 from neuromanager.system.jsonvalues import load_json
 from neuromanager.system.process import Answer
 from neuromanager.system.quoting import visible
 from neuromanager.system.site import Site
-from neuromanager.system.values import Any, NamedTuple
+from neuromanager.system.values import Any, Iterable, Mapping, NamedTuple, Sequence
 
 Row = Mapping[str, Any]  # a ClassAd, as far as it was asked for
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from neuromanager.experiment.states import (
     CANCELLED,
     COMPLETED,
@@ -21,7 +19,7 @@ from neuromanager.experiment.states import (
     end,
 )
 from neuromanager.system.patterns import compile_late
-from neuromanager.system.values import Any, NamedTuple
+from neuromanager.system.values import Any, Mapping, NamedTuple
 
 IDLE, RUNS, REMOVED, ENDED, HELD, SENDING, SUSPENDED = 1, 2, 3, 4, 5, 6, 7  # JobStatus
 _BY_HAND = (1, 15, 16)  # HoldReasonCode: condor_hold, submitted so, files being spooled

@@ -5,7 +5,6 @@ them, and condor_history for those that it does not show.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
 
 from neuromanager.experiment.cancelled import find_cancelled
 from neuromanager.experiment.directory import Experiment, format_time
@@ -18,6 +17,7 @@ from neuromanager.htcondor.queue import Answered, Row, ask, history_words, queue
 from neuromanager.htcondor.states import End, read_end, show_end, show_row, show_unmade
 from neuromanager.system.faults import TROUBLE, Failure
 from neuromanager.system.site import Site
+from neuromanager.system.values import Callable, Sequence
 
 
 def look(

@@ -6,10 +6,8 @@ to its end before it answers a question; so one condor_q for the token afterward
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
 
 from neuromanager.experiment.layout import MOST, Arrangement
 from neuromanager.experiment.submission import Job, Limits, Lost, Part, Refused, SchedulersAnswer, Taken, Wait
@@ -26,10 +24,12 @@ from neuromanager.htcondor.keys import transfers_files
 from neuromanager.htcondor.queue import parse_rows
 from neuromanager.htcondor.script import render_script
 from neuromanager.profile.profile import Profile
+from neuromanager.system.contexts import contextlib
 from neuromanager.system.faults import Failure
 from neuromanager.system.patterns import compile_late
 from neuromanager.system.process import Answer
 from neuromanager.system.site import Site
+from neuromanager.system.values import Iterable, Mapping, Sequence
 
 PATIENCE_SECONDS = 180.0  # condor_submit itself waits for ever
 # Of a schedd that cannot be reached: nothing was begun (condor_submit.V6, connect_to_the_schedd).

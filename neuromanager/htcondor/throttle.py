@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from neuromanager.htcondor.client import place_words, query
 from neuromanager.htcondor.queue import ask, queue_words
 from neuromanager.htcondor.states import IDLE
 from neuromanager.system.faults import Failure
 from neuromanager.system.site import Site
+from neuromanager.system.values import Sequence
 
 
 def throttle(job: str, most: int, site: Site) -> tuple[str, ...]:

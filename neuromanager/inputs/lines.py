@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 from neuromanager.inputs.entries import SEVERAL_LINES, Entry
+from neuromanager.system.values import Iterator
 
 _LINE = re.compile(r"([^\r\n]*)(\r?\n|$)")
 _QUOTED = re.compile(r"'[^']*'|\"(?:[^\"\\]|\\.)*\"")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from neuromanager.inputs.entries import Entry, Unfit, line_of
 from neuromanager.inputs.lines import read_env, read_header, read_ini, read_lammps, read_mdp, read_template
@@ -12,6 +11,7 @@ from neuromanager.inputs.render import find_kind, render
 from neuromanager.inputs.trees import read_json, read_toml
 from neuromanager.inputs.yaml import read_yaml
 from neuromanager.system.jsonvalues import Float, Integer, Value
+from neuromanager.system.values import Callable, Iterable, Mapping, Sequence
 
 READERS: Mapping[str, Callable[[str], Sequence[Entry]]] = {
     "namelist": read_namelist,

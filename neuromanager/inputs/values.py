@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 
 from neuromanager.sweep.words import LAUNCH_NAMES, placeholder_pattern
 from neuromanager.system.jsonvalues import Value, parse_float, parse_integer, text_of
+from neuromanager.system.values import Mapping
 
 _NUMBER = re.compile(r"[+-]?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _WORDS: Mapping[str, Value] = {"true": True, "false": False, "null": None}

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from types import FrameType
 
 from neuromanager.experiment.cancelled import Cancellations
 from neuromanager.experiment.catalog import word_for
@@ -18,10 +15,12 @@ from neuromanager.launch.request import Dependencies
 from neuromanager.local.keeper import Stopped
 from neuromanager.status.survey import Report
 from neuromanager.status.wait import summarize, wait_for
+from neuromanager.system.contexts import contextlib
 from neuromanager.system.faults import INCOMPLETE, WRONG_INPUT, Failure
 from neuromanager.system.procfs import may_live
 from neuromanager.system.signals import name_signal
 from neuromanager.system.site import Site
+from neuromanager.system.values import Callable, FrameType, Iterable, Iterator, Mapping, Sequence
 from neuromanager.terminal.console import tell
 
 

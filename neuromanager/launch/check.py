@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from neuromanager.experiment.directory import check_name
 from neuromanager.experiment.layout import MOST, Arrangement
 from neuromanager.launch.layout import find_unsupported
@@ -12,6 +10,7 @@ from neuromanager.profile.profile import Profile, check_own_options
 from neuromanager.schedulers import find_scheduler, is_batch_system
 from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.quoting import quote_word
+from neuromanager.system.values import Sequence
 from neuromanager.terminal.options import Options, parse_number
 
 

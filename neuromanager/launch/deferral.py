@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Sequence
-
 from neuromanager.experiment.launches import make_token, write_fed, write_feeding
 from neuromanager.launch.request import Launch, refusing
-from neuromanager.system.values import TYPE_CHECKING
+from neuromanager.system.contexts import contextlib
+from neuromanager.system.values import TYPE_CHECKING, Sequence
 
 if TYPE_CHECKING:
     from neuromanager.experiment.cancelled import Cancellations

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable
-from types import FrameType
 
 from neuromanager.experiment.directory import Experiment, format_time
+from neuromanager.system.contexts import contextlib
 from neuromanager.system.spawn import ignore
-from neuromanager.system.values import NamedTuple
+from neuromanager.system.values import Callable, FrameType, NamedTuple
 
 LOG = "neurun.log"  # of the experiment: the messages of a detached neurun
 Beginning = Callable[[Experiment], None]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 
 from neuromanager.experiment.catalog import is_whole, read_runs
 from neuromanager.experiment.directory import RUNS, Experiment, find_free_names, stem_of
@@ -20,6 +19,7 @@ from neuromanager.profile.host import describe_host
 from neuromanager.schedulers import find_scheduler, is_batch_system
 from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.quoting import quote_command
+from neuromanager.system.values import Sequence
 from neuromanager.terminal.console import print_text, tell
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
 
 from neuromanager.experiment.runs import describe_count
 from neuromanager.experiment.states import COMPLETED
@@ -21,7 +20,7 @@ from neuromanager.launch.request import Batch, Launch
 from neuromanager.schedulers import find_scheduler
 from neuromanager.system.faults import TROUBLE, Failure
 from neuromanager.system.signals import holding_signals
-from neuromanager.system.values import TYPE_CHECKING, NamedTuple
+from neuromanager.system.values import TYPE_CHECKING, Callable, NamedTuple, Sequence
 from neuromanager.terminal.console import die_by, tell
 from neuromanager.terminal.progressbar import ProgressBar, may_draw
 

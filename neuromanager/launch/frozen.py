@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 
 from neuromanager.experiment.catalog import is_whole
 from neuromanager.experiment.code import Code, find_code, find_python_path, read_code, read_launched
@@ -12,7 +11,7 @@ from neuromanager.profile.profile import Profile
 from neuromanager.schedulers import find_scheduler
 from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.quoting import quote_word
-from neuromanager.system.values import Any
+from neuromanager.system.values import Any, Mapping
 from neuromanager.terminal.console import tell
 
 _OURS = "  # neusnap's"  # ends the line of env that is ours

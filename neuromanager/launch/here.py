@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Callable, Iterator, Sequence
 
 from neuromanager.experiment.bashrecorder import render_environment
 from neuromanager.experiment.catalog import read_runs
@@ -17,10 +15,12 @@ from neuromanager.experiment.runs import Run
 from neuromanager.launch.request import Launch, refusing, write_launch
 from neuromanager.local import run
 from neuromanager.local.resources import check_resources
+from neuromanager.system.contexts import contextlib
 from neuromanager.system.faults import INCOMPLETE, TROUBLE
 from neuromanager.system.quoting import quote_word
 from neuromanager.system.signals import may_read_stdin
 from neuromanager.system.spawn import CannotExecute, start_program
+from neuromanager.system.values import Callable, Iterator, Sequence
 from neuromanager.terminal.console import die_by, tell
 
 _NAMED = 5

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Mapping, Sequence
 
 from neuromanager.experiment.runs import Asked, SweptPoint
 from neuromanager.sweep.words import find_placeholders
+from neuromanager.system.contexts import contextlib
 from neuromanager.system.document import parse_json
 from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.files import opened, read_stdin
 from neuromanager.system.jsonvalues import Words
 from neuromanager.system.quoting import Command, parse_line, quote_word
-from neuromanager.system.values import Any, NamedTuple
+from neuromanager.system.values import Any, Mapping, NamedTuple, Sequence
 
 _MOST_BYTES = 1 << 28  # of command lines: millions of them
 

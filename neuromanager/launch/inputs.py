@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
 
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.runs import Run
@@ -20,7 +19,7 @@ from neuromanager.system.files import read_text, write_file
 from neuromanager.system.folders import make_folders
 from neuromanager.system.jsonvalues import Value
 from neuromanager.system.quoting import Command
-from neuromanager.system.values import Any, NamedTuple
+from neuromanager.system.values import Any, Mapping, NamedTuple, Sequence
 
 
 class InputFile(NamedTuple):

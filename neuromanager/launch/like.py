@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 from neuromanager.experiment.catalog import read_runs, word_for
 from neuromanager.experiment.code import Code, read_launched
 from neuromanager.experiment.directory import Experiment
@@ -18,7 +16,7 @@ from neuromanager.launch.own import has_own
 from neuromanager.launch.rerun import describe_change
 from neuromanager.profile.profile import Profile
 from neuromanager.system.faults import WRONG_INPUT, Failure
-from neuromanager.system.values import Any, NamedTuple
+from neuromanager.system.values import Any, Mapping, NamedTuple, Sequence
 from neuromanager.terminal.console import tell
 
 

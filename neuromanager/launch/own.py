@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
 
 from neuromanager.experiment.code import Code
 from neuromanager.experiment.directory import RUNS
@@ -11,6 +10,7 @@ from neuromanager.profile.profile import Profile
 from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.folders import walk
 from neuromanager.system.quoting import quote_word
+from neuromanager.system.values import Iterable, Iterator, Sequence
 
 OWN = "  # neurun --own"  # ends the lines of env that are ours
 _LEFT_OUT = (RUNS, ".git", "events.txt", ".neu-whole", ".neu-sent", ".neu-used")  # the last three: hosts/ground.py

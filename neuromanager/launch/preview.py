@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from neuromanager.experiment.runs import describe_count
 from neuromanager.experiment.submission import Job, Limits, Part
 from neuromanager.launch.plan import Planned, plan_batch
@@ -11,7 +9,7 @@ from neuromanager.launch.request import Batch, Launch
 from neuromanager.profile.demand import describe_demand, make_demand
 from neuromanager.schedulers import find_scheduler
 from neuromanager.system.quoting import quote_line
-from neuromanager.system.values import NamedTuple
+from neuromanager.system.values import NamedTuple, Sequence
 
 _CALLS_SHOWN = 3
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
 
 from neuromanager.local.builtin import ONE_GPU, SUPPORT, add_built_in
 from neuromanager.profile.config import read_config
@@ -17,7 +16,7 @@ from neuromanager.system.patterns import re
 from neuromanager.system.programs import is_program
 from neuromanager.system.quoting import quote_line, quote_word
 from neuromanager.system.site import Site
-from neuromanager.system.values import Any
+from neuromanager.system.values import Any, Iterable, Sequence
 from neuromanager.terminal.console import tell
 
 

@@ -6,9 +6,7 @@ off here starts nothing there, however late its job comes. So a kill -9 at any i
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Callable, Sequence
 
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.launches import find_current, read_launches, write_job, write_refusal
@@ -19,10 +17,12 @@ from neuromanager.launch.plan import Call, Planned, make_job, plan_batch, plan_c
 from neuromanager.launch.request import Batch, Launch, NothingLaunched, refusing, write_launch
 from neuromanager.launch.settle import claiming, look_twice
 from neuromanager.schedulers import Scheduler, find_scheduler, is_batch_system
+from neuromanager.system.contexts import contextlib
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.files import write_file
 from neuromanager.system.signals import Interrupted
 from neuromanager.system.site import Site, Unreachable
+from neuromanager.system.values import Callable, Sequence
 from neuromanager.terminal.console import tell
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
 
 from neuromanager import __version__
 from neuromanager.experiment.code import Code, describe_code
@@ -20,9 +18,10 @@ from neuromanager.launch.input import Input
 from neuromanager.local.options import Manner
 from neuromanager.profile.host import describe_host
 from neuromanager.profile.profile import Profile, describe_profile
+from neuromanager.system.contexts import contextlib
 from neuromanager.system.faults import TROUBLE, Failure, judge_error
 from neuromanager.system.site import Site, Unreachable
-from neuromanager.system.values import TYPE_CHECKING, NamedTuple
+from neuromanager.system.values import TYPE_CHECKING, Iterator, Mapping, NamedTuple, Sequence
 
 if TYPE_CHECKING:
     from neuromanager.experiment.select import Selected

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
 
 from neuromanager.experiment.code import Code, read_commit
 from neuromanager.experiment.directory import Experiment
@@ -20,7 +19,7 @@ from neuromanager.profile.scaling import change_resources
 from neuromanager.schedulers import find_scheduler, is_batch_system
 from neuromanager.status.survey import Report
 from neuromanager.system.faults import WRONG_INPUT, Failure
-from neuromanager.system.values import Any, NamedTuple
+from neuromanager.system.values import Any, Callable, Mapping, NamedTuple, Sequence
 
 
 class Changes(NamedTuple):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
-from collections.abc import Mapping, Sequence
 
 from neuromanager.experiment.create import write_runs
 from neuromanager.experiment.directory import Experiment
@@ -21,11 +19,12 @@ from neuromanager.launch.own import has_own
 from neuromanager.launch.request import Request, find_asked
 from neuromanager.status.survey import read_reports
 from neuromanager.status.unsettled import find_put_back
+from neuromanager.system.contexts import contextlib
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.procfs import may_live
 from neuromanager.system.quoting import quote_word
 from neuromanager.system.site import Site
-from neuromanager.system.values import Any, NamedTuple
+from neuromanager.system.values import Any, Mapping, NamedTuple, Sequence
 from neuromanager.terminal.console import tell
 
 _LOCK_SECONDS = 180.0  # for what a killed neurun left behind: sbatch, say, tries again for as long

@@ -5,9 +5,7 @@ Each becomes a job that its token finds, or is written off; the node reads that 
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.events import read_events
@@ -16,8 +14,10 @@ from neuromanager.experiment.launches import read_feeding, read_launches, write_
 from neuromanager.experiment.states import split_job
 from neuromanager.experiment.submission import Refused, Taken
 from neuromanager.schedulers import Scheduler, find_scheduler
+from neuromanager.system.contexts import contextlib
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.site import IN_FLIGHT, NEVER, Site, Unreachable
+from neuromanager.system.values import Callable, Iterator, Mapping, Sequence
 from neuromanager.terminal.console import tell
 
 LOOK_AGAIN_SECONDS = 2.0  # for a controller that wakes up to take what was left with it

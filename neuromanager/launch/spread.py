@@ -7,9 +7,7 @@ is mended by --resume, as always.
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Callable, Sequence
 
 from neuromanager.experiment.launches import find_current, read_launches
 from neuromanager.experiment.runs import describe_count
@@ -23,9 +21,10 @@ from neuromanager.launch.settle import settle_claims
 from neuromanager.profile.host import describe_host
 from neuromanager.profile.profile import Profile
 from neuromanager.status.survey import read_reports
+from neuromanager.system.contexts import contextlib
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.signals import holding_signals
-from neuromanager.system.values import TYPE_CHECKING, Any
+from neuromanager.system.values import TYPE_CHECKING, Any, Callable, Sequence
 from neuromanager.terminal.console import die_by, tell
 
 if TYPE_CHECKING:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Callable, Sequence
-from functools import partial
 
 from neuromanager.experiment.catalog import is_whole
 from neuromanager.experiment.create import Exists, Made, make_experiment, remove
@@ -24,10 +21,11 @@ from neuromanager.launch.request import (
 from neuromanager.profile.demand import check_excess
 from neuromanager.profile.profile import Profile
 from neuromanager.schedulers import find_scheduler, is_batch_system
+from neuromanager.system.contexts import contextlib
 from neuromanager.system.faults import INCOMPLETE, WRONG_INPUT, Failure
 from neuromanager.system.signals import Held, holding_signals
 from neuromanager.system.site import Site
-from neuromanager.system.values import TYPE_CHECKING
+from neuromanager.system.values import TYPE_CHECKING, Callable, Sequence, functools
 from neuromanager.terminal.console import die_by, tell
 
 if TYPE_CHECKING:
@@ -155,7 +153,8 @@ def _launch_new(request: Request, take_leave: TakeLeave | None, locks: contextli
     batches = _make_batches(request, numbers, count)
     lanes, ground = _find_places(request)
     with holding_signals() as held:  # with a batch system from the first file to the job's number on record
-        stem, lay, write = stem_of(request.input.commands[0]), partial(lay_out, request), partial(write_files, request)
+        stem = stem_of(request.input.commands[0])
+        lay, write = functools.partial(lay_out, request), functools.partial(write_files, request)
         made = make_experiment(request.name, stem, lay, make_record(request), locks, request.resume, write)
         experiment = made.experiment
         if held.number:

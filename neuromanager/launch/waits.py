@@ -6,8 +6,6 @@ one, a job that it has forgotten counts as completed, whatever became of it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 from neuromanager.experiment import launches
 from neuromanager.experiment.catalog import word_for
 from neuromanager.experiment.directory import Experiment
@@ -25,7 +23,7 @@ from neuromanager.status.survey import read_reports
 from neuromanager.status.wait import summarize
 from neuromanager.system.faults import INCOMPLETE, TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.site import Site
-from neuromanager.system.values import Literal
+from neuromanager.system.values import Literal, Mapping, Sequence
 
 Known = Mapping[str, Mapping[int, Status]]  # directory of an experiment -> its runs
 Kind = Literal["completed", "ended"]

@@ -6,11 +6,9 @@ shared with them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from neuromanager.experiment.states import LOCAL
 from neuromanager.system.jsonvalues import text_of
-from neuromanager.system.values import Any
+from neuromanager.system.values import Any, Mapping
 from neuromanager.terminal.console import tell
 
 SUPPORT, DEVICES = LOCAL, ("cpu", "gpu")

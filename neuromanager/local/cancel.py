@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
 
 from neuromanager.experiment.cancelled import write_cancelled
 from neuromanager.experiment.catalog import word_for
@@ -16,10 +14,12 @@ from neuromanager.experiment.numbers import format_indices
 from neuromanager.experiment.states import PENDING, RUNNING, Status
 from neuromanager.experiment.submission import Cancelled, CancelRequest
 from neuromanager.local.status import find_local
+from neuromanager.system.contexts import contextlib
 from neuromanager.system.files import find_owner
 from neuromanager.system.procfs import group_lives, is_marked, lives
 from neuromanager.system.signals import signal
 from neuromanager.system.site import Site
+from neuromanager.system.values import Iterable, Mapping, Sequence
 from neuromanager.terminal.console import tell
 
 PATIENCE_SECONDS = 10.0  # between TERM and KILL

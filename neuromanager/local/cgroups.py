@@ -7,13 +7,12 @@ our own. Swap is limited too, where the kernel counts it: else a run would push 
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
-from collections.abc import Iterator
 
+from neuromanager.system.contexts import contextlib
 from neuromanager.system.procfs import lives, read_identity
-from neuromanager.system.values import NamedTuple
+from neuromanager.system.values import Iterator, NamedTuple
 
 _PREFIX = "neurun-"
 _V1_LIMITS = ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes")

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
-from collections.abc import Sequence
-from types import FrameType
 
 from neuromanager.local.inprogress import Running, is_executed, send_group
 from neuromanager.local.strays import send_strays
 from neuromanager.local.table import Slots
+from neuromanager.system.contexts import contextlib
 from neuromanager.system.signals import PASSED_ON, STOPPING, Wish, signal
+from neuromanager.system.values import FrameType, Sequence
 
 KILL_AFTER_SECONDS = 30  # between TERM and KILL at a time limit, as Slurm's KillWait
 ORPHAN_SECONDS = 10  # the same, for a run whose neurun was killed

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import pwd
 import re
 from collections import Counter
-from collections.abc import Sequence
 
 from neuromanager.experiment.free import Device, Free, Node, Occupant
 from neuromanager.local.gpulocks import read_given
 from neuromanager.local.gpuquery import find_all_gpus, read_loads, read_processes
 from neuromanager.local.gpus import Gpu, Load
+from neuromanager.system.contexts import contextlib
 from neuromanager.system.site import Site
+from neuromanager.system.values import Sequence
 
 _UNKNOWN = Load(None, None, None)
 

@@ -18,12 +18,11 @@ import os
 import re
 import stat
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from types import TracebackType
 
 from neuromanager.local.gpus import Gpu
 from neuromanager.local.gpuunits import UNITS, count_free, find_lock, lock_units
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
+from neuromanager.system.values import Collection, Iterator, Mapping, Sequence, TracebackType
 
 _PATIENCE_SECONDS = 10.0  # for the queue's lock, which is held for a fraction of a millisecond
 _OPEN = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
 
 from neuromanager.local.gpus import (
     Gpu,
@@ -25,7 +24,7 @@ from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.process import ask
 from neuromanager.system.programs import search_path
 from neuromanager.system.quoting import visible
-from neuromanager.system.values import TypeVar
+from neuromanager.system.values import Callable, Mapping, Sequence, TypeVar
 from neuromanager.terminal.console import tell
 
 Parsed = TypeVar("Parsed")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-
 from neuromanager.system.jsonvalues import load_json
 from neuromanager.system.patterns import compile_late, re
-from neuromanager.system.values import NamedTuple
+from neuromanager.system.values import Iterable, Mapping, NamedTuple, Sequence
 
 # gpu[:TYPE][:COUNT] of --gres, [TYPE:]COUNT of --gpus (sbatch(1)); a part of a GPU is ours.
 _COUNT = r"(?P<count>\d+|\d*\.\d+)"

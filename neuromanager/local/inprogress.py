@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 
 from neuromanager.local.shares import Share
 from neuromanager.system.spawn import Ending
-from neuromanager.system.values import NamedTuple, Protocol
+from neuromanager.system.values import Mapping, NamedTuple, Protocol
 
 
 class Program(NamedTuple):

@@ -7,21 +7,19 @@ their ends; when the worker is killed, the keeper inherits the runs (PR_SET_CHIL
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import gc
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
-from types import FrameType
 
 from neuromanager.local.orphans import take_over
 from neuromanager.local.table import Slot, Slots
+from neuromanager.system.contexts import contextlib
 from neuromanager.system.faults import BUG
 from neuromanager.system.signals import PASSED_ON, STOPPING, signal
 from neuromanager.system.spawn import keep_descriptors, keep_signal_mask
-from neuromanager.system.values import NoReturn
+from neuromanager.system.values import Callable, FrameType, Mapping, NoReturn
 from neuromanager.terminal.console import tell, tell_trouble
 
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h

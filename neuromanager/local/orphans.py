@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
-from collections.abc import Callable, Collection
 
 from neuromanager.local.table import ENDED, STARTING, Slot
+from neuromanager.system.contexts import contextlib
 from neuromanager.system.procfs import CLOCK_TICKS, find_children, find_processes
 from neuromanager.system.signals import signal
+from neuromanager.system.values import Callable, Collection
 
 GRACE_SECONDS = 10  # between TERM and KILL
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import select
 
+from neuromanager.system.contexts import contextlib
 from neuromanager.system.values import NamedTuple
 
 PIECE = 65536  # what a pipe of Linux holds

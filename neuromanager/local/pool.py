@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import select
 import time
-from collections.abc import Callable, Iterator, Sequence
 
 from neuromanager.local.control import Control
 from neuromanager.local.inprogress import Program, Running, Watcher, peek, send_group
 from neuromanager.local.output import Copier, Target
 from neuromanager.local.strays import put_away_orphans, send_orphans
 from neuromanager.local.table import Slots
+from neuromanager.system.contexts import contextlib
 from neuromanager.system.procfs import Births, group_lives
 from neuromanager.system.signals import signal
 from neuromanager.system.spawn import CannotExecute, Ending, start_program
+from neuromanager.system.values import Callable, Iterator, Sequence
 
 _LEFTOVERS_SECONDS = 2  # between TERM and KILL for what a run left in its process group
 _ALONE = contextlib.nullcontext()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
 
 from neuromanager.experiment.cancelled import Cancellations
 from neuromanager.experiment.directory import Experiment
@@ -20,7 +19,7 @@ from neuromanager.system.procfs import read_identity
 from neuromanager.system.quoting import read_count
 from neuromanager.system.signals import name_signal, signal
 from neuromanager.system.spawn import Ending
-from neuromanager.system.values import NamedTuple
+from neuromanager.system.values import Callable, Mapping, NamedTuple
 from neuromanager.terminal.console import tell
 
 KILLED = "neurun was killed, and the run with it"

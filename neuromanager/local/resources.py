@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import os
-from collections.abc import Callable, Mapping
 
 from neuromanager.profile.profile import Profile
 from neuromanager.system.faults import WRONG_INPUT, Failure, offer_nearest
 from neuromanager.system.patterns import re
 from neuromanager.system.times import parse_duration
-from neuromanager.system.values import TYPE_CHECKING, NamedTuple
+from neuromanager.system.values import TYPE_CHECKING, Callable, Mapping, NamedTuple, functools
 
 if TYPE_CHECKING:
     from neuromanager.local.gpus import Gpu

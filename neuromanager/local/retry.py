@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-
 from neuromanager.experiment.runs import Run
-from neuromanager.system.values import NamedTuple
+from neuromanager.system.values import Callable, Iterator, Mapping, NamedTuple, Sequence
 
 LONGEST_PAUSE_SECONDS = 60.0
 

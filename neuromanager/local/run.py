@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
 
 from neuromanager.experiment.cancelled import Cancellations
 from neuromanager.experiment.directory import Experiment
@@ -23,12 +21,13 @@ from neuromanager.local.retry import Turns
 from neuromanager.local.shares import Shares
 from neuromanager.local.table import Slots
 from neuromanager.profile.profile import Profile
+from neuromanager.system.contexts import contextlib
 from neuromanager.system.faults import INCOMPLETE, TROUBLE, Failure
 from neuromanager.system.files import is_ours
 from neuromanager.system.jsonvalues import LONGEST_VARIABLE
 from neuromanager.system.spawn import Ending
 from neuromanager.system.times import parse_seconds
-from neuromanager.system.values import TYPE_CHECKING, NamedTuple
+from neuromanager.system.values import TYPE_CHECKING, Iterator, Mapping, NamedTuple, Sequence
 from neuromanager.terminal.console import clear_before_telling, tell
 
 if TYPE_CHECKING:

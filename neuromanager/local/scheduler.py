@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 
 from neuromanager.experiment.layout import Arrangement
 from neuromanager.experiment.states import LOCAL
 from neuromanager.local.resources import check_resources
 from neuromanager.profile.profile import Profile, Resources, Spelling, is_option
-from neuromanager.system.values import TYPE_CHECKING
+from neuromanager.system.values import TYPE_CHECKING, Mapping, Sequence
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from neuromanager.experiment.free import Free
     from neuromanager.experiment.submission import Cancelled, CancelRequest
     from neuromanager.system.site import Site

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from types import TracebackType
 
+from neuromanager.system.contexts import contextlib
 from neuromanager.system.faults import Failure
 from neuromanager.system.signals import signal
-from neuromanager.system.values import TYPE_CHECKING
+from neuromanager.system.values import TYPE_CHECKING, Callable, Iterator, Mapping, TracebackType
 from neuromanager.terminal.console import tell
 
 if TYPE_CHECKING:
@@ -110,7 +107,7 @@ class Shares:
         self._home: Home | None = None
         self._is_open = not (needs.gpus or needs.cpus or needs.memory_bytes or needs.nice)
         self._cpus = _Cpus()
-        self._held: Counter[Gpu] = Counter()
+        self._held: dict[Gpu, int] = {}  # how many of our runs each has
         self._busy: list[Gpu] = []
         self._looked_at = self._waits_since = 0.0
         self._has_told = False
@@ -143,7 +140,8 @@ class Shares:
                 self._tell_of_wait(self._queue)
                 return None
             self._waits_since = 0.0
-            self._held.update(slot.gpus)
+            for gpu in slot.gpus:
+                self._held[gpu] = self._held.get(gpu, 0) + 1
         cpus = self._cpus.choose(self._needs.cpus) if self._needs.cpus else ()
         group = None
         if self._home and self._needs.memory_bytes:
@@ -161,7 +159,8 @@ class Shares:
     def _forget(self, slot: Slot | None) -> Callable[[Share], None]:
         def forget(share: Share) -> None:
             self._cpus.give_back(share.cpus)
-            self._held.subtract(slot.gpus if slot else ())
+            for gpu in slot.gpus if slot else ():
+                self._held[gpu] -= 1
 
         return forget
 
@@ -185,7 +184,7 @@ class Shares:
         if not self._has_told and now - self._waits_since >= _QUIET_SECONDS:
             self._has_told = True
             used = {*self._busy, *queue.find_used(self._needs.allowed)}
-            others = sum(not self._held[gpu] for gpu in used)
+            others = sum(not self._held.get(gpu) for gpu in used)
             tell(f"waiting for a GPU ({others} in use by others)")
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Collection, Mapping
 
 from neuromanager.experiment.cancelled import read_cancelled
 from neuromanager.experiment.directory import Experiment
@@ -12,8 +10,10 @@ from neuromanager.experiment.events import read_trail
 from neuromanager.experiment.launches import Launch
 from neuromanager.experiment.states import UNKNOWN, Status, Trail
 from neuromanager.local.states import Surroundings, belongs_here, resolve_local
+from neuromanager.system.contexts import contextlib
 from neuromanager.system.procfs import find_marked, may_live, read_identity
 from neuromanager.system.quoting import read_count
+from neuromanager.system.values import Collection, Mapping
 
 
 def find_local(experiment: Experiment, trails: Mapping[int, Trail], launches: Mapping[int, Launch]) -> list[Status]:

@@ -6,11 +6,11 @@ it is a subreaper (prctl(2), PR_SET_CHILD_SUBREAPER); so after a run few process
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Collection, Mapping
 
+from neuromanager.system.contexts import contextlib
 from neuromanager.system.procfs import find_marked, is_marked, list_children
+from neuromanager.system.values import Collection, Mapping
 
 
 def send_strays(leaders: Mapping[str, int], number: int) -> None:

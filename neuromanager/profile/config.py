@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable
 
 from neuromanager.profile.profile import Profile
 from neuromanager.system.document import read_document, read_text
@@ -12,7 +11,7 @@ from neuromanager.system.jsonvalues import load_json
 from neuromanager.system.patterns import re
 from neuromanager.system.programs import check_program
 from neuromanager.system.quoting import Command
-from neuromanager.system.values import Any
+from neuromanager.system.values import Any, Collection, Iterable
 
 CONFIG_MEND = "write one, as neurun --init -c FILE does, or name another with -c FILE"
 

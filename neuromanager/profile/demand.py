@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from neuromanager.profile.profile import Profile, Resources
 from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.patterns import is_number, re
 from neuromanager.system.times import parse_duration
-from neuromanager.system.values import NamedTuple
+from neuromanager.system.values import Mapping, NamedTuple
 
 _OTHER_NAMES = {"request_cpus": "cpus-per-task", "request_gpus": "gpus"}
 

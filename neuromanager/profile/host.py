@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from neuromanager.system.patterns import re
-from neuromanager.system.values import Any, NamedTuple
+from neuromanager.system.values import Any, Mapping, NamedTuple
 
 DIRECTORY = "~/neuromanager"
 DEFAULT_SCHEDULER = "slurm"  # of a support with a host, unless the support is named after one

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
 
 from neuromanager.profile.host import DEFAULT_SCHEDULER, Host, describe_host, host_of, resolve_host
 from neuromanager.system.faults import WRONG_INPUT, Failure, offer_nearest
 from neuromanager.system.jsonvalues import text_of
 from neuromanager.system.patterns import re
 from neuromanager.system.times import render_limit
-from neuromanager.system.values import Any, NamedTuple
+from neuromanager.system.values import Any, Callable, Iterable, Mapping, NamedTuple
 
 TIMES = frozenset(("time", "time-min"))
 FALSE = "false"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
 from fractions import Fraction
 
 from neuromanager.profile.profile import TIMES, Profile, Resources, override_resources
 from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.patterns import compile_late
 from neuromanager.system.times import parse_duration
+from neuromanager.system.values import Iterable
 
 SIZES = frozenset(("mem", "mem-per-cpu", "mem-per-gpu", "tmp", "request_memory", "request_disk"))
 COUNTS = frozenset(

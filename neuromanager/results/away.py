@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.launches import Launch, find_current, may_reach, read_launches
 from neuromanager.hosts.fetch import fetch, list_run_files
@@ -11,7 +9,7 @@ from neuromanager.hosts.landing import Landing, choose_of_runs
 from neuromanager.hosts.mirror import bring_output
 from neuromanager.status.survey import Report
 from neuromanager.system.site import HERE, Unreachable
-from neuromanager.system.values import NamedTuple
+from neuromanager.system.values import Iterable, NamedTuple, Sequence
 from neuromanager.terminal.console import tell
 
 _MOST_BYTES = 100_000_000  # of one experiment; nobody has asked for it, and neuget brings what is more

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from neuromanager.experiment.states import parse_states
 from neuromanager.results.records import FACTS
 from neuromanager.results.table import Record, average, meets, parse_condition, resolve_name, sort_records, take_best
 from neuromanager.system.faults import WRONG_INPUT, Failure
-from neuromanager.system.values import NamedTuple
+from neuromanager.system.values import NamedTuple, Sequence
 from neuromanager.terminal.options import Options, parse_number
 
 

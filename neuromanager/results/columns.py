@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import operator
 from array import array
-from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 
 from neuromanager.results.lines import Value, is_step, make_whole, parse_number
 from neuromanager.results.shapes import Known, Shapes, split_blocks
+from neuromanager.system.values import Callable, Iterator, Mapping, Sequence
 
 
 class Rise:

@@ -9,7 +9,8 @@ double_val = 6, int_val = 7, int64_val = 10 (summary.proto, tensor.proto).
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+
+from neuromanager.system.values import Iterator
 
 _LENGTH = struct.Struct("<Q")
 _FLOAT, _DOUBLE = struct.Struct("<f"), struct.Struct("<d")

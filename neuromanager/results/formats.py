@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-
 from neuromanager.results.lines import Value, make_whole, parse_number, read_line
 from neuromanager.results.series import Row, flatten
 from neuromanager.results.shapes import read_numbers
 from neuromanager.system.jsonvalues import load_json
 from neuromanager.system.patterns import re
+from neuromanager.system.values import Callable, Iterable, Iterator, Sequence
 
 _BLOCK = 4096  # lines that are decoded as one array: json costs more for each call than for each line
 Pattern = "re.Pattern[bytes]"

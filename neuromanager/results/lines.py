@@ -6,11 +6,9 @@ letter, and a whole number behind it. Times, addresses, versions and sizes are n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from neuromanager.system.jsonvalues import load_json
 from neuromanager.system.patterns import compile_late, re
-from neuromanager.system.values import NamedTuple, TypeVar, Union
+from neuromanager.system.values import Mapping, NamedTuple, TypeVar, Union
 
 Value = Union[int, float, str, bool, None]
 """What a cell of a table may be."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
 from resource import RUSAGE_SELF, getrusage
 
 from neuromanager.experiment.catalog import word_for
@@ -14,7 +13,7 @@ from neuromanager.results.readers import LogReader, Taken, Wanted, match_files, 
 from neuromanager.results.records import Measured, read_params
 from neuromanager.results.series import Packed, Row, Series, make_series, unpack
 from neuromanager.status.survey import Report
-from neuromanager.system.values import Any
+from neuromanager.system.values import Any, Callable, Iterable, Iterator, Sequence
 from neuromanager.terminal.console import tell
 
 FILES = ("result.json", "results.json", "metrics.json", "metrics.jsonl", "metrics.csv", "results.csv", "progress.csv")

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import shutil
-from collections.abc import Mapping, Sequence
 
+from neuromanager.system.contexts import contextlib
 from neuromanager.system.faults import WRONG_INPUT, Failure, offer_nearest
 from neuromanager.system.folders import make_folders
-from neuromanager.system.values import NamedTuple
+from neuromanager.system.values import Mapping, NamedTuple, Sequence
 
 _FIELD = re.compile(r"\{([^{}]*)\}")
 

@@ -10,13 +10,12 @@ from __future__ import annotations
 import json
 import operator
 import re
-from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
 from neuromanager.results.lines import STEPS, Value, is_step
 from neuromanager.results.statistics import real
 from neuromanager.system.patterns import compile_late
-from neuromanager.system.values import NamedTuple
+from neuromanager.system.values import Callable, Iterator, NamedTuple, Sequence
 
 _ANY_NUMBER = rb"-?(?:0|[1-9][0-9]{0,300})(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?|null|NaN|-?Infinity"
 _KINDS = (  # how a first value looks, and what those of its key may be; the likely first, which saves half of the time

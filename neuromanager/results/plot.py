@@ -7,10 +7,9 @@ text without markup (``noenhanced``).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
 
 from neuromanager.results.statistics import spread
-from neuromanager.system.values import NamedTuple
+from neuromanager.system.values import Iterable, Mapping, NamedTuple, Sequence
 
 # Okabe and Ito, Color Universal Design (2008): told apart by all kinds of colour vision.
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#f0e442")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
 
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.logs import LogPart, find_bounds, find_parts, find_whole_logs, list_logs, read_pieces
@@ -30,9 +28,10 @@ from neuromanager.results.series import (
     pack_point,
 )
 from neuromanager.results.table import Column, is_pattern, matches
+from neuromanager.system.contexts import contextlib
 from neuromanager.system.files import opened, read_bytes
 from neuromanager.system.folders import walk
-from neuromanager.system.values import TYPE_CHECKING, NamedTuple
+from neuromanager.system.values import TYPE_CHECKING, Iterable, Iterator, NamedTuple, Sequence
 from neuromanager.terminal.console import tell
 
 if TYPE_CHECKING:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.record import read_lines
 from neuromanager.experiment.states import Status
@@ -13,7 +11,7 @@ from neuromanager.system.jsonvalues import load_json
 from neuromanager.system.patterns import re
 from neuromanager.system.quoting import split_line
 from neuromanager.system.times import parse_moment
-from neuromanager.system.values import Any, NamedTuple
+from neuromanager.system.values import Any, Iterable, Iterator, Mapping, NamedTuple, Sequence
 
 FACTS = ("elapsed", "node", "exit_code", "signal", "attempt", "job", "reason", "submitted", "started", "finished")
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from neuromanager.results.series import Value
 from neuromanager.results.table import Record
 from neuromanager.system.jsonvalues import escape_unseen
 from neuromanager.system.patterns import re
-from neuromanager.system.values import Any, NamedTuple
+from neuromanager.system.values import Any, Callable, Iterator, Mapping, NamedTuple, Sequence
 
 _QUOTED = '",\r\n'  # what a cell of CSV is quoted for
 DIGITS = 4  # significant ones, where a person reads them

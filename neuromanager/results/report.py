@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-
 from neuromanager.experiment.catalog import word_for
 from neuromanager.experiment.states import COMPLETED, UNKNOWN, Status
 from neuromanager.results.records import read_params
@@ -13,6 +11,7 @@ from neuromanager.status.survey import Report
 from neuromanager.status.wait import summarize
 from neuromanager.status.why import explain_all
 from neuromanager.system.quoting import quote_line, visible
+from neuromanager.system.values import Iterator, Mapping, Sequence
 
 MOST = 20  # failed runs that are shown one by one
 _DIGITS = 6

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from neuromanager.results.choose import Rows, parse_count
 from neuromanager.results.lines import is_step
 from neuromanager.results.readers import Wanted
 from neuromanager.results.records import FACTS, Measured, list_names, make_record, make_steps, merge_names
 from neuromanager.results.table import Column, Record, parse_column, resolve_columns, resolve_name
 from neuromanager.system.faults import WRONG_INPUT, Failure, offer_nearest
+from neuromanager.system.values import Sequence
 from neuromanager.terminal.console import tell
 from neuromanager.terminal.options import Options
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import operator
-from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from neuromanager.results.lines import STEPS, is_step
 from neuromanager.results.lines import Value as Value
 from neuromanager.results.shapes import read_last
 from neuromanager.results.statistics import average, real
-from neuromanager.system.values import TYPE_CHECKING, Any, Union
+from neuromanager.system.values import TYPE_CHECKING, Any, Callable, Iterable, Mapping, Sequence, Union, functools
 
 if TYPE_CHECKING:  # each is imported where there is something to read
     from neuromanager.results.columns import Columns

@@ -8,13 +8,11 @@ follow each other, as those of a program that prints with a fixed width, are not
 
 from __future__ import annotations
 
-import functools
 import operator
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from neuromanager.results.lines import Places, Value, find_places, make_whole, parse_number
-from neuromanager.system.values import NamedTuple
+from neuromanager.system.values import Iterable, Iterator, Mapping, NamedTuple, Sequence, functools
 
 _ZEROS = bytes.maketrans(b"123456789", b"0" * 9)
 _LINES_TO_A_SHAPE = 8  # fewer, and it is no program's table but prose: reading a shape takes as long as 50 lines

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-
 from neuromanager.results.series import HOWS, Value
 from neuromanager.results.statistics import real, spread
 from neuromanager.system.faults import WRONG_INPUT, Failure, offer_nearest
 from neuromanager.system.patterns import re
-from neuromanager.system.values import NamedTuple
+from neuromanager.system.values import Callable, Iterable, Mapping, NamedTuple, Sequence
 
 COMPLETED = "COMPLETED"
 _OPERATORS: Mapping[str, Callable[[float, float], bool]] = {

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
 
 from neuromanager.results.lines import is_step
 from neuromanager.results.series import Row, Value
+from neuromanager.system.values import Callable, Mapping, Sequence
 
 _FIRST_BYTES, _MOST_BYTES = 1 << 11, 1 << 17  # of a piece; what no piece has is looked for in the whole
 _ESCAPE, _LONGEST = b"\x1b", 1000

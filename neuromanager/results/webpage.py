@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterator
 
 from neuromanager.results.render import Table
-from neuromanager.system.values import Any
+from neuromanager.system.values import Any, Iterator
 
 _TEMPLATE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "page.html")
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 from neuromanager.experiment.cancelled import find_torn, write_cancelled
 from neuromanager.experiment.catalog import word_for
 from neuromanager.experiment.directory import Experiment
@@ -18,7 +16,7 @@ from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.patterns import re
 from neuromanager.system.process import Answer
 from neuromanager.system.site import Site
-from neuromanager.system.values import Optional
+from neuromanager.system.values import Mapping, Optional, Sequence
 from neuromanager.terminal.console import tell
 
 Targets = Mapping[str, Optional[Sequence[int]]]  # job -> its elements; None for all of it

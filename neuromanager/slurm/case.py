@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import os
-from collections.abc import Mapping, Sequence
 
 from neuromanager.experiment.directory import Experiment, format_time
 from neuromanager.experiment.launches import COMMENT_MARK, Launch
@@ -19,7 +17,7 @@ from neuromanager.system.patterns import compile_late, re
 from neuromanager.system.quoting import read_count
 from neuromanager.system.site import Site
 from neuromanager.system.times import parse_moment
-from neuromanager.system.values import NamedTuple
+from neuromanager.system.values import Mapping, NamedTuple, Sequence, functools
 
 _SKEW_SECONDS = 60  # between the clocks of two machines of a cluster
 _TAKING_SECONDS = 300  # from the answer of sbatch to the time that Slurm notes, clocks included

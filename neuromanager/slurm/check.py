@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 
 from neuromanager.experiment.layout import Arrangement
 from neuromanager.profile.profile import Profile, Resources
@@ -11,6 +10,7 @@ from neuromanager.slurm.client import describe_missing
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.programs import search_path
 from neuromanager.system.times import parse_duration
+from neuromanager.system.values import Sequence
 
 
 def check(profile: Profile, layout: Arrangement, place: str, last: tuple[Resources, str] | None = None) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-
+from neuromanager.system.contexts import contextlib
 from neuromanager.system.faults import TROUBLE, Failure
 from neuromanager.system.files import read_text
 from neuromanager.system.process import Answer
 from neuromanager.system.quoting import shorten
 from neuromanager.system.site import Site
+from neuromanager.system.values import Iterable, Iterator, Mapping, Sequence
 
 _UPDATE_SECONDS = 60.0
 _VERSION_SECONDS = 30.0

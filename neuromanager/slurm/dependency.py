@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from neuromanager.experiment.submission import Wait
 from neuromanager.system.faults import WRONG_INPUT, Failure
+from neuromanager.system.values import Sequence
 
 LONGEST_DEPENDENCY = 120_000  # bytes; slurmctld takes 128 KiB (job_mgr.c, _test_job_desc_fields)
 _WORDS = {"completed": "afterok", "ended": "afterany", "each": "aftercorr"}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 from neuromanager.experiment.free import ANY_GPU, Free, Held, Node
 from neuromanager.slurm.client import call, describe_failure, describe_missing
 from neuromanager.slurm.queue import SEPARATOR, VARIABLES, expand_elements
@@ -12,6 +10,7 @@ from neuromanager.system.faults import TROUBLE, Failure
 from neuromanager.system.patterns import compile_late, re
 from neuromanager.system.process import Answer
 from neuromanager.system.site import Site
+from neuromanager.system.values import Mapping, Sequence
 
 _SECONDS = 60.0
 # sinfo(1) and squeue(1), --Format: "Field:SUFFIX" is uncut; what users write comes last.

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import pwd
 import time
-from collections.abc import Mapping, Sequence
 
 from neuromanager.experiment.submission import DEFAULT_ARRAY_SIZE, Limits
 from neuromanager.slurm.client import call
+from neuromanager.system.contexts import contextlib
 from neuromanager.system.jsonvalues import dump_json, load_json
 from neuromanager.system.patterns import re
 from neuromanager.system.programs import search_path
 from neuromanager.system.site import Site
-from neuromanager.system.values import Any
+from neuromanager.system.values import Any, Mapping, Sequence
 
 _SURELY_FITS = 100  # runs; asking about fewer would cost the controller more than the rare refusal
 _KEPT_SECONDS = 3600.0

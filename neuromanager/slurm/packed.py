@@ -5,8 +5,6 @@ The state of such a job is not that of each of its runs: what they recorded them
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from neuromanager.experiment.states import (
     CANCELLED,
     COMPLETED,
@@ -20,7 +18,7 @@ from neuromanager.experiment.states import (
     end,
 )
 from neuromanager.slurm.states import Meaning, Verdict, show_end, show_live
-from neuromanager.system.values import Any
+from neuromanager.system.values import Any, Mapping
 
 _ENDING = ("9", "15")  # what Slurm ends a job with; its TERM may reach the program before its recorder
 

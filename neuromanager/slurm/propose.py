@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pwd
-from collections.abc import Sequence
 
 from neuromanager.slurm.client import query
 from neuromanager.system.faults import Failure
@@ -12,7 +11,7 @@ from neuromanager.system.patterns import compile_late
 from neuromanager.system.programs import search_path
 from neuromanager.system.site import Site
 from neuromanager.system.times import parse_duration
-from neuromanager.system.values import Any, NamedTuple
+from neuromanager.system.values import Any, NamedTuple, Sequence
 from neuromanager.terminal.console import tell
 
 _QUERY_SECONDS = 30.0

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable, Sequence
 
 from neuromanager.slurm.client import call, with_clusters
 from neuromanager.system.patterns import compile_late, re
 from neuromanager.system.process import Answer
 from neuromanager.system.quoting import read_count, shorten, visible
 from neuromanager.system.site import Site
-from neuromanager.system.values import NamedTuple
+from neuromanager.system.values import Iterable, NamedTuple, Sequence
 
 SEPARATOR = "\x1f"  # no name or folder of ours has it
 # squeue(1), --format: a width of 0 is none. What users set (name, folder, comment) comes last.

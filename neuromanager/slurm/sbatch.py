@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-
 from neuromanager.experiment.launches import COMMENT_MARK
 from neuromanager.experiment.layout import Arrangement, element_count, share_throttle, whole_array
 from neuromanager.experiment.numbers import format_indices
@@ -18,7 +16,7 @@ from neuromanager.system.programs import search_path
 from neuromanager.system.quoting import shorten
 from neuromanager.system.site import Site
 from neuromanager.system.times import parse_seconds
-from neuromanager.system.values import NamedTuple
+from neuromanager.system.values import Iterable, NamedTuple, Sequence
 from neuromanager.terminal.console import tell
 
 _FEDERATED = (

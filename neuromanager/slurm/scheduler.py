@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-
 from neuromanager.profile.profile import Spelling, is_option
 from neuromanager.slurm.check import check, check_programs, exclude
 from neuromanager.slurm.client import IMAGES
@@ -17,7 +15,7 @@ from neuromanager.slurm.sbatch import find_jobs as find
 from neuromanager.slurm.sbatch import part_words as words
 from neuromanager.slurm.sbatch import plan, submit
 from neuromanager.slurm.script import render_script as render
-from neuromanager.system.values import TYPE_CHECKING, Any
+from neuromanager.system.values import TYPE_CHECKING, Any, Callable, Mapping, Sequence
 
 if TYPE_CHECKING:
     from neuromanager.experiment.free import Free

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from neuromanager.experiment.bashrecorder import render_gate, render_recorder
 from neuromanager.experiment.bashrun import READ_COMMAND, enter, env_lines, last_line, point_lines, repeat_lines
 from neuromanager.experiment.layout import PLAIN, Arrangement, whole_array
@@ -18,6 +16,7 @@ from neuromanager.slurm.bashelement import (
     render_element,
 )
 from neuromanager.system.quoting import quote_directive, quote_word
+from neuromanager.system.values import Sequence
 
 
 def render_script(profile: Profile, job: Job, arrangement: Arrangement = PLAIN) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
 
 from neuromanager.experiment.directory import stem_of
 from neuromanager.profile.config import check_programs
@@ -16,7 +15,7 @@ from neuromanager.system.programs import is_program
 from neuromanager.system.quoting import Command, quote_line, quote_word
 from neuromanager.system.site import Site
 from neuromanager.system.spawn import become
-from neuromanager.system.values import NoReturn
+from neuromanager.system.values import Mapping, NoReturn, Sequence
 
 # Of a batch script, which is written to logs, put back into the queue and read from a file; srun has other or no such
 # options (sbatch(1), srun(1)).

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from neuromanager.experiment.states import (
     CANCELLED,
     COMPLETED,
@@ -22,7 +20,7 @@ from neuromanager.experiment.states import (
     begin,
     end,
 )
-from neuromanager.system.values import Any, NamedTuple
+from neuromanager.system.values import Any, Mapping, NamedTuple
 
 
 class Meaning(NamedTuple):

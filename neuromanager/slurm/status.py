@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-
 from neuromanager.experiment.events import read_trail
 from neuromanager.experiment.states import FAILED, NOT_ASKED, PENDING, RUNNING, Status
 from neuromanager.experiment.submission import Unsettled
@@ -13,6 +11,7 @@ from neuromanager.slurm.states import read_meaning
 from neuromanager.slurm.verdict import is_cancelled, judge, settle, show_queued
 from neuromanager.system.faults import TROUBLE, Failure
 from neuromanager.system.site import Site
+from neuromanager.system.values import Callable, Mapping, Sequence
 
 _MOST_ALONE = 16  # questions for single jobs in one look
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Mapping
 
 from neuromanager.experiment.free import ANY_GPU
 from neuromanager.system.patterns import compile_late, re
+from neuromanager.system.values import Iterator, Mapping
 
 _NONE = frozenset(("", "(null)", "N/A", "none"))
 _SCALE = {"": 1, "K": 1 << 10, "M": 1 << 20}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
 
 from neuromanager.experiment.cancelled import find_cancelled
 from neuromanager.experiment.directory import format_time
@@ -26,7 +25,7 @@ from neuromanager.slurm.queue import Row
 from neuromanager.slurm.reasons import describe_reason
 from neuromanager.slurm.states import Meaning, Verdict, read_meaning, settle_by_events, show_end, show_live, show_trace
 from neuromanager.system.quoting import read_count
-from neuromanager.system.values import Any
+from neuromanager.system.values import Any, Mapping
 
 _RECORD_SECONDS = 180  # for a file that a node has written to come into sight here, clocks included
 _HERE_SECONDS, _ELSEWHERE_SECONDS = 60, 300  # for an sbatch without an answer; on another host its end is not seen

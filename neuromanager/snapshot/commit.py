@@ -6,18 +6,17 @@ parent's.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 import stat
-from collections.abc import Iterator, Mapping, Sequence
 
 from neuromanager.experiment.code import STORE
 from neuromanager.snapshot.git import Repository, find_repository, join_names, split_names, text_of
 from neuromanager.snapshot.survey import Survey, find_excess, parse_status
+from neuromanager.system.contexts import contextlib
 from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.patterns import compile_late
-from neuromanager.system.values import NamedTuple
+from neuromanager.system.values import Iterator, Mapping, NamedTuple, Sequence
 
 REFS = "refs/neuromanager"
 _LISTED = compile_late(r"(.) (\d+) ([0-9a-f]+) \d\t([^\0]*)\0")  # of git ls-files -v -s -z

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterator
 
 from neuromanager.experiment.code import STORE
 from neuromanager.experiment.directory import RUNS
 from neuromanager.experiment.locks import Locked, held_lock
+from neuromanager.system.contexts import contextlib
 from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.files import is_ours, write_file
 from neuromanager.system.folders import remove_tree
 from neuromanager.system.patterns import compile_late
 from neuromanager.system.procfs import lives
+from neuromanager.system.values import Iterator
 from neuromanager.terminal.console import tell
 
 _SAY_SECONDS = 1.0

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
-from collections.abc import Iterator
 
 from neuromanager.experiment.code import STORE, Code, read_code
 from neuromanager.experiment.directory import RUNS
 from neuromanager.snapshot.git import Repository, find_repository, split_names
 from neuromanager.snapshot.store import open_repository
+from neuromanager.system.contexts import contextlib
 from neuromanager.system.folders import walk
+from neuromanager.system.values import Iterator
 
 
 def find_folders(project: str) -> list[Code]:

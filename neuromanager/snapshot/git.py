@@ -6,11 +6,10 @@ Seen with git 2.39. A folder that no repository holds gets one of our own, in it
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
 
 from neuromanager.system.faults import NOT_FOUND, TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.process import Exchange, exchange
-from neuromanager.system.values import NamedTuple
+from neuromanager.system.values import Mapping, NamedTuple, Sequence
 
 # core.fsmonitor would start a daemon; a reflog and an encoding would be traces of ours.
 _QUIET = (

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
-from collections.abc import Sequence
 
 from neuromanager.snapshot.commit import Entry, Snapshot
 from neuromanager.snapshot.git import WITHOUT_LFS, Repository, join_names, split_names, text_of
 from neuromanager.snapshot.survey import Survey, choose_links, find_folders
+from neuromanager.system.contexts import contextlib
 from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.folders import make_folders, walk
 from neuromanager.system.patterns import compile_late
-from neuromanager.system.values import NamedTuple
+from neuromanager.system.values import NamedTuple, Sequence
 
 _ANNEXED = compile_late(rb"/annex/objects/([^\n/]+)\n")
 _POINTER = compile_late(rb"version https://git-lfs[^\n]*\n(?:[^\n]*\n)*?oid sha256:([0-9a-f]{64})\n")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
 
 from neuromanager.experiment.code import STORE
 from neuromanager.experiment.directory import RUNS
@@ -13,6 +12,7 @@ from neuromanager.snapshot.lay import find_links
 from neuromanager.snapshot.survey import Survey
 from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.folders import walk
+from neuromanager.system.values import Iterator, Sequence
 
 
 def make_plan(project: str, wish: Wish) -> tuple[Survey, list[str]]:

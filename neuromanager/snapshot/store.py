@@ -6,12 +6,10 @@ last: what a kill leaves is no folder, and is swept by the next one.
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import json
 import os
 import stat
-from collections.abc import Callable, Sequence
 
 from neuromanager.experiment.code import STORE, Code, read_code
 from neuromanager.experiment.directory import RUNS
@@ -20,11 +18,12 @@ from neuromanager.snapshot.folder import opened_store, remove
 from neuromanager.snapshot.git import Repository, find_repository, make_repository
 from neuromanager.snapshot.lay import Earlier, find_snapshot_links, lay, link, list_files
 from neuromanager.snapshot.survey import Survey, find_python_roots
+from neuromanager.system.contexts import contextlib
 from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.files import write_file
 from neuromanager.system.process import run_through
 from neuromanager.system.signals import Forwarder
-from neuromanager.system.values import NamedTuple
+from neuromanager.system.values import Callable, NamedTuple, Sequence
 from neuromanager.terminal.console import die_by
 
 

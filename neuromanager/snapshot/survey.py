@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-
-from neuromanager.system.values import NamedTuple
+from neuromanager.system.values import Iterable, NamedTuple, Sequence
 
 LARGEST_FILE_BYTES = 10 << 20  # of one that git does not have, or has differently
 LARGEST_BYTES = 100 << 20  # of all of them

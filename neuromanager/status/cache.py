@@ -5,16 +5,15 @@ A cache: deleting it loses nothing, and one that cannot be written or read is do
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from neuromanager.experiment.directory import Experiment, format_time
 from neuromanager.experiment.states import CANCELLED, STATES, UNKNOWN, Status
+from neuromanager.system.contexts import contextlib
 from neuromanager.system.files import is_ours, read_text, write_file
 from neuromanager.system.jsonvalues import load_json
-from neuromanager.system.values import Any
+from neuromanager.system.values import Any, Iterable, Iterator, Mapping, Sequence
 
 _FILE = "settled.json"
 _FORMAT = 2

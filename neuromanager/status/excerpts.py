@@ -6,7 +6,6 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
 
 from neuromanager.experiment.logs import LogPart, find_bounds, find_parts, read_pieces
 from neuromanager.status.rows import read_points
@@ -15,7 +14,7 @@ from neuromanager.status.top import PLOT, TABLE, Frame
 from neuromanager.system.files import mark_file, opened
 from neuromanager.system.quoting import Command, quote_line, visible
 from neuromanager.system.spawn import Started, start
-from neuromanager.system.values import IO, NamedTuple
+from neuromanager.system.values import IO, Mapping, NamedTuple, Sequence
 from neuromanager.terminal.escapes import TerminalText, remove_colors
 
 MOST_LINES, MOST_BYTES = 2000, 1 << 18  # of the end of a log: more is not even looked at

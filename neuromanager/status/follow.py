@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import select
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.events import find_begun, read_events
@@ -17,9 +15,10 @@ from neuromanager.experiment.select import Selected
 from neuromanager.experiment.states import COMPLETED, Status
 from neuromanager.status.pace import Pace
 from neuromanager.status.survey import read_reports
+from neuromanager.system.contexts import contextlib
 from neuromanager.system.files import opened
 from neuromanager.system.site import Site
-from neuromanager.system.values import NamedTuple
+from neuromanager.system.values import Callable, Iterable, Mapping, NamedTuple, Sequence
 from neuromanager.terminal.console import tell
 
 _PAUSE_SECONDS = (0.1, 1.0)  # between two looks at the files: after news, and when there has been none for long

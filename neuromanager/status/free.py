@@ -6,14 +6,13 @@ import bisect
 import itertools
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from neuromanager.experiment.free import Device, Free, Held, Node
 from neuromanager.status.tables import render_table
 from neuromanager.system.jsonvalues import escape_unseen, is_text
 from neuromanager.system.quoting import visible
 from neuromanager.system.times import parse_moment, render_duration
-from neuromanager.system.values import NamedTuple
+from neuromanager.system.values import Iterable, Iterator, Mapping, NamedTuple, Sequence
 
 MOST_PLACES = 20  # that people are shown
 LEAST_MEMORY_MB = 1024  # a node with less free starts hardly anything

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from neuromanager.experiment.states import COMPLETED, Status
 from neuromanager.system.quoting import visible
 from neuromanager.system.times import parse_moment
+from neuromanager.system.values import Sequence
 
 _COLUMNS = ("Seq", "Host", "Starttime", "JobRuntime", "Send", "Receive", "Exitval", "Signal", "Command")
 JOBLOG_HEADER = "\t".join(_COLUMNS)

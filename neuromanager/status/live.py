@@ -6,11 +6,9 @@ keys nor the other places are to wait. Each place where runs are executed has a 
 
 from __future__ import annotations
 
-import contextlib
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from neuromanager.experiment.free import Device
 from neuromanager.experiment.launches import read_launches
@@ -23,10 +21,11 @@ from neuromanager.status.rows import read_points, read_rows
 from neuromanager.status.survey import Memory, Report
 from neuromanager.status.tables import Row, find_varying
 from neuromanager.status.watch import LONGEST_PAUSE_SECONDS, REDRAW_SECONDS, await_answer, keep_known
+from neuromanager.system.contexts import contextlib
 from neuromanager.system.faults import Failure
 from neuromanager.system.files import mark_file
 from neuromanager.system.site import HERE
-from neuromanager.system.values import NamedTuple
+from neuromanager.system.values import Callable, Iterator, Mapping, NamedTuple, Sequence
 
 _SHARE = 20  # a pause is so many times as long as the work before it
 _FIRST_SECONDS, _SLEEP_SECONDS = 2.0, 0.01  # of waiting for schedulers before anything is shown

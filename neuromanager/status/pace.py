@@ -8,9 +8,9 @@ since 23.02) makes the client sleep 1, 2, 3 ... seconds without a word, and ask 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 
 from neuromanager.system.patterns import compile_late
+from neuromanager.system.values import Iterable
 
 _GROWTH, _BUSY_GROWTH = 1.5, 2.0
 _SOONEST_SECONDS = 2.0  # from one question to the next, whatever hurries

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from neuromanager.experiment.catalog import find_experiments, find_indexed
 from neuromanager.experiment.directory import RUNS, Experiment
@@ -11,7 +10,7 @@ from neuromanager.experiment.record import read_record
 from neuromanager.experiment.select import Selected, resolve_selections
 from neuromanager.system.faults import TROUBLE, Failure
 from neuromanager.system.site import HERE
-from neuromanager.system.values import TYPE_CHECKING, NamedTuple
+from neuromanager.system.values import TYPE_CHECKING, Callable, Iterable, Mapping, NamedTuple, Sequence
 
 if TYPE_CHECKING:
     from neuromanager.status.survey import Memory, Report

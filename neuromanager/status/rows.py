@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
 
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.events import read_trail
@@ -20,6 +19,7 @@ from neuromanager.status.why import explain_all
 from neuromanager.system.jsonvalues import parse_float, parse_integer, text_of
 from neuromanager.system.quoting import parse_line, read_count
 from neuromanager.system.signals import name_signal
+from neuromanager.system.values import Mapping, Sequence
 
 
 def read_rows(report: Report, statuses: Sequence[Status], label: str, points: Sequence[Mapping[str, str]]) -> list[Row]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.events import find_begun, read_trail
 from neuromanager.experiment.launches import Launch, find_current, may_reach, read_launches
@@ -14,7 +12,7 @@ from neuromanager.status.cache import is_settled, read_settled, write_settled
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.files import mark_file
 from neuromanager.system.site import Site
-from neuromanager.system.values import Any, NamedTuple
+from neuromanager.system.values import Any, Callable, Mapping, NamedTuple, Sequence
 from neuromanager.terminal.console import tell
 
 _MANY = 20  # runs of which one listing tells who has begun, instead of an open for each

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from neuromanager.experiment.states import COMPLETED, LIVE, PENDING, RUNNING, UNKNOWN, Status
 from neuromanager.status.progress import Progress
 from neuromanager.system.jsonvalues import escape_unseen, is_text
 from neuromanager.system.quoting import visible
 from neuromanager.system.times import parse_moment, render_age, render_duration
-from neuromanager.system.values import Any, NamedTuple
+from neuromanager.system.values import Any, Iterable, Iterator, Mapping, NamedTuple, Sequence
 
 GAP = "  "
 

@@ -6,11 +6,9 @@ cursor, filter and place, and is as it was when one comes back to it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from neuromanager.status.tables import cut
 from neuromanager.system.quoting import Command, quote_line
-from neuromanager.system.values import NamedTuple
+from neuromanager.system.values import NamedTuple, Sequence
 
 EXPERIMENTS, RUNS, LOG, TABLE, PLOT, HELP = "experiments", "runs", "log", "table", "plot", "help"
 TABLES = (EXPERIMENTS, RUNS)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from neuromanager.status.tables import cut, fill, slide
 from neuromanager.status.top import EXPERIMENTS, LOG, PLOT, RUNS, TABLES, Content, View, find_lines, find_shown
 from neuromanager.system.quoting import quote_line
-from neuromanager.system.values import NamedTuple
+from neuromanager.system.values import NamedTuple, Sequence
 
 
 class Line(NamedTuple):

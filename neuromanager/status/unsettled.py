@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
 
 from neuromanager.experiment.cancelled import read_cancelled
 from neuromanager.experiment.directory import Experiment
@@ -17,7 +16,7 @@ from neuromanager.local.status import find_local
 from neuromanager.schedulers import find_scheduler
 from neuromanager.system.procfs import may_live
 from neuromanager.system.site import Site
-from neuromanager.system.values import TYPE_CHECKING
+from neuromanager.system.values import TYPE_CHECKING, Callable, Mapping, Sequence
 
 if TYPE_CHECKING:
     from neuromanager.status.survey import Survey

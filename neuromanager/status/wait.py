@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from neuromanager.experiment.events import find_begun, read_events
 from neuromanager.experiment.launches import has_hosts
@@ -13,7 +12,7 @@ from neuromanager.experiment.states import COMPLETED, STATES, UNKNOWN, Status
 from neuromanager.status.pace import Pace
 from neuromanager.status.survey import Report, read_reports
 from neuromanager.system.site import Site
-from neuromanager.system.values import NamedTuple
+from neuromanager.system.values import Callable, Iterator, Mapping, NamedTuple, Sequence
 from neuromanager.terminal.console import tell
 
 LOST_SECONDS = 8.0  # after a run left the queue, for its last line to reach us over a network disk

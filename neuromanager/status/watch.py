@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
 
 from neuromanager.experiment.states import LIVE, NOT_ASKED, UNKNOWN, Status
 from neuromanager.status.pace import Pace
 from neuromanager.status.tables import cut
 from neuromanager.system.quoting import visible
-from neuromanager.system.values import TYPE_CHECKING, NamedTuple
+from neuromanager.system.values import TYPE_CHECKING, Callable, Mapping, NamedTuple, Sequence
 from neuromanager.terminal.screen import hide_cursor, put, run_on_screen
 
 if TYPE_CHECKING:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.events import read_trail
 from neuromanager.experiment.logs import find_log, read_tail
@@ -12,7 +10,7 @@ from neuromanager.status.cache import is_settled, read_words, write_words
 from neuromanager.system.patterns import compile_late
 from neuromanager.system.quoting import read_count
 from neuromanager.system.signals import name_signal
-from neuromanager.system.values import Any
+from neuromanager.system.values import Any, Mapping, Sequence
 
 _EXCEPTION = compile_late(r"[A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Exit|Failure|Timeout)\b(?:: .*)?")
 _PROGRESS = compile_late(r"\d+%\|.*\||\d+(?:\.\d+)?it/s|it/s\]|s/it\]")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-
 from neuromanager.sweep.grid import Sweep
 from neuromanager.sweep.tree import Leaf, Listed, Node, Sum
 from neuromanager.sweep.words import Style, render_flags, render_variables, words_of
 from neuromanager.system.jsonvalues import Value, render_json
 from neuromanager.system.quoting import Command
+from neuromanager.system.values import Collection, Iterator
 
 
 def find_alike(sweep: Sweep, style: Style, placed: Collection[str]) -> Iterator[str]:

@@ -8,13 +8,11 @@ be met (for k partial points over the same names about k, at worst 2 to the k), 
 
 from __future__ import annotations
 
-import functools
 import itertools
-from collections.abc import Callable, Hashable, Iterator, Sequence
 
 from neuromanager.sweep.tree import Leaf, Node, Point, Product, Sum, list_points
 from neuromanager.system.jsonvalues import equality_key
-from neuromanager.system.values import NamedTuple
+from neuromanager.system.values import Callable, Hashable, Iterator, NamedTuple, Sequence, functools
 
 Partial = dict[str, Hashable]  # name -> key of equality
 State = tuple[int, ...]  # pairs met of each partial point; -1 when one was not

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import bisect
 import itertools
-from collections.abc import Callable, Iterable, Iterator
 
 from neuromanager.sweep.exclusion import Exclusion
 from neuromanager.sweep.tree import Leaf, Node, Point, Sum, draws_in, list_points
 from neuromanager.system.jsonvalues import equality_key
-from neuromanager.system.values import NamedTuple
+from neuromanager.system.values import Callable, Iterable, Iterator, NamedTuple
 
 
 class Grid(NamedTuple):

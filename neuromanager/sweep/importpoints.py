@@ -5,13 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterable, Mapping
 
 from neuromanager.sweep.imports import Imported
 from neuromanager.system.faults import join_path
 from neuromanager.system.jsonvalues import parse_float, parse_integer, render_json
 from neuromanager.system.patterns import compile_late
-from neuromanager.system.values import Any
+from neuromanager.system.values import Any, Iterable, Mapping
 
 RUN = "SUPPORT DEVICE"
 _NUMBER = compile_late(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")

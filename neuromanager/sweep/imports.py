@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Container
 
 from neuromanager.system.faults import join_path
 from neuromanager.system.jsonvalues import Value, parse_integer, render_json, text_of
 from neuromanager.system.patterns import compile_late
 from neuromanager.system.quoting import parse_line
-from neuromanager.system.values import Any, NamedTuple
+from neuromanager.system.values import Any, Container, NamedTuple
 
 _SAMPLE = compile_late(r"__SAMPLE__\(\s*(-?[0-9]+)\s*,\s*(-?[0-9]+)\s*\)")
 _SEED = "__SEED__()"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
 
 from neuromanager.sweep.grid import Sweep
 from neuromanager.sweep.tree import LISTED, Node, Point, Product, make_product, stream
 from neuromanager.system.jsonvalues import render_json
+from neuromanager.system.values import Callable, Iterable, Iterator
 
 Render = Callable[[Point], str]  # the words of a part of a point, quoted, each with a space before it
 

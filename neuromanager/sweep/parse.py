@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-
 from neuromanager.sweep.draws import Distribution, parse_distribution
 from neuromanager.sweep.exclusion import Exclusion, Uncounted
 from neuromanager.sweep.grid import Grid, Sweep, make_sweep
@@ -11,7 +9,7 @@ from neuromanager.sweep.ranges import parse_geometric, parse_linear, parse_range
 from neuromanager.sweep.tree import Leaf, Listed, Node, Point, Row, draws_in, make_product, make_sum, prune
 from neuromanager.system.faults import WRONG_INPUT, Failure, join_path, offer_nearest
 from neuromanager.system.jsonvalues import Value, Words, equality_key, render_json
-from neuromanager.system.values import Any, NamedTuple
+from neuromanager.system.values import Any, Callable, Iterable, Mapping, NamedTuple
 
 GRID_WORDS = ("$schema", "$style", "$include", "$exclude")
 RANGES: dict[str, Callable[[list[Value]], Any]] = {

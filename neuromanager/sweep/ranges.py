@@ -7,10 +7,9 @@ and what must be rounded is rounded once, to the nearest double's shortest text.
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable
 
 from neuromanager.system.jsonvalues import Value, equality_key, parse_float, parse_integer, split_number, text_of
-from neuromanager.system.values import TYPE_CHECKING, NamedTuple, TypeVar
+from neuromanager.system.values import TYPE_CHECKING, Hashable, Iterable, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     from decimal import Decimal

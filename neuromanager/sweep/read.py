@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 
 from neuromanager.sweep.parse import find_sources
 from neuromanager.system.faults import WRONG_INPUT, Failure
-from neuromanager.system.values import Any
+from neuromanager.system.values import Any, Iterator
 
 
 def _find_files(pattern: str) -> list[str]:

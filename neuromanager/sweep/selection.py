@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
-from collections.abc import Iterator
 
 from neuromanager.sweep.draws import Distribution, Permutation, make_permutation
 from neuromanager.sweep.grid import Sweep
 from neuromanager.sweep.tree import Point
 from neuromanager.system.patterns import re
-from neuromanager.system.values import NamedTuple
+from neuromanager.system.values import Iterator, NamedTuple, functools
 
 
 class Selection(NamedTuple):

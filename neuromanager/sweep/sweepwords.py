@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.jsonvalues import load_json, render_json
 from neuromanager.system.patterns import compile_late, is_number
+from neuromanager.system.values import Iterable
 
 _LOOKALIKE = compile_late(r"([0-9]+)(?:-|:|\.\.)([0-9]+)")  # seed=0-9
 _CALL = compile_late(r"(?:\w+\.)?(range|arange|linspace|logspace|geomspace)\(([-+.\w, ]+)\)")  # seed=range(10)

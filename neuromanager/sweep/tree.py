@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import bisect
 import itertools
-from collections.abc import Callable, Hashable, Iterable, Iterator
 
 from neuromanager.sweep.draws import Distribution
 from neuromanager.sweep.ranges import Geometric, Linear, Range
 from neuromanager.system.jsonvalues import Value, equality_key, render_json
-from neuromanager.system.values import NamedTuple, TypeVar, Union
+from neuromanager.system.values import Callable, Hashable, Iterable, Iterator, NamedTuple, TypeVar, Union
 
 Point = tuple[tuple[str, Value], ...]
 Row = tuple[Value, ...]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-
 from neuromanager.system.patterns import compile_late, re
-from neuromanager.system.values import TYPE_CHECKING, NamedTuple
+from neuromanager.system.values import TYPE_CHECKING, Callable, Iterable, Mapping, NamedTuple
 
 if TYPE_CHECKING:  # all of a sweep with it, which neurun has no use for
     from neuromanager.sweep.tree import Point

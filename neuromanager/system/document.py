@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
 
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure, join_path, offer_nearest
 from neuromanager.system.jsonvalues import is_text, load_json, parse_float, parse_integer, render_json
 from neuromanager.system.patterns import re
-from neuromanager.system.values import TYPE_CHECKING, Any
+from neuromanager.system.values import TYPE_CHECKING, Any, Callable, Iterable, Iterator
 
 if TYPE_CHECKING:
     from json import JSONDecodeError

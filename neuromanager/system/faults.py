@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable
+
+from neuromanager.system.values import Iterable
 
 DONE = 0
 ANSWER_NO = 1  # no: the answer to a question that was asked of the runs

@@ -6,15 +6,14 @@ guessed and must be new (open(2), O_EXCL), and is renamed.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import stat
 import sys
 import time
-from collections.abc import Iterator
 
-from neuromanager.system.values import TextIO
+from neuromanager.system.contexts import contextlib
+from neuromanager.system.values import Iterator, TextIO
 
 LARGEST_BYTES = 1 << 30  # of a file that is read whole
 _PIECE_BYTES = 1 << 16

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
 
 from neuromanager.system.faults import WRONG_INPUT, Failure
+from neuromanager.system.values import Iterator
 
 _LONGEST_PATH = 4095  # bytes: PATH_MAX of Linux, less the NUL
 _RM_SECONDS = 1e6

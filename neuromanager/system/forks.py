@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import marshal
 import os
-from collections.abc import Callable, Sequence
 
-from neuromanager.system.values import Any, NamedTuple, TypeVar
+from neuromanager.system.contexts import contextlib
+from neuromanager.system.values import Any, Callable, NamedTuple, Sequence, TypeVar
 
 _MOST = 8  # more would wait for the disk, or for us, who read all answers
 _PIECE_BYTES = 1 << 20

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 from _json import encode_basestring, encode_basestring_ascii, make_encoder, make_scanner
-from collections.abc import Hashable
 
+from neuromanager.system.contexts import contextlib
 from neuromanager.system.patterns import compile_late
-from neuromanager.system.values import Any, Union
+from neuromanager.system.values import Any, Hashable, Union
 
 Value = Union[None, bool, str, "Integer", "Float", int, float, list[Any], dict[str, Any]]
 

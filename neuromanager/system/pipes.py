@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import select
 import time
-from collections.abc import Sequence
 
-from neuromanager.system.values import IO
+from neuromanager.system.values import IO, Sequence
 
 _PIECE_BYTES = 1 << 16
 

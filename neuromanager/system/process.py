@@ -6,18 +6,27 @@ launch asks, and the program that neusweep runs, are started without it.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from types import FrameType
 
+from neuromanager.system.contexts import contextlib
 from neuromanager.system.files import LARGEST_BYTES
 from neuromanager.system.signals import PASSED_ON, STOPPING, Forwarder, heed_children, in_foreground, signal
 from neuromanager.system.spawn import Ending, Started, start
-from neuromanager.system.values import IO, TYPE_CHECKING, Any, NamedTuple
+from neuromanager.system.values import (
+    IO,
+    TYPE_CHECKING,
+    Any,
+    Callable,
+    FrameType,
+    Iterable,
+    Iterator,
+    Mapping,
+    NamedTuple,
+    Sequence,
+)
 
 if TYPE_CHECKING:
     import subprocess

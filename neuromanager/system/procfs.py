@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import time
-from collections.abc import Collection
 
-from neuromanager.system.values import NamedTuple
+from neuromanager.system.contexts import contextlib
+from neuromanager.system.values import Collection, NamedTuple
 
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")  # per second, in which proc(5) tells times
 _SKEW_NS = 100_000  # far more than two CPUs may differ by

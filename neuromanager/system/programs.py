@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
 
 from neuromanager.system.faults import NOT_EXECUTABLE, NOT_FOUND, WRONG_INPUT, Failure
 from neuromanager.system.patterns import re
+from neuromanager.system.values import Sequence
 
 
 def search_path(word: str, path: str | None = None) -> str | None:

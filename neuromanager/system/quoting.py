@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-
 from neuromanager.system.patterns import compile_late, is_number, re
+from neuromanager.system.values import Iterable, Sequence
 
 _SAFE = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_@%+=:,./-")
 _SAFE_IN_DIRECTIVE = _SAFE | frozenset("[]*&|()")

@@ -9,14 +9,13 @@ before the earlier ones are answered.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import re
 import selectors
 import time
-from collections.abc import Iterator, Mapping, Sequence
 
+from neuromanager.system.contexts import contextlib
 from neuromanager.system.process import Answer, converse
 from neuromanager.system.quoting import quote_word
 from neuromanager.system.remotebash import render_session
@@ -31,7 +30,7 @@ from neuromanager.system.ssh import (
     note_refusal,
     ssh_words,
 )
-from neuromanager.system.values import TYPE_CHECKING, NamedTuple
+from neuromanager.system.values import TYPE_CHECKING, Iterator, Mapping, NamedTuple, Sequence
 
 if TYPE_CHECKING:
     from neuromanager.system.process import Dialogue

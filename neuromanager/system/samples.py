@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
-
 from neuromanager.system.jsonvalues import render_json
 from neuromanager.system.patterns import compile_late
-from neuromanager.system.values import Any
+from neuromanager.system.values import Any, Callable, Hashable, Iterable, Sequence
 
 _LARGE = 100  # of a list or an object; smaller ones stay whole, so that each of their faults is told
 _PLAIN_NAME = compile_late(r"[^$=,\s\x00-\x1f][^=,\s\x00-\x1f]*")  # names that no pattern of such a schema divides

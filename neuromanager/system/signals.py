@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
-from collections.abc import Iterator
-from types import FrameType
 
-from neuromanager.system.values import TYPE_CHECKING
+from neuromanager.system.contexts import contextlib
+from neuromanager.system.values import TYPE_CHECKING, FrameType, Iterator
 
 if TYPE_CHECKING:
     import signal as signal

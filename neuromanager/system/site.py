@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator, Mapping, Sequence
 
-from neuromanager.system.values import TYPE_CHECKING, Any, NamedTuple
+from neuromanager.system.values import TYPE_CHECKING, Any, Iterator, Mapping, NamedTuple, Sequence
 
 if TYPE_CHECKING:
     from neuromanager.system import reach

@@ -10,10 +10,9 @@ import os
 import sys
 import time
 from _thread import allocate_lock
-from collections.abc import Mapping, Sequence
 
 from neuromanager.system.signals import heed_children, signal
-from neuromanager.system.values import Any, NamedTuple, NoReturn
+from neuromanager.system.values import Any, Mapping, NamedTuple, NoReturn, Sequence
 
 heed_children()
 

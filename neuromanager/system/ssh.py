@@ -6,18 +6,17 @@ user's; a network that goes away is noticed within a minute.
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import hashlib
 import os
 import stat
 import time
-from collections.abc import Iterator
 
+from neuromanager.system.contexts import contextlib
 from neuromanager.system.process import ask, ask_silently
 from neuromanager.system.quoting import parse_line
 from neuromanager.system.site import Unreachable
-from neuromanager.system.values import NamedTuple
+from neuromanager.system.values import Iterator, NamedTuple
 
 _CONNECT_SECONDS = 20
 _LOCAL_SECONDS = 20.0  # for what ssh answers without the network

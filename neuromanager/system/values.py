@@ -1,10 +1,24 @@
-"""What small values and annotations are made of, without the import of typing, which costs a tenth of a start."""
+"""What small values and annotations are made of, without the imports of typing, collections, functools and types.
+
+Each would cost a twentieth of a start or more.
+"""
 
 from __future__ import annotations
 
 TYPE_CHECKING = False  # mypy knows it by its name
 
 if TYPE_CHECKING:
+    import functools as functools
+    from collections.abc import Callable as Callable
+    from collections.abc import Collection as Collection
+    from collections.abc import Container as Container
+    from collections.abc import Hashable as Hashable
+    from collections.abc import Iterable as Iterable
+    from collections.abc import Iterator as Iterator
+    from collections.abc import Mapping as Mapping
+    from collections.abc import Sequence as Sequence
+    from types import FrameType as FrameType
+    from types import TracebackType as TracebackType
     from typing import IO as IO
     from typing import Any as Any
     from typing import Literal as Literal
@@ -24,6 +38,25 @@ else:
 
         def _tuplegetter(place, doc):
             return property(itemgetter(place), doc=doc)
+
+    try:
+        from _functools import _lru_cache_wrapper, partial
+    except ImportError:
+        import functools
+    else:
+
+        class functools:
+            """What is in C of it; functools itself imports collections."""
+
+            partial = partial
+
+            @staticmethod
+            def lru_cache(maxsize):
+                return lambda function: _lru_cache_wrapper(function, maxsize, False, tuple)
+
+            @staticmethod
+            def cache(function):
+                return _lru_cache_wrapper(function, None, False, tuple)
 
     _MANY = 100  # values of one class: what it costs to compile a constructor is saved by then
 
@@ -52,7 +85,7 @@ else:
             return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self._asdict().items())})"
 
     def _make_constructor(name, fields, defaults):
-        """That of collections.namedtuple is compiled for each class, a tenth of a start for all: only where it pays."""
+        """collections.namedtuple compiles one for each class, a tenth of a start for all: only where it pays."""
         calls = 0
 
         def construct(cls, *values, **named):
@@ -61,13 +94,17 @@ else:
             rest = fields[len(values) :]
             words = {**defaults, **named}
             if calls > _MANY or len(values) > len(fields) or not set(named) <= set(rest) <= set(words):
-                from collections import namedtuple
-
-                cls.__new__ = namedtuple(name, fields, defaults=defaults.values()).__new__
+                cls.__new__ = _compile_constructor(name, fields, defaults)
                 return cls(*values, **named)
             return tuple.__new__(cls, values + tuple([words[field] for field in rest]))
 
         return construct
+
+    def _compile_constructor(name, fields, defaults):
+        words = ", ".join(fields)
+        made = eval(f"lambda cls, {words}: make(cls, ({words},))", {"make": tuple.__new__})
+        made.__defaults__, made.__name__, made.__qualname__ = tuple(defaults.values()), "__new__", f"{name}.__new__"
+        return made
 
     class _Maker(type):
         """Makes of a class with annotated fields what typing.NamedTuple makes of it."""
@@ -86,8 +123,9 @@ else:
             return object
 
     NamedTuple = type.__new__(_Maker, "NamedTuple", (), {})
-    Any = NoReturn = Protocol = TextIO = object
+    Any = FrameType = NoReturn = Protocol = TextIO = TracebackType = object
     IO = Literal = Optional = Union = _Subscripted
+    Callable = Collection = Container = Hashable = Iterable = Iterator = Mapping = Sequence = _Subscripted
 
     def TypeVar(name, *bounds, **words):
         return name

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
 
+from neuromanager.system.contexts import contextlib
 from neuromanager.system.faults import BUG, TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.quoting import visible
-from neuromanager.system.values import TYPE_CHECKING, NoReturn
+from neuromanager.system.values import TYPE_CHECKING, Callable, Iterable, NoReturn, Sequence
 
 if TYPE_CHECKING:
     Main = Callable[[Sequence[str]], int]

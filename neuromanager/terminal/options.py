@@ -6,11 +6,10 @@ Options are declared as with argparse, which is imported for --help alone: it ta
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
 
 from neuromanager import __version__
 from neuromanager.system.faults import WRONG_INPUT, Failure, offer_nearest
-from neuromanager.system.values import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from neuromanager.system.values import TYPE_CHECKING, Any, Callable, Iterable, NamedTuple, NoReturn, Sequence
 
 
 class Option(NamedTuple):

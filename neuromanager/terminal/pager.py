@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
 
+from neuromanager.system.values import Iterable, Iterator, Mapping
 from neuromanager.terminal.console import tell
 
 _DEFAULT = "less"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 
+from neuromanager.system.contexts import contextlib
 from neuromanager.system.times import render_duration
 from neuromanager.system.values import NamedTuple
 from neuromanager.terminal.console import clear_before_telling, is_quiet
