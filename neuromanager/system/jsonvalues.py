@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from _json import encode_basestring, encode_basestring_ascii, make_encoder, make_scanner
-
 from neuromanager.system.contexts import contextlib
 from neuromanager.system.patterns import compile_late
 from neuromanager.system.values import Any, Hashable, Union
+
+try:
+    from _json import encode_basestring, encode_basestring_ascii, make_encoder, make_scanner
+except ImportError:  # not CPython
+    from json.decoder import JSONDecoder
+    from json.encoder import JSONEncoder, encode_basestring, encode_basestring_ascii
+
+    def make_scanner(reader: object) -> Any:  # type: ignore[no-redef]
+        return JSONDecoder(**vars(reader)).scan_once  # type: ignore[attr-defined]
+
+    def make_encoder(*words: object) -> Any:  # type: ignore[no-redef]
+        return JSONEncoder().iterencode
+
 
 Value = Union[None, bool, str, "Integer", "Float", int, float, list[Any], dict[str, Any]]
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import unittest
 from collections.abc import Callable
 
 from neuromanager.system.document import parse_json
 from neuromanager.system.jsonvalues import Float, Integer, dump_json, is_text, load_json, render_json, text_of
 from neuromanager.system.values import Any
+from tests.command import ROOT
 
 NUMBERS = ["1e-4", "1E5", "1.0", "0.10", "-0", "-0.0", "10000000000000000000000", "1e400", "-1e-400", "1" * 5000, "0.1"]
 
@@ -60,6 +63,12 @@ class ValuesTest(unittest.TestCase):
         with self.assertRaises(TypeError):
             dump_json({"a": {1}})
         self.assertEqual(load_json('{"a": 1}', object_pairs_hook=list, parse_int=str), [("a", "1")])
+
+    def test_without_the_code_in_c(self) -> None:
+        name = f"{__name__}.{type(self).__name__}.test_read_and_written_as_by_json"
+        start = f"import sys; sys.modules['_json'] = None; import unittest; unittest.main(None, argv=['', {name!r}])"
+        done = subprocess.run([sys.executable, "-c", start], cwd=ROOT, capture_output=True, text=True, check=False)
+        self.assertEqual(done.returncode, 0, done.stderr)
 
     @staticmethod
     def read(by: Callable[[str | bytes], object], text: str | bytes) -> str:
