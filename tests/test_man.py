@@ -403,6 +403,7 @@ class NamesTest(unittest.TestCase):
             "settled.json",
             "logs/job\\-JOB_ELEMENT.txt",
             "neurun.log",
+            "environments/JOB_NODE@HOST.txt",
             *(f"launches/TOKEN.{kind}" for kind in ("log", "sh", "sub")),
         }
         self.assertEqual(read_subsection(page, "Files of the experiment", "Pa") - at_times, files)
