@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import atexit
 import contextlib
+import faulthandler
 import json
 import os
 import select
@@ -28,6 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # The slow ones come last, so that most mistakes show within seconds; of those the slowest first, so that all CPUs work.
 LAST = ("launch.test_kills", "slurm.test_chain", "slurm.test_cancel", "slurm", "test_project")
 SLOW_SECONDS = 2.0
+LONGEST_SECONDS = 1800.0  # of a module; one that hangs is ended, says where, and counts as failed
 # One more than there are CPUs: half of the suite's time is waiting, for a scheduler or a clock.
 MODULES_AT_A_TIME = min(3, 1 + (os.cpu_count() or 1))
 WORDS = ("passed", "failed", "skipped")
@@ -129,7 +131,9 @@ def run_module(name: str, environment: dict[str, str], verbose: bool) -> Report:
     os.environ.clear()
     os.environ.update(environment)
     outcomes, started = Outcomes(verbose), time.monotonic()
+    faulthandler.dump_traceback_later(LONGEST_SECONDS, exit=True)
     unittest.defaultTestLoader.loadTestsFromName(f"tests.{name}").run(outcomes)
+    faulthandler.cancel_dump_traceback_later()
     elapsed_seconds = time.monotonic() - started
     words = outcomes.read_words()
     counts = [f"{number} {word}" for word in WORDS if (number := list(words.values()).count(word))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -38,6 +39,7 @@ class LocalTest(unittest.TestCase):
         self.addCleanup(process.stdout.close)  # type: ignore[union-attr]
         self.addCleanup(process.stderr.close)  # type: ignore[union-attr]
         self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
         return process
 
     def end(self, text: str, **variables: str) -> list[str]:
@@ -233,12 +235,10 @@ class PoolTest(LocalTest):
     def test_a_hundred_thousand_wait_in_little_memory(self) -> None:
         process = self.start("touch ready; exec sleep 60", 100_000, 2)
         self.there("ready")
-        pids = pids_with(f"OUT={self.folder.out}")
-        peaks = [
-            int(match[1])
-            for pid in pids
-            if (match := re.search(r"VmHWM:\s*(\d+) kB", Path(f"/proc/{pid}/status").read_text()))
-        ]
+        peaks: list[int] = []
+        for pid in pids_with(f"OUT={self.folder.out}"):
+            with contextlib.suppress(FileNotFoundError):  # it has ended
+                peaks += map(int, re.findall(r"VmHWM:\s*(\d+) kB", Path(f"/proc/{pid}/status").read_text()))
         process.terminate()
         finish(process)
         self.assertLess(max(peaks), 200_000)
