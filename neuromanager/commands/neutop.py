@@ -25,7 +25,7 @@ from neuromanager.system.process import end_questions
 from neuromanager.system.quoting import visible
 from neuromanager.system.values import TYPE_CHECKING, Callable, Mapping, Sequence
 from neuromanager.terminal.options import Parser, parse_options, split_operands
-from neuromanager.terminal.screen import Palette, hide_cursor, put, read_key, run_on_screen, silenced
+from neuromanager.terminal.screen import Palette, drop_typed, hide_cursor, put, read_key, run_on_screen, silenced
 
 if TYPE_CHECKING:
     import curses
@@ -117,6 +117,8 @@ class _Session:
             return True
         step = top.press(self._view, key, content, rows, self._size[1])
         self._view = step.view
+        if step.view.asked:
+            drop_typed()  # only who has seen the question can answer it
         if step.run:
             self._excerpts.execute(step.run)
         return not step.quit

@@ -161,6 +161,13 @@ def read_key(screen: curses.window) -> str:
     return names.get(key, "other")
 
 
+def drop_typed() -> None:
+    """What was typed, or pasted, and not read yet."""
+    import curses
+
+    curses.flushinp()
+
+
 class Palette:
     """The attributes of styles: words such as ``bad cursor``. Make it when the screen is taken."""
 

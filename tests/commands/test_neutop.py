@@ -52,7 +52,9 @@ class TopTest(unittest.TestCase):
         terminal.press("x")
         terminal.appears("nothing was done")
         self.assertEqual(self.folder.ends("work", 1), [])
-        terminal.press("c", "y")
+        terminal.call("send-keys", "-l", "cy")  # as pasted text has it: y was there before the question
+        terminal.appears("neucancel work:1 ", "y runs it")
+        terminal.press("y")
         terminal.appears("neucancel work:1: work:1", "work:1  CANCELLED")
         run.communicate(timeout=60)
         terminal.press("Escape", "k", "f")
@@ -62,7 +64,9 @@ class TopTest(unittest.TestCase):
         self.assertNotIn("odd:0", "\n".join(shown))
         terminal.press("/", "3", "Enter")
         wait_until(lambda: "odd:1" not in "\n".join(terminal.screen()), "the filter", 60)
-        terminal.press("r", "y")
+        terminal.press("r")
+        terminal.appears("neurerun odd:3", "y runs it")
+        terminal.press("y")
         wait_until(lambda: len(self.folder.ends("odd", 3)) == 2, "another attempt", 60)
         self.assertEqual(len(self.folder.ends("odd", 1)), 1)
         terminal.press("t")
@@ -188,7 +192,9 @@ class SlurmTest(unittest.TestCase):
         moments = [float(line) for line in folder.read("asked").split()]
         gaps = [after - before for before, after in zip(moments, moments[1:])]
         self.assertTrue(all(gap > 1.9 for gap in gaps) and gaps[-1] > 3, gaps)
-        terminal.press("Escape", "Escape", "c", "y")
+        terminal.press("Escape", "Escape", "c")
+        terminal.appears("neucancel far", "y runs it")
+        terminal.press("y")
         terminal.appears("neucancel far:", "10 failed")
         folder.write("go-0", "")
         near.communicate(timeout=60)
