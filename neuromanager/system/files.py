@@ -55,12 +55,18 @@ def _check_regular(descriptor: int, path: str) -> os.stat_result:
     raise OSError(errno.EINVAL, "not a regular file", path)
 
 
+def _make_excess(most: int, path: str | None) -> OSError:
+    return OSError(errno.EFBIG, f"larger than {most} bytes", path)
+
+
 def read_bytes(path: str, most: int = LARGEST_BYTES) -> bytes:
     """All of a regular file. Raises OSError, also for one that is larger than ``most``."""
     descriptor = os.open(path, _READING)
     try:  # without ``opened``, whose time counts where files are small and many
         size = _check_regular(descriptor, path).st_size
-        data = os.read(descriptor, min(size, most) + 1)
+        if size > most:  # and not after a gigabyte of it
+            raise _make_excess(most, path)
+        data = os.read(descriptor, size + 1)
         return data if len(data) == size <= most else _read(descriptor, most, path, data)
     finally:
         os.close(descriptor)
@@ -83,7 +89,7 @@ def _read(descriptor: int, most: int, path: str | None = None, first: bytes = b"
         pieces.append(piece)
         left -= len(piece)
     if left <= 0:
-        raise OSError(errno.EFBIG, f"larger than {most} bytes", path)
+        raise _make_excess(most, path)
     return b"".join(pieces)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import resource
 import shutil
 import tempfile
 import unittest
@@ -33,6 +35,15 @@ class FilesTest(unittest.TestCase):
         )
         with self.assertRaises(FileNotFoundError):
             write_file(self.path("no/where"), "x")
+
+    def test_a_file_of_many_gigabytes_takes_no_memory(self) -> None:
+        with open(self.path("a"), "wb") as file:
+            file.truncate(1 << 40)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        with self.assertRaises(OSError) as raised:
+            read_bytes(self.path("a"))
+        self.assertEqual(raised.exception.errno, errno.EFBIG)
+        self.assertLess(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, 100_000)  # KB
 
     def test_a_link_is_replaced_and_not_written_through(self) -> None:
         os.symlink("secret", self.path("link"))
