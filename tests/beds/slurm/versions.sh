@@ -23,7 +23,7 @@ tests=${TESTS:-beds.slurm.check_contract beds.slurm.check_bed slurm.test_propose
     slurm.test_chain.RealSlurm slurm.test_contract.RealSlurm launch.test_protocol.RealSlurm slurm.test_cancel.CancelTest slurm.test_cancel.WaitTest
     launch.test_after.SlurmTest slurm.test_after.RealTest slurm.test_status launch.test_resume.RealResume commands.test_neurerun.SlurmTest
     slurm.test_pack.RealTest slurm.test_requeue slurm.test_late commands.test_neutrash commands.test_neudiff commands.test_neuset.OnSlurmTest slurm.test_outages slurm.test_many launch.test_feed.RealTest
-    commands.test_neulog.SlurmTest commands.test_neusnap.SlurmTest commands.test_neustat.SlurmTest commands.test_neufree.PlainSlurmTest commands.test_neutop.SlurmTest commands.test_neuattach.RealTest profile.test_demand.EstimateTest test_man.BlocksTest
+    commands.test_neulog.SlurmTest commands.test_neusnap.SlurmTest commands.test_neustat.SlurmTest commands.test_neufree.PlainSlurmTest commands.test_neufree.AccountedSlurmTest commands.test_neutop.SlurmTest commands.test_neuattach.RealTest profile.test_demand.EstimateTest test_man.BlocksTest
     test_readme.ReadmeTest.test_sessions_on_slurm test_docs.DocsTest.test_sessions_on_slurm}
 
 say() { printf 'versions.sh: %s\n' "$*" >&2; }
