@@ -51,9 +51,14 @@ export PYTHONUNBUFFERED="${PYTHONUNBUFFERED-1}"  # logs grow as the program prin
 
 neu_environment() {  # $1: the file; $2: the command line, or the eval of one, in bash's quoting
   if [ -e "$1" ]; then return 0; fi  # of another run of this job
-  ( set +efuCx; IFS=' ' GLOBIGNORE=''; shopt -u failglob; shopt -s nullglob
+  ( set -h +efuCx; IFS=' ' GLOBIGNORE=''; shopt -u failglob; shopt -s nullglob
     text='' words=()
     add() { text+="$1 ${2//$'\n'/ }"$'\n'; }
+    neu_find() {  # as type -P, whose answer would take a fork
+      found=''
+      if [[ $1 = */* ]]; then [ -f "$1" ] && [ -x "$1" ] && found=$1
+      else unset -f -- "$1"; enable -n -- "$1"; hash -- "$1" && found=${BASH_CMDS[$1]}; fi
+    }
     add kernel "$(< /proc/sys/kernel/osrelease)"
     while read -r line; do
       if [[ $line = 'model name'* ]]; then add processor "${line#*: }"; break; fi
@@ -68,11 +73,11 @@ neu_environment() {  # $1: the file; $2: the command line, or the eval of one, i
     IFS=:; for name in ${LOADEDMODULES-}; do add module "$name"; done; IFS=' '
     case $2 in 'eval '*) eval "words=(${2#eval })"; set -- "$1" "${words[*]}" ;; esac
     eval "words=($2)"
-    program=$(type -P -- "${words[0]}")
+    neu_find "${words[0]}"; program=$found
     if [ -n "$program" ]; then add program "$program"; fi
     python=$program
     if [[ ${program##*/} != python* ]]; then
-      python=$(type -P python || type -P python3)
+      neu_find python || neu_find python3; python=$found
       if IFS= read -r -n 300 line < "$program" && [[ $line = '#!/'*/python* ]]; then
         line=${line#'#!'}; python=${line%% *}
       fi
