@@ -146,7 +146,10 @@ class Scheduler(Protocol):
         """Runs a command on a node with our terminal; only where it is in DOES, as estimate and throttle are."""
 
     def propose(self, site: Site) -> dict[str, Any] | None:
-        """A support for a first config.json, None where there is no such cluster; only where init is in DOES."""
+        """A support for a first config.json, None where there is no such cluster; only where init is in DOES.
+
+        Raises Failure, and OSError for a host that gives no answer.
+        """
 
     def find_directives(self, command: Command, cwd: str) -> list[str]:
         """What to say of lines for the scheduler in the user's script; only where directives is in DOES."""

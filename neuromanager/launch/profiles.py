@@ -94,12 +94,20 @@ def _describe_there(host: str, site: Site) -> dict[str, Any]:
     """The support of a cluster that is reached by ssh. Raises Failure; nothing is written then."""
     if not re.fullmatch(r"[^-\s'\"\\][^\s'\"\\]*", host):
         raise Failure(WRONG_INPUT, f"--init: {host!r}: write a name that ssh knows")
-    for name in find_schedulers():
+    titles = []
+    for name in sorted(find_schedulers(), key=lambda name: name != DEFAULT_SCHEDULER):
         scheduler = find_scheduler(name)
-        if {"init", "host"} <= scheduler.DOES and (found := scheduler.propose(site.at({"host": host}))):
+        if not {"init", "host"} <= scheduler.DOES:
+            continue
+        titles.append(scheduler.TITLE)
+        try:
+            found = scheduler.propose(site.at({"host": host}))
+        except OSError as error:
+            raise Failure(TROUBLE, str(error.strerror)) from None
+        if found:
             named = {} if name == DEFAULT_SCHEDULER else {"scheduler": name}
             return {**found, "*": {"host": host, **named, **found["*"]}}
-    raise Failure(TROUBLE, f"{host}: no partition that is up was named there")
+    raise Failure(TROUBLE, f"{host}: nothing to submit to was found there, in a login shell: {' or '.join(titles)}")
 
 
 def _describe_here(site: Site) -> dict[str, Any]:

@@ -8,7 +8,6 @@ import pwd
 from neuromanager.slurm.client import query
 from neuromanager.system.faults import Failure
 from neuromanager.system.patterns import compile_late
-from neuromanager.system.programs import search_path
 from neuromanager.system.site import Site
 from neuromanager.system.times import parse_duration
 from neuromanager.system.values import Any, NamedTuple, Sequence
@@ -28,8 +27,8 @@ class Partition(NamedTuple):
 
 
 def propose(site: Site) -> dict[str, Any] | None:
-    """The support for config.json; None where there is no Slurm. Raises Failure."""
-    if site.host is None and search_path("sinfo", path=site.environ.get("PATH")) is None:
+    """The support for config.json; None where there is no Slurm. Raises Failure, OSError."""
+    if not site.has("sinfo"):
         return None
     partitions = parse_partitions(query(["sinfo", "-h", "-o", "%P|%a|%l|%G"], _QUERY_SECONDS, site).stdout)
     if not partitions:
@@ -91,7 +90,7 @@ def _choose_time(partition: Partition) -> str:
 
 
 def _ask_accounts(site: Site) -> list[str]:
-    if site.host is None and search_path("sacctmgr", path=site.environ.get("PATH")) is None:
+    if site.host is None and not site.has("sacctmgr"):
         return []
     try:
         there = site.ask(["id", "-un"], _QUERY_SECONDS).stdout.strip() if site.host else ""

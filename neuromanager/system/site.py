@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from neuromanager.system.process import Answer
 
 
+_LOOK_SECONDS = 30.0
 IN_FLIGHT, NEVER = 250, 251  # of a claim, in place of an exit code
 
 
@@ -67,6 +68,15 @@ class Site(NamedTuple):
         from neuromanager.system import reach
 
         return reach.submit_there(self.host, self.by_hand, list(zip(calls, self.claims)), timeout_seconds)
+
+    def has(self, program: str) -> bool:
+        """Whether it is on PATH; on a host that of a login shell. Raises OSError."""
+        if self.host is None:
+            from neuromanager.system.programs import search_path
+
+            return search_path(program, self.environ.get("PATH")) is not None
+        look = 'command -v "$1" > /dev/null || exit 1'
+        return self.ask(("sh", "-c", look, "sh", program), _LOOK_SECONDS, {}).exit_code == 0
 
     def at(self, profile: Mapping[str, Any]) -> Site:
         """That of a launch, by its profile on record."""

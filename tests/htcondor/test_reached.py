@@ -116,6 +116,20 @@ class ChainTest(ReachedCase):
         self.assertEqual((made["cedar"]["*"]["host"], made["cedar"]["*"]["scheduler"]), ("cedar", "htcondor"))
         self.neu("neurun", "-c", "made.json", "-r", "request_memory=50", "--wait", "cedar", "cpu", "true")
 
+    def test_a_host_without_a_scheduler(self) -> None:
+        profile = self.bed.home("cedar") / ".profile"
+        names = "bash cat cut env find grep gzip head ls mkdir mv rm sed sh sort stat tail tar timeout tr xargs"
+        profile.write_text(
+            f'mkdir -p "$HOME/few"; for name in {names}; do ln -sf "$(command -v "$name")" "$HOME/few/"; done\n'
+            'PATH="$HOME/few"\n'
+        )
+        self.addCleanup(profile.unlink)
+        done = self.neu("neurun", "--init", "-c", "made.json", "cedar", code=111)
+        self.assertIn("cedar: nothing to submit to was found there, in a login shell: Slurm or HTCondor", done.stderr)
+        done = self.launch("cedar", "cpu", "true", code=111)
+        self.assertIn("condor_submit: cedar: no such program there, in a login shell", done.stderr)
+        self.assertFalse((self.folder / "runs").exists())
+
     def test_refusals_leave_nothing(self) -> None:
         before = self.files.tree()
         for words, said in (
