@@ -12,8 +12,10 @@ from neuromanager.system.files import LARGEST_BYTES
 from neuromanager.system.quoting import quote_word
 from neuromanager.system.reach import Session
 from neuromanager.system.site import Unreachable
-from neuromanager.system.values import Iterator, Sequence
+from neuromanager.system.values import Iterable, Iterator, Sequence
 
+_HEADS_BYTES = 1 << 13  # of a file in a tar: heads, a long name, what fills up its last block
+_GROWN_BYTES = 1 << 23
 _LONGEST_RANGES = 60_000  # bytes in one word; of runs that are more scattered all are asked for
 
 # NAME and RANGES: those of its runs that have a folder, one a line. One listing and no look for each, which a network
@@ -37,22 +39,26 @@ def list_begun(name: str, numbers: Sequence[int]) -> str:
     return _BEGUN.replace("@NAME@", quote_word(name)).replace("@RANGES@", ranges)
 
 
-def unzip(session: Session, data: bytes) -> bytes:
+def unzip(session: Session, data: bytes, most: int = LARGEST_BYTES) -> bytes:
     """Raises Unreachable for what is no gzip, or becomes larger than memory should hold."""
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
-            text = file.read(LARGEST_BYTES + 1)
+            text = file.read(most + 1)
     except (OSError, EOFError, zlib.error):
         raise Unreachable(f"{session.host}: answered with what was not asked for") from None
-    if len(text) > LARGEST_BYTES:
-        raise Unreachable(f"{session.host}: an answer larger than {LARGEST_BYTES} bytes")
+    if len(text) > most:
+        raise Unreachable(f"{session.host}: an answer larger than {most} bytes")
     return text
 
 
-def unpack(session: Session, data: bytes) -> Iterator[tuple[str, bytes]]:
-    """Regular files of a tar, nothing else in it. Raises Unreachable."""
+def unpack(session: Session, data: bytes, sizes: Iterable[int]) -> Iterator[tuple[str, bytes]]:
+    """Regular files of a tar, nothing else in it. Raises Unreachable.
+
+    ``sizes``: which the host has told. They may have grown since, but all that it likes would fill our disk.
+    """
+    most = sum(2 * size + _HEADS_BYTES for size in sizes) + _GROWN_BYTES
     try:
-        with tarfile.open(fileobj=io.BytesIO(unzip(session, data)), mode="r:") as tar:
+        with tarfile.open(fileobj=io.BytesIO(unzip(session, data, min(most, LARGEST_BYTES))), mode="r:") as tar:
             for member in tar:
                 content = tar.extractfile(member) if member.isreg() else None
                 if content:

@@ -130,7 +130,7 @@ def _fetch_small(session: Session, there: str, here: str, files: Sequence[File])
     names = b"".join(os.fsencode(file.name) + b"\0" for file in files)
     session.send(f"cd -- {quote_word(there)} && tar -czf - --null -T - 2>/dev/null", names)
     heard, wanted = session.receive(_PIECE_SECONDS), {file.name: file for file in files}
-    for name, content in unpack(session, heard.out):
+    for name, content in unpack(session, heard.out, (file.size for file in files)):
         file = wanted.get(name)
         if file:
             path = f"{here}/{file.name}"

@@ -246,7 +246,7 @@ def _bring_whole(session: Session, pieces: Sequence[Piece]) -> None:
     take = "tar -czf - --null -T - 2>/dev/null"
     session.send(f"cd -- {quote_word(wanted.there)} && {take}", names)
     heard, asked = session.receive(_EVENTS_SECONDS), {piece[1] for piece in pieces}
-    for name, content in unpack(session, heard.out):
+    for name, content in unpack(session, heard.out, (piece[3] for piece in pieces)):
         if name in asked:
             _write_piece(wanted.experiment.path(name), 0, content)
 

@@ -22,6 +22,7 @@ from neuromanager.system.reach import Session, reach
 from neuromanager.system.site import Site, Unreachable
 from neuromanager.system.values import Iterable, Sequence
 
+_ENVIRONMENT_BYTES = 1 << 20  # of one, with thousands of packages
 _FILES = ("commands.txt", "params.txt", "repeats.txt", "experiment.json", "run.sh")
 
 
@@ -146,7 +147,7 @@ def _bring_environments(session: Session, wanted: Wanted) -> None:
     names = {f"{FOLDER}/{os.path.basename(path).rpartition('@')[0]}.txt": path for path in paths if "@" in path}
     data = b"".join(os.fsencode(name) + b"\0" for name in names)
     session.send(f"cd -- {quote_word(wanted.there)} && tar -czf - --null -T - 2>/dev/null", data)
-    for name, content in unpack(session, session.receive().out):
+    for name, content in unpack(session, session.receive().out, [_ENVIRONMENT_BYTES] * len(names)):
         if name in names:
             os.makedirs(wanted.experiment.path(FOLDER), exist_ok=True)
             write_file(names[name], content.decode("utf-8", "surrogateescape"))

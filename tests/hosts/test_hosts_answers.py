@@ -127,6 +127,15 @@ class AnswersTest(unittest.TestCase):
         names = sorted(path.name for path in (self.files.path / "runs/y/environments").iterdir() if "n1" in path.name)
         self.assertEqual(names, ["7_n1@far.txt", "7_n1@near.txt"])
 
+    def test_a_host_that_sends_more_than_it_has_listed(self) -> None:
+        self.files.write("evil/x_0/.keep", "")
+        with open(self.files.path / "evil/x_0/a.csv", "wb") as file:
+            file.truncate(60 << 20)
+        self.files.program("evil/tar", '#!/bin/sh\ncd "$EVIL"; exec /bin/tar -czf - x_0/a.csv\n')
+        done = self.files.run("neuget", "-p", "*.csv", "x")
+        self.assertEqual((done.code, "far: an answer larger than" in done.stderr), (111, True), done.stderr)
+        self.assertFalse((self.files.path / "runs/x/x_0/a.csv").exists())
+
     def test_a_host_that_says_no_size(self) -> None:
         self.files.write("config.json", {"slurm": {"cpu": {"host": "far", "dir": "neu"}}})
         for text in ("", "echo a b", "echo / a b c d"):
