@@ -46,6 +46,7 @@ _SPLITS = {
     "evaluation": "eval",
     "dev": "dev",
 }
+_SPLIT_LETTERS = frozenset(split[0] for split in _SPLITS)
 _SPLIT_IN_NAME = compile_late(rf"(?i)(?:^|[_/.-])(?:{'|'.join(_SPLITS)})(?:$|[_/.-])")
 # Words that stand before numbers in sentences.
 _PROSE = frozenset(
@@ -183,7 +184,7 @@ def _read_object(line: str) -> Places | None:
 
 
 def _find_split(text: str) -> str:
-    first = _FIRST_WORD.match(text)
+    first = _FIRST_WORD.match(text) if text[0].lower() in _SPLIT_LETTERS else None
     return _SPLITS.get(first[1].lower(), "") if first else ""
 
 

@@ -30,7 +30,6 @@ from neuromanager.results.series import (
 from neuromanager.results.table import Column, is_pattern, matches
 from neuromanager.system.contexts import contextlib
 from neuromanager.system.files import opened, read_bytes
-from neuromanager.system.folders import walk
 from neuromanager.system.values import TYPE_CHECKING, Iterable, Iterator, NamedTuple, Sequence
 from neuromanager.terminal.console import tell
 
@@ -169,6 +168,8 @@ class LogReader:
 
 
 def match_files(folder: str, pattern: str) -> list[str]:
+    from neuromanager.system.folders import walk
+
     found = []
     for place, folders, names in walk(folder):
         folders.sort()

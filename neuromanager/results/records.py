@@ -10,7 +10,6 @@ from neuromanager.results.table import Column, Record
 from neuromanager.system.jsonvalues import load_json
 from neuromanager.system.patterns import re
 from neuromanager.system.quoting import split_line
-from neuromanager.system.times import parse_moment
 from neuromanager.system.values import Any, Iterable, Iterator, Mapping, NamedTuple, Sequence
 
 FACTS = ("elapsed", "node", "exit_code", "signal", "attempt", "job", "reason", "submitted", "started", "finished")
@@ -81,6 +80,8 @@ def list_facts(status: Status) -> dict[str, Value]:
         name: getattr(status, name) for name in FACTS if name != "elapsed" and getattr(status, name) is not None
     }
     if status.started and status.finished:
+        from neuromanager.system.times import parse_moment
+
         facts["elapsed"] = parse_moment(status.finished) - parse_moment(status.started)
     return {f"run.{name}": value for name, value in facts.items()}
 

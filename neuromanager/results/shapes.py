@@ -17,6 +17,7 @@ from neuromanager.system.values import Iterable, Iterator, Mapping, NamedTuple, 
 _ZEROS = bytes.maketrans(b"123456789", b"0" * 9)
 _LINES_TO_A_SHAPE = 8  # fewer, and it is no program's table but prose: reading a shape takes as long as 50 lines
 _LEAST_BYTES = 1 << 15  # a short log is read before its runs are found
+_FEW = 8  # shapes
 _LEAST_RUN = 32  # lines of one shape that are read at once
 _MIXED_BYTES = 1 << 12  # behind which the next run is looked for
 _BLOCK_BYTES = 1 << 18  # split at a time: what stays in the processor's cache is split twice as fast
@@ -45,7 +46,7 @@ class Block:
 
     def __len__(self) -> int:
         """How many lines."""
-        return len(self.split()[0]) if self._only is None else (len(self._data) + 1) // (len(self._only) + 1)
+        return len(self._split_shapes()) if self._only is None else (len(self._data) + 1) // (len(self._only) + 1)
 
     def count(self) -> Mapping[bytes, int]:
         """How many lines there are of each shape, in the order of their appearance."""
@@ -54,14 +55,25 @@ class Block:
     def split(self) -> tuple[list[bytes], list[bytes]]:
         """Lines, and their shapes."""
         if not self._lines:
-            self._lines, self._shapes = self._data.split(b"\n"), self._zeros.split(b"\n")
-        return self._lines, self._shapes
+            self._lines = self._data.split(b"\n")
+        return self._lines, self._split_shapes()
+
+    def _split_shapes(self) -> list[bytes]:
+        if not self._shapes:
+            self._shapes = self._zeros.split(b"\n")
+        return self._shapes
 
     def find_last(self) -> dict[bytes, tuple[int, bytes]]:
-        """Of each shape, in the order of their appearance: the last line that has it, and where among the lines."""
+        """Of each shape, in the order of their appearance: the last line that has it, and where it stands."""
         if self._only is not None:
             return {self._only: (0, self._data[len(self._data) - len(self._only) :])}
-        lines, shapes = self.split()
+        shapes = self._split_shapes()
+        kinds = dict.fromkeys(shapes)
+        if len(kinds) <= _FEW:  # to look for them from the end is done sooner than to split the lines, too
+            zeros = b"\n%b\n" % self._zeros
+            starts = {shape: zeros.rfind(b"\n%b\n" % shape) for shape in kinds}
+            return {shape: (start, self._data[start : start + len(shape)]) for shape, start in starts.items()}
+        lines = self.split()[0]
         places = dict(zip(shapes, range(len(shapes))))
         return {shape: (place, lines[place]) for shape, place in places.items()}
 
