@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 
 from neuromanager.system.faults import NOT_FOUND, TROUBLE, WRONG_INPUT, Failure
+from neuromanager.system.files import is_ours
 from neuromanager.system.process import Exchange, exchange
 from neuromanager.system.values import Mapping, NamedTuple, Sequence
 
@@ -101,6 +102,9 @@ def find_repository(folder: str) -> Repository | None:
 
 def make_repository(folder: str, directory: str) -> Repository:
     """One of our own, for a folder without. Raises Failure."""
+    if os.path.lexists(directory) and not is_ours(directory):
+        # git itself asks whose a repository is only where it has found it.
+        raise Failure(WRONG_INPUT, f"{directory} is another user's, and git would execute what its config says")
     if not os.path.isdir(os.path.join(directory, "objects")):
         os.makedirs(directory, exist_ok=True)
         more = {"GIT_DIR": directory, "GIT_TEMPLATE_DIR": ""}

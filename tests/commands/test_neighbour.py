@@ -173,6 +173,30 @@ class NeighbourTest(unittest.TestCase):
             self.assertIsNone(ours.poll())
             ours.kill()
 
+    def test_no_config_of_his_git_is_obeyed(self) -> None:
+        """git executes core.fsmonitor of a repository that it is given, whosever it is."""
+        git = ["git", "-c", "user.name=x", "-c", "user.email=x@x"]
+        for place in (".git", "runs/.code/git"):
+            with self.subTest(place=place):
+                folder = Folder(self)
+                self.assertEqual(folder.shell(f"{shlex.join(git)} init -q . && git add . ").code, 0)
+                self.assertEqual(folder.run(*git, "commit", "-qm", "1").code, 0)
+                folder.run("neurun", "--name=t", "local", "cpu", "true")
+                obeyed = folder.path / "obeyed"
+                folder.write("config.json", '{"local": {"cpu": {"env": "true"}}}')
+                if place != ".git":
+                    folder.shell(f"mkdir -p runs/.code; mv .git {place}; git --git-dir={place} config core.bare false")
+                folder.run("git", f"--git-dir={place}", "config", "core.fsmonitor", f"touch {shlex.quote(str(obeyed))}")
+                self.assertIn("+ the work tree", folder.run("neudiff", "t").stdout)
+                self.assertTrue(obeyed.exists())
+                obeyed.unlink()
+                for root, folders, names in os.walk(folder.path):
+                    for name in (".", *folders, *names):
+                        os.lchown(os.path.join(root, name), COLLEAGUE, COLLEAGUE)
+                for call in ("neudiff t", "neusnap -n", "neusnap -n true", "neurun -n local cpu true", "neudiff t:0 t"):
+                    folder.run(*call.split())
+                    self.assertFalse(obeyed.exists(), call)
+
     def test_nothing_is_executed_where_his_link_leads(self) -> None:
         mine = self.folder.path / "mine"
         shutil.move(self.experiment / "t_1", mine)
