@@ -157,9 +157,9 @@ class PartsTest(HostCase):
     def test_one_that_is_killed_there(self) -> None:
         """Not by us, and its job is there."""
         self.program_there("cedar", "sbatch", f'#!/bin/bash\n{shutil.which("sbatch")} "$@" > /dev/null; kill -9 $$\n')
-        done = self.done("neurun", "--name=gone", "-r", "hold", "cedar", "cpu", "true")
+        done = self.done("neurun", "--name=bereft", "-r", "hold", "cedar", "cpu", "true")
         self.assertIn("signal 9 ended sbatch; its answer was lost, and Slurm has it as job", done.stderr)
-        self.assertEqual(len(self.jobs("cedar", "gone")), 1)
+        self.assertEqual(len(self.jobs("cedar", "bereft")), 1)
 
     def test_a_connection_that_ends_between_them(self) -> None:
         launching = self.hold_second("cut")
