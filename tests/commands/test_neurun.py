@@ -433,6 +433,7 @@ class SignalsTest(unittest.TestCase):
             self.folder.bash("program", program)
         process = self.folder.start(*words, "neurun", "--name=t", "--runs=2", "local", device, "./program")
         wait_until((self.folder.path / "ready").exists, "the program's start")
+        wait_until((self.folder.path / "runs/t/t_0/events.txt").exists, "the worker's word of it")
         return process
 
     def test_term_and_int(self) -> None:

@@ -47,7 +47,8 @@ class ExitTrapTest(unittest.TestCase):
                 self.assertTrue(end.startswith(f"attempt=1 exit_code={3 if ran else 111}"), (end, done.stderr))
 
     def test_signals_reach_the_program(self) -> None:
-        waits = "touch ready; while :; do read -t 0.01 <> <(:); done"
+        # No touch: a bash that waits for a program passes over SIGINT, if the program does not die of it.
+        waits = "> ready; while :; do read -t 0.01 <> <(:); done"
         for number, heeds in (
             (signal.SIGTERM, True),
             (signal.SIGINT, True),
@@ -56,7 +57,8 @@ class ExitTrapTest(unittest.TestCase):
         ):
             trap = f"trap 'echo told > told; exit 5' {number.name[3:]}; " if heeds else ""
             process = self.folder.start("neurun", "--name=t", "local", "cpu", "bash", "-c", trap + waits)
-            wait_until(lambda: (self.folder.path / "ready").exists(), "it runs")
+            for name in ("ready", "runs/t/t_0/events.txt"):
+                wait_until((self.folder.path / name).exists, f"it runs: {name}")
             os.kill(process.pid, number)
             finish(process)
             self.assertEqual(Path(self.folder.path / "told").exists(), heeds, number)

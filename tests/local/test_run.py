@@ -303,6 +303,7 @@ class SignalsTest(LocalTest):
         self.folder.run("rm", "-rf", "runs", "ready")
         process = self.start(text)
         self.there("ready")
+        self.there("runs/t/t_0/events.txt")  # its worker knows of it, too: what is only passed on is not kept for later
         for number in numbers:
             os.kill(process.pid, number)
         if insist:
