@@ -44,14 +44,17 @@ def lay(
 ) -> None:
     """Brings all that the runs need, in one stream; without tokens only what was written off and asked for.
 
-    ``numbers``: the runs that are launched, of which input files come along. Of ``moved`` runs, which began elsewhere,
-    come the events, and logs as long as those and without content: so attempts are counted on, and logs go on as one.
+    ``numbers``: the runs that are launched, of which input files come along. Of those that began before come the
+    events, and logs as long as those and without content: so attempts are counted on, and logs go on as one, also where
+    the record there was removed. What is there of runs that have not ``moved`` from another host is newer, and stays.
     """
+    begun = [number for number in numbers if os.path.exists(experiment.events(number))]
     names = [*_FILES, *_find_files(experiment, tokens)] if tokens else []
     inputs = [str(each["file"]) for each in read_record(experiment).get("inputs", ())] if numbers else []
     names += [f"{experiment.name}_{number}/{file}" for file in inputs for number in numbers]
     names += [f"{experiment.name}_{number}/events.txt" for number in moved]
-    logs = [f"{experiment.name}_{number}.{stream}" for number in moved for stream in ("stdout", "stderr")]
+    stayed = [f"{experiment.name}_{number}/events.txt" for number in begun if number not in moved]
+    logs = [f"{experiment.name}_{number}.{stream}" for number in begun for stream in ("stdout", "stderr")]
     sizes = [(name, os.path.getsize(path)) for name in logs if os.path.exists(path := experiment.path("logs", name))]
     raw, folder = _pack(experiment, there, (*names, "jobs.jsonl")), quote_word(there)
     session.send(
@@ -60,15 +63,16 @@ def lay(
         f"mv -f -- {folder}/.jobs.jsonl.new {folder}/jobs.jsonl",
         raw,
     )
+    if stayed:
+        session.send(f"tar -xzf - -C {folder} --skip-old-files", _pack(experiment, there, stayed))
     if sizes:
         texts = "".join(f"{size} {name}\0" for name, size in sizes).encode("utf-8", "surrogateescape")
         longer = 'while IFS=" " read -r -d "" neu_size neu_name; do truncate -s ">$neu_size" -- "$neu_name"; done'
         session.send(f"cd -- {folder}/logs && {longer}", texts)
-    heard = session.receive()
-    if sizes and (after := session.receive()).code:
-        heard = after
-    if heard.code:
-        words = heard.err.decode("utf-8", "replace").strip().split("\n")[-1]
+    heard = [session.receive() for _ in range(1 + bool(stayed) + bool(sizes))]
+    failed = next((each for each in heard if each.code), None)
+    if failed:
+        words = failed.err.decode("utf-8", "replace").strip().split("\n")[-1]
         raise Failure(TROUBLE, f"{session.host}: {words}")
 
 

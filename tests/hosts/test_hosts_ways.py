@@ -121,6 +121,17 @@ class WaysTest(HostCase):
     def codes(self) -> list[Path]:
         return list((self.place / "there-dir/code").iterdir())
 
+    def test_attempts_are_counted_on_after_a_clean_up(self) -> None:
+        self.go(1)
+        self.neu("neurun", "--name=x", "--wait", "cedar", "cpu", "./program")
+        self.done("neulog", "x")
+        self.done("neuhost", "--clean", "x")
+        self.go()
+        self.done("neurerun", "--wait", "x")
+        ends = [line for line in self.files.events("x") if line.startswith("finished")]
+        self.assertEqual(ends, ["finished attempt=1 exit_code=1", "finished attempt=2 exit_code=0"])
+        self.assertEqual(self.done("neulog", "--attempt=all", "x").stdout.count("out of 0"), 2)
+
     def test_neuhost(self) -> None:
         self.go()
         away = self.neu("neuhost", "cedar", "mp2", "cedar-nokey")
