@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import unittest
 from pathlib import Path
 from typing import Any
@@ -121,7 +120,3 @@ class HostCase(unittest.TestCase):
 
     def logins(self, host: str) -> int:
         return self.bed.log(host).count("Accepted publickey")
-
-
-def is_missing(path: Path) -> bool:
-    return not os.path.lexists(path)

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 CPUS, MEMORY_MB, GPUS = 16, 64000, 4
@@ -231,19 +231,6 @@ def find_pool() -> Pool:
     if not _pools:
         _pools.append(Pool())
     return _pools[0]
-
-
-def wait_for_queue(pool: Pool, fits: Callable[[Mapping[str, str]], bool], *jobs: str, seconds: float = 60) -> None:
-    """``fits`` gets job -> JobStatus."""
-    deadline = time.monotonic() + seconds
-    while True:
-        rows = pool.ask("condor_q", *jobs, "-af", "ClusterId", "ProcId", "JobStatus").split("\n")
-        found = {f"{row.split()[0]}.{row.split()[1]}": row.split()[2] for row in rows if row.strip()}
-        if fits(found):
-            return
-        if time.monotonic() > deadline:
-            raise AssertionError(f"waited {seconds} s in vain; the queue has {found}")
-        time.sleep(0.1)
 
 
 if __name__ == "__main__":

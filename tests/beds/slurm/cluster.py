@@ -121,10 +121,6 @@ class Cluster:
     def guardian_pid(self) -> int:
         return self._guardian.pid
 
-    @property
-    def slurmctld_pid(self) -> int:
-        return self._processes["slurmctld"]
-
     def freeze(self, daemon: str = "slurmctld") -> None:
         """Let slurmctld, or slurmdbd, take no step more.
 
