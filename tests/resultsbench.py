@@ -243,7 +243,8 @@ def main(rounds: int) -> None:
     with tempfile.TemporaryDirectory(dir=place, prefix="neu-bench-") as name:
         folder = Path(name)
         environ = {name: value for name, value in os.environ.items() if not name.startswith(("NEU_", "PYTHON"))}
-        environ.update({"PATH": f"{ROOT}/bin:{os.environ['PATH']}", "XDG_CACHE_HOME": name, "XDG_STATE_HOME": name})
+        path = f"{ROOT}/bin:{os.path.dirname(sys.executable)}:{os.environ['PATH']}"  # no shim before our Python
+        environ.update(PATH=path, XDG_CACHE_HOME=name, XDG_STATE_HOME=name)
         fill_all(folder)
         compare_all(folder, environ, rounds)
         shutil.rmtree(folder / "runs")
