@@ -58,7 +58,7 @@ else:
             def cache(function):
                 return _lru_cache_wrapper(function, None, False, tuple)
 
-    _MANY = 100  # values of one class: what it costs to compile a constructor is saved by then
+    _MANY = 30  # values of one class: what it costs to compile a constructor is saved by then
 
     class _Values(tuple):
         """What all that are made of a NamedTuple have in common."""
