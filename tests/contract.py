@@ -77,7 +77,7 @@ class ClusterCase(unittest.TestCase):
         try:
             wait_until(look, what, SECONDS)
         except AssertionError as error:
-            raise AssertionError(f"{error}: {self.neu('neustat', 'x', code=None).stdout}") from None
+            raise AssertionError(f"{error}: {self.neu('neustat', *(words or ('x',)), code=None).stdout}") from None
         return found
 
     def go(self, code: int = 0, run: int | None = None) -> None:
@@ -216,7 +216,9 @@ class Contract(ClusterCase):
 
     def test_cancelled_and_removed(self) -> None:
         """The program is told, and nothing of it is left; by hand it is the same to us."""
-        body = 'sleep 1000 & echo $! > "child$NEU_INDEX"; trap "kill $!; exit 0" TERM; touch "up$NEU_INDEX"; wait'
+        # It takes its time to end: one that is gone, with 0, before its recorder is told has completed.
+        told = "kill $!; sleep 0.3; exit 0"
+        body = f'sleep 1000 & echo $! > "child$NEU_INDEX"; trap "{told}" TERM; touch "up$NEU_INDEX"; wait'
         self.launch("--runs=2", self.support, "cpu", "bash", "-c", body)
         self.neu("neurun", "--name=y", self.support, "cpu", "bash", "-c", body.replace("$NEU_INDEX", "y"))
         for name in ("up0", "upy"):
