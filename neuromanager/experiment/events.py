@@ -45,6 +45,14 @@ def drop_logs(line: str, run: str) -> str:
     return " ".join(map(quote_word, (event.word, event.time, *kept)))
 
 
+_LATE_SECONDS = 180  # for a file that a node has written to come into sight here, clocks included
+
+
+def may_come_late(finished: str | None, skew_seconds: int) -> bool:
+    """Whether a run's job ended so lately that what its node wrote may not be in sight here yet."""
+    return (finished or "") > format_time(time.time() + skew_seconds - _LATE_SECONDS)
+
+
 _MOST_BYTES = 1 << 24  # of one run; an attempt has two lines, of some 100 each
 
 

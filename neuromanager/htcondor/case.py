@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import time
 
 from neuromanager.experiment.directory import Experiment, format_time
-from neuromanager.experiment.events import read_trail
+from neuromanager.experiment.events import may_come_late, read_trail
 from neuromanager.experiment.launches import Launch
 from neuromanager.experiment.layout import parse_elements
 from neuromanager.experiment.record import read_lines
@@ -21,7 +20,6 @@ from neuromanager.system.times import parse_moment
 from neuromanager.system.values import Mapping, NamedTuple, Sequence
 
 NAME = "htcondor"
-_RECORD_SECONDS = 180  # for a file that a node has written to come into sight here, clocks included
 
 
 class Case(NamedTuple):
@@ -71,8 +69,7 @@ class Case(NamedTuple):
             why = "its job ended before its turn came"
             return self.base._replace(state=CANCELLED, open=False, reason=why, finished=said.finished)
         status = show_end(self.base, self.ours, said, requeue.signal if requeue else None)
-        late = format_time(time.time() + self.each.skew_seconds - _RECORD_SECONDS)
-        if status.reason == ENV_LEFT and (said.finished or "") > late:  # its record may still come into sight
+        if status.reason == ENV_LEFT and may_come_late(said.finished, self.each.skew_seconds):
             return self.base._replace(reason=f"{ENV_LEFT}, as far as its record tells; ask again in some minutes")
         return status
 

@@ -7,6 +7,7 @@ import time
 
 from neuromanager.experiment.cancelled import find_cancelled
 from neuromanager.experiment.directory import format_time
+from neuromanager.experiment.events import may_come_late
 from neuromanager.experiment.logs import find_log, read_tail
 from neuromanager.experiment.states import (
     CANCELLED,
@@ -27,7 +28,6 @@ from neuromanager.slurm.states import Meaning, Verdict, read_meaning, settle_by_
 from neuromanager.system.quoting import read_count
 from neuromanager.system.values import Any, Mapping
 
-_RECORD_SECONDS = 180  # for a file that a node has written to come into sight here, clocks included
 _HERE_SECONDS, _ELSEWHERE_SECONDS = 60, 300  # for an sbatch without an answer; on another host its end is not seen
 
 
@@ -74,8 +74,7 @@ def judge(case: Case, queue: Queue, accounted: Row | None, siblings: bool) -> St
 
 
 def _is_late(case: Case, row: Row) -> bool:
-    """Whether what its node wrote may still come into sight here."""
-    return (row.finished or "") > format_time(time.time() + case.skew_seconds - _RECORD_SECONDS)
+    return may_come_late(row.finished, case.skew_seconds)
 
 
 def _doubt(case: Case, row: Row, lacking: str) -> Status:
