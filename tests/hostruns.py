@@ -84,12 +84,7 @@ class HostCase(unittest.TestCase):
 
     def program_there(self, host: str, name: str, text: str) -> None:
         """First on PATH of a login shell there, as long as the test lasts."""
-        folder = self.bed.home(host) / "bin"
-        folder.mkdir(exist_ok=True)
-        self.addCleanup((folder / name).unlink)
-        (folder / name).write_text(text)
-        (folder / name).chmod(0o755)
-        (self.bed.home(host) / ".profile").write_text('PATH="$HOME/bin:$PATH"\n')
+        self.addCleanup(self.bed.put_program(host, name, text).unlink)
 
     def jobs(self, host: str, name: str) -> set[str]:
         said = self.slurm(host, "squeue", "-h", "--states=all", "-o", "%F", f"--name={name}")

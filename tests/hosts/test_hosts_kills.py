@@ -5,7 +5,6 @@ NEU_KILL_EXPERIMENTS says how many for each way (`make test-hosts`: 25), NEU_SEE
 
 from __future__ import annotations
 
-import contextlib
 import os
 import random
 import shutil
@@ -13,7 +12,6 @@ import signal
 import subprocess
 import time
 import unittest
-from pathlib import Path
 
 from tests.command import finish, wait_until
 from tests.hostruns import HostCase
@@ -32,14 +30,6 @@ class KillsTest(HostCase):
         self.done("neurun", "--name=second", *words)
         self.launch_seconds = time.monotonic() - began
 
-    def kill_ssh(self) -> None:
-        """All of them here, the one that is shared as well."""
-        for entry in Path("/proc").iterdir():
-            with contextlib.suppress(OSError):
-                words = (entry / "cmdline").read_bytes().split(b"\0") if entry.name.isdigit() else []
-                if words[:1] in ([b"ssh"], [b"ssh:"]) and f"{self.bed.directory}/config".encode() in words:
-                    os.kill(int(entry.name), self.chance.choice((signal.SIGTERM, signal.SIGKILL)))
-
     def break_off(self, way: str, more_seconds: float = 0.0) -> None:
         held = 0
         for number in range(COUNT):
@@ -48,12 +38,7 @@ class KillsTest(HostCase):
             launching = self.files.start("neurun", *words)
             moment = self.chance.uniform(0.02, self.launch_seconds + more_seconds)
             time.sleep(moment)  # a moment, and not a state, is what is tested
-            if way == "kill":
-                launching.kill()
-            elif way == "ssh":
-                self.kill_ssh()
-            else:
-                self.bed.cut("cedar")
+            self.bed.break_off(way, launching, self.chance)
             first = finish(launching)
             held += first.code == 0
             tries, last = 0, first

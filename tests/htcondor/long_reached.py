@@ -8,11 +8,9 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import signal
 import sys
 import time
 import unittest
-from pathlib import Path
 
 from tests import contract
 from tests.command import finish
@@ -26,16 +24,6 @@ class SharedFoldersTest(ReachedCase, contract.Contract):
     """What holds on every batch system, with the folders of the laptop on the host."""
 
     copied = False
-    held, free, wrong = ("-r", "hold=true"), ("-r", "hold="), ("-r", "request_memroy=1")
-
-    def release(self, job: str) -> None:
-        self.pool.ask("condor_release", job)
-
-    def put_back(self, job: str) -> None:
-        self.pool.ask("condor_vacate_job", job)
-
-    def remove(self, job: str) -> None:
-        self.pool.ask("condor_rm", job)
 
 
 class KillsTest(ReachedCase):
@@ -50,14 +38,6 @@ class KillsTest(ReachedCase):
         self.neu("neurun", "--name=second", "cedar", "cpu", "true")
         self.launch_seconds = time.monotonic() - began
 
-    def kill_ssh(self) -> None:
-        """All of them here, the one that is shared as well."""
-        for entry in Path("/proc").iterdir():
-            with contextlib.suppress(OSError):
-                words = (entry / "cmdline").read_bytes().split(b"\0") if entry.name.isdigit() else []
-                if words[:1] in ([b"ssh"], [b"ssh:"]) and f"{self.bed.directory}/config".encode() in words:
-                    os.kill(int(entry.name), self.chance.choice((signal.SIGTERM, signal.SIGKILL)))
-
     def break_off(self, way: str, more_seconds: float = 0.0) -> None:
         names, held = [f"{way}{number}" for number in range(COUNT)], 0
         for name in names:
@@ -66,12 +46,7 @@ class KillsTest(ReachedCase):
             with self.pool.frozen() if self.chance.random() < 0.2 else contextlib.nullcontext():
                 launching = self.files.start("neurun", *words)
                 time.sleep(moment)  # a moment, and not a state, is what is tested
-                if way == "kill":
-                    launching.kill()
-                elif way == "ssh":
-                    self.kill_ssh()
-                else:
-                    self.bed.cut("cedar")
+                self.bed.break_off(way, launching, self.chance)
             last = finish(launching)
             held += last.code == 0
             for _ in range(8):

@@ -16,12 +16,25 @@ CONFIG: dict[str, Any] = {"htcondor": {"*": {"resources": {"request_cpus": 1, "r
 class PooledCase(PoolTestCase, ClusterCase):
     pool: Pool
     support = "htcondor"
+    # What tests/contract.py asks of a batch system.
+    held: tuple[str, ...] = ("-r", "hold=true")
+    free: tuple[str, ...] = ("-r", "hold=")
+    wrong: tuple[str, ...] = ("-r", "request_memroy=1")
 
     def setUp(self) -> None:
         self.pool = find_pool()
         self.make_folder(CONFIG)
         self.files.environment.update(self.pool.environ)
         self.addCleanup(self.pool.ask, "condor_rm", "-all")
+
+    def release(self, job: str) -> None:
+        self.pool.ask("condor_release", job)
+
+    def put_back(self, job: str) -> None:
+        self.pool.ask("condor_vacate_job", job)
+
+    def remove(self, job: str) -> None:
+        self.pool.ask("condor_rm", job)
 
     def queue(self, *words: str) -> list[str]:
         return self.pool.ask("condor_q", *words, "-af", "ClusterId", "ProcId", "JobStatus").split("\n")[:-1]

@@ -50,12 +50,8 @@ class ReachedCase(PooledCase):
 
     def program_there(self, name: str, text: str) -> None:
         """First on PATH of a login shell there, as long as the test lasts."""
-        folder = self.bed.home("cedar") / "bin"
-        folder.mkdir(exist_ok=True)
-        self.addCleanup((folder / name).unlink, missing_ok=True)
-        (folder / name).write_text(f"#!/bin/bash\n{text}\n")
-        (folder / name).chmod(0o755)
-        (self.bed.home("cedar") / ".profile").write_text('PATH="$HOME/bin:$PATH"\n')
+        path = self.bed.put_program("cedar", name, f"#!/bin/bash\n{text}\n")
+        self.addCleanup(path.unlink, missing_ok=True)
 
     def there(self, name: str = "x") -> Path:
         """The experiment's folder on the host."""

@@ -12,10 +12,13 @@ Each has a home of its own, ``bed.home(NAME)``. For developers: python3 -m tests
 from __future__ import annotations
 
 import atexit
+import contextlib
 import getpass
 import hashlib
 import os
+import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -158,6 +161,31 @@ class Bed:
     def cut(self, name: str) -> None:
         """All connections end at once; new ones can be made."""
         self._tell("cut", name)
+
+    def break_off(self, way: str, launching: subprocess.Popen[bytes], chance: random.Random) -> None:
+        """``kill``: the command itself; ``ssh``: all ssh here, the one that is shared as well; ``cut``: cedar's end."""
+        if way == "kill":
+            launching.kill()
+        elif way == "ssh":
+            self._kill_ssh(chance)
+        else:
+            self.cut("cedar")
+
+    def _kill_ssh(self, chance: random.Random) -> None:
+        for entry in Path("/proc").iterdir():
+            with contextlib.suppress(OSError):
+                words = (entry / "cmdline").read_bytes().split(b"\0") if entry.name.isdigit() else []
+                if words[:1] in ([b"ssh"], [b"ssh:"]) and f"{self.directory}/config".encode() in words:
+                    os.kill(int(entry.name), chance.choice((signal.SIGTERM, signal.SIGKILL)))
+
+    def put_program(self, name: str, program: str, text: str) -> Path:
+        """First on PATH of a login shell there, until somebody unlinks it."""
+        path = self.home(name) / "bin" / program
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        path.chmod(0o755)
+        (self.home(name) / ".profile").write_text('PATH="$HOME/bin:$PATH"\n')
+        return path
 
     def stop(self) -> None:
         for stream in (self._guardian.stdin, self._guardian.stdout):
