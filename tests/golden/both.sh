@@ -162,21 +162,30 @@ if [ "${1-}" != --run ]; then  # the job: it starts its runs, each as this scrip
     [[ $said = *PreemptTime=[0-9]* || $said = *Reason=TimeLimit* ]] ||
       { [ -z "$neu_ended" ] && [[ $said != *JobState=C* ]]; }  # COMPLETING, CANCELLED
   }
+  neu_say() {  # in the log of each run that is cut short
+    local run
+    for run in "${neu_left[@]}"; do
+      neu_look "$run"
+      if [ -z "$neu_ours" ]; then continue; fi  # it has not begun
+      printf 'neurun: told to end: %s\n' "$1" >> "$NEU_EXPERIMENT/logs/${NEU_NAME}_$run.stderr"
+    done
+  }
+  neu_put_back() {
+    local pause
+    for pause in 5 5 0; do  # it may find no controller
+      if scontrol requeue "$neu_job"; then return; fi
+      sleep "$pause"
+    done
+    neu_say 'scontrol could not put it back into the queue'
+  }
   if [ "${#neu_left[@]}" != 0 ] && [ -n "$neu_told" ] && neu_is_cut_short; then
     neu_restarts=$((${SLURM_RESTART_COUNT:-0} + 1))
-    neu_text="put back into the queue as often as --requeue=$neu_times lets"
-    if [ "$neu_restarts" -le "$neu_times" ]; then
-      neu_text='scontrol could not put it back into the queue'
-      for neu_pause_seconds in 5 5 0; do  # it may find no controller
-        if scontrol requeue "$neu_job"; then neu_text="back into the queue ($neu_restarts of $neu_times)"; break; fi
-        sleep "$neu_pause_seconds"
-      done
+    if [ "$neu_restarts" -gt "$neu_times" ]; then
+      neu_say "put back into the queue as often as --requeue=$neu_times lets"
+    else
+      neu_say "back into the queue ($neu_restarts of $neu_times)"  # before Slurm, which kills this shell with the job
+      neu_put_back
     fi
-    for neu_run in "${neu_left[@]}"; do
-      neu_look "$neu_run"
-      if [ -z "$neu_ours" ]; then continue; fi  # it has not begun
-      printf 'neurun: told to end: %s\n' "$neu_text" >> "$NEU_EXPERIMENT/logs/${NEU_NAME}_$neu_run.stderr"
-    done
   fi
   neu_messages="$NEU_EXPERIMENT/logs/job-$neu_job.txt"
   if [ -e "$neu_messages" ] && [ ! -s "$neu_messages" ]; then rm -f "$neu_messages"; fi

@@ -358,7 +358,21 @@ class ElementTest(unittest.TestCase):
         self.assertEqual(self.told(), ["-o show job 100", *["requeue 100"] * 3])
         self.assertEqual(
             (self.directory / "logs/t-1_0.stderr").read_text(),
+            "neurun: told to end: back into the queue (1 of 5)\n"
             "neurun: told to end: scontrol could not put it back into the queue\n",
+        )
+
+    def test_slurm_kills_it_once_it_is_put_back(self) -> None:
+        """As soon as slurmctld has the answer to requeue, slurmd kills the job, its script too."""
+        self.files.program("bin/scontrol", SCONTROL + 'if [ "$1" = requeue ]; then kill -s KILL "$PPID"; fi\n')
+        self.make(Arrangement(requeue=Requeue(5)), [("./program",)])
+        job = self.start(restarts=1)
+        self.wait_for(0)
+        job.send_signal(signal.SIGUSR1)
+        self.assertEqual(finish(job).code, -signal.SIGKILL)
+        self.assertEqual(self.ends(0), ["attempt=1 exit_code=0 told=USR1"])
+        self.assertEqual(
+            (self.directory / "logs/t-1_0.stderr").read_text(), "neurun: told to end: back into the queue (2 of 5)\n"
         )
 
 
