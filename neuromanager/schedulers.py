@@ -17,6 +17,7 @@ from neuromanager.system.values import TYPE_CHECKING, Any, Callable, Iterable, M
 
 if TYPE_CHECKING:
     from neuromanager.experiment.free import Free
+    from neuromanager.experiment.launches import Launch
     from neuromanager.experiment.layout import Arrangement
     from neuromanager.experiment.states import Status
     from neuromanager.experiment.submission import (
@@ -108,8 +109,11 @@ class Scheduler(Protocol):
         What asks holds the descriptor ``lock`` as long as it lives, even when we are killed.
         """
 
-    def find(self, tokens: Sequence[str], site: Site) -> Mapping[str, str]:
-        """Token -> job, for those that there is a job of. Raises Failure when there is no answer."""
+    def find(self, launches: Sequence[Launch], site: Site) -> Mapping[str, str]:
+        """Token -> job, for those that there is a job of, asked where each was submitted; without any, the usual place.
+
+        Raises Failure when there is no answer.
+        """
 
     def room(self, limit: str, site: Site) -> int | None:
         """For how many more jobs there is room under that limit; None where that cannot be had."""
@@ -139,8 +143,8 @@ class Scheduler(Protocol):
         Raises Failure where one goes on, and where that is not known.
         """
 
-    def throttle(self, job: str, most: int, site: Site) -> tuple[str, ...]:
-        """Lets so many elements of an array run at a time from now on (0: no limit); its faults."""
+    def throttle(self, launch: Launch, most: int, site: Site) -> tuple[str, ...]:
+        """Lets so many elements of its array run at a time from now on (0: no limit); the faults."""
 
     def attach(self, profile: Profile, command: Command, overrides: Sequence[str], site: Site, dry_run: bool) -> int:
         """Runs a command on a node with our terminal; only where it is in DOES, as estimate and throttle are."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 
+from neuromanager.experiment.launches import Launch
 from neuromanager.experiment.layout import MOST, Arrangement
 from neuromanager.experiment.submission import Job, Limits, Lost, Part, Refused, SchedulersAnswer, Taken, Wait
 from neuromanager.htcondor.client import (
@@ -179,9 +180,13 @@ def _ask_setting(name: str, site: Site) -> str:
     return ""
 
 
-def find(tokens: Sequence[str], site: Site) -> Mapping[str, str]:
+def find(launches: Sequence[Launch], site: Site) -> Mapping[str, str]:
     """The jobs of launches whose answer was lost, by their tokens. Raises Failure when condor_q does not answer."""
-    return _find((), tokens, site)
+    places = dict.fromkeys(tuple(place_words(launch.profile.get("resources") or {})) for launch in launches)
+    found: dict[str, str] = {}
+    for place in places or [()]:
+        found.update(_find(place, [launch.token for launch in launches], site))
+    return found
 
 
 def _find(place: Sequence[str], tokens: Sequence[str], site: Site) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from neuromanager.experiment.launches import Launch
 from neuromanager.htcondor.client import place_words, query
 from neuromanager.htcondor.queue import ask, queue_words
 from neuromanager.htcondor.states import IDLE
@@ -10,13 +11,13 @@ from neuromanager.system.site import Site
 from neuromanager.system.values import Sequence
 
 
-def throttle(job: str, most: int, site: Site) -> tuple[str, ...]:
-    """Lets so many jobs of a cluster be made, and so run, at a time (0: all); its faults.
+def throttle(launch: Launch, most: int, site: Site) -> tuple[str, ...]:
+    """Lets so many jobs of its cluster be made, and so run, at a time (0: all); its faults.
 
     What is made already waits for a machine, and no number of ours keeps it from one.
     """
-    number, _, schedd = job.partition(";")
-    place = place_words({}, schedd)
+    number = (launch.job or "").partition(";")[0]
+    place = place_words(launch.profile.get("resources") or {}, launch.cluster)
     queue = ask(queue_words(place, [int(number)], (), True), site)
     if queue.failure:
         return (queue.failure,)

@@ -179,7 +179,8 @@ def _write_off(experiment: Experiment, calls: Sequence[Call], text: str, full: b
 def _find_lost(experiment: Experiment, scheduler: Scheduler, token: str, answer: Lost, site: Site) -> Taken:
     """The job, where the answer says nothing for sure. Raises Failure."""
     try:
-        job = look_twice(scheduler, [token], site).get(token)
+        asked = [launch for launch in read_launches(experiment) if launch.token == token]
+        job = look_twice(scheduler, asked, site).get(token)
     except Failure as failure:
         raise _unknown(experiment, scheduler, [*answer.faults, *failure.faults]) from None
     if job is None:

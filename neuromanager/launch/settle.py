@@ -37,9 +37,7 @@ def settle(experiment: Experiment, site: Site) -> None:
             write_refusal(experiment, token, "there was no answer, and no job of this launch")
         _tell_hosts(experiment, site, unsettled)
         if unsettled:
-            late = _find_unsettled(
-                experiment, site, lambda scheduler, tokens, at: scheduler.find(tokens, at), unsettled
-            )
+            late = _find_unsettled(experiment, site, lambda scheduler, asked, at: scheduler.find(asked, at), unsettled)
             _record_jobs(experiment, late)
     except OSError as error:
         raise Failure(WRONG_INPUT, f"{experiment.shown}/jobs.jsonl: {error.strerror}") from None
@@ -94,7 +92,7 @@ def _record_jobs(experiment: Experiment, found: dict[str, str]) -> None:
 def _find_unsettled(
     experiment: Experiment,
     site: Site,
-    look: Callable[[Scheduler, Sequence[str], Site], Mapping[str, str]],
+    look: Callable[[Scheduler, Sequence[Intent], Site], Mapping[str, str]],
     among: frozenset[str] | set[str] = frozenset(),
 ) -> dict[str, str]:
     """Token -> job of open intents, and of those ``among``, as far as there is one. Raises Failure."""
@@ -111,7 +109,7 @@ def _find_unsettled(
     for (name, _), unsure in asked.items():
         scheduler = find_scheduler(name)
         try:
-            found.update(look(scheduler, [each.token for each in unsure], site.at(unsure[0].profile)))
+            found.update(look(scheduler, unsure, site.at(unsure[0].profile)))
         except Failure as failure:
             mend = f"{scheduler.TITLE} may have a job of {experiment.shown}; try again when it answers"
             raise Failure(TROUBLE, *failure.faults, mend) from None
@@ -137,10 +135,10 @@ def _close_feeding(experiment: Experiment) -> None:
             write_fed(experiment, feeding.token)
 
 
-def look_twice(scheduler: Scheduler, tokens: Sequence[str], site: Site) -> dict[str, str]:
+def look_twice(scheduler: Scheduler, launches: Sequence[Intent], site: Site) -> dict[str, str]:
     """A second time where one is missing: a controller that was frozen first answers us, and then takes the job."""
-    found = dict(scheduler.find(tokens, site))
-    if len(found) < len(tokens):
+    found = dict(scheduler.find(launches, site))
+    if len(found) < len(launches):
         time.sleep(LOOK_AGAIN_SECONDS)
-        found.update(scheduler.find(tokens, site))
+        found.update(scheduler.find(launches, site))
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from neuromanager.experiment.catalog import word_for
-from neuromanager.experiment.launches import read_launches
+from neuromanager.experiment.launches import Launch, read_launches
 from neuromanager.experiment.layout import MOST, share_throttle
 from neuromanager.experiment.runs import describe_count
 from neuromanager.experiment.select import resolve_selections
@@ -37,12 +37,11 @@ def change_throttle(word: str, text: str, site: Site) -> int:
             f"{most} at a time, and {name} has {len(arrays)} arrays in the queue: "
             f"write {len(arrays)} at least, or 0 for no limit",
         )
-    jobs = [array.job for array in arrays]
+    jobs = [array.launch.job or "" for array in arrays]
     for place, (array, share) in enumerate(zip(arrays, share_throttle(most, len(arrays)))):
-        job = array.job
-        if said := scheduler.throttle(job, share, array.site):
+        if said := scheduler.throttle(array.launch, share, array.site):
             done = [f"changed before that: {describe_jobs(jobs[:place])}"] if place else []
-            raise Failure(TROUBLE, *said, f"the throttle of job {job} was not changed", *done)
+            raise Failure(TROUBLE, *said, f"the throttle of job {jobs[place]} was not changed", *done)
     how = f"{most} at a time" if most else "without a limit"
     waiting = describe_count(sum(array.waiting for array in arrays))
     tell(f"{name}: {describe_jobs(jobs)}: {waiting} in the queue, {how}")
@@ -54,7 +53,7 @@ def _find_scheduler_name(report: Report) -> str:
 
 
 class _Array(NamedTuple):
-    job: str
+    launch: Launch  # with its job, also where its answer was lost
     waiting: int
     site: Site
 
@@ -74,9 +73,10 @@ def _find_arrays(report: Report, site: Site) -> list[_Array]:
     for status in live:
         job, element = split_job(status.job)
         launch = launches.get(status.token or "")
-        job = (launch and launch.job) or job  # it says on which cluster as well
-        if status.state == PENDING and element:
-            place = site.at(launch.profile) if launch else site
-            known = arrays.setdefault((job, place.host or ""), _Array(job, 0, place))
-            arrays[job, place.host or ""] = known._replace(waiting=known.waiting + 1)
+        if launch and status.state == PENDING and element:
+            launch = launch._replace(job=launch.job or job)  # it says on which cluster as well
+            place = site.at(launch.profile)
+            key = (launch.job or "", place.host or "")
+            known = arrays.setdefault(key, _Array(launch, 0, place))
+            arrays[key] = known._replace(waiting=known.waiting + 1)
     return [arrays[key] for key in sorted(arrays)]

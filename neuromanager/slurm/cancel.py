@@ -11,7 +11,7 @@ from neuromanager.experiment.numbers import format_indices
 from neuromanager.experiment.record import read_lines
 from neuromanager.experiment.states import Status
 from neuromanager.experiment.submission import Cancelled, CancelRequest
-from neuromanager.slurm.client import call, describe_failure, describe_missing, with_clusters
+from neuromanager.slurm.client import call, describe_failure, describe_missing, find_clusters, with_clusters
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.patterns import re
 from neuromanager.system.process import Answer
@@ -113,10 +113,10 @@ def _note(part: CancelRequest) -> None:
 
 def _split(request: CancelRequest) -> dict[str, CancelRequest]:
     """By cluster."""
-    jobs = {launch.token: launch.job or "" for launch in read_launches(request.experiment)}
+    clusters = {launch.token: find_clusters(launch) for launch in read_launches(request.experiment)}
     meant: dict[str, list[Status]] = {}
     for status in request.meant:
-        meant.setdefault(jobs.get(status.token or "", "").partition(";")[2], []).append(status)
+        meant.setdefault(clusters.get(status.token or "", ""), []).append(status)
     return {cluster: request._replace(meant=found) for cluster, found in meant.items()}
 
 

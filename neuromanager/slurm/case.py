@@ -10,7 +10,7 @@ from neuromanager.experiment.layout import parse_elements
 from neuromanager.experiment.record import read_lines
 from neuromanager.experiment.states import UNKNOWN, Status, Trail
 from neuromanager.experiment.submission import Unsettled
-from neuromanager.slurm.client import find_cluster
+from neuromanager.slurm.client import find_cluster, find_clusters
 from neuromanager.slurm.queue import Row, Rows
 from neuromanager.slurm.states import read_meaning
 from neuromanager.system.patterns import compile_late, re
@@ -103,13 +103,11 @@ def make_cases(unsettled: Sequence[Unsettled]) -> list[Case]:
     for each in unsettled:
         launch, trail, job = each.launch, each.trail, _job_of(each.trail)
         by_hand = bool(launch.job and job and not _is_known(job, each) and (trail.started or "") >= launch.asked)
-        own, _, cluster = (launch.job or "").partition(";")
-        if not launch.job:
-            cluster = str((launch.profile.get("resources") or {}).get("clusters") or "")
+        own = (launch.job or "").partition(";")[0]
         element = elements.get(launch.token, {}).get(each.number, each.number)
         element = _element_of(trail, each.number) if by_hand else element
         current = job if by_hand else own or found.get(launch.token)
-        place = (current, element, by_hand, each.submitting, cluster, each.coincides, each.skew_seconds)
+        place = (current, element, by_hand, each.submitting, find_clusters(launch), each.coincides, each.skew_seconds)
         cases.append(Case(each.experiment, launch, each.number, trail, *place))
     return cases
 
@@ -148,7 +146,7 @@ class Queue:
 
     def is_home_of(self, launch: Launch) -> bool:
         """Whether that launch was submitted to the very scheduler that answered; a home may be that of two clusters."""
-        if launch.reached or launch.cluster:
+        if launch.reached or find_clusters(launch):
             return True
         if launch.home and (ours := find_cluster(self._site)):
             return launch.home == ours

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from neuromanager.experiment.launches import Launch
 from neuromanager.system.contexts import contextlib
 from neuromanager.system.faults import TROUBLE, Failure
 from neuromanager.system.files import read_text
@@ -120,12 +121,16 @@ def with_clusters(words: Sequence[str], clusters: str) -> list[str]:
     return [words[0], f"--clusters={clusters}", *words[1:]] if clusters else list(words)
 
 
-def set_throttle(job: str, most: int, site: Site) -> tuple[str, ...]:
-    """Lets so many elements of an array run at a time from now on (0: no limit); the faults."""
+def find_clusters(launch: Launch) -> str:
+    """Where its job is, as --clusters takes it; "": on the usual one. Without an answer of sbatch its profile tells."""
+    return launch.cluster or str((launch.profile.get("resources") or {}).get("clusters") or "")
+
+
+def set_throttle(launch: Launch, most: int, site: Site) -> tuple[str, ...]:
+    """Lets so many elements of its array run at a time from now on (0: no limit); the faults."""
     try:
-        number, _, cluster = job.partition(";")
-        words = ["scontrol", "update", f"JobId={number}", f"ArrayTaskThrottle={most}"]
-        query(with_clusters(words, cluster), _UPDATE_SECONDS, site)
+        words = ["scontrol", "update", f"JobId={(launch.job or '').partition(';')[0]}", f"ArrayTaskThrottle={most}"]
+        query(with_clusters(words, find_clusters(launch)), _UPDATE_SECONDS, site)
     except Failure as failure:
         return failure.faults
     return ()

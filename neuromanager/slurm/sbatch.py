@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from neuromanager.experiment.launches import COMMENT_MARK
+from neuromanager.experiment.launches import COMMENT_MARK, Launch
 from neuromanager.experiment.layout import Arrangement, element_count, share_throttle, whole_array
 from neuromanager.experiment.numbers import format_indices
 from neuromanager.experiment.submission import Job, Limits, Lost, Part, Refused, SchedulersAnswer, Taken, Wait
 from neuromanager.profile.profile import Profile
-from neuromanager.slurm.client import TOO_OFTEN, call_each, client_environment, describe_failure, find_cluster, query
+from neuromanager.slurm.client import (
+    TOO_OFTEN,
+    call_each,
+    client_environment,
+    describe_failure,
+    find_cluster,
+    find_clusters,
+    query,
+    with_clusters,
+)
 from neuromanager.slurm.script import render_script
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.patterns import compile_late, is_number, re
@@ -183,27 +192,36 @@ def parse_estimate(answer: Answer, what: str = "it") -> str | None:
     return f"Slurm would refuse {what}: {refusal.group(1)}" if refusal else None
 
 
-def find_words() -> list[str]:
-    """squeue's words for all jobs of ours with their comments, those that ended within MinJobAge included."""
-    return ["squeue", "--noheader", "--me", "--states=all", "--format=%F %k"]
+def find_words(clusters: str = "") -> list[str]:
+    """squeue's words for all jobs of ours with their comments, those that ended within MinJobAge included.
+
+    Of other clusters with its headers, which tell which one has them.
+    """
+    headers = [] if clusters else ["--noheader"]
+    return with_clusters(["squeue", *headers, "--me", "--states=all", "--format=%F %k"], clusters)
 
 
 def parse_found(answer: Answer, tokens: Iterable[str]) -> dict[str, str] | None:
     """Token -> job, for those that Slurm has a job of; None when it did not say."""
     if answer.exit_code != 0:
         return None
-    wanted, found = set(tokens), {}
+    wanted, found, cluster = set(tokens), {}, ""
     for line in answer.stdout.split("\n"):
         job, _, comment = line.strip().partition(" ")
+        cluster = f";{comment}" if job == "CLUSTER:" else cluster
         for token in re.findall(rf"(?<!\S){COMMENT_MARK}([0-9a-f]+)(?!\S)", comment):
             if token in wanted and job.isdigit():
-                found[token] = job
+                found[token] = f"{job}{cluster}"
     return found
 
 
-def find_jobs(tokens: Sequence[str], site: Site) -> dict[str, str]:
+def find_jobs(launches: Sequence[Launch], site: Site) -> dict[str, str]:
     """The jobs of launches whose answer was lost, by their tokens. Raises Failure when squeue does not answer."""
-    return parse_found(query(find_words(), _QUERY_SECONDS, site), tokens) or {}
+    found: dict[str, str] = {}
+    for clusters in dict.fromkeys(map(find_clusters, launches)) or [""]:
+        answer = query(find_words(clusters), _QUERY_SECONDS, site)
+        found.update(parse_found(answer, [launch.token for launch in launches]) or {})
+    return found
 
 
 def estimate_start(

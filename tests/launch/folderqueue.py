@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Callable
 
 from neuromanager.experiment.cancelled import write_cancelled
+from neuromanager.experiment.launches import Launch
 from neuromanager.experiment.layout import Arrangement
 from neuromanager.experiment.states import CANCELLED, PENDING, RUNNING, UNKNOWN, Status, begin, end
 from neuromanager.experiment.submission import (
@@ -88,9 +89,10 @@ def _submit(words: Sequence[str], site: Site) -> SchedulersAnswer:
     return Lost(("no answer",)) if said == "lose" else Taken(str(int(words[0], 16)))
 
 
-def find(tokens: Sequence[str], site: Site) -> Mapping[str, str]:
+def find(launches: Sequence[Launch], site: Site) -> Mapping[str, str]:
     jobs = {path.stem for path in queue(site).iterdir()}
-    return {token: str(int(token, 16)) for token in tokens if str(int(token, 16)) in jobs}
+    numbers = {launch.token: str(int(launch.token, 16)) for launch in launches}
+    return {token: number for token, number in numbers.items() if number in jobs}
 
 
 def room(limit: str, site: Site) -> int | None:
@@ -104,7 +106,7 @@ def look(
 
 
 def _judge(each: Unsettled, site: Site) -> Status:
-    job = each.launch.job or next(iter(find([each.launch.token], site).values()), None)
+    job = each.launch.job or next(iter(find([each.launch], site).values()), None)
     base = Status(each.number, UNKNOWN, True, scheduler=NAME, job=f"{job}_{each.number}", token=each.launch.token)
     if job is None:
         return base._replace(job=None, reason="is being submitted" if each.submitting else "there is no job of it")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import unittest
 from pathlib import Path
 
+from tests.beds.slurm import cluster
 from tests.command import Folder, Outcome
 
 # Any of Slurm's programs: its words go to `calls`, and the answer is that of the file NAME.txt.
@@ -64,6 +66,50 @@ class ClustersTest(unittest.TestCase):
         self.assertIn("mp2", refused.stderr)
         self.assertFalse(os.path.exists(self.files.path / "runs/y"))
 
+    def lose(self, clusters: str = "mp2") -> None:
+        """A launch whose answer was lost; the usual cluster shows none of its jobs."""
+        self.files.bash("slurm/sbatch", "echo 'sbatch: error: Socket timed out on send/recv operation' >&2; exit 1")
+        usual = 'case " $* " in *" --clusters="*) ;; *) exit ;; esac\n'
+        self.files.program("slurm/squeue", PROGRAM.replace("cat ", f"{usual}cat "))
+        self.files.write("slurm/squeue.txt", "")
+        lost = self.neu("neurun", "--name=y", "-r", f"clusters={clusters}", "slurm", "far", "true")
+        self.assertEqual((lost.code, "Slurm may have the job" in lost.stderr), (111, True), lost.stderr)
+        self.assertEqual({call.split()[1] for call in self.calls()}, {f"--clusters={clusters}"})
+
+    def resume(self, queues: str) -> dict[str, str | None]:
+        """What is on record of the job that --resume finds; nothing else is submitted. ``queues``: what squeue has."""
+        record = self.files.path / "runs/y/jobs.jsonl"
+        intent = json.loads(record.read_text())
+        begun = intent["asked"].rstrip("Z")
+        shown = ["12", "RUNNING", "None", begun, begun, "", "n", "y", "/", f"neu:{intent['token']}"]
+        self.files.write("slurm/squeue.txt", queues.replace("TOKEN", intent["token"]) + "\x1f".join(shown) + "\n")
+        self.files.bash("slurm/sbatch", "exit 1")
+        found = self.neu("neurun", "--name=y", "--resume", "slurm", "far", "true")
+        self.assertEqual(found.code, 0, found.stderr)
+        answer = json.loads(record.read_text().splitlines()[-1])
+        return {key: answer.get(key) for key in ("job", "cluster")}
+
+    def test_a_lost_job_is_looked_for_there(self) -> None:
+        self.lose()
+        found = self.resume("CLUSTER: mp2\nARRAY_JOB_ID COMMENT\n12 neu:TOKEN\n")
+        self.assertEqual(found, {"job": "12", "cluster": "mp2"})
+
+    def test_a_lost_job_of_one_of_several_clusters(self) -> None:
+        self.lose("mp1,mp2")
+        found = self.resume(
+            "CLUSTER: mp1\nARRAY_JOB_ID COMMENT\n12 mine\n\nCLUSTER: mp2\nARRAY_JOB_ID COMMENT\n12 neu:TOKEN\n"
+        )
+        self.assertEqual(found, {"job": "12", "cluster": "mp2"})
+
+    def test_a_lost_job_that_has_begun_is_cancelled_there(self) -> None:
+        """Its number is on record without the cluster: its run has told of it."""
+        self.lose()
+        begun = json.loads((self.files.path / "runs/y/jobs.jsonl").read_text())["asked"]
+        self.files.write("runs/y/y_0/events.txt", f"started {begun} attempt=1 host=n pid=1 process=1 job=12\n")
+        self.assertEqual(self.resume(""), {"job": "12", "cluster": None})
+        self.assertEqual(self.neu("neucancel", "y").stdout, "y:0\n")
+        self.assertEqual(self.calls()[-1], "scancel --clusters=mp2 12")
+
     def test_a_cluster_that_the_environment_chose(self) -> None:
         for name in ("SBATCH_CLUSTERS", "SLURM_CLUSTERS"):
             refused = self.neu("neurun", "--name=z", "slurm", "cpu", "true", chosen=name)
@@ -72,6 +118,24 @@ class ClustersTest(unittest.TestCase):
             taken = self.neu("neurun", f"--name={name}", "-r", "clusters=mp2", "slurm", "cpu", "true", chosen=name)
             self.assertEqual(taken.code, 0, taken.stderr)
         self.assertFalse(any("mp3" in call for call in self.calls()))
+
+
+class RealTest(unittest.TestCase):
+    def test_a_lost_job_of_a_named_cluster(self) -> None:
+        resources = {"clusters": "testbed", "partition": "big-gpu", "time": "5"}
+        files = Folder(self, {"slurm": {"far": {"resources": resources}}})
+        files.environment.update(cluster.require(self).environment)
+        files.bash("path/sbatch", f'{shutil.which("sbatch")} "$@" > /dev/null; kill -9 "$$"')
+        files.bash("path/squeue", "exit 1")
+        words = ("neurun", "--name=x", "--resume", "-r", "hold", "slurm", "far", "true")
+        lost = files.run(*words, PATH=f"{files.path}/path:{files.environment['PATH']}")
+        self.assertEqual((lost.code, "Slurm may have the job" in lost.stderr), (111, True), lost.stderr)
+        found = files.run(*words)
+        self.assertEqual(found.code, 0, found.stderr)
+        _, answer = map(json.loads, (files.path / "runs/x/jobs.jsonl").read_text().splitlines())
+        self.assertEqual(answer["cluster"], "testbed")
+        self.assertEqual(files.run("neucancel", "x").stdout, "x:0\n")
+        self.assertIn("CANCELLED", files.run("neustat", "x").stdout)
 
 
 if __name__ == "__main__":

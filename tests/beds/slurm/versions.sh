@@ -19,7 +19,7 @@ cache=${NEU_SLURM_SUITES:-${XDG_CACHE_HOME:-$HOME/.cache}/neuromanager-slurm}
 mirror=${MIRROR:-http://deb.debian.org/debian}
 all=(bullseye bookworm trixie)
 # All that shows something of a real Slurm. A new class of such tests is to be added here.
-tests=${TESTS:-beds.slurm.check_contract beds.slurm.check_bed slurm.test_propose slurm.test_versions slurm.test_cluster.SharedClusterTest
+tests=${TESTS:-beds.slurm.check_contract beds.slurm.check_bed slurm.test_propose slurm.test_versions slurm.test_cluster.SharedClusterTest slurm.test_clusters.RealTest
     slurm.test_chain.RealSlurm slurm.test_contract.RealSlurm launch.test_protocol.RealSlurm slurm.test_cancel.CancelTest slurm.test_cancel.WaitTest
     launch.test_after.SlurmTest slurm.test_after.RealTest slurm.test_status launch.test_resume.RealResume commands.test_neurerun.SlurmTest
     slurm.test_pack.RealTest slurm.test_requeue slurm.test_late commands.test_neutrash commands.test_neudiff commands.test_neuset.OnSlurmTest slurm.test_outages slurm.test_many launch.test_feed.RealTest

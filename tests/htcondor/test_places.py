@@ -1,0 +1,68 @@
+"""Jobs of another schedd than the usual one are asked for, and throttled, there. No HTCondor is needed."""
+
+from __future__ import annotations
+
+import json
+import unittest
+
+from tests.command import Folder, Outcome
+
+# Of any schedd but the usual one of the usual pool nothing is known.
+SCHEDD = """#!/bin/bash
+printf '%s\\n' "${0##*/} $*" >> "${0%/*}/calls"
+case $* in *"-name far@x -pool cm.x"*) cat "${0%/*}/${0##*/}.txt" ;; esac
+"""
+PLACE = "-name far@x -pool cm.x"
+
+
+class PlacesTest(unittest.TestCase):
+    def setUp(self) -> None:
+        self.files = Folder(self, {"htcondor": {"far": {"resources": {"schedd": "far@x", "pool": "cm.x"}}}})
+        for name in ("condor_q", "condor_qedit", "condor_hold", "condor_release", "condor_history"):
+            self.files.write(f"bin/{name}.txt", "")
+        for name in ("condor_q", "condor_qedit", "condor_hold", "condor_release", "condor_history"):
+            self.files.program(f"bin/{name}", SCHEDD)
+        self.files.bash("bin/condor_config_val", "exit 1")
+        self.files.bash("bin/condor_submit", '[[ $* = *-dry-run* ]] || kill -9 "$$"')
+        self.path = f"{self.files.path}/bin:{self.files.environment['PATH']}"
+
+    def neu(self, *words: str) -> Outcome:
+        return self.files.run(*words, PATH=self.path)
+
+    def record(self) -> list[dict[str, str]]:
+        return [json.loads(line) for line in (self.files.path / "runs/x/jobs.jsonl").read_text().splitlines()]
+
+    def queue(self, **more: object) -> None:
+        row = {"ClusterId": 12, "NeuToken": self.record()[0]["token"], "GlobalJobId": "far@x#12.0#1", **more}
+        self.files.write("bin/condor_q.txt", json.dumps([row]))
+
+    def calls(self) -> list[str]:
+        path = self.files.path / "bin/calls"
+        lines = path.read_text().splitlines()
+        path.unlink()
+        return lines
+
+    def test_a_lost_job(self) -> None:
+        self.files.bash("bin/condor_q", "exit 1")
+        lost = self.neu("neurun", "--name=x", "--runs=3", "htcondor", "far", "true")
+        self.assertEqual((lost.code, "HTCondor may have the job" in lost.stderr), (111, True), lost.stderr)
+        self.files.program("bin/condor_q", SCHEDD)
+        self.queue()
+        found = self.neu("neurun", "--name=x", "--runs=3", "--resume", "htcondor", "far", "true")
+        self.assertEqual(found.code, 0, found.stderr)
+        self.assertEqual([(each.get("job"), each.get("cluster")) for each in self.record()[1:]], [("12", "far@x")])
+        self.assertEqual({PLACE in call for call in self.calls()}, {True})
+
+    def test_a_throttle(self) -> None:
+        self.files.bash("bin/condor_submit", "[[ $* = *-dry-run* ]] || echo '12.0 - 12.2'")
+        self.assertEqual(self.neu("neurun", "--name=x", "--runs=3", "htcondor", "far", "true").code, 0)
+        self.queue(TotalSubmitProcs=3, JobMaterializeNextProcId=1)
+        done = self.neu("neuthrottle", "2", "x")
+        self.assertEqual(done.code, 0, done.stderr)
+        calls = self.calls()
+        self.assertIn(f"condor_qedit {PLACE} 12 JobMaterializeLimit 2", calls)
+        self.assertEqual({PLACE in call for call in calls}, {True})
+
+
+if __name__ == "__main__":
+    unittest.main()
