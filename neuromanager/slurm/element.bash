@@ -13,10 +13,13 @@ neu_told='' neu_killed='' neu_signal=''
 neu_groups=''  # of the runs there are now: the numbers of their leaders, suspended ones, too
 neu_strays() {  # $1: a signal for processes outside those groups, of run $2, or without it of all: neu_found, how many
   # Workers in sessions of their own, say: their NEU_RUN_DIR tells the run, and SLURM_JOB_ID that it is this job's.
-  local place='' word='' ours='' job='' stat=''
+  local place='' word='' ours='' job='' stat='' all=''
   neu_found=0
   for place in /proc/[0-9]*; do
     if [ ! -O "$place" ]; then continue; fi
+    # All of it at once, without its NULs: word by word a busy node takes seconds, of which few are left near the limit.
+    IFS= read -r -N 9999999 all < "$place/environ"
+    if [[ $all != *"NEU_RUN_DIR=$NEU_EXPERIMENT/${NEU_NAME}_"* ]]; then continue; fi
     ours='' job=''
     while IFS= read -r -d '' word; do
       case $word in
@@ -123,11 +126,14 @@ neu_count() {  # how many runs there are now: neu_running, neu_groups
   for group in "${gone[@]}"; do neu_clear "$group"; done
 }
 neu_clear() {  # what run $1 has left behind is not to keep its GPU from the next one
-  local until=$((SECONDS + 2))
+  local signal until
   if [ -n "$neu_told" ]; then return; fi
-  neu_strays TERM "$1"
-  while [ "$neu_found" != 0 ] && [ "$SECONDS" -le "$until" ]; do sleep 0.1; neu_strays 0 "$1"; done
-  if [ "$neu_found" != 0 ]; then neu_strays KILL "$1"; sleep 0.1; fi
+  for signal in TERM KILL; do
+    until=$((SECONDS + 2))
+    neu_strays "$signal" "$1"
+    while [ "$neu_found" != 0 ] && [ "$SECONDS" -le "$until" ]; do sleep 0.1; neu_strays 0 "$1"; done
+    if [ "$neu_found" = 0 ]; then return; fi
+  done
 }
 neu_wait() {  # until one has ended; for a suspended one wait does not
   wait -n
