@@ -69,7 +69,8 @@ def _resolve(word: str, environ: Mapping[str, str]) -> Selected:
     if directory is None:
         known = [experiment.name for experiment in find_experiments()]
         mend = offer_nearest(os.path.basename(place), known) if known else f"there is no experiment in ./{RUNS}"
-        half = " (half made: a launch prepares it, or was killed)" if os.path.isdir(os.path.join(RUNS, place)) else ""
+        there = place and os.path.isdir(os.path.join(RUNS, place))
+        half = " (half made: a launch prepares it, or was killed)" if there else ""
         raise ValueError(f"{word!r}: no such experiment{half}; {mend}")
     directory = os.path.abspath(directory)
     experiment = Experiment(directory, os.path.basename(directory))

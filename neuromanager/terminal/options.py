@@ -201,6 +201,8 @@ def _apply(parser: Parser, option: Option, text: str, values: dict[str, Any]) ->
         values[option.name] = True
         return
     spelled = "/".join(option.spelled)
+    if not text:  # most often that of a variable that is not set; none of the options means anything by it
+        parser.error(f"{spelled}: the value is empty; give one, or leave the option out")
     try:
         value = option.type(text)
     except ValueError as error:

@@ -194,7 +194,7 @@ class WordsTest(BadInputTest):
             self.assertIn(f"{words[-1]}: a value is missing (see {words[0]} --help)", self.refused(*words)[0])
 
     def test_runs(self) -> None:
-        for text in ("0", "x", "-1", "1.5", "", " 1", "1_0", "+1", "٣", "1e2", "10000001", "9" * 50, "\x1b[31m"):
+        for text in ("0", "x", "-1", "1.5", " 1", "1_0", "+1", "٣", "1e2", "10000001", "9" * 50, "\x1b[31m"):
             with self.subTest(text=text[:20]):
                 self.assertIn(
                     "write a whole number from 1 to 10000000",

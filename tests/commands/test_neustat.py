@@ -378,7 +378,7 @@ class FaultsTest(unittest.TestCase):
         Written(folder, "train-1", [None, None]).end(0)
         for words, told in (
             (["--state=FAILD"], "--state: 'FAILD': no such state; did you mean 'FAILED'?"),
-            (["--state="], "no such state"),
+            (["--state=,"], "no such state"),
             (["--state", "RUNNING,x,y"], "'Y': no such state"),
             (["trian-1"], "did you mean 'train-1'?"),
             (["train-1:2"], "no run 2"),

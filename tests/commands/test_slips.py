@@ -78,6 +78,12 @@ class SlipTest(unittest.TestCase):
         self.assertIn("-f NAME", self.refuse("neutable", "-p", "result.json", code=100))
         self.assertNotIn("-p", self.refuse("neuget", "train", code=100))
 
+    def test_a_variable_that_is_not_set(self) -> None:
+        said = self.refuse("neurun", "--after=", "local", "bare", "./train.py", code=100)
+        told = "--after: the value is empty; give one, or leave the option out (see neurun --help)"
+        self.assertEqual(said, f"neurun: error: {told}\n")
+        self.assertNotIn("half made", self.refuse("neuwait", "", code=100))
+
     def test_a_note_in_place_of_a_support_or_a_device(self) -> None:
         notes = {"$schema": "x", "x-read": ["a"], "slurm": {"x-note": "a", "x-more": ["a"], "big": {}}}
         self.folder.write("config.json", notes)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import unittest
+from importlib import import_module
 
 from neuromanager.commands import neurun, neusweep
 from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.terminal.options import Parser, parse_options, split_operands, split_words
+from tests.command import ROOT
 from tests.hardwords import HARD_WORDS, random_words
 
 
@@ -65,7 +67,7 @@ class SplitTest(unittest.TestCase):
 
 class ParseTest(unittest.TestCase):
     def test_a_value_stays_a_value(self) -> None:
-        for word in (*HARD_WORDS, *random_words(500, seed=3)):
+        for word in filter(None, (*HARD_WORDS, *random_words(500, seed=3))):
             for words in (["--params", word], [f"--params={word}"], ["-p", word]):
                 with self.subTest(words=[part[:40] for part in words]):
                     self.assertEqual(parse_options(make_parser(), split_words(make_parser(), words)[0]).params, word)
@@ -73,6 +75,18 @@ class ParseTest(unittest.TestCase):
     def test_repeated_and_joined(self) -> None:
         options = parse_options(make_parser(), ["-nqr", "a=1", "-rb=2", "--resource", "c", "--resource=d="])
         self.assertEqual((options.dry_run, options.q, options.resource), (True, True, ["a=1", "b=2", "c", "d="]))
+
+    def test_no_option_of_any_command_takes_an_empty_value(self) -> None:
+        """It is that of a variable that is not set, and was the default of some and nothing at all of others."""
+        for command in sorted(path.name for path in (ROOT / "bin").iterdir()):
+            parser = import_module(f"neuromanager.commands.{command}").make_parser()
+            for option in (option for option in parser.options if option.takes_value):
+                spelled = option.spelled[-1]
+                for words in ([spelled, ""], *([[f"{spelled}="]] if spelled.startswith("--") else [])):
+                    with self.subTest(command=command, words=words), self.assertRaises(Failure) as caught:
+                        parse_options(parser, split_words(parser, words)[0])
+                    self.assertEqual(caught.exception.code, WRONG_INPUT)
+                    self.assertIn(f"{spelled}: the value is empty; give one, or leave", caught.exception.faults[0])
 
     def test_options_may_follow_operands_where_no_program_is_started(self) -> None:
         for words, expected in (
