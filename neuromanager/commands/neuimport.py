@@ -21,9 +21,8 @@ from neuromanager.sweep.imports import (
 )
 from neuromanager.sweep.parse import parse_sweep
 from neuromanager.sweep.read import read_sources
-from neuromanager.system.document import LONGEST, check_document, read_text
+from neuromanager.system.document import check_document, read_text_or_stdin
 from neuromanager.system.faults import WRONG_INPUT, Failure, offer_nearest
-from neuromanager.system.files import read_stdin
 from neuromanager.system.jsonvalues import render_document
 from neuromanager.system.notations import parse_json_or_yaml, parse_literal
 from neuromanager.system.quoting import quote_line
@@ -77,8 +76,7 @@ def main(words: Sequence[str]) -> int:
         raise Failure(WRONG_INPUT, f"{tool}: no such tool; {offer_nearest(tool, TOOLS)}")
     if options.config and tool != "clutils":
         raise Failure(WRONG_INPUT, f"--config: a sweep of {tool} holds no profile; only those of clutils do")
-    source = "standard input" if path == "-" else path
-    text = _read_stdin() if path == "-" else read_text(path, "name the sweep file of the other tool")
+    text, source = read_text_or_stdin(path, "name the sweep file of the other tool")
     if tool == "lines":
         return _print_lines(text, source, path)
     if tool in TEXTS:
@@ -96,15 +94,6 @@ def _import_profile(document: object) -> Imported:
     from neuromanager.schedulers import find_scheduler  # only where it is asked for
 
     return import_clutils_profile(document, find_scheduler(SCHEDULER).OWN_OPTIONS)
-
-
-def _read_stdin() -> str:
-    try:
-        return read_stdin(LONGEST).decode("utf-8")
-    except OSError as error:
-        raise Failure(WRONG_INPUT, f"standard input: {error.strerror}; is this the right file?") from None
-    except UnicodeDecodeError:
-        raise Failure(WRONG_INPUT, "standard input: not UTF-8") from None
 
 
 def _print_lines(text: str, source: str, path: str) -> int:

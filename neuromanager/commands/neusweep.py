@@ -22,7 +22,7 @@ from neuromanager.sweep.words import (
     render_flags,
     render_variables,
 )
-from neuromanager.system.document import check_document, read_document
+from neuromanager.system.document import check_document, read_text_or_stdin
 from neuromanager.system.faults import INCOMPLETE, NOT_FOUND, TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.files import open_unnamed
 from neuromanager.system.jsonvalues import LONGEST_VARIABLE, Words, dump_json, escape_unseen
@@ -44,7 +44,7 @@ def make_parser() -> Parser:
     )
     parser.instead = "a parameter is given as -s {}"
     add = parser.add_argument
-    add("-p", "--params", metavar="FILE", help="the sweep (default: params.json)")
+    add("-p", "--params", metavar="FILE", help="the sweep (default: params.json); - reads standard input")
     add("-s", "--sweep", metavar="NAME=V1,V2", action="append", help="a parameter, in place of a file; may be repeated")
     add("-n", "--print", action="store_true", help="print the command lines, one a line, and run nothing")
     add("--json", action="store_true", help="print the points, one JSON object a line, and run nothing")
@@ -139,9 +139,9 @@ def _read_sweep(options: Options) -> tuple[Sweep, Style]:
             say("neusweep", f"warning: {text}")
         document = check_document(write_document(options.sweep), "params", source)
     else:
-        source = options.params or "params.json"
         mend = 'write one, as {"lr": [0.1, 0.01]}, or give parameters with -s lr=0.1,0.01, or another file with -p FILE'
-        document = read_document(source, "params", mend)
+        text, source = read_text_or_stdin(options.params or "params.json", mend)
+        document = check_document(text, "params", source)
     sweep = parse_sweep(document, source, first=options.order == "first", contents=read_sources(document, source))
     given = [options.style] if options.style else find_styles(document)
     try:

@@ -6,6 +6,7 @@ import os
 
 from neuromanager.sweep.parse import find_sources
 from neuromanager.system.faults import WRONG_INPUT, Failure
+from neuromanager.system.files import read_input
 from neuromanager.system.values import Any, Iterator
 
 
@@ -67,14 +68,11 @@ def read_sources(document: Any, source: str) -> dict[tuple[str, str], tuple[str,
     return contents
 
 
-_LONGEST = 1 << 28  # characters; a device such as /dev/zero has no end
+_LONGEST = 1 << 28  # bytes; a device such as /dev/zero has no end
 
 
 def _read_lines(path: str) -> list[str]:
-    with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        text = file.read(_LONGEST + 1)
-    if len(text) > _LONGEST:
-        raise OSError(0, f"longer than {_LONGEST} characters")
+    text = read_input(path, _LONGEST).decode("utf-8", "surrogateescape").removeprefix("\ufeff")
     lines = text.replace("\r\n", "\n").split("\n")
     if any("\0" in line for line in lines):
         raise OSError(0, "a NUL character, which cannot be passed to a program")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure, join_path, offer_nearest
+from neuromanager.system.files import read_input, read_stdin
 from neuromanager.system.jsonvalues import is_text, load_json, parse_float, parse_integer, render_json
 from neuromanager.system.patterns import re
 from neuromanager.system.values import TYPE_CHECKING, Any, Callable, Iterable, Iterator
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     from json import JSONDecodeError
 
 _SCHEMAS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "schemas")
-LONGEST = 1 << 26  # characters of a document; a device such as /dev/zero has no end
+LONGEST = 1 << 26  # bytes of a document; a device such as /dev/zero has no end
 _LARGE = 10_000  # characters; jsonschema takes a second for each 20,000 values
 _MOST_GOOD = 1000  # documents that are remembered to be valid
 _SUSPECT = ("\\u", "NaN", "Infinity")  # without these no value of a readable text can be at fault
@@ -54,20 +56,25 @@ def check_document(text: str, schema_name: str, source: str) -> Any:
 
 
 def read_text(path: str, missing: str) -> str:
+    return read_text_or_stdin("./-" if path == "-" else path, missing)[0]
+
+
+def read_text_or_stdin(path: str, missing: str) -> tuple[str, str]:
+    """The text, and the name of its source for faults; ``-`` stands for standard input."""
+    source = "standard input" if path == "-" else path
     try:
-        with open(path, encoding="utf-8") as file:
-            text = file.read(LONGEST + 1).removeprefix("\ufeff")
+        data = read_stdin(LONGEST) if path == "-" else read_input(path, LONGEST)
+        text = data.decode("utf-8").removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     except FileNotFoundError:
         raise Failure(WRONG_INPUT, f"{path}: no such file; {missing}") from None
     except UnicodeDecodeError as error:
-        raise Failure(WRONG_INPUT, f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8") from None
+        raise Failure(WRONG_INPUT, f"{source}: not UTF-8 at byte {error.start}; save it as UTF-8") from None
     except OSError as error:
-        raise Failure(WRONG_INPUT, f"{path}: {error.strerror}") from None
-    if len(text) > LONGEST:
-        raise Failure(WRONG_INPUT, f"{path}: longer than {LONGEST} characters; is this the right file?")
+        mend = "; is this the right file?" if error.errno == errno.EFBIG else ""
+        raise Failure(WRONG_INPUT, f"{source}: {error.strerror}{mend}") from None
     if not text.strip():
-        raise Failure(WRONG_INPUT, f"{path}: the file is empty; write a JSON object: {{ ... }}")
-    return text
+        raise Failure(WRONG_INPUT, f"{source}: the file is empty; write a JSON object: {{ ... }}")
+    return text, source
 
 
 def parse_json(text: str, source: str) -> tuple[Any, list[str]]:

@@ -19,6 +19,7 @@ LARGEST_BYTES = 1 << 30  # of a file that is read whole
 _PIECE_BYTES = 1 << 16
 _LONGEST_LINE = 1 << 24
 _PAGES_SECONDS = 0.02  # for a line of several pages that another writer is writing
+_WRITER_TRIES = 30  # each of a tenth of a second, for a program that is to write into a FIFO and has not opened it yet
 _READING = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 _APPENDING = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -70,6 +71,40 @@ def read_bytes(path: str, most: int = LARGEST_BYTES) -> bytes:
         return data if len(data) == size <= most else _read(descriptor, most, path, data)
     finally:
         os.close(descriptor)
+
+
+def read_input(path: str, most: int) -> bytes:
+    """All of what a person names to be read, which may be a pipe, as ``<(command)`` is, or a device.
+
+    Raises OSError, also for more than ``most``, and for a FIFO that no program has opened to write.
+    """
+    descriptor = os.open(path, _READING)
+    try:
+        found = os.fstat(descriptor)
+        if stat.S_ISREG(found.st_mode) and found.st_size > most:
+            raise _make_excess(most, path)
+        first = _await_writer(descriptor, path) if stat.S_ISFIFO(found.st_mode) else b""
+        os.set_blocking(descriptor, True)
+        return _read(descriptor, most, path, first)
+    finally:
+        os.close(descriptor)
+
+
+def _await_writer(descriptor: int, path: str) -> bytes:
+    """What a pipe that does not block gives first; nothing if a program has it open, and may take its time."""
+    import select
+
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    for _ in range(_WRITER_TRIES):
+        ended = any(event & select.POLLHUP for _, event in poll.poll(100))
+        try:
+            piece = os.read(descriptor, _PIECE_BYTES)
+        except BlockingIOError:
+            return b""
+        if piece or ended:
+            return piece
+    raise OSError(errno.EINVAL, "a pipe that nothing writes to", path)
 
 
 def read_stdin(most: int) -> bytes:

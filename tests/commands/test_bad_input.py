@@ -269,7 +269,7 @@ class WordsTest(BadInputTest):
         (self.folder.path / "config.json").unlink()
         (self.folder.path / "config.json").symlink_to("/dev/zero")
         answer = self.folder.shell("(ulimit -v 900000; neurun local cpu true)")
-        told = "neurun: error: config.json: longer than 67108864 characters; is this the right file?"
+        told = "neurun: error: config.json: larger than 67108864 bytes; is this the right file?"
         self.assertEqual((answer.code, answer.errors()), (100, [told]))
 
     def test_terminal_escapes_are_shown_and_not_obeyed(self) -> None:

@@ -121,6 +121,20 @@ class PrintTest(unittest.TestCase):
         for words in (("-p", "it's.json"), ("-pit's.json",), ("--params=it's.json",), ("--params", "it's.json")):
             self.assertEqual(self.printed(*words, "x"), ["x --aa=1"])
 
+    def test_from_a_program(self) -> None:
+        """Through a pipe, as jq gives it; the values of one parameter, too."""
+        for text in (
+            """neusweep -p <(sleep 0.1; echo '{"aa": 1}') -n x""",
+            """echo '{"aa": 1}' | neusweep -p - -n x""",
+            """mkfifo fifo; { echo '{"aa": 1}' > fifo & } && neusweep -p fifo -n x""",
+            """neusweep -s 'aa={"$lines": "/dev/stdin"}' -n x <<< 1""",
+        ):
+            done = self.folder.shell(text)
+            self.assertEqual((done.out, done.stderr), (b"x --aa=1\n", ""), text)
+        done = self.folder.shell('neusweep -s \'aa={"$lines": "fifo"}\' -n x')
+        told = "neusweep: error: --sweep: aa.$lines: fifo: a pipe that nothing writes to"
+        self.assertEqual((done.code, done.errors()), (100, [told]))
+
     def test_no_parameters_is_one_line(self) -> None:
         self.assertEqual(self.printed("x", "it's", params={}), ["x 'it'\"'\"'s'"])
 

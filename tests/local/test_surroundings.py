@@ -113,8 +113,8 @@ class FoundByFuzzTest(unittest.TestCase):
 
     def test_refused_and_nothing_left(self) -> None:
         for text, fault in (
-            ("neusweep -p /dev/zero true", "/dev/zero: longer than"),
-            ("neurun -c /dev/zero local cpu true", "/dev/zero: longer than"),
+            ("neusweep -p /dev/zero true", "/dev/zero: larger than"),
+            ("neurun -c /dev/zero local cpu true", "/dev/zero: larger than"),
             ("neurun --detach --idle-gpus local cpu true", "asks for no GPU"),
         ):
             folder = Folder(self)

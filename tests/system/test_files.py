@@ -6,11 +6,23 @@ import errno
 import os
 import resource
 import shutil
+import subprocess
 import tempfile
 import unittest
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as Unfinished
 from pathlib import Path
 
-from neuromanager.system.files import append_line, find_owner, is_ours, opened, read_bytes, read_text, write_file
+from neuromanager.system.files import (
+    append_line,
+    find_owner,
+    is_ours,
+    opened,
+    read_bytes,
+    read_input,
+    read_text,
+    write_file,
+)
 
 
 class FilesTest(unittest.TestCase):
@@ -72,6 +84,35 @@ class FilesTest(unittest.TestCase):
         with self.assertRaises(OSError) as raised:
             read_bytes(str(self.secret), 1000)
         self.assertIn("larger than 1000 bytes", str(raised.exception))
+
+    def test_a_pipe_that_a_person_names_is_read_to_its_end(self) -> None:
+        os.mkfifo(self.path("fifo"))
+        late = subprocess.Popen(["sh", "-c", 'exec > "$0"; echo a; read go; echo b', self.path("fifo")], stdin=-1)
+        try:
+            with ThreadPoolExecutor(1) as pool:
+                reading = pool.submit(read_input, self.path("fifo"), 1000)
+                with self.assertRaises(Unfinished):
+                    reading.result(0.2)
+                late.communicate(b"go\n")
+                self.assertEqual(reading.result(60), b"a\nb\n")
+        finally:
+            late.kill()
+            late.wait()
+
+    def test_a_pipe_that_nothing_writes_to_is_not_waited_for(self) -> None:
+        os.mkfifo(self.path("fifo"))
+        with self.assertRaises(OSError) as raised:
+            read_input(self.path("fifo"), 1000)
+        self.assertIn("a pipe that nothing writes to", str(raised.exception))
+        here, there = os.pipe()
+        self.addCleanup(os.close, here)
+        os.close(there)
+        self.assertEqual(read_input(f"/dev/fd/{here}", 1000), b"", "its program has ended and wrote nothing")
+
+    def test_what_has_no_end_is_not_read_for_ever(self) -> None:
+        with self.assertRaises(OSError) as raised:
+            read_input("/dev/zero", 1 << 20)
+        self.assertEqual(raised.exception.errno, errno.EFBIG)
 
     def test_torn_line_gets_an_end(self) -> None:
         append_line(self.path("secret"), "next", durable=True)
