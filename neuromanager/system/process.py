@@ -251,8 +251,8 @@ def _rewind(file: IO[bytes]) -> IO[bytes]:
 
 
 @contextlib.contextmanager
-def feeding(words: Sequence[str], env: Mapping[str, str]) -> Iterator[IO[bytes]]:
-    """A program on our terminal (a pager), and its stdin to write to; afterwards its end is waited for.
+def feeding(words: Sequence[str], env: Mapping[str, str]) -> Iterator[Dialogue]:
+    """A program on our terminal (a pager), to whose stdin is written; afterwards its end is waited for.
 
     A Ctrl-C meanwhile is for it alone.
     """
@@ -262,7 +262,7 @@ def feeding(words: Sequence[str], env: Mapping[str, str]) -> Iterator[IO[bytes]]
     before = signal.signal(signal.SIGINT, lambda number, frame: None)
     assert process.stdin
     try:
-        yield process.stdin
+        yield process
     finally:
         process.stdin.close()
         process.wait()

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import sys
 
+from neuromanager.system.faults import NOT_EXECUTABLE, NOT_FOUND
 from neuromanager.system.values import Iterable, Iterator, Mapping
 from neuromanager.terminal.console import tell
 
 _DEFAULT = "less"
+_PIPE_BYTES = 1 << 16  # what a pipe takes for a pager that does not start (pipe(7)); so much is held to be shown then
 
 
 def page(texts: Iterable[str], environ: Mapping[str, str]) -> None:
@@ -25,12 +27,19 @@ def page(texts: Iterable[str], environ: Mapping[str, str]) -> None:
     from neuromanager.terminal.escapes import remove_colors
 
     env = {"LESS": "FX", "LV": "-c", **environ}  # as git has them, without the R that would obey escapes
-    with feeding(["sh", "-c", command], env) as pipe:
+    texts, given, length = _chain(begun, rest), list[str](), 0
+    with feeding(["sh", "-c", command], env) as pager:
+        assert pager.stdin
         try:
-            for text in _chain(begun, rest):
-                pipe.write(remove_colors(text).encode("utf-8", "surrogateescape"))
+            for text in texts:
+                if length <= _PIPE_BYTES:
+                    given.append(text)
+                length += len(text)
+                pager.stdin.write(remove_colors(text).encode("utf-8", "surrogateescape"))
         except BrokenPipeError:
             pass  # seen enough
+    if pager.returncode in (NOT_EXECUTABLE, NOT_FOUND) and sum(map(len, given)) == length:  # the shell has said why
+        write_all(_chain(given, texts))
 
 
 def write_all(texts: Iterable[str]) -> None:

@@ -326,6 +326,20 @@ class TerminalTest(unittest.TestCase):
         made.log(0, b"line\n" * 200_000)
         self.assertEqual(on_terminal(folder, "neulog", variables={"NEU_PAGER": "head -n 1"}), (0, "line\n"))
 
+    def test_a_pager_that_cannot_start_hides_nothing(self) -> None:
+        folder = Folder(self)
+        made = Made(folder, "try", 1)
+        made.begin(0)
+        for lines in (24, 20_000):  # more than a pipe holds
+            made.log(0, b"".join(b"line %d\n" % count for count in range(lines)))
+            log = made.experiment.log(0, "stdout")
+            for pager in ("A=1 ./no-such-pager", "A=1 /"):
+                code, shown = on_terminal(folder, "neulog", variables={"NEU_PAGER": pager})
+                self.assertEqual(
+                    (code, shown.partition("line 0\n")[1:]), (0, folder.read(log).partition("line 0\n")[1:])
+                )
+        self.assertEqual(on_terminal(folder, "neulog", variables={"NEU_PAGER": "cat > seen; exit 127"}), (0, ""))
+
 
 class FollowTest(unittest.TestCase):
     def follow(self, folder: Folder, *words: str) -> subprocess.Popen[bytes]:
