@@ -18,6 +18,7 @@ from neuromanager.system.values import IO, Mapping, NamedTuple, Sequence
 from neuromanager.terminal.escapes import TerminalText, remove_colors
 
 MOST_LINES, MOST_BYTES = 2000, 1 << 18  # of the end of a log: more is not even looked at
+_MOST_OUTPUT = 1 << 20  # bytes of what a command prints
 _LOOK_SECONDS = 0.5
 
 
@@ -153,7 +154,11 @@ def _start(words: Command, size: tuple[int, int]) -> _Started | list[str]:
 def _read_output(started: _Started) -> list[str]:
     with started.output as file:
         file.seek(0)
-        return _make_lines(file.read(MOST_BYTES).replace(b"\f", b""))  # gnuplot begins a picture with one
+        data = file.read(_MOST_OUTPUT + 1)
+    lines = _make_lines(data[:_MOST_OUTPUT].replace(b"\f", b""))  # gnuplot begins a picture with one
+    if len(data) > _MOST_OUTPUT:  # and half a line
+        lines[-1] = f"the rest is left out here; see: {quote_line(started.words)}"
+    return lines
 
 
 def _make_lines(data: bytes) -> list[str]:

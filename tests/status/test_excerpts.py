@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 import unittest
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
+from unittest import mock
 
 from neuromanager.experiment.logs import LogPart
-from neuromanager.status.excerpts import MOST_BYTES, MOST_LINES, find_names, read_log_end
+from neuromanager.status.excerpts import MOST_BYTES, MOST_LINES, Excerpts, find_names, read_log_end
+from neuromanager.status.top import TABLE, Frame
+from tests.command import Folder
+
+if TYPE_CHECKING:
+    from neuromanager.status.survey import Report
 
 
 class EndsTest(unittest.TestCase):
@@ -37,6 +45,27 @@ class EndsTest(unittest.TestCase):
             file.truncate(1 << 40)
         (line,) = read_log_end([LogPart("t:0 stdout", os.fspath(self.path))])
         self.assertEqual(line, "\\x00" * MOST_BYTES)
+
+
+class TableTest(unittest.TestCase):
+    def test_one_that_is_cut_says_so(self) -> None:
+        folder = Folder(self)
+        folder.program("neutable", "#!/bin/sh\nseq $1\n")
+        for length, last in ((9, "9"), (999_999, "the rest is left out here; see: neutable 999999")):
+            with mock.patch.dict(os.environ, {"PATH": f"{folder.path}:{os.environ['PATH']}"}):
+                lines = self.read(f"{length}")
+            self.assertEqual(lines[-1], last)
+            whole = lines[: length if length < 10 else -1]
+            self.assertEqual(whole, list(map(str, range(1, len(whole) + 1))), "no half line")
+
+    def read(self, operand: str) -> list[str]:
+        excerpts, report = Excerpts(), cast("Report", None)
+        deadline = time.monotonic() + 60
+        while True:
+            _, lines = excerpts.read(Frame(TABLE), report, operand, (24, 80), False)
+            if lines != ["..."] or time.monotonic() > deadline:
+                return lines
+            time.sleep(0.01)
 
 
 class NamesTest(unittest.TestCase):
