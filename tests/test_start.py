@@ -60,6 +60,13 @@ class ImportsTest(unittest.TestCase):
                     "needs are written down by python3 -m tests.test_start",
                 )
 
+    def test_a_table_of_what_ran(self) -> None:
+        folder = Folder(self)
+        folder.run("neurun", "-q", "--name=t", "local", "cpu", "true")
+        self.assertEqual(list_imports(folder, "neustat") & DEAR, set())
+        of_words = {"re", "enum", "functools"}  # for the operand
+        self.assertLessEqual(list_imports(folder, "neustat t") & DEAR, of_words)
+
 
 class EnvironmentTest(unittest.TestCase):
     def test_functions_and_names_that_no_shell_knows_arrive(self) -> None:

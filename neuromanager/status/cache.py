@@ -12,7 +12,7 @@ from neuromanager.experiment.directory import Experiment, format_time
 from neuromanager.experiment.states import CANCELLED, STATES, UNKNOWN, Status
 from neuromanager.system.contexts import contextlib
 from neuromanager.system.files import is_ours, read_text, write_file
-from neuromanager.system.jsonvalues import load_json
+from neuromanager.system.jsonvalues import dump_json, load_json
 from neuromanager.system.values import Any, Iterable, Iterator, Mapping, Sequence
 
 _FILE = "settled.json"
@@ -43,11 +43,8 @@ def _read(experiment: Experiment) -> dict[str, Any]:
 def _write(experiment: Experiment, content: Mapping[str, object]) -> None:
     if not (is_ours(experiment.directory) and is_ours(experiment.path(_FILE))):
         return  # looking leaves nothing in another user's folder
-    import json
-
     with contextlib.suppress(OSError):
-        text = json.dumps({"format": _FORMAT, **content}, separators=(",", ":"))
-        write_file(experiment.path(_FILE), text + "\n")
+        write_file(experiment.path(_FILE), dump_json({"format": _FORMAT, **content}) + "\n")
 
 
 def read_settled(experiment: Experiment, current: Mapping[int, str]) -> dict[int, Status]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
-
-from neuromanager.system.patterns import compile_late
+from neuromanager.system.patterns import compile_late, re
 from neuromanager.system.values import NamedTuple
 
 # As tqdm writes it (std.py, format_meter): `45%|####5     | 45/100 [00:10<00:12, 4.5it/s]`, after a description and

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.events import read_trail
 from neuromanager.experiment.launches import read_launches
@@ -16,10 +14,10 @@ from neuromanager.status.progress import Progress, parse_progress
 from neuromanager.status.survey import Report
 from neuromanager.status.tables import Facts, Row
 from neuromanager.status.why import explain_all
-from neuromanager.system.jsonvalues import parse_float, parse_integer, text_of
+from neuromanager.system.jsonvalues import load_json, parse_float, parse_integer, text_of
 from neuromanager.system.quoting import parse_line, read_count
 from neuromanager.system.signals import name_signal
-from neuromanager.system.values import Mapping, Sequence
+from neuromanager.system.values import Any, Mapping, Sequence
 
 
 def read_rows(report: Report, statuses: Sequence[Status], label: str, points: Sequence[Mapping[str, str]]) -> list[Row]:
@@ -61,7 +59,7 @@ def read_facts(report: Report, statuses: Sequence[Status]) -> list[Facts]:
                 tags,
                 repeat,
                 _read_command(commands[number]) if number < len(commands) else (),
-                points[number] if number < len(points) and _is_object(points[number]) else None,
+                points[number] if number < len(points) and isinstance(_load_point(points[number]), dict) else None,
                 whys[number] or None,
                 read_progress(experiment, status) if status.state == RUNNING else None,
                 note,
@@ -92,13 +90,12 @@ def _count_repeats(record: Mapping[str, object]) -> int:
 def read_points(experiment: Experiment) -> list[dict[str, str]]:
     """The parameters of every run as texts, numbers as they were written; what is damaged has none."""
     lines = read_lines(experiment, "params.txt")
-    decoder = json.JSONDecoder(parse_int=parse_integer, parse_float=parse_float)
     try:
-        values = decoder.decode(f"[{','.join(lines)}]") if lines else []
-    except (ValueError, RecursionError):
+        values = _load(f"[{','.join(lines)}]") if lines else []
+    except ValueError:
         values = []
     if len(values) != len(lines):
-        values = [decoder.decode(line) if _is_object(line) else {} for line in lines]
+        values = [_load_point(line) for line in lines]
     return [
         {name: "null" if value is None else text_of(value) for name, value in point.items()}
         if isinstance(point, dict)
@@ -107,11 +104,15 @@ def read_points(experiment: Experiment) -> list[dict[str, str]]:
     ]
 
 
-def _is_object(line: str) -> bool:
+def _load(text: str) -> Any:
+    return load_json(text, parse_int=parse_integer, parse_float=parse_float)
+
+
+def _load_point(line: str) -> Any:
     try:
-        return isinstance(json.loads(line), dict)
-    except (ValueError, RecursionError):
-        return False
+        return _load(line)
+    except ValueError:
+        return None
 
 
 def _read_command(line: str) -> Sequence[str]:
