@@ -236,7 +236,8 @@ class Contract(ClusterCase):
 
     def test_put_back(self) -> None:
         """A second attempt, and the exit 0 of the first one is no end. New runs are launched meanwhile."""
-        body = 'echo $NEU_ATTEMPT; trap "exit 0" TERM; touch up$NEU_ATTEMPT; until [ -e go ]; do sleep 0.05; done'
+        told = "sleep 0.3; exit 0"  # so that its recorder, too, has heard of it
+        body = f'echo $NEU_ATTEMPT; trap "{told}" TERM; touch up$NEU_ATTEMPT; until [ -e go ]; do sleep 0.05; done'
         self.launch(self.support, "cpu", "bash", "-c", body)
         wait_until((self.folder / "up1").exists, "it runs", SECONDS)
         self.wait_for(lambda states: states == {0: "RUNNING"}, "it runs")

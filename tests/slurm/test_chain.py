@@ -310,8 +310,8 @@ class RealSlurm(Contract):
         self.run_words("neucancel", "back")
 
     def test_what_was_told_to_end_is_not_called_done(self) -> None:
-        """A program that saves and exits 0 on TERM; a signal that only the batch shell gets."""
-        saving = "trap 'exit 0' TERM; echo > \"$NEU_RUN_DIR/up\"; while :; do sleep 0.1; done"
+        """A program that saves and exits 0 on TERM, by when its recorder is told, too; one that only the shell gets."""
+        saving = "trap 'sleep 0.3; exit 0' TERM; echo > \"$NEU_RUN_DIR/up\"; while :; do sleep 0.1; done"
         for name, cancel in (("saved", ("scancel",)), ("told", ("scancel", "-b", "-s", "TERM"))):
             waiting = self.start("neurun", f"--name={name}", "--wait", "slurm", "gpu", "bash", "-c", saving)
             self.wait_for(self.folder / f"runs/{name}/{name}_0/up")

@@ -71,7 +71,7 @@ class Cluster:
         cgroup: bool = False,
         min_job_age_seconds: int = 300,
         max_array_size: int = 1001,
-        kill_wait_seconds: int = 1,
+        kill_wait_seconds: int = 5,
         max_job_count: int = 10000,
     ) -> None:
         """Boot one, in some 3 s, or 1 s without accounting. configuration.Variant says what the words mean.

@@ -28,8 +28,8 @@ class Variant(NamedTuple):
     min_job_age_seconds: int = 300
     """squeue forgets jobs so long after their end, of the daemons' seconds."""
     max_array_size: int = 1001
-    kill_wait_seconds: int = 1
-    """From TERM to KILL for a job that ends or is taken back, of the daemons' seconds."""
+    kill_wait_seconds: int = 5
+    """From TERM to KILL for a job that ends or is taken back, of the daemons' seconds: time to record the end."""
     max_job_count: int = 10000
     """Slurm's default. Elements of arrays count one by one."""
 
