@@ -16,6 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from neuromanager.system.procfs import find_children
+
 ROOT = Path(__file__).resolve().parent.parent
 PLAIN_CONFIG: dict[str, object] = {"local": {"cpu": {"env": "", "resources": ""}}}
 TIMEOUT_SECONDS = 60
@@ -177,7 +179,7 @@ class Folder:
         }
 
 
-def wait_until(condition: Callable[[], object], what: str, seconds: float = 20) -> None:
+def wait_until(condition: Callable[[], object], what: str, seconds: float = 60) -> None:
     """Waits for a state of the world, which the tests look at rather than at the clock."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -197,12 +199,28 @@ def finish(process: subprocess.Popen[bytes]) -> Outcome:
     return Outcome(process.returncode, out, err)
 
 
+def has_ended_after(process: subprocess.Popen[bytes], number: int) -> bool:
+    """Whether a command has ended; if not, it is sent that signal."""
+    if process.poll() is None:
+        process.send_signal(number)
+    return process.poll() is not None
+
+
 def is_alive(pid: int) -> bool:
     """Whether a process runs; one that has ended and that nobody has asked about (Z) does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except FileNotFoundError:
         return False
+
+
+def worker_of(keeper: int) -> int:
+    """The process that executes the runs of a neurun; the keeper itself when all is done.
+
+    It leads a session; what records the environment, another child of the keeper's for a moment, does not.
+    """
+    workers = [child.pid for child in find_children(keeper) if child.session == child.pid]
+    return workers[0] if workers else keeper
 
 
 def pids_with(marker: str) -> list[int]:

@@ -156,7 +156,7 @@ class LockTest(unittest.TestCase):
         assert child.stdin
         child.stdin.close()
         with held_lock(self.path, None):
-            child.wait(10)
+            child.wait(60)
 
 
 class IdentityTest(unittest.TestCase):

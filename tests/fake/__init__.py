@@ -33,7 +33,7 @@ or not at all, at whatever instant sbatch is killed, and any number of clients m
                         before it says so
     sacct-down          sacct: no contact, 1
     sacct-hangs         sacct: does nothing for ever
-    sacct-lags          sacct: for 3 s after each start and end, every second element is missing, and the others are
+    sacct-lags          sacct: for 5 s after each start and end, every second element is missing, and the others are
                         named `allocation`
 
 Beside them stands a fake nvidia-smi, which has nothing to do with Slurm; what it shows is in the file FAKE_GPUS.

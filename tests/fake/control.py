@@ -42,7 +42,7 @@ CONFIG = (
     ("MessageTimeout", "10 sec"),
     ("MinJobAge", "300 sec"),
     ("JobRequeue", "1"),
-    ("KillWait", "1 sec"),
+    ("KillWait", "5 sec"),
     ("SLURM_VERSION", "22.05.8"),
 )
 

@@ -93,7 +93,7 @@ SACCT_FIELDS = (
     " elapsedraw elapsed submit start end comment".split()
 )
 MIN_JOB_AGE_SECONDS = 300.0
-LAG_SECONDS = 3.0
+LAG_SECONDS = 5.0
 
 
 def main(words: list[str]) -> int:

@@ -21,8 +21,8 @@ from tests.fake import jobs
 from tests.fake.directives import expand_pattern
 
 NO_TASK = "4294967294"  # what %a gives a job that is no array: NO_VAL of slurm.h
-KILL_WAIT_SECONDS = 1.0
-REQUEUE_SECONDS = 1.0
+KILL_WAIT_SECONDS = 5.0
+REQUEUE_SECONDS = 3.0
 """How long a job put back in the queue has to wait; on the real cluster until its old credential has expired, 7 s."""
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from neuromanager.experiment.locks import held_lock
 from neuromanager.system.procfs import find_children, read_identity
-from tests.command import Folder, Outcome, finish, is_alive, pids_with, wait_until
+from tests.command import Folder, Outcome, finish, is_alive, pids_with, wait_until, worker_of
 
 # Runs until the file `go` is there, with the exit code in it; tells its process in `pid`.
 WAITS = 'echo "begun $NEU_INDEX"; echo $$ > pid; until [ -e go ]; do read -t 0.01 <> <(:); done; exit $(cat go)'
@@ -118,7 +118,7 @@ class DetachTest(DetachedCase):
         self.detach()
         program = self.run_there()
         keeper = int(str(self.intents()[0]["pid"]))
-        (worker,) = (child.pid for child in find_children(keeper))
+        worker = worker_of(keeper)
         log = os.path.realpath(self.folder.path / "runs/t/neurun.log")
         for pid in (keeper, worker):
             with self.subTest(pid=pid):

@@ -309,7 +309,7 @@ class RealTest(FeedingCase):
         self.assertIn("CANCELLED - 0 - - - cancelled by neucancel", self.show(10))
         for number in range(3):
             self.files.write(f"go-{number}", "")
-        wait_until(lambda: len(self.launched()) > 4, "more", 20)
+        wait_until(lambda: len(self.launched()) > 4, "more")
         self.assertLessEqual(self.queue(), 4)
         self.go()
         done = finish(feeder)

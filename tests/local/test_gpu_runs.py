@@ -22,7 +22,7 @@ from pathlib import Path
 from neuromanager.local.gpulocks import Queue
 from neuromanager.local.gpus import Gpu
 from neuromanager.system.procfs import find_children
-from tests.command import ROOT, Folder, Outcome, finish, is_alive, pids_with, wait_until
+from tests.command import ROOT, Folder, Outcome, finish, is_alive, pids_with, wait_until, worker_of
 
 COUNT = 4
 GPUS = [Gpu(number, f"GPU-{number}0b7ee5-{number}", "NVIDIA H100 80GB HBM3") for number in range(COUNT)]
@@ -180,7 +180,7 @@ class OneNeurunTest(GpuTest):
         self.set_gpus(count=1)
         first = self.start("a", 1)
         self.has("a", 0)
-        (worker,) = [child.pid for child in find_children(first.pid)]
+        worker = worker_of(first.pid)
         for pid, number in ((first.pid, signal.SIGSTOP), (worker, signal.SIGKILL), (first.pid, signal.SIGKILL)):
             os.kill(pid, number)
         first.wait()

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from neuromanager.local.orphans import end_processes
 from neuromanager.local.table import ENDED, RUNNING, STARTING, Slots
-from neuromanager.system.procfs import find_children, find_processes
-from tests.command import ROOT, Folder, finish, is_alive, pids_with, wait_until
+from neuromanager.system.procfs import find_processes
+from tests.command import ROOT, Folder, finish, is_alive, pids_with, wait_until, worker_of
 
 
 class ProcessesTest(unittest.TestCase):
@@ -101,7 +101,7 @@ class KeeperTest(unittest.TestCase):
         process = self.start(f"{text.replace('READY', 'echo $$ > new; mv new pid')}")
         wait_until((self.folder.path / "pid").exists, "the program's start")
         wait_until((self.folder.path / "runs/t/t_0/events.txt").exists, "the event")
-        return process, worker_of(process), int(self.folder.read("pid"))
+        return process, worker_of(process.pid), int(self.folder.read("pid"))
 
     def recorded(self) -> str:
         wait_until(lambda: self.folder.ends("t"), "the record of the end")
@@ -283,7 +283,7 @@ class KillTest(unittest.TestCase):
         )
         first = self.folder.path / "runs/t/t_0"
         wait_until(lambda: first.exists() or process.poll() is not None, "the first run")
-        worker = worker_of(process)
+        worker = worker_of(process.pid)
         time.sleep(self.chance.random() / 4)  # the moment is what this test is about
         with contextlib.suppress(ProcessLookupError):  # all was done
             (os.killpg if victim == "group" else os.kill)(worker if victim == "worker" else process.pid, signal.SIGKILL)
@@ -308,12 +308,6 @@ class KillTest(unittest.TestCase):
         else:
             self.assertRegex(events[1], f"signal=(9|15) told=TERM {KILLED}$")
             seen["cancelled"] += 1
-
-
-def worker_of(process: subprocess.Popen[bytes]) -> int:
-    """Of a keeper; the keeper's own number when all is done."""
-    workers = [child.pid for child in find_children(process.pid) if child.session == child.pid]
-    return workers[0] if workers else process.pid
 
 
 def state_of(pid: int) -> str:

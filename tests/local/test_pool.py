@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import signal
-import time
 import unittest
 from pathlib import Path
 
-from tests.command import Folder, Outcome, finish, pids_with, wait_until
+from tests.command import Folder, Outcome, finish, has_ended_after, pids_with, wait_until
 
 # Says in a file of its own when it begins and ends, and how many there are at that moment.
 COUNTED = """#!/bin/bash
@@ -48,6 +47,7 @@ class NumberTest(PoolTest):
 
     def test_they_start_in_their_order_and_a_long_one_holds_up_no_other(self) -> None:
         text = (
+            "[ $NEU_INDEX = 0 ] || until [ -s order ]; do sleep 0.01; done; "  # two begin at once
             "echo $NEU_INDEX >> order; if [ $NEU_INDEX = 0 ]; then until [ -e go ]; do sleep 0.01; done; fi; "
             "if [ $NEU_INDEX = 9 ]; then touch go; fi"
         )
@@ -212,9 +212,7 @@ class EndTest(PoolTest):
             "trap '' INT; touch up$NEU_INDEX; while :; do sleep 0.1; done",
         )
         wait_until(lambda: len(list(Path(self.folder.path).glob("up*"))) == 2, "two runs")
-        process.send_signal(signal.SIGINT)
-        time.sleep(1.2)  # two within a second are one wish
-        process.send_signal(signal.SIGINT)
+        wait_until(lambda: has_ended_after(process, signal.SIGINT), "the end", 60)  # two within a second are one wish
         self.assertEqual(finish(process).code, -signal.SIGINT)
 
 

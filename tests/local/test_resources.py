@@ -17,8 +17,7 @@ from neuromanager.local.resources import Needs, check_resources, count_places
 from neuromanager.local.shares import read_work
 from neuromanager.profile.profile import Profile
 from neuromanager.system.faults import Failure
-from neuromanager.system.procfs import find_children
-from tests.command import Folder, Outcome, finish, pids_with, wait_until
+from tests.command import Folder, Outcome, finish, pids_with, wait_until, worker_of
 
 CPUS = sorted(os.sched_getaffinity(0))
 HOG = "data = bytearray(256 << 20); data[::4096] = bytes(len(data[::4096]))"
@@ -239,7 +238,7 @@ class MemoryTest(FolderTest):
                 )
                 wait_until((self.folder.path / "ready").exists, "the start")
                 self.assertEqual(len(self.groups()), 1)
-                (worker,) = [child.pid for child in find_children(process.pid)]
+                worker = worker_of(process.pid)
                 os.kill(worker if victim == "worker" else process.pid, signal.SIGKILL)
                 finish(process)
                 wait_until(lambda: not self.groups(), "the end of the group")
@@ -257,7 +256,7 @@ class MemoryTest(FolderTest):
             "touch ready; until [ -e go ]; do read -t 0.01 <> <(:); done",
         )
         wait_until((self.folder.path / "ready").exists, "the start")
-        (worker,) = [child.pid for child in find_children(process.pid)]
+        worker = worker_of(process.pid)
         for pid, number in ((process.pid, signal.SIGSTOP), (worker, signal.SIGKILL), (process.pid, signal.SIGKILL)):
             os.kill(pid, number)
         finish(process)

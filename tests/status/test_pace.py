@@ -138,9 +138,9 @@ class PoliteTest(FakeSlurmCase):
         self.limit()
         waiter = self.begin("neuwait", "waited")
         screen = Terminal(self.files, ["neustat", "--watch", "watched"], **self.environ)
-        wait_until(lambda: min(len(self.moments(1)), len(self.moments(2))) == 2, "two questions of each", 30)
+        wait_until(lambda: min(len(self.moments(1)), len(self.moments(2))) >= 2, "two questions of each")
         for job in (1, 2):
-            first, second = self.moments(job)
+            first, second = self.moments(job)[:2]
             self.assertGreater(second - first, 3.9)  # else 3, at most
         self.assertIsNone(waiter.poll())
         waiter.send_signal(signal.SIGINT)

@@ -11,7 +11,7 @@ import unittest
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 60.0
 
 
 class Client:
@@ -65,7 +65,7 @@ class Client:
     def read(self, name: str) -> str:
         """A log's text, which a node may write a moment after the job has left the queue."""
         path = Path(self.folder, name)
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while not path.exists() and time.monotonic() < deadline:
             time.sleep(0.02)
         self.test.assertTrue(path.exists(), f"{name} not among {sorted(os.listdir(self.folder))}")
