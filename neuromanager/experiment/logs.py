@@ -69,9 +69,11 @@ def list_logs(experiment: Experiment) -> frozenset[str] | None:
 
 def find_whole_logs(experiment: Experiment, index: int, job: str | None, names: Container[str]) -> list[LogPart]:
     """As ``find_parts``, without a look at the events: of a run of which is known that its logs are whole."""
-    stem = f"{experiment.name}_{index}"
-    files = (f"{stem}.stdout", f"{stem}.stderr", f"job-{job}.txt")
-    return [LogPart("", experiment.path("logs", file)) for file in files if file in names]
+    stem, logs = f"{experiment.name}_{index}", f"{experiment.directory}/logs"
+    files = [f"{stem}.stdout", f"{stem}.stderr"]
+    if job:
+        files.append(f"job-{job}.txt")
+    return [LogPart("", f"{logs}/{file}") for file in files if file in names]
 
 
 def _find_attempts(events: Sequence[Event]) -> dict[int, Mapping[str, str]]:

@@ -141,24 +141,27 @@ class LogReader:
     def _read_ends(self, taken: Taken, tail: Tail) -> dict[str, Value] | None:
         """The last values of the names; None where the whole has to be read for them."""
         found: dict[str, Value] = {}
-        with contextlib.suppress(OSError):
+        try:
             for part in reversed(self._find_parts(taken)):
                 try:
-                    with opened(part.path) as descriptor:
-                        if not tail.find(found, descriptor, *_find_bounds(taken, descriptor, part)):
-                            break
+                    with (file := opened(part.path)) as descriptor:
+                        if not tail.find(found, descriptor, *_find_bounds(taken, descriptor, part, file.size)):
+                            return None
                 except FileNotFoundError:
                     continue
                 if tail.is_complete(found):
                     return found
+        except OSError:
+            pass
         return None
 
     def read_parts(self, taken: Taken) -> Iterator[bytes]:
         """What the last attempt printed; what an earlier one did belongs to another try."""
         with contextlib.suppress(OSError):
             for part in self._find_parts(taken):
-                with contextlib.suppress(OSError), opened(part.path) as descriptor:
-                    yield b"".join(read_pieces(descriptor, *_find_bounds(taken, descriptor, part), _AT_ONCE_BYTES))
+                with contextlib.suppress(OSError), (file := opened(part.path)) as descriptor:
+                    bounds = _find_bounds(taken, descriptor, part, file.size)
+                    yield b"".join(read_pieces(descriptor, *bounds, _AT_ONCE_BYTES))
 
     def _find_parts(self, taken: Taken) -> list[LogPart]:
         status, names = taken.status, self._names.get(taken.experiment)
@@ -205,12 +208,10 @@ def _read_or_tell(path: str) -> bytes | None:
     return None
 
 
-def _find_bounds(taken: Taken, descriptor: int, part: LogPart) -> tuple[int, int]:
+def _find_bounds(taken: Taken, descriptor: int, part: LogPart, size: int) -> tuple[int, int]:
     """Of what a run that has not completed printed, a last line without its end may be half of one."""
-    if part.end is None and not part.start:
-        start, end = 0, os.fstat(descriptor).st_size
-    else:
-        start, end = find_bounds(descriptor, part, None)
+    whole = part.end is None and not part.start
+    start, end = (0, size) if whole else find_bounds(descriptor, part, None)
     return start, end if taken.status.state == COMPLETED else _find_last_end(descriptor, start, end)
 
 
