@@ -9,13 +9,12 @@ import sys
 from neuromanager.experiment.select import resolve_selections
 from neuromanager.experiment.states import COMPLETED
 from neuromanager.results import plot, render
-from neuromanager.results.choose import parse_count
 from neuromanager.results.measure import measure
 from neuromanager.results.readers import Wanted
 from neuromanager.results.records import Measured, list_names
 from neuromanager.results.series import Series, Value, make_series, pick
-from neuromanager.results.statistics import ERRORS, real
-from neuromanager.results.table import Column, parse_column, resolve_name
+from neuromanager.results.statistics import real
+from neuromanager.results.table import ERRORS, Column, parse_column, resolve_name
 from neuromanager.status.survey import read_reports
 from neuromanager.system.faults import NOT_FOUND, TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.files import list_stdin, write_file
@@ -24,7 +23,7 @@ from neuromanager.system.programs import search_path
 from neuromanager.system.site import HERE
 from neuromanager.system.values import Callable, Mapping, NamedTuple, Sequence
 from neuromanager.terminal.console import tell
-from neuromanager.terminal.options import Options, Parser, parse_options, split_operands
+from neuromanager.terminal.options import Options, Parser, parse_count, parse_options, split_operands
 
 NAME = "neuplot"
 _DRAWING_SECONDS = 120.0

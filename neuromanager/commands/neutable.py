@@ -9,14 +9,12 @@ import sys
 from neuromanager.experiment.select import resolve_selections
 from neuromanager.experiment.states import COMPLETED
 from neuromanager.results import render
-from neuromanager.results.choose import Rows, choose, parse_count
 from neuromanager.results.formats import template_pattern
 from neuromanager.results.measure import LOGS, measure
 from neuromanager.results.records import Measured, list_names
 from neuromanager.results.rows import find_wanted, list_words, make_rows
 from neuromanager.results.series import Value
-from neuromanager.results.statistics import ERRORS
-from neuromanager.results.table import Record, resolve_columns, split_constant
+from neuromanager.results.table import ERRORS, Record, Rows, resolve_columns, split_constant
 from neuromanager.status.survey import read_reports
 from neuromanager.system.faults import ANSWER_NO, WRONG_INPUT, Failure
 from neuromanager.system.files import list_stdin
@@ -25,7 +23,7 @@ from neuromanager.system.quoting import visible
 from neuromanager.system.site import HERE
 from neuromanager.system.values import Iterable, Iterator, Mapping, Sequence
 from neuromanager.terminal.console import tell
-from neuromanager.terminal.options import Options, Parser, parse_options, split_operands
+from neuromanager.terminal.options import Options, Parser, parse_count, parse_options, split_operands
 
 NAME = "neutable"
 FORMATS = ("csv", "tsv", "json", "markdown", "latex", "html")
@@ -108,7 +106,10 @@ def main(words: Sequence[str]) -> int:
         tell(_describe_source(measured, source))
         rows = make_rows(measured, options)
     whole = rows.records
-    rows = choose(rows, options)
+    if any(getattr(options, name) not in (None, False, []) for name in _CHOICES):
+        from neuromanager.results.choose import choose  # of which most tables have no need
+
+        rows = choose(rows, options)
     _print_rows(rows, options)
     return ANSWER_NO if options.check and not _is_complete(whole) else 0
 
@@ -121,9 +122,10 @@ def _describe_source(measured: Sequence[Measured], source: str) -> str:
     return "no results: print lines as accuracy: 0.93, or write result.json into $NEU_RUN_DIR; see neutable(1)"
 
 
+_CHOICES = ("where", "state", "mean", "over", "by", "min", "max", "per", "top")
 _OF_RUNS = ("files", "template", "regex", "at", "steps", "names")
 _OF_ROWS = (
-    *("columns", "at", "where", "state", "mean", "over", "by", "error", "min", "max", "top", "per", "steps", "points"),
+    *("columns", "at", *_CHOICES, "error", "steps", "points"),
     *(*FORMATS, "all", "transpose", "digits", "check"),
 )
 

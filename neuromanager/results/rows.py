@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from neuromanager.results.choose import Rows, parse_count
 from neuromanager.results.lines import is_step
 from neuromanager.results.readers import Wanted
 from neuromanager.results.records import FACTS, Measured, list_names, make_record, make_steps, merge_names
-from neuromanager.results.table import Column, Record, parse_column, resolve_columns, resolve_name
+from neuromanager.results.table import Column, Record, Rows, parse_column, resolve_columns, resolve_name
 from neuromanager.system.faults import WRONG_INPUT, Failure, offer_nearest
 from neuromanager.system.values import Sequence
 from neuromanager.terminal.console import tell
-from neuromanager.terminal.options import Options
+from neuromanager.terminal.options import Options, parse_count
 
 
 def list_words(options: Options) -> list[str]:

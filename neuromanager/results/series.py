@@ -8,7 +8,6 @@ import operator
 from neuromanager.results.lines import STEPS, is_step
 from neuromanager.results.lines import Value as Value
 from neuromanager.results.shapes import read_last
-from neuromanager.results.statistics import average, real
 from neuromanager.system.values import TYPE_CHECKING, Any, Callable, Iterable, Mapping, Sequence, Union, functools
 
 if TYPE_CHECKING:  # each is imported where there is something to read
@@ -90,6 +89,8 @@ class Series:
         found = [point.get(name) for point in self._points]
         if set(map(type, found)) == {float}:
             return found  # type: ignore[return-value]
+        from neuromanager.results.statistics import real
+
         return [real(value) for value in self.values(name) if isinstance(value, (int, float))]
 
 
@@ -224,6 +225,8 @@ def pick(series: Series, how: str, name: str) -> Value:
     if not numbers:
         return None
     if how == "mean":
+        from neuromanager.results.statistics import average
+
         return average(numbers)
     total = sum(numbers)  # NaN if one of them is: a look at each takes longer
     ordered = numbers if total == total else [number for number in numbers if number == number]

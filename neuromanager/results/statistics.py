@@ -6,8 +6,6 @@ import math
 
 from neuromanager.system.values import NamedTuple, Sequence
 
-ERRORS = ("se", "std", "ci95", "minmax")
-
 
 class Spread(NamedTuple):
     mean: float

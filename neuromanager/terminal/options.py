@@ -222,3 +222,14 @@ def parse_number(option: str, text: str | None, least: int, most: int, faults: l
         return None if text is None else int(text)
     faults.append(f"{option}: {text!r}: write a whole number from {least} to {most}")
     return None
+
+
+def parse_count(option: str, text: str | None) -> int | None:
+    """A whole number from 1. Raises Failure."""
+    if text is None:
+        return None
+    faults: list[str] = []
+    number = parse_number(option, text, 1, 10**9, faults)
+    if faults:
+        raise Failure(WRONG_INPUT, *faults)
+    return number

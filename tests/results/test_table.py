@@ -15,20 +15,10 @@ from pathlib import Path
 import jsonschema
 
 from neuromanager.results import render
+from neuromanager.results.choose import average, meets, parse_condition, sort_records, take_best
 from neuromanager.results.series import Value
 from neuromanager.results.statistics import spread
-from neuromanager.results.table import (
-    Column,
-    Record,
-    average,
-    meets,
-    parse_condition,
-    resolve_columns,
-    resolve_name,
-    sort_records,
-    split_constant,
-    take_best,
-)
+from neuromanager.results.table import Column, Record, resolve_columns, resolve_name, split_constant
 from neuromanager.results.webpage import render_html
 from neuromanager.system.faults import Failure
 from tests.command import ROOT
@@ -191,6 +181,14 @@ class RenderTest(unittest.TestCase):
     def test_digits(self) -> None:
         shown = [render.shorten(value, 4) for value in (0.123456, 123456.0, 1.5e-9, 1e12, True, None, math.nan, 12)]
         self.assertEqual(shown, ["0.1235", "123456", "1.5e-09", "1e+12", "true", "", "nan", "12"])
+
+    def test_cells_are_shortened_as_one_value_is(self) -> None:
+        ordinary: list[Value] = [0.1, -2.5, 123456.0, 0.0, math.nan, math.inf, 1234567.0]
+        for values in (ordinary, [*ordinary, 1e-9], [1, -2, 10**9], [0.5, 1], [True, 2], [0.25, None]):
+            for digits in (1, 4, 12):
+                table = render.Table(["x"], [[value] for value in values])
+                cells = [line.strip() for line in render.render_text(table, digits, str)][1:]
+                self.assertEqual(cells, [render.shorten(value, digits) for value in values])
 
     def test_transposed(self) -> None:
         table = render.Table(["run", "a", "b"], [["r:0", 1, 2], ["r:1", 3, 4]]).transposed()
