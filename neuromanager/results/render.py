@@ -83,11 +83,24 @@ def render_text(table: Table, digits: int, clean: Callable[[str], str]) -> Itera
     columns = []
     for name, values in zip(table.names, table.list_columns()):
         numeric = _is_numeric(values)
-        shown = [shorten(value, digits) for value in values]
+        shown = _list_short(values, digits)
         texts = [clean(name), *(shown if numeric else map(clean, shown))]
         width, adjust = max(map(len, texts)), str.rjust if numeric else str.ljust
         columns.append([adjust(text, width) for text in texts])
     return ("  ".join(cells).rstrip() for cells in zip(*columns))
+
+
+def _list_short(values: Sequence[Value], digits: int) -> list[str]:
+    """``shorten`` of each: for numbers of one kind in one go."""
+    kinds = set(map(type, values))
+    if kinds == {int}:
+        return list(map(str, values))
+    if kinds == {float}:
+        form = f"%.{digits}g\n"
+        text = form * len(values) % tuple(values)
+        if "e" not in text:  # powers of ten are written in two ways
+            return text.split("\n")[:-1]
+    return [shorten(value, digits) for value in values]
 
 
 def _is_numeric(values: Sequence[Value]) -> bool:
