@@ -89,11 +89,11 @@ def read_columns(data: bytes, is_wanted: Callable[[str], bool] = is_step) -> Col
     known = Known()
     made: dict[str, array[float]] = {}
     steps: dict[str, Rise] = {}
-    count = measuring = 0
+    size = measuring = 0
     for block in split_blocks(data):
         counts = block.count()
-        count += len(block)
-        if not known.add(block, counts, count):
+        size += len(block)
+        if not known.add(block, counts, size):
             return None
         found = known.shapes
         measuring += sum(number for shape, number in counts.items() if shape in found)

@@ -16,6 +16,7 @@ from neuromanager.system.values import Iterable, Iterator, Mapping, NamedTuple, 
 
 _ZEROS = bytes.maketrans(b"123456789", b"0" * 9)
 _LINES_TO_A_SHAPE = 8  # fewer, and it is no program's table but prose: reading a shape takes as long as 50 lines
+_FREE_BYTES = 1 << 13  # of lines for which no shape has to pay
 _LEAST_BYTES = 1 << 15  # a short log is read before its runs are found
 _FEW = 8  # shapes
 _LEAST_RUN = 32  # lines of one shape that are read at once
@@ -45,12 +46,15 @@ class Block:
         self._shapes: list[bytes] = []
 
     def __len__(self) -> int:
-        """How many lines."""
-        return len(self._split_shapes()) if self._only is None else (len(self._data) + 1) // (len(self._only) + 1)
+        """How many bytes."""
+        return len(self._data)
 
     def count(self) -> Mapping[bytes, int]:
         """How many lines there are of each shape, in the order of their appearance."""
-        return Counter(self.split()[1]) if self._only is None else {self._only: len(self)}
+        return Counter(self.split()[1]) if self._only is None else {self._only: self._count_lines(self._only)}
+
+    def _count_lines(self, only: bytes) -> int:
+        return (len(self._data) + 1) // (len(only) + 1)
 
     def split(self) -> tuple[list[bytes], list[bytes]]:
         """Lines, and their shapes."""
@@ -67,6 +71,8 @@ class Block:
         """Of each shape, in the order of their appearance: the last line that has it, and where it stands."""
         if self._only is not None:
             return {self._only: (0, self._data[len(self._data) - len(self._only) :])}
+        if not self._shapes and (ends := _find_ends(self._zeros)):
+            return {shape: (end - len(shape), self._data[end - len(shape) : end]) for shape, end in ends.items()}
         shapes = self._split_shapes()
         kinds = dict.fromkeys(shapes)
         if len(kinds) <= _FEW:  # to look for them from the end is done sooner than to split the lines, too
@@ -92,7 +98,7 @@ class Block:
         if self._only not in cuts:
             return []
         start, width = cuts[self._only].start, cuts[self._only].stop - cuts[self._only].start
-        texts = bytearray(b"\n") * (len(self) * (width + 1))
+        texts = bytearray(b"\n") * (self._count_lines(self._only) * (width + 1))
         for place in range(width):  # a character of all lines at a time
             texts[place :: width + 1] = self._data[start + place :: len(self._only) + 1]
         return bytes(texts).split(b"\n")[:-1]
@@ -103,6 +109,8 @@ class Known:
 
     def __init__(self) -> None:
         self._all: set[bytes] = set()
+        self._bytes = 0  # of all of them
+        self._keys: dict[bytes, Sequence[Key]] = {}  # of those that have some
         self.shapes: Shapes = {}
         """Those that measure something."""
 
@@ -110,19 +118,21 @@ class Known:
         """In the order of their first appearance."""
         return list(dict.fromkeys(name for shape in self.shapes.values() for name in shape.cuts))
 
-    def add(self, block: Block, shapes: Iterable[bytes], count: int) -> bool:
-        """``shapes``: of the block; ``count``: lines up to its end. False where each line has to be read."""
+    def add(self, block: Block, shapes: Iterable[bytes], size: int) -> bool:
+        """``shapes``: of the block; ``size``: bytes up to its end. False where each line has to be read."""
         for shape in [shape for shape in shapes if shape not in self._all]:
             read = _read_zeros(shape)
             if isinstance(read, Shape) and read.keys:
                 read = _read_shape(block.find_last()[shape][1])
-            if isinstance(read, bool) or _LINES_TO_A_SHAPE * len(self._all) > count + 100:
+            if isinstance(read, bool) or _LINES_TO_A_SHAPE * self._bytes > size + _FREE_BYTES:
                 return False
             self._all.add(shape)
+            self._bytes += len(shape)
             if read:
                 self.shapes[shape] = read
-        keys = {shape: found.keys for shape in shapes if (found := self.shapes.get(shape)) and found.keys}
-        return not keys or block.agrees(keys)
+                if read.keys:
+                    self._keys[shape] = read.keys
+        return not self._keys or block.agrees(self._keys)
 
 
 def split_blocks(data: bytes, backwards: bool = False) -> Iterator[Block]:
@@ -146,7 +156,8 @@ def _split_runs(data: bytes, zeros: bytes) -> Iterator[Block]:
     """Lines of one shape that follow each other, and what stands between such runs."""
     start, mixed = 0, _MIXED_BYTES
     while start < len(zeros):
-        end, only = _find_run(zeros, start)
+        end, line = _find_run(zeros, start)
+        only = line[:-1] if end - start >= _LEAST_RUN * len(line) else None
         if only is None:
             end = zeros.find(b"\n", min(start + mixed, len(zeros) - 1)) + 1
             mixed *= 4  # as no run began here, none may
@@ -156,20 +167,36 @@ def _split_runs(data: bytes, zeros: bytes) -> Iterator[Block]:
         start = end
 
 
-def _find_run(zeros: bytes, start: int) -> tuple[int, bytes | None]:
-    """Where a run ends, and the shape of its lines; None for one that is too short to be worth it."""
-    line = zeros[start : zeros.find(b"\n", start) + 1]
-    low, high = 1, (len(zeros) - start) // len(line) + 1  # so many lines are alike, and so many are not
-    while 2 * low < high and zeros.startswith(line * low, start + low * len(line)):
-        low *= 2
-    high = min(high, 2 * low)
-    while high - low > 1:
-        middle = (low + high) // 2
-        if zeros.startswith(line * (middle - low), start + low * len(line)):
-            low = middle
-        else:
-            high = middle
-    return start + low * len(line), line[:-1] if low >= _LEAST_RUN else None
+def _find_run(zeros: bytes, start: int) -> tuple[int, bytes]:
+    """Where lines end that are like the first one, and that line."""
+    end = zeros.find(b"\n", start) + 1
+    line, count = zeros[start:end], 1
+    left, torn = divmod(len(zeros) - end, len(line))
+    if not torn and zeros.endswith(line) and zeros.startswith(line * left, end):  # most often the last run
+        return len(zeros), line
+    while zeros.startswith(line * count, end):
+        end += count * len(line)
+        count *= 2
+    while count > 1:  # fewer than so many are left
+        count //= 2
+        if zeros.startswith(line * count, end):
+            end += count * len(line)
+    return end, line
+
+
+def _find_ends(zeros: bytes) -> dict[bytes, int] | None:
+    """Of each shape, where its last line ends; None where runs are so short that to split them takes less time."""
+    ends: dict[bytes, int] = {}
+    end = runs = 0
+    if not zeros.endswith(b"\n"):
+        zeros += b"\n"
+    while end < len(zeros):
+        end, line = _find_run(zeros, end)
+        runs += 1
+        if runs > _FEW and end < runs * _LEAST_RUN * len(line):
+            return None
+        ends[line[:-1]] = end - 1
+    return ends
 
 
 @functools.lru_cache(1 << 12)
@@ -190,15 +217,19 @@ def read_last(data: bytes) -> dict[str, Value] | None:
     """Of each name the value that was written last; None for a log that has to be read line by line."""
     known = Known()
     texts: dict[str, bytes] = {}
-    count = 0
+    size = 0
     for block in split_blocks(data):
-        count += len(block)
+        size += len(block)
         lasts = block.find_last()
-        if not known.add(block, lasts, count):
+        if not known.add(block, lasts, size):
             return None
-        for shape, (_, line) in sorted(lasts.items(), key=operator.itemgetter(1)):
+        here: dict[str, bytes] = {}
+        for shape, (_, line) in sorted(lasts.items(), key=operator.itemgetter(1), reverse=True):
             if found := known.shapes.get(shape):
-                texts.update((name, line[cut]) for name, cut in found.cuts.items())
+                for name, cut in found.cuts.items():
+                    if name not in here:
+                        here[name] = line[cut]
+        texts.update(here)
     return make_whole({name: parse_number(texts[name].decode()) for name in known.names()})
 
 
