@@ -60,7 +60,9 @@ def _read_launch_time(experiment: Experiment) -> int:
 
 
 def _resolve(word: str, environ: Mapping[str, str]) -> Selected:
-    place, colon, numbers = word.rpartition(":") if re.search(r":[0-9,-]*\Z", word) else (word, "", "")
+    place, colon, numbers = word.rpartition(":")
+    if not colon or numbers.strip("0123456789,-"):  # no expression: to compile one takes a two-hundredth of a start
+        place, colon, numbers = word, "", ""
     directory = next((path for path in (os.path.join(RUNS, place), place) if place and is_whole(path)), None)
     if directory is None and not colon and (inside := _resolve_run_directory(word)):
         return inside

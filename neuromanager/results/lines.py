@@ -55,17 +55,19 @@ _PROSE = frozenset(
 )
 
 _COUNT = r"\d{1,3}(?:,\d{3})+(?![\d,])|\d+"
-# Letters of both cases instead of a flag for all, with which an expression takes twice as long to compile.
-_NAMED = r"(?:[nN][aA][nN]|[iI][nN][fF](?:[iI][nN][iI][tT][yY])?)\b"
-_NUMBER = rf"[-+]?(?:(?:{_COUNT})(?:\.\d*)?|\.\d+)(?:[eEdD][-+]?\d+)?|[-+]?{_NAMED}"
+_NAMED = r"(?ai:nan|inf(?:inity)?)\b"
+_NUMBER = rf"[-+]?(?:(?:(?:{_COUNT})(?:\.\d*)?|\.\d+)(?:[eEdD][-+]?\d+)?|{_NAMED})"
 # Behind a number: a unit of some letters, and then no more of a word, a date, an address or a time.
 _END = r"(?=%|[a-zA-Zµ]{0,4}(?:/[a-zA-Z]{1,6})?(?![\w.:@-]*\d)(?![\w@]))"
 _KEY = r"[A-Za-z_][\w@/%-]*(?:\.[\w@/%-]+)*"
 _QUOTED = compile_late(rf"""["']([A-Za-z_][\w@/%. -]*)["']\s*:\s*["']?({_NUMBER})(?=["']?\s*[,}}\]])""")
-_ASSIGNED = compile_late(rf"({_KEY})(\s*=\s*|\s*:\s+|:)({_NUMBER})(?:\s*/\s*({_COUNT})\b)?{_END}")
-_SPACED = compile_late(rf"(?<![\w@/.:-])({_KEY})\s+\[?\s*({_NUMBER})(?:\s*/\s*(?:{_COUNT})\b)?{_END}")
+_ASSIGNED = compile_late(rf"({_KEY})(\s*=\s*|\s*:\s+|:)({_NUMBER}){_END}")
+_WHOLE = compile_late(rf"\s*/\s*({_COUNT})\b{_END}")
+_SPACED = compile_late(rf"(?<![\w@/.:-])({_KEY})\s+\[?\s*({_NUMBER}){_END}")
+# Words that may be one of STEPS: all of those in one expression would take twice as long to compile.
+_STEP_LETTERS = "".join({step[0] for step in STEPS})
 _STEP = compile_late(
-    rf"(?i)(?<![\w@/.-])({'|'.join(sorted(STEPS, key=len, reverse=True))})\s*[:=#]?\s*\[?\s*"
+    rf"(?<![\w@/.-])([{_STEP_LETTERS}{_STEP_LETTERS.upper()}][A-Za-z_]+)(?![A-Za-z_])\s*[:=#]?\s*\[?\s*"
     rf"({_COUNT})(?:\.0*)?(?=[\]\s/,:;)|>-]|$)"
 )
 _CELLS = compile_late(rf"^\|\s+([A-Za-z_][\w/ -]*?)\s+\|\s+({_NUMBER})\s+\|$")
@@ -162,7 +164,8 @@ def find_places(line: str) -> Places | None:
     if quoted:
         pairs = [_make_pair(match[1], match, 2, start) for match in quoted]
         return _collect(pairs, {}, split, [(match, start) for match in quoted])
-    steps = {match[1].lower(): Place(match[2], start + match.start(2)) for match in _STEP.finditer(text)}
+    words = [match for match in _STEP.finditer(text) if is_step(match[1])]
+    steps = {match[1].lower(): Place(match[2], start + match.start(2)) for match in words}
     seen: list[tuple[re.Match[str], int]] = []
     assigned = _find_assigned(text, start, seen)
     return _collect([*assigned, *_find_spaced(text, bool(steps or split), start, seen)], steps, split, seen)
@@ -191,14 +194,15 @@ def _find_split(text: str) -> str:
 def _find_assigned(text: str, start: int, seen: list[tuple[re.Match[str], int]]) -> list[_Pair]:
     found = []
     for match in _ASSIGNED.finditer(text):
-        key, between, number, whole = match.groups()
+        key, between, number = match.groups()
         if key.lower() in _SPLITS:
             continue  # tqdm's "train: 100%|"
         if between == ":" and not is_step(key) and (key[-1].isdigit() or not re.search(r"[.eEn]", number)):
             continue  # host:8080, mAP@0.5:0.95
         place = Place(number, start + match.start(3))
-        if whole:  # 9915/10000 of a test set
-            place = Place(repr(parse_number(number) / parse_number(whole)) if parse_number(whole) else number)
+        if "/" in text and (whole := _WHOLE.match(text, match.end())):  # 9915/10000 of a test set
+            count = parse_number(whole[1])
+            place = Place(repr(parse_number(number) / count) if count else number)
         found.append((_extend(text, match.start(), key), place))
         seen.append((match, start))
     return found

@@ -57,6 +57,8 @@ MEASURED: tuple[tuple[str, dict[str, float], dict[str, float]], ...] = (
     ("2,048 samples, accuracy: 1,024", {}, {"accuracy": 1024}),
     ("\x1b[32mepoch 1\x1b[0m loss=0.5", {"epoch": 1}, {"loss": 0.5}),
     ("loss=9\rloss=0.5\r", {}, {"loss": 0.5}),
+    ("acc: 3 / 4 top: 5/10s date: 12/31/2024", {}, {"acc": 0.75, "top": 5.0, "date": 12 / 31}),
+    ("STEP: [7] a_step 5 steps8 loss=-Infinity", {"step": 7, "steps": 8}, {"a_step": 5.0, "loss": -math.inf}),
 )
 NOTHING = (
     "",
