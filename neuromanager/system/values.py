@@ -58,7 +58,8 @@ else:
             def cache(function):
                 return _lru_cache_wrapper(function, None, False, tuple)
 
-    _MANY = 30  # values of one class: what it costs to compile a constructor is saved by then
+    _MANY = 30  # values of one class, with names: what it costs to compile a constructor is saved by then
+    _MORE = 300  # without names
 
     class _Values(tuple):
         """What all that are made of a NamedTuple have in common."""
@@ -86,11 +87,14 @@ else:
 
     def _make_constructor(name, fields, defaults):
         """collections.namedtuple compiles one for each class, a tenth of a start for all: only where it pays."""
-        calls = 0
+        calls, ends = 0, tuple(defaults.values())
+        full = len(fields) + len(ends)
 
         def construct(cls, *values, **named):
             nonlocal calls
             calls += 1
+            if not named and calls < _MORE and len(fields) <= len(values) + len(ends) <= full:
+                return tuple.__new__(cls, values + ends[len(values) + len(ends) - len(fields) :])
             rest = fields[len(values) :]
             words = {**defaults, **named}
             if calls > _MANY or len(values) > len(fields) or not set(named) <= set(rest) <= set(words):
