@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from neuromanager.local.gpulocks import Queue, Slot
+from neuromanager.local.gpulocks import Queue, Slot, find_directory
 from neuromanager.local.gpus import Gpu, variables_for
 
 GPUS = [Gpu(number, f"GPU-{number}0b7ee5-{number}", "NVIDIA H100") for number in range(4)]
@@ -53,7 +53,7 @@ class Worker:
         before = time.time()
         slot = queue.take(self.request, GPUS)
         if slot is None:
-            if not self.waiting:
+            if not self.waiting and is_told(queue):
                 self.waiting = True
                 self.tell("wait")
             return False
@@ -73,6 +73,11 @@ class Worker:
     def collect(self) -> None:
         for program in [program for program in self.running if program.poll() is not None]:
             self.running.pop(program).release()
+
+
+def is_told(queue: Queue) -> bool:
+    """Whether others know that it waits; not where one has kept the queue's lock for longer than it was waited for."""
+    return os.path.getsize(Path(find_directory(os.environ), "queue", f"{queue.number:08}")) > 0
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
 from tests.command import ROOT, Folder, finish, wait_until
 from tests.gpuslotworker import GPUS
 
-IDLE_SECONDS = 1.0  # a GPU may be free for so long while one waits for it
+IDLE_SECONDS = 3.0  # a GPU may be free for so long while one waits for it, on a busy machine
 
 
 def numbers_of(slot: Slot | None) -> list[int]:
@@ -385,7 +385,7 @@ class CrowdTest(unittest.TestCase):
         workers = {self.start(share, request): (share, request) for request in self.REQUESTS}
         kills = 0
         started = 0
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while workers:
             self.assertLess(time.monotonic(), deadline, f"somebody waits for ever; {started} runs began")
             for worker in [worker for worker in workers if worker.poll() is not None]:
