@@ -140,7 +140,7 @@ class ShellTest(unittest.TestCase):
 
     def tmux(self, *words: str, environ: dict[str, str] | None = None) -> str:
         words = ("tmux", "-S", self.socket, *words)
-        return os.fsdecode(subprocess.check_output(words, cwd=self.folder.path, env=environ, timeout=20))
+        return os.fsdecode(subprocess.check_output(words, cwd=self.folder.path, env=environ, timeout=60))
 
     def appears(self, text: str) -> None:
         try:

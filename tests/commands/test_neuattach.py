@@ -106,7 +106,7 @@ class RealTest(AttachCase):
                 cwd=self.files.path,
                 check=True,
                 text=True,
-                timeout=20,
+                timeout=60,
                 env={**self.files.environment, "TERM": "screen", "HISTFILE": ""},
                 stdout=subprocess.PIPE,
             ).stdout

@@ -283,7 +283,7 @@ class TailTest(unittest.TestCase):
             file.write(b"\nlast\n")
         began = time.monotonic()
         self.assertEqual(folder.run("neulog", "-n1").out, b"last\n")
-        self.assertLess(time.monotonic() - began, 10)
+        self.assertLess(time.monotonic() - began, 30)
 
 
 class TerminalTest(unittest.TestCase):
@@ -349,7 +349,7 @@ class FollowTest(unittest.TestCase):
 
     def read_until(self, process: subprocess.Popen[bytes], text: bytes) -> bytes:
         assert process.stdout
-        data, deadline = b"", time.monotonic() + 30
+        data, deadline = b"", time.monotonic() + 60
         while text not in data:
             ready = select.select([process.stdout], [], [], max(0.0, deadline - time.monotonic()))[0]
             more = os.read(process.stdout.fileno(), 65536) if ready else b""

@@ -71,7 +71,7 @@ class HereTest(unittest.TestCase):
         self.assertEqual((outcome.code, outcome.stdout), (7, "words in"))
 
     def test_only_what_is_named(self) -> None:
-        folder = Folder(self, {"local": {"cpu": {"resources": {"time": "0:01"}}}})
+        folder = Folder(self, {"local": {"cpu": {"resources": {"time": "0:02"}}}})
         self.launch(folder, "try", 3, '[ "$NEU_INDEX" = 1 ] && exec sleep 60; exit 5')
         self.assertEqual(
             folder.run("neurerun", "-n", "--state=TIMEOUT").errors(),
@@ -82,7 +82,7 @@ class HereTest(unittest.TestCase):
         self.assertEqual(
             outcome.errors()[:2],
             [
-                "neurerun: runs/try: 1 run with time=0:01 -> 00:00:02",
+                "neurerun: runs/try: 1 run with time=0:02 -> 00:00:04",
                 "neurerun: runs/try: 1 of 2 runs launched again: 1 TIMEOUT; left alone: 1 FAILED",
             ],
         )
@@ -90,8 +90,8 @@ class HereTest(unittest.TestCase):
         self.assertEqual(
             outcome.errors(),
             [
-                "neurerun: runs/try: 1 run with time=00:00:02 -> 00:00:03",
-                "neurerun: runs/try: 1 run with time=0:01 -> 00:00:02",
+                "neurerun: runs/try: 1 run with time=00:00:04 -> 00:00:06",
+                "neurerun: runs/try: 1 run with time=0:02 -> 00:00:03",
                 "neurerun: runs/try: would run 1 run here again, one after the other: 1",
                 "neurerun: runs/try: would run 1 run here again, one after the other: 2",
             ],

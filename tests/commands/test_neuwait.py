@@ -79,7 +79,7 @@ class NeuwaitTest(LaunchedCase):
         ended = time.monotonic()
         self.finish(experiment, 1, exit_code=0)
         outcome = finish(waiting)
-        self.assertLess(time.monotonic() - ended, 3)
+        self.assertLess(time.monotonic() - ended, 20)
         self.assertEqual((outcome.code, outcome.stdout), (0, ""))
         self.assertEqual(outcome.stderr, "neuwait: try: 2 runs: 2 completed\n")
 
@@ -154,7 +154,7 @@ class NeuwaitTest(LaunchedCase):
         self.start(experiment, 1, os.getpid())
         began = time.monotonic()
         outcome = self.neu("neuwait", "--timeout", "0:01", "try")
-        self.assertLess(time.monotonic() - began, 5)
+        self.assertLess(time.monotonic() - began, 20)
         self.assertEqual((outcome.code, outcome.stdout), (111, ""))
         self.assertEqual(
             outcome.errors(),

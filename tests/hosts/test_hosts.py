@@ -255,7 +255,7 @@ class FilesTest(HostCase):
 
     def test_a_large_file_goes_on_where_it_was_broken_off(self) -> None:
         self.files.program("make", '#!/bin/bash\nhead -c 60000000 /dev/urandom > "$NEU_RUN_DIR/large"')
-        self.done("neurun", "--name=x", "--wait", "cedar", "cpu", "./make")
+        self.done("neurun", "--name=x", "--wait", "cedar-frozen", "cpu", "./make")
         getting = self.files.start("neuget", "-p", "large", "x")
         folder = self.folder / "runs/x/x_0"
 
@@ -263,7 +263,10 @@ class FilesTest(HostCase):
             return list(folder.glob(".large.*.part"))
 
         wait_until(lambda: [path for path in parts() if path.stat().st_size > 10_000_000], "a part of it")
+        self.bed.frozen.touch()  # the rest is not quicker than the cut
+        self.addCleanup(self.bed.frozen.unlink, missing_ok=True)
         self.bed.cut("cedar")
+        self.bed.frozen.unlink()
         broken = finish(getting)
         self.assertEqual(broken.code, 111, broken.stderr)
         (part,) = parts()

@@ -42,7 +42,7 @@ class AgainTest(PooledCase):
 
     def test_requeued_at_the_time_limit(self) -> None:
         """Three attempts, and then it is over; the program's own end is at once, whatever its code."""
-        options = ("--requeue=2", "--signal-before=4", "-r", "allowed_job_duration=5")
+        options = ("--requeue=2", "--signal-before=4", "-r", "allowed_job_duration=8")  # four seconds to set the trap
         body = "trap 'echo saved; exit 0' USR1; [ $NEU_INDEX = 0 ] || exit 85; sleep 1000 & wait"
         self.launch("--runs=2", *options, "htcondor", "cpu", "bash", "-c", body)
         self.neu("neuwait", "x", code=123)

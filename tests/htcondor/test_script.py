@@ -50,7 +50,7 @@ class ScriptTest(unittest.TestCase):
         process = self.files.start(script, "0", "1.0", "tok")
         wait_until((self.files.path / "ready").exists, "it runs")
         os.kill(process.pid, signal.SIGTERM)
-        process.communicate(timeout=20)
+        process.communicate(timeout=60)
         self.assertTrue((self.files.path / "told").exists())
         self.assertEqual(self.files.ends("x"), ["attempt=1 exit_code=0 told=TERM"])
 

@@ -142,7 +142,7 @@ class DetachTest(DetachedCase):
         """Who reads our output to its end is not kept waiting by what goes on."""
         began = time.monotonic()
         done = self.folder.shell("neurun --detach --name=t local cpu ./program 2>&1 | cat; echo done")
-        self.assertLess(time.monotonic() - began, 20)
+        self.assertLess(time.monotonic() - began, 50)
         self.assertEqual(sorted(done.lines())[-1], "runs/t")
         self.run_there()
         self.assertEqual(self.states(), ["RUNNING"])
@@ -273,11 +273,11 @@ class LogoutTest(DetachedCase):
                 ["tmux", "-S", socket, *words],
                 cwd=self.folder.path,
                 check=True,
-                timeout=20,
+                timeout=60,
                 env={**self.folder.environment, "TERM": "screen", "HISTFILE": ""},
             )
         self.run_there()
-        subprocess.run(["tmux", "-S", socket, "kill-session"], check=True, timeout=20)
+        subprocess.run(["tmux", "-S", socket, "kill-session"], check=True, timeout=60)
         self.goes_on()
 
     def goes_on(self) -> None:

@@ -114,8 +114,8 @@ class Everywhere(Resuming):
 
 class LocalResume(Everywhere):
     def test_while_it_is_being_launched(self) -> None:
-        launching = self.files.start("neurun", "--name=x", "local", "cpu", "sh", "-c", "echo > up; read -r _ < go")
         os.mkfifo(self.files.path / "go")
+        launching = self.files.start("neurun", "--name=x", "local", "cpu", "sh", "-c", "echo > up; read -r _ < go")
         wait_until((self.files.path / "up").exists, "the run")
         second = self.files.run("neurun", "--resume", "--name=x", "local", "cpu", "true")
         self.assertEqual(second.code, 111)

@@ -274,7 +274,7 @@ class LockTest(StatusCase):
     def look(self, *prefix: str) -> str:
         root = str(Path(__file__).resolve().parent.parent.parent)
         words = (*prefix, sys.executable, "-c", HEIR, str(self.folder / "lock"), root)
-        return subprocess.run(words, check=True, capture_output=True, text=True, timeout=20).stdout
+        return subprocess.run(words, check=True, capture_output=True, text=True, timeout=60).stdout
 
     def test_a_lock_outlives_who_took_it_and_ours_is_not_another_s(self) -> None:
         self.assertEqual(self.look(), "True\nFalse False\n")

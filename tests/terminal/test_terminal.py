@@ -43,7 +43,7 @@ class TerminalTest(unittest.TestCase):
             check=True,
             env=environ,
             stdout=subprocess.PIPE,
-            timeout=20,
+            timeout=60,
         )
         return os.fsdecode(done.stdout)
 

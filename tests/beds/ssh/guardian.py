@@ -25,7 +25,7 @@ def start(directory: str, name: str) -> str:
     words = ["/usr/sbin/sshd", "-D", "-f", f"{directory}/{name}.conf", "-E", log]
     before = os.path.getsize(log) if os.path.exists(log) else 0
     server = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         with contextlib.suppress(OSError), open(log, encoding="utf-8", errors="replace") as file:
             file.seek(before)
