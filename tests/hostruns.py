@@ -94,6 +94,9 @@ class HostCase(unittest.TestCase):
         """``INDEX ATTEMPT CLUSTER`` of each start."""
         return sorted(self.marks_file.read_text().splitlines()) if self.marks_file.exists() else []
 
+    def forget_marks(self) -> None:
+        self.marks_file.unlink(missing_ok=True)
+
     def go(self, code: int = 0) -> None:
         Path(f"{self.marks_file}.code").write_text(f"{code}\n")
         Path(f"{self.marks_file}.go").touch()

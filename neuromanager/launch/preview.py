@@ -83,10 +83,10 @@ def preview(launch: Launch, job: Job) -> Preview:
     return Preview(lines, calls[0].part)
 
 
-def describe_jobs(jobs: Sequence[str]) -> str:
+def describe_jobs(jobs: Sequence[str], unit: str = "array") -> str:
     """``job 7``, ``jobs 7, 8 (2 arrays)``, ``jobs 1, 2, 3, ..., 10 (10 arrays)``."""
     jobs = [job.replace(";", " on ") for job in jobs]  # another cluster's, or the schedd's
     if len(jobs) == 1:
         return f"job {jobs[0]}"
     few = jobs if len(jobs) <= 4 else [*jobs[:3], "...", jobs[-1]]
-    return f"jobs {', '.join(few)} ({len(jobs)} arrays)"
+    return f"jobs {', '.join(few)} ({len(jobs)} {unit}s)"

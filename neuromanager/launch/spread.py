@@ -20,6 +20,7 @@ from neuromanager.launch.request import Batch, Launch, NothingLaunched
 from neuromanager.launch.settle import settle_claims
 from neuromanager.profile.host import describe_host
 from neuromanager.profile.profile import Profile
+from neuromanager.schedulers import find_scheduler
 from neuromanager.status.survey import read_reports
 from neuromanager.system.contexts import contextlib
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
@@ -66,6 +67,11 @@ class Lane:
     @property
     def host(self) -> str | None:
         return self.profile.host.name if self.profile.host else None
+
+    def describe(self) -> str:
+        """What it took."""
+        jobs = describe_jobs(self.done.jobs, find_scheduler(self.profile.scheduler).UNIT)
+        return f"{self.name} {len(self.done.numbers)} as {jobs}"
 
     def is_due(self) -> bool:
         return self.away is None or time.monotonic() >= self.again_at
@@ -275,9 +281,5 @@ class Spread:
 
     def _conclude(self) -> None:
         self._deferral.close()
-        parts = [
-            f"{lane.name} {len(lane.done.numbers)} as {describe_jobs(lane.done.jobs)}"
-            for lane in self._lanes
-            if lane.done.jobs
-        ]
+        parts = [lane.describe() for lane in self._lanes if lane.done.jobs]
         tell(f"submitted {describe_count(self._count_done())}: {'; '.join(parts)}")

@@ -34,17 +34,17 @@ def change_throttle(word: str, text: str, site: Site) -> int:
     if most and most < len(arrays):
         raise Failure(
             WRONG_INPUT,
-            f"{most} at a time, and {name} has {len(arrays)} arrays in the queue: "
+            f"{most} at a time, and {name} has {len(arrays)} {scheduler.UNIT}s in the queue: "
             f"write {len(arrays)} at least, or 0 for no limit",
         )
     jobs = [array.launch.job or "" for array in arrays]
     for place, (array, share) in enumerate(zip(arrays, share_throttle(most, len(arrays)))):
         if said := scheduler.throttle(array.launch, share, array.site):
-            done = [f"changed before that: {describe_jobs(jobs[:place])}"] if place else []
+            done = [f"changed before that: {describe_jobs(jobs[:place], scheduler.UNIT)}"] if place else []
             raise Failure(TROUBLE, *said, f"the throttle of job {jobs[place]} was not changed", *done)
     how = f"{most} at a time" if most else "without a limit"
     waiting = describe_count(sum(array.waiting for array in arrays))
-    tell(f"{name}: {describe_jobs(jobs)}: {waiting} in the queue, {how}")
+    tell(f"{name}: {describe_jobs(jobs, scheduler.UNIT)}: {waiting} in the queue, {how}")
     return 0
 
 

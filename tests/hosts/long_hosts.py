@@ -15,7 +15,7 @@ from tests.beds.slurm import cluster
 from tests.beds.ssh import hosts
 from tests.command import finish
 from tests.hostruns import HostCase
-from tests.hosts import test_hosts_spread
+from tests.hosts import test_hosts_mixed, test_hosts_spread
 
 COUNT = int(os.environ.get("NEU_KILL_EXPERIMENTS") or 5)
 SEED = int(os.environ.get("NEU_SEED") or random.randrange(10**6))
@@ -68,28 +68,38 @@ class FewSessionsTest(HostCase):
         self.assertEqual([finish(each).code for each in launching], [0] * 4)
 
 
+def check_kills(case: test_hosts_spread.SpreadTest | test_hosts_mixed.MixedTest) -> None:
+    """Of a spread of 24 runs, killed four times at random and resumed, each is executed once."""
+    chance = random.Random(f"{SEED} {case.id()}")
+    for number in range(COUNT):
+        case.forget_marks()
+        words = ["--runs=24", f"--name=k{number}", "both", "cpu", "./quick"]
+        moments = [chance.uniform(0.2, 3) for _ in range(4)]
+        for place, moment in enumerate(moments):
+            launching = case.files.start("neurun", *(["--resume"] if place else []), *words)
+            time.sleep(moment)  # a moment, and not a state, is what is tested
+            launching.kill()
+            finish(launching)
+        tries = 0
+        while (last := case.neu("neurun", "--resume", *words)).code and tries < 5:
+            tries += 1
+            time.sleep(1)
+        case.assertEqual(last.code, 0, f"seed {SEED}: {last.stderr}")
+        waited = case.neu("neuwait", f"k{number}")
+        case.assertEqual(waited.code, 0, f"seed {SEED}: {waited.stderr}")
+        case.check_once(24)
+
+
 class SpreadTest(test_hosts_spread.SpreadTest):
     """With those that do not take long."""
 
     def test_killed_and_resumed(self) -> None:
-        chance = random.Random(f"{SEED} {self.id()}")
-        for number in range(COUNT):
-            self.marks_file.unlink(missing_ok=True)
-            words = ["--runs=24", f"--name=k{number}", "both", "cpu", "./quick"]
-            moments = [chance.uniform(0.2, 3) for _ in range(4)]
-            for place, moment in enumerate(moments):
-                launching = self.files.start("neurun", *(["--resume"] if place else []), *words)
-                time.sleep(moment)  # a moment, and not a state, is what is tested
-                launching.kill()
-                finish(launching)
-            tries = 0
-            while (last := self.neu("neurun", "--resume", *words)).code and tries < 5:
-                tries += 1
-                time.sleep(1)
-            self.assertEqual(last.code, 0, f"seed {SEED}: {last.stderr}")
-            waited = self.neu("neuwait", f"k{number}")
-            self.assertEqual(waited.code, 0, f"seed {SEED}: {waited.stderr}")
-            self.check_once(24)
+        check_kills(self)
+
+
+class MixedTest(test_hosts_mixed.MixedTest):
+    def test_killed_and_resumed(self) -> None:
+        check_kills(self)
 
 
 class OutagesTest(HostCase):

@@ -27,7 +27,7 @@ class PoolTestCase(unittest.TestCase):
             return super().run(result)
         result.startTest(self)
         try:
-            if why := _find_hindrance():
+            if why := find_hindrance():
                 result.addSkip(self, why)
             else:
                 _pass_on(result, self, _ask(self.id()))
@@ -46,7 +46,7 @@ def _pass_on(result: unittest.TestResult, test: unittest.TestCase, outcome: dict
         result.addSuccess(test)
 
 
-def _find_hindrance() -> str:
+def find_hindrance() -> str:
     if subprocess.run(["bash", INSTALL, "where"], stdout=subprocess.DEVNULL, check=False).returncode == 0:
         return "" if os.geteuid() == 0 else "optional: no HTCondor: only root can enter the folder of install.sh"
     if os.geteuid() != 0 or not os.path.exists("/etc/debian_version"):
