@@ -14,7 +14,7 @@ from neuromanager.experiment.submission import Unsettled
 from neuromanager.htcondor.case import Case, find_place, make_cases, settle
 from neuromanager.htcondor.keys import transfers_files
 from neuromanager.htcondor.queue import Answered, Row, ask, history_words, queue_words
-from neuromanager.htcondor.states import End, read_end, show_end, show_row, show_unmade
+from neuromanager.htcondor.states import ENDED, End, read_end, show_end, show_row, show_unmade
 from neuromanager.system.faults import TROUBLE, Failure
 from neuromanager.system.site import Site
 from neuromanager.system.values import Callable, Sequence
@@ -86,9 +86,8 @@ def _show(case: Case, queue: Answered) -> tuple[Case, Status | None]:
         case = case._replace(cluster=number)
     if case.cluster is None:
         return case, None
-    row = queue.jobs.get((case.cluster, case.proc))
-    if row is not None and row.get("NeuToken") == case.launch.token:
-        return case, _show_job(case, row)
+    if row := _find_row(case, queue):  # of one that has just ended the record may be of before
+        return case, None if row.get("JobStatus") == ENDED else _show_job(case, row)
     factory = queue.clusters.get(case.cluster)
     if factory is None or factory.get("NeuToken") != case.launch.token:
         return case, None
@@ -97,6 +96,12 @@ def _show(case: Case, queue: Answered) -> tuple[Case, Status | None]:
             return case, case.base._replace(state=CANCELLED, open=False, reason="cancelled by neucancel")
         return case, show_unmade(case.base, case.trail.attempts, factory)
     return case, None
+
+
+def _find_row(case: Case, answered: Answered) -> Row | None:
+    """Its own; numbers are used again."""
+    row = answered.jobs.get((case.cluster or 0, case.proc))
+    return row if row and row.get("NeuToken") == case.launch.token else None
 
 
 def _show_job(case: Case, row: Row) -> Status:
@@ -119,7 +124,7 @@ def _render_time(seconds: object) -> str | None:
 def _find_gone(
     cases: Sequence[Case], queue: Answered, place: Sequence[str], site: Site, unanswered: Callable[[str], None]
 ) -> list[tuple[Unsettled, Status]]:
-    """Those that have left the queue, or whose queue did not answer; their records are read again."""
+    """Those that have ended, or left the queue, or whose queue did not answer; their records are read again."""
     found: list[tuple[Unsettled, Status]] = []
     left: list[Case] = []
     silent = _bring_again(cases, site) if site.host and not queue.failure else None
@@ -136,11 +141,11 @@ def _find_gone(
         found.append((case.each, status)) if status else left.append(case)
     if queue.failure:
         return found + [(case.each, case.base._replace(reason=queue.failure)) for case in left]
-    clusters = {case.cluster for case in left if case.cluster is not None}
+    clusters = {case.cluster for case in left if case.cluster is not None and not _find_row(case, queue)}
     history = ask(history_words(place, clusters), site) if clusters else Answered()
     if history.failure:
         unanswered(history.failure)
-    return found + [(case.each, _judge_gone(case, history)) for case in left]
+    return found + [(case.each, _judge_gone(case, queue, history)) for case in left]
 
 
 def _bring_again(cases: Sequence[Case], site: Site) -> str | None:
@@ -157,14 +162,14 @@ def _bring_again(cases: Sequence[Case], site: Site) -> str | None:
     return next(iter(silent.values()), None)
 
 
-def _judge_gone(case: Case, history: Answered) -> Status:
-    """Not in the queue: it will not start any more. An end needs a witness all the same."""
+def _judge_gone(case: Case, queue: Answered, history: Answered) -> Status:
+    """It will not start any more. An end needs a witness all the same."""
     if case.cluster is None:
         if case.each.submitting:
             return case.base._replace(reason="is being submitted")
         return case.base._replace(open=False, reason="HTCondor has no job of this launch")
-    row = history.jobs.get((case.cluster, case.proc))
-    if row is not None and row.get("NeuToken") == case.launch.token and (said := read_end(row, _render_time)):
+    row = _find_row(case, queue) or _find_row(case, history)
+    if row and (said := read_end(row, _render_time)):
         return case.end(said)
     if case.each.number in find_cancelled(case.experiment, case.launch.token):
         return case.base._replace(state=CANCELLED, open=False, reason="cancelled by neucancel")
@@ -190,8 +195,8 @@ def find_put_back(unsettled: Sequence[Unsettled], site: Site) -> list[Status]:
         if queue.failure:
             raise Failure(TROUBLE, queue.failure)
         for case in cases:
-            row = queue.jobs.get((case.cluster or 0, case.proc))
-            if row is not None and row.get("NeuToken") == case.launch.token and not _leaves(case, row):
+            row = _find_row(case, queue)
+            if row and not _leaves(case, row):
                 status = _show_job(case, row)
                 found += [status] if status.open else []
     return found

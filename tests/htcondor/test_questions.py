@@ -1,4 +1,4 @@
-"""Jobs of another schedd than the usual one are asked for, and throttled, there. No HTCondor is needed."""
+"""Where HTCondor's programs are asked, and what changes while they answer. No HTCondor is needed."""
 
 from __future__ import annotations
 
@@ -62,6 +62,27 @@ class PlacesTest(unittest.TestCase):
         calls = self.calls()
         self.assertIn(f"condor_qedit {PLACE} 12 JobMaterializeLimit 2", calls)
         self.assertEqual({PLACE in call for call in calls}, {True})
+
+    def test_runs_that_end_while_the_queue_is_asked(self) -> None:
+        """Its job is in the queue still, as one that has ended: what the records said before is no longer true."""
+        self.files.bash("bin/condor_submit", "[[ $* = *-dry-run* ]] || echo '12.0 - 12.1'")
+        for name, pack in (("x", 1), ("y", 2)):
+            words = ("neurun", f"--name={name}", "--runs=2", f"--pack={pack}", "htcondor", "far", "true")
+            self.assertEqual(self.neu(*words).code, 0)
+            record = [json.loads(line) for line in self.files.read(f"runs/{name}/jobs.jsonl").splitlines()]
+            jobs = ["12.0", "12.0" if pack == 2 else "12.1"]
+            lines = [f"started {record[1]['submitted']} attempt=1 host=n pid=1 process=1 job={job}" for job in jobs]
+            self.files.write(f"runs/{name}/{name}_0/events.txt", f"{lines[0]}\n")
+            ended = "".join(
+                f"mkdir -p runs/{name}/{name}_{run}; printf '%s\\n' '{lines[run]}' "
+                f"'finished {record[1]['submitted']} attempt=1 exit_code=0' > runs/{name}/{name}_{run}/events.txt\n"
+                for run in range(2)
+            )
+            row = {"ClusterId": 12, "JobStatus": 4, "ExitCode": 0, "NeuToken": record[0]["token"]}
+            rows = [{**row, "ProcId": int(job[-1])} for job in dict.fromkeys(jobs)]
+            self.files.bash("bin/condor_q", f"{ended}printf %s '{json.dumps(rows)}'")
+            shown = [json.loads(line) for line in self.neu("neustat", "--json", name).lines()]
+            self.assertEqual([(each["state"], each["reason"]) for each in shown], [("COMPLETED", None)] * 2)
 
 
 if __name__ == "__main__":
