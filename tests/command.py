@@ -20,7 +20,7 @@ from neuromanager.system.procfs import find_children
 
 ROOT = Path(__file__).resolve().parent.parent
 PLAIN_CONFIG: dict[str, object] = {"local": {"cpu": {"env": "", "resources": ""}}}
-TIMEOUT_SECONDS = 60
+TIMEOUT_SECONDS = 180  # of a command; a busy machine may need a minute
 
 # Writes its words where $OUT says, each followed by a NUL; the number of words first.
 SHOW = """#!/usr/bin/env python3

@@ -282,13 +282,14 @@ class WaitTest(SlurmCase):
         wait_until(lambda: self.is_up(experiment, 0), "the run")
         self.count_calls("squeue")
         environ = {**self.files.environment, **self.environ}
-        with mock.patch.object(pace, "_GROWTH", 1000.0), ThreadPoolExecutor() as pool:
-            future = pool.submit(wait_for, [Selected(experiment, None)], Site(None, environ), 50)
-            wait_until(lambda: self.asked() >= 1, "the first question")
-            self.assertEqual(self.neu("scancel", job).code, 0)
+        with ThreadPoolExecutor() as pool:
+            with mock.patch.object(pace, "_GROWTH", 1000.0):
+                future = pool.submit(wait_for, [Selected(experiment, None)], Site(None, environ), 50)
+                wait_until(lambda: self.asked() >= 1, "the first question")
+                self.assertEqual(self.neu("scancel", job).code, 0)
             began = time.monotonic()
-            (report,) = future.result().ended
-            self.assertLess(time.monotonic() - began, 20)
+            (report,) = future.result().ended  # Slurm's first word may be that it is ending
+            self.assertLess(time.monotonic() - began, 40)
         self.assertEqual([status.state for status in report.statuses], ["CANCELLED"])
 
     def test_the_first_of_two(self) -> None:
