@@ -10,7 +10,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,8 +17,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.beds.slurm.boot import keep_ports
+
 CPUS, MEMORY_MB, GPUS = 16, 64000, 4
-_BOOT_SECONDS = 60.0
+_BOOT_SECONDS = 180.0
 
 # A partitionable slot of made-up resources, and every interval as short as HTCondor lets it be. No private mounts: jobs
 # see the same /tmp. Whatever would report outward is off; of containers there is an apptainer beside this file.
@@ -119,7 +120,7 @@ class Pool:
                 folder=self.folder,
                 uid=os.getuid(),
                 gid=os.getgid(),
-                port=_find_port(),
+                port=keep_ports(1)[0],
                 cpus=CPUS,
                 memory=MEMORY_MB,
                 gpus=" ".join(map(str, range(GPUS))),
@@ -215,12 +216,6 @@ class Pool:
     def _configure(self, text: str) -> None:
         self.config.write_text(text)
         self.ask("condor_reconfig")
-
-
-def _find_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 _pools: list[Pool] = []

@@ -19,7 +19,7 @@ from tests.beds.slurm import configuration
 from tests.beds.slurm.configuration import ACCOUNT, CLUSTER, NODES, Site, Variant
 
 SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin", "/sbin"])
-BOOT_SECONDS = 60.0
+BOOT_SECONDS = 180.0
 MARIADB_FAST = (
     "--skip-networking",
     "--skip-name-resolve",
@@ -42,7 +42,7 @@ class Boot:
     """One start of the cluster in a fresh directory."""
 
     def __init__(self, directory: str, variant: Variant) -> None:
-        ports = _free_ports(2 + len(NODES))
+        ports = keep_ports(2 + len(NODES))
         self.directory = directory
         self.site = Site(
             directory=directory,
@@ -287,13 +287,20 @@ def find_faketime() -> str | None:
     return found[0] if found else None
 
 
-def _free_ports(count: int) -> list[int]:
-    """Ports of loopback that nobody listens on now; another program may still be quicker than the daemon."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
+_kept: list[socket.socket] = []
+
+
+def keep_ports(count: int) -> list[int]:
+    """Ports of loopback that are ours until this process ends: nobody else is given them before the daemon listens.
+
+    Linux lets two bind one port that both reuse it, as all daemons of the beds do, while none of them
+    listens (socket(7), SO_REUSEADDR).
+    """
+    for _ in range(count):
+        _kept.append(socket.socket())
+        _kept[-1].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        _kept[-1].bind(("127.0.0.1", 0))
+    return [one.getsockname()[1] for one in _kept[-count:]]
 
 
 def _slurm_version() -> tuple[int, int]:

@@ -28,7 +28,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from tests.beds.slurm import cluster
-from tests.beds.slurm.boot import SEARCH_PATH, BootError, _free_ports
+from tests.beds.slurm.boot import SEARCH_PATH, BootError, keep_ports
 
 NAMES = ("cedar", "mp2")
 _shared: Bed | BootError | None = None
@@ -93,7 +93,7 @@ class Bed:
         self.clusters, self._sessions = clusters, sessions
         self._variables = {**{name: each.environment for name, each in clusters.items()}, **others}
         self.directory = tempfile.mkdtemp(prefix="sshd-")
-        self.ports = dict(zip(self._variables, _free_ports(len(self._variables))))
+        self.ports = dict(zip(self._variables, keep_ports(len(self._variables))))
         self.frozen = Path(self.directory, "frozen")
         self._write_files()
         if os.geteuid() == 0:
