@@ -122,14 +122,16 @@ def render_script(facets: Sequence[Facet], axes: Axes, output: Mapping[str, str]
         rows = math.ceil(len(facets) / columns)
         lines.append(f"set multiplot layout {rows},{columns}")
         lines += _share_ranges(facets, axes)
+    dumb = output["terminal"].startswith("dumb")
+    key = "tmargin horizontal width 2" if dumb else "top right"  # in text a curve takes the place of what it crosses
     index = 0
     for place, facet in enumerate(facets):
         if facet.title:
             lines.append(f"set title {quote(facet.title)} noenhanced")
-        lines.append("set key top right noenhanced" if place == 0 else "unset key")
+        lines.append(f"set key {key} noenhanced" if place == 0 else "unset key")
         drawn = []
         for line in facet.lines:
-            drawn += _draw_line(line, axes, data, index, dumb=output["terminal"].startswith("dumb"))
+            drawn += _draw_line(line, axes, data, index, dumb)
             index += 1
         lines.append("plot " + ", \\\n     ".join(drawn))
     return "\n".join([*lines, *(["unset multiplot"] if len(facets) > 1 else [])]) + "\n"

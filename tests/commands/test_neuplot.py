@@ -104,6 +104,12 @@ class NeuplotTest(unittest.TestCase):
         done = self.folder.run("neuplot", "-y", "loss", "--by=lr", "-o", "a.svg", "-", stdin=lines)
         self.assertEqual((done.code, len(self.blocks("a.dat"))), (0, 2), done.stderr)
 
+    def test_in_text_no_curve_is_drawn_over_the_key(self) -> None:
+        """There a curve takes the place of what it crosses."""
+        self.plot("-y", "loss", "--by=lr", "-o", "a.txt", "t")
+        before, frame, _ = self.read("a.txt").partition("+--")
+        self.assertEqual([before.count(f"lr={lr}") for lr in (0.5, 1)], [1, 1], before + frame)
+
     def test_smoothed_only_when_asked(self) -> None:
         self.plot("-y", "loss", "--by=lr", "--smooth=3", "-o", "a.svg", "t")
         self.assertAlmostEqual(self.blocks("a.dat")[0][1][1], (0.5 + 0.25 + 0.5 / 3) / 3)
