@@ -204,12 +204,13 @@ def _read_stdin() -> Iterator[Record]:
 
 def _read_rows(read: Iterable[Record], options: Options) -> Rows:
     records = list(read)
-    results = list(dict.fromkeys(name for record in records for name in record.results))
+    results = known = list(dict.fromkeys(name for record in records for name in record.results))
     words = list_words(options)
     if words:
-        results = [str(column) for column in resolve_columns(words, results)]
+        results = [str(column) for column in resolve_columns(words, known)]
     params = list(dict.fromkeys(name for record in records for name in record.params))
-    return Rows(records, params, results, list(dict.fromkeys(name for record in records for name in record.facts)))
+    facts = list(dict.fromkeys(name for record in records for name in record.facts))
+    return Rows(records, params, results, facts, [name for name in known if name not in results])
 
 
 def _is_complete(records: Sequence[Record]) -> bool:

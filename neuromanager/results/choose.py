@@ -25,13 +25,14 @@ _OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
 
 def choose(rows: Rows, options: Options) -> Rows:
     """The rows that are meant, in their order. Raises Failure."""
-    known = [*rows.results, *rows.params, "run", "state", *(f"run.{name}" for name in FACTS)]
+    known = [*rows.results, *rows.hidden, *rows.params, "run", "state", *(f"run.{name}" for name in FACTS)]
     records = _filter(rows.records, options, known)
     if options.mean or options.over or options.by:
         params = _find_groups(options, rows.params)
-        records = average(records, params, options.error)
+        records = average(records, params, options.error, [*rows.results, *rows.hidden])
         results = list(dict.fromkeys(name for record in records for name in record.results))
-        rows = Rows(records, params, results, [])
+        hidden = {f"{name}{end}" for name in rows.hidden for end in ("", ".min", ".max", f".{options.error}")}
+        rows = Rows(records, params, [name for name in results if name not in hidden], [])
         known = [*results, *params]
     for option, name in (("--min", options.min), ("--max", options.max)):
         if name:
@@ -60,8 +61,8 @@ def _find_groups(options: Options, params: Sequence[str]) -> list[str]:
 
 def parse_condition(text: str) -> tuple[str, str, str]:
     """``NAME OP VALUE``, blanks between them or none. Raises Failure."""
-    match = re.match(r"\s*(.*?)\s*(<=|>=|!=|==|=|<|>)\s*(.*?)\s*$", text)
-    if not match or not match[1] or not match[3]:
+    match = re.match(r"\s*(.*?[^<=>!\s])\s*(<=|>=|!=|==|=|<|>)\s*([^<=>\s].*?)\s*$", text)
+    if not match:
         raise Failure(WRONG_INPUT, f"--where: {text!r}: write NAME OP VALUE, OP one of < <= = != >= >")
     return match[1], match[2], match[3]
 
@@ -107,16 +108,15 @@ def take_best(records: Sequence[Record], per: str | None, most: int | None) -> l
     return found
 
 
-def average(records: Sequence[Record], by: Sequence[str], error: str | None) -> list[Record]:
-    """One record for each combination of the parameters ``by``: the means over the runs that completed.
+def average(records: Sequence[Record], by: Sequence[str], error: str | None, names: Sequence[str]) -> list[Record]:
+    """One record for each combination of the parameters ``by``: the means of ``names`` over the runs that completed.
 
-    ``of`` says how many those are, of how many. With ``error`` each result has two neighbours, ``NAME.low`` and
-    ``NAME.high`` for minmax, and else one, ``NAME.se``.
+    ``of`` says how many those are, of how many. With ``error`` each result has two neighbours, ``NAME.min`` and
+    ``NAME.max`` for minmax, and else one, ``NAME.se``.
     """
     groups: dict[tuple[str, ...], list[Record]] = {}
     for record in records:
         groups.setdefault(tuple(_name_value(record.params.get(name)) for name in by), []).append(record)
-    names = list(dict.fromkeys(name for record in records for name in record.results))
     return [_average_group(members, by, names, error) for members in groups.values()]
 
 

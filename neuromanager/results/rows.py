@@ -6,8 +6,9 @@ from neuromanager.results.lines import is_step
 from neuromanager.results.readers import Wanted
 from neuromanager.results.records import FACTS, Measured, list_names, make_record, make_steps, merge_names
 from neuromanager.results.table import Column, Record, Rows, parse_column, resolve_columns, resolve_name
+from neuromanager.system.contexts import contextlib
 from neuromanager.system.faults import WRONG_INPUT, Failure, offer_nearest
-from neuromanager.system.values import Sequence
+from neuromanager.system.values import Iterable, Sequence
 from neuromanager.terminal.console import tell
 from neuromanager.terminal.options import Options, parse_count
 
@@ -17,9 +18,18 @@ def list_words(options: Options) -> list[str]:
     return [word for text in options.columns for word in text.split(",") if word]
 
 
+def _list_sought(options: Options) -> list[str]:
+    """The names by which rows are chosen and sorted, besides -k."""
+    from neuromanager.results.choose import parse_condition
+
+    names = (*(parse_condition(text)[0] for text in options.where), options.min, options.max, options.per)
+    return [name for name in names if name and not name.startswith("run.")]
+
+
 def find_wanted(options: Options, pattern: str | None) -> Wanted:
     """What has to be read; ``pattern``: of --template or --regex."""
-    columns = tuple(parse_column(word) for word in list_words(options) if not word.startswith("run."))
+    words = [word for word in list_words(options) if not word.startswith("run.")]
+    columns = tuple(parse_column(word) for word in (*words, *(_list_sought(options) if words else ())))
     whole = bool(options.at or options.steps or options.names)
     return Wanted(options.files, pattern, columns or None, whole)
 
@@ -37,13 +47,24 @@ def make_rows(measured: Sequence[Measured], options: Options) -> Rows:
         return _make_step_rows(measured, columns, options, params, facts)
     at = _resolve_at(options.at, known) if options.at else None
     titles = {str(column): column for column in columns}
-    with_facts = bool(facts or options.where or options.min or options.max or options.per)
+    choosing = bool(options.where or options.min or options.max or options.per)
+    hidden = _find_hidden(options, known, titles) if choosing and words else []
     results = list(titles)
-    last = results if all(column.how == "last" for column in columns) else []
-    records = [make_record(each, titles, last, at, with_facts) for each in measured]
+    titles.update((name, parse_column(name)) for name in hidden)
+    last = list(titles) if all(column.how == "last" for column in titles.values()) else []
+    records = [make_record(each, titles, last, at, choosing or bool(facts)) for each in measured]
     # One that was asked for stays, but for a parameter, which has a column already.
     results = [name for name in results if (asked and name not in params) or not _says_nothing(name, records)]
-    return Rows(records, params, results, facts)
+    return Rows(records, params, results, facts, hidden)
+
+
+def _find_hidden(options: Options, known: Sequence[str], shown: Iterable[str]) -> list[str]:
+    """Results that are asked for and have no column: the name of each as it is known."""
+    found = []
+    for word in _list_sought(options):
+        with contextlib.suppress(Failure):  # a parameter
+            found.append(resolve_name("", word, known))
+    return [name for name in dict.fromkeys(found) if name not in shown]
 
 
 def _says_nothing(name: str, records: Sequence[Record]) -> bool:
@@ -65,7 +86,7 @@ def _make_step_rows(
     if left_out:
         tell(f"--points: {left_out} steps are not shown")
     names = list(dict.fromkeys(name for record in records for name in record.results))
-    return Rows(records, params, names, facts)
+    return Rows(records, params, [name for name in names if not _says_nothing(name, records)], facts)
 
 
 def _resolve_fact(word: str) -> str:

@@ -34,6 +34,7 @@ class Rows(NamedTuple):
     params: list[str]
     results: list[str]
     facts: list[str]
+    hidden: Sequence[str] = ()  # results by which rows are chosen, and which have no column
 
 
 class Column(NamedTuple):

@@ -117,6 +117,20 @@ class NeutableTest(unittest.TestCase):
         done = self.folder.run(*sweep, "x", "{lr}")
         self.assertEqual(done.code, 0, done.stderr)
         self.assertEqual(self.table("-k", "lr,k,loss", "e")[0], ["run", "lr", "k", "loss"])
+        self.assertEqual(self.table("--mean", "e")[0], ["lr", "k", "runs", "loss"])
+        self.assertEqual(self.table("--by=lr", "e")[0], ["lr", "runs", "loss"])
+        self.assertEqual(self.table("--steps", "e")[0], ["run", "lr", "k", "point", "loss"])
+        self.folder.run("neusweep", "-s", "lr=1", "neurun", "--name=f", "local", "cpu", "bash", "-c", script, "x", "4")
+        self.assertEqual(self.table("--mean", "f")[1:], [["1", "1/1", "4.0", "3.0", "4.0"]], "it says something else")
+
+    def test_rows_may_be_chosen_by_what_is_not_shown(self) -> None:
+        self.sweep("jsonl")
+        for words in (("--where=acc<0.05",), ("--where", "val/acc<0.05", "--max=acc"), ("--min=acc", "--top=1")):
+            self.assertEqual(
+                self.table(*words, "-k", "loss", "jsonl"), [["run", "lr", "loss"], ["jsonl:0", "1.0", "0.25"]]
+            )
+        (line,) = self.folder.run("neutable", "--where=acc<0.05", "-k", "loss", "--json", "jsonl").lines()
+        self.assertEqual(list(json.loads(line)["results"]), ["loss"])
 
     def test_columns_points_and_order(self) -> None:
         self.sweep("jsonl")
@@ -209,6 +223,8 @@ class NeutableTest(unittest.TestCase):
             (("--min=nope",), "nope"),
             (("--csv", "--json"), "--csv"),
             (("--where", "x"), "NAME OP VALUE"),
+            (("--where", "loss=>1"), "NAME OP VALUE"),
+            (("--where", "nope<1", "-k", "loss"), "nope"),
             (("-e", "nothing"), "{NAME}"),
             (("-E", "("), "--regex"),
             (("--at=x",), "--at"),

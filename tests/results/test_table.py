@@ -97,7 +97,7 @@ class MeanTest(unittest.TestCase):
     def test_only_completed_runs_count(self) -> None:
         runs = [("COMPLETED", 1.0), ("FAILED", 100.0), ("COMPLETED", 3.0), ("RUNNING", None)]
         records = [Record("", state, {"lr": 0.1}, {"loss": value}) for state, value in runs]
-        (mean,) = average(records, ["lr"], "std")
+        (mean,) = average(records, ["lr"], "std", ["loss"])
         self.assertEqual((mean.results["loss"], mean.of), (2.0, "2/4"))
         self.assertAlmostEqual(float(mean.results["loss.std"] or 0), statistics.stdev([1.0, 3.0]))
 
