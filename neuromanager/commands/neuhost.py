@@ -61,13 +61,13 @@ def main(words: Sequence[str]) -> int:
             return max([(_log_in if options.login else _close)(host) for host in operands])
         except Unreachable as error:
             raise Failure(TROUBLE, str(error.strerror)) from None
+    if not profiles:
+        raise Failure(WRONG_INPUT, f'no profile has a host; add "host": "{operands[0] if operands else "NAME"}" to one')
     unknown = [host for host in operands if host not in profiles]
     if unknown:
         raise Failure(
-            WRONG_INPUT, *(f"{host!r}: no profile has it; {offer_nearest(host, profiles)}" for host in unknown)
+            WRONG_INPUT, *(f"{host!r}: no profile has this host; {offer_nearest(host, profiles)}" for host in unknown)
         )
-    if not profiles:
-        raise Failure(WRONG_INPUT, 'no profile has a host; add "host": "NAME" to one')
     chosen = {name: profiles[name] for name in operands or profiles}
     return _clean_code(chosen) if options.clean else _show(chosen)
 

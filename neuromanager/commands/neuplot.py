@@ -120,8 +120,8 @@ def _read_stdin() -> list[Measured]:
     for number, line in enumerate(list_stdin(), 1):
         try:
             record = render.parse_record(json.loads(line))
-        except (ValueError, RecursionError) as error:
-            raise Failure(WRONG_INPUT, f"standard input, line {number}: {error}") from None
+        except (ValueError, RecursionError):
+            raise Failure(WRONG_INPUT, f"standard input, line {number}: not a line of neutable --json") from None
         rows.setdefault(record.run, []).append(record.results)
         first.setdefault(record.run, (record.state, record.params))
     return [

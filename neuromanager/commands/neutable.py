@@ -198,8 +198,9 @@ def _read_stdin() -> Iterator[Record]:
         if line.strip():
             try:
                 yield render.parse_record(load_json(line))
-            except ValueError as error:
-                raise Failure(WRONG_INPUT, f"standard input, line {number}: {error}") from None
+            except ValueError:
+                told = "not a line of neutable --json"
+                raise Failure(WRONG_INPUT, f"standard input, line {number}: {told}") from None
 
 
 def _read_rows(read: Iterable[Record], options: Options) -> Rows:

@@ -11,7 +11,7 @@ from neuromanager.experiment.select import resolve_selections
 from neuromanager.experiment.states import UNKNOWN
 from neuromanager.system.faults import DONE, INCOMPLETE, TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.site import HERE
-from neuromanager.system.times import parse_duration
+from neuromanager.system.times import parse_duration, render_duration
 from neuromanager.system.values import TYPE_CHECKING, Sequence
 from neuromanager.terminal.console import tell
 from neuromanager.terminal.options import Parser, parse_options, split_operands
@@ -60,7 +60,9 @@ def main(words: Sequence[str]) -> int:
             _tell_of(report)
         count = sum(status.open for report in waited.reports for status in report.statuses)
         still, goes = (f"{count} run is", "continues") if count == 1 else (f"{count} runs are", "continue")
-        raise Failure(TROUBLE, f"--timeout: {options.timeout} is over; {still} still open, and {goes}")
+        raise Failure(
+            TROUBLE, f"--timeout: {render_duration(timeout or 0)} have passed; {still} still open, and {goes}"
+        )
     reports = waited.reports
     if options.any:
         reports = waited.ended[:1]

@@ -214,10 +214,9 @@ def match_request(resources: Iterable[tuple[str, str | None]], gpus: Sequence[Gp
         return fitting
     there = ", ".join(f"{gpu.number}: {gpu.name}" for gpu in gpus) or "none"
     there += f"; {hidden_by}" if hidden_by else ""
+    mend = "ask for at most that" if fitting else "ask for one of these" if gpus else "leave it out"
     wanted = f"{count:g} of type {kind!r}" if kind else f"{count:g}"
-    raise ValueError(
-        f"{wanted} asked for each run, and this machine has {len(fitting)} (GPUs: {there}); ask for at most that"
-    )
+    raise ValueError(f"{wanted} asked for each run, and this machine has {len(fitting)} (GPUs: {there}); {mend}")
 
 
 def _is_kind(gpu: Gpu, kind: str) -> bool:

@@ -157,7 +157,7 @@ def _multiply(parts: list[tuple[Part, str]], reading: Reading) -> Part:
         for name, place in part.places.items():
             if name in places:
                 reading.faults.append(
-                    f"{place}: {name!r} would be given twice in one point: it is also at {places[name]} as well; "
+                    f"{place}: {name!r} is given twice in one point, here and at {places[name]}; "
                     "rename one, or put both in branches that never meet"
                 )
             places.setdefault(name, place)
@@ -264,7 +264,7 @@ def _parse_zip(names: tuple[str, ...], table: Any, path: str, reading: Reading) 
         table = []
     for place, row in enumerate(table):
         if not isinstance(row, list) or len(row) != len(names):
-            told = f"{len(row)} values" if isinstance(row, list) else render_json(row)
+            told = f"{len(row)} value{'s' * (len(row) != 1)}" if isinstance(row, list) else render_json(row)
             mend = f"write a list of {len(names)} values"
             reading.faults.append(f"{path}[{place}]: {told} for {len(names)} names; {mend}")
             continue

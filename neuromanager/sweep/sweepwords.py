@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from neuromanager.system.faults import WRONG_INPUT, Failure
-from neuromanager.system.jsonvalues import load_json, render_json
+from neuromanager.system.jsonvalues import explain_json, load_json, render_json
 from neuromanager.system.patterns import compile_late, is_number
 from neuromanager.system.values import Iterable
 
@@ -78,9 +78,7 @@ def _write_values(name: str, text: str) -> str:
         try:
             load_json(text)
         except (ValueError, RecursionError) as error:
-            raise Failure(
-                WRONG_INPUT, f"--sweep: {name}: {text!r} begins like JSON, but is invalid:  {error}"
-            ) from None
+            raise Failure(WRONG_INPUT, f"--sweep: {name}: {text!r} {explain_json(text, error)}") from None
         return text
     return "[" + ", ".join(_write_value(value.strip()) for value in text.split(",")) + "]"
 

@@ -8,19 +8,23 @@ import sys
 
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure, join_path, offer_nearest
 from neuromanager.system.files import read_input, read_stdin
-from neuromanager.system.jsonvalues import is_text, load_json, parse_float, parse_integer, render_json
+from neuromanager.system.jsonvalues import (
+    DEEPEST,
+    explain_json,
+    is_text,
+    load_json,
+    parse_float,
+    parse_integer,
+    render_json,
+)
 from neuromanager.system.patterns import re
-from neuromanager.system.values import TYPE_CHECKING, Any, Callable, Iterable, Iterator
-
-if TYPE_CHECKING:
-    from json import JSONDecodeError
+from neuromanager.system.values import Any, Callable, Iterable, Iterator
 
 _SCHEMAS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "schemas")
 LONGEST = 1 << 26  # bytes of a document; a device such as /dev/zero has no end
 _LARGE = 10_000  # characters; jsonschema takes a second for each 20,000 values
 _MOST_GOOD = 1000  # documents that are remembered to be valid
 _SUSPECT = ("\\u", "NaN", "Infinity")  # without these no value of a readable text can be at fault
-_DEEPEST = 100  # levels; what reads a document calls itself once for each, and Python ends at 1,000 calls
 _NAMES = {
     "object": "an object",
     "array": "a list",
@@ -99,15 +103,13 @@ def parse_json(text: str, source: str) -> tuple[Any, list[str]]:
             parse_constant=_NotANumber,
             object_pairs_hook=make_object,
         )
-        if text.count("{") + text.count("[") >= _DEEPEST and _is_deeper(value, _DEEPEST):
+        if text.count("{") + text.count("[") >= DEEPEST and _is_deeper(value, DEEPEST):
             raise RecursionError
     except (ValueError, RecursionError) as error:
         from json import JSONDecodeError
 
-        if isinstance(error, JSONDecodeError):
-            place = f"{source}:{error.lineno}:{error.colno}"
-            raise Failure(WRONG_INPUT, f"{place}: {_explain(text, error, source)}") from None
-        raise Failure(WRONG_INPUT, f"{source}: nested too deeply; {_DEEPEST} levels at most") from None
+        place = f"{source}:{error.lineno}:{error.colno}" if isinstance(error, JSONDecodeError) else source
+        raise Failure(WRONG_INPUT, f"{place}: {explain_json(text, error, source)}") from None
     if not (repeated or any(word in text for word in _SUSPECT)) and is_text(text):  # as the 10,000 points of a sweep
         return value, []
     return value, [f"{source}: {fault}" for fault in _find_faults(value, "", repeated)]
@@ -127,24 +129,6 @@ def _is_deeper(value: Any, levels: int) -> bool:
         inner = [item for each in level for item in (each.values() if isinstance(each, dict) else each)]
         level = [item for item in inner if isinstance(item, (dict, list))]
     return any(level)
-
-
-def _explain(text: str, error: JSONDecodeError, source: str) -> str:
-    if source.endswith((".yaml", ".yml")):
-        return "not JSON, but YAML; write it as JSON, or see neuimport(1), which reads the sweep files of other tools"
-    before, after = text[: error.pos].rstrip(), text[error.pos :].lstrip()
-    if after[:1] == "," and after[1:].lstrip()[:1] in ("}", "]"):  # where Python 3.13 points
-        return "trailing comma: not allowed in JSON; remove it"
-    if before.endswith(",") and after[:1] in ("}", "]"):
-        return "trailing comma before this bracket: not allowed in JSON; remove it"
-    if after[:1] == "'":
-        return "a text in single quotes; JSON requires double quotes"
-    if after[:2] == "//" or after[:1] == "#":
-        return "a comment: not allowed in JSON; remove it"
-    message = error.msg[:1].lower() + error.msg[1:].removesuffix(" at")
-    if not after:
-        return f"the file ends too early ({message}); is a bracket or a quote missing?"
-    return f"not JSON: {message}"
 
 
 def _find_faults(value: Any, path: str, repeated: list[tuple[dict[str, Any], str]]) -> Iterator[str]:

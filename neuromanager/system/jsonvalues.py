@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from neuromanager.system.contexts import contextlib
-from neuromanager.system.patterns import compile_late
+from neuromanager.system.patterns import compile_late, re
 from neuromanager.system.values import Any, Hashable, Union
 
 try:
@@ -23,6 +23,8 @@ Value = Union[None, bool, str, "Integer", "Float", int, float, list[Any], dict[s
 
 
 LONGEST_VARIABLE = 30_000  # characters of JSON; Linux starts no program with a variable above 128 KiB (execve(2))
+DEEPEST = 100  # levels; what reads a document calls itself once for each, and Python ends at 1,000 calls
+_PYTHON = {"True": "true", "False": "false", "None": "null"}
 _BLANK = " \t\n\r"
 
 
@@ -64,6 +66,40 @@ def load_json(text: str | bytes, **words: Any) -> Any:
         return json.loads(text, **words)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+
+
+def explain_json(text: str, error: Exception, source: str = "") -> str:
+    """What is wrong with a text that is to be JSON, as a person is told it."""
+    from json import JSONDecodeError
+
+    if not isinstance(error, JSONDecodeError):
+        return f"nested too deeply; {DEEPEST} levels at most"
+    before, after = text[: error.pos].rstrip(), text[error.pos :].lstrip()
+    if source.endswith((".yaml", ".yml")) or (not before and re.match(r"[\w.-]+:(\s|$)", after)):
+        return "not JSON, but YAML; write it as JSON, or see neuimport(1), which reads the sweep files of other tools"
+    if after[:1] == "," and after[1:].lstrip()[:1] in ("}", "]"):  # where Python 3.13 points
+        return "trailing comma: not allowed in JSON; remove it"
+    if before.endswith(",") and after[:1] in ("}", "]"):
+        return "trailing comma before this bracket: not allowed in JSON; remove it"
+    if after[:1] == "'":
+        return "a text in single quotes; JSON requires double quotes"
+    if after[:2] in ("//", "/*") or after[:1] == "#":
+        return "a comment: not allowed in JSON; remove it"
+    if word := re.match(r"True|False|None", after):
+        return f"{word[0]}: written {_PYTHON[word[0]]} in JSON"
+    if not after:
+        return f"ends too early ({_lower(error.msg)}); is a bracket or a quote missing?"
+    if error.msg.startswith("Invalid control"):
+        return r"a tab or line break in a text; JSON writes \t or \n"
+    if error.msg == "Extra data":
+        return "more than one JSON value; write one object, or a list"
+    if re.match(r"[-+]?\.\d|\+", after) or re.match(r"\d[.\w]", text[error.pos - 1 :]):
+        return "a number that JSON writes otherwise; as in 0.5, 10, -1.0 or 1e-4"
+    return f"not JSON: {_lower(error.msg)}"
+
+
+def _lower(message: str) -> str:
+    return message[:1].lower() + message[1:].removesuffix(" at")
 
 
 def dump_json(value: Any) -> str:

@@ -36,7 +36,7 @@ DOCUMENTS: list[tuple[str, bytes | None, list[str]]] = [
     ("empty", b"", ["the file is empty"]),
     ("blank", b" \n", ["the file is empty"]),
     ("not JSON", b"lr = 0.1", [":1:1: not JSON"]),
-    ("cut off", b'{"lr": [1', ["the file ends too early"]),
+    ("cut off", b'{"lr": [1', ["ends too early"]),
     ("trailing comma", b'{"lr": [1, 2],}', ["trailing comma"]),
     ("duplicate key", b'{"lr": 1, "lr": 1}', [": lr: given twice in the same object; keep one of them"]),
     ("NaN", b'{"lr": NaN}', [": lr: NaN is not a JSON number"]),

@@ -176,7 +176,7 @@ class ClutilsTest(unittest.TestCase):
             ({"params": {"a": "x__SEED__()"}}, "params.a[0]: a random number inside"),
             ({"params": {"a": [1, 1]}}, "a[1]: 1 is at [0]"),
             ({"params": {"m": {"r": {"LR": 1}}}}, "LR: clutils writes LR and its value without dashes"),
-            ({"params": {"lr": 1, "m": {"r": {"lr": 1}}}}, "m.r.lr: 'lr' would be given twice"),
+            ({"params": {"lr": 1, "m": {"r": {"lr": 1}}}}, "m.r.lr: 'lr' is given twice"),
             ("{", "ends too early"),
         ):
             with self.subTest(document=document):

@@ -160,7 +160,7 @@ class NeuwaitTest(LaunchedCase):
             outcome.errors(),
             [
                 "neuwait: try: 3 runs: 1 completed, 1 PENDING, 1 RUNNING",
-                "neuwait: error: --timeout: 0:01 is over; 2 runs are still open, and continue",
+                "neuwait: error: --timeout: 0:01 have passed; 2 runs are still open, and continue",
             ],
         )
         done = self.neu("neuwait", "--timeout=0:01", "try:0")

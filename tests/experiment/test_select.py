@@ -74,7 +74,7 @@ class SelectionTest(unittest.TestCase):
             (("-s", "a", "--json"), "write NAME=V1,V2"),
             (("-s", "a=1", "-s", "a=2", "--json"), "given twice"),
             (("-s", "a b=1", "--json"), "not a valid name"),
-            (("-s", "a=[1", "--json"), "begins like JSON"),
+            (("-s", "a=[1", "--json"), "a: '[1' ends too early"),
             (("-s", "a=1,1", "--json"), "is at [0]"),
             (("--style=x", "-n", "p"), "style"),
         ):

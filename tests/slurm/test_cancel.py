@@ -312,7 +312,7 @@ class WaitTest(SlurmCase):
             outcome.errors(),
             [
                 "neuwait: held: 2 runs: 0 completed, 2 PENDING",
-                "neuwait: error: --timeout: 0:04 is over; 2 runs are still open, and continue",
+                "neuwait: error: --timeout: 0:04 have passed; 2 runs are still open, and continue",
             ],
         )
 

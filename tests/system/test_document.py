@@ -18,14 +18,24 @@ from tests.command import ROOT, Folder
 CASES: list[tuple[str, str, list[str]]] = [
     ("params", "", [" the file is empty; write a JSON object: { ... }"]),
     ("params", " \n\t", [" the file is empty; write a JSON object: { ... }"]),
-    ("params", '{"a": 1', ["1:8: the file ends too early (expecting ',' delimiter); is a bracket or a quote missing?"]),
+    ("params", '{"a": 1', ["1:8: ends too early (expecting ',' delimiter); is a bracket or a quote missing?"]),
     ("params", '{"a": [1, 2,]}', ["trailing comma"]),
     ("params", '{"a": 1,\n}', ["trailing comma"]),
     ("params", "{'a': 1}", ["1:2: a text in single quotes; JSON requires double quotes"]),
     ("params", '{"a": 1, // x\n"b": 2}', ["1:10: a comment: not allowed in JSON; remove it"]),
     ("params", '# x\n{"a": 1}', ["1:1: a comment: not allowed in JSON; remove it"]),
     ("params", "hello", ["1:1: not JSON: expecting value"]),
-    ("params", '{"a": 1} {"b": 2}', ["1:10: not JSON: extra data"]),
+    ("params", '{"a": 1} {"b": 2}', ["1:10: more than one JSON value; write one object, or a list"]),
+    ("params", '{"a": 1, /* x */ "b": 2}', ["1:10: a comment: not allowed in JSON; remove it"]),
+    ("params", '{"a": [1, True]}', ["1:11: True: written true in JSON"]),
+    ("params", '{"a": None}', ["1:7: None: written null in JSON"]),
+    *(
+        ("params", f'{{"a": [{number}]}}', [" a number that JSON writes otherwise; as in 0.5, 10, -1.0 or 1e-4"])
+        for number in (".5", "1.", "+1", "01", "0x10", "-.5")
+    ),
+    ("params", '{"a": [1 2]}', ["1:10: not JSON: expecting ',' delimiter"]),
+    ("params", '{"a": "x\ty"}', ["1:9: a tab or line break in a text; JSON writes \\t or \\n"]),
+    ("params", "lr: [0.1]\nk: 2\n", ["1:1: not JSON, but YAML; write it as JSON, or see neuimport(1)"]),
     ("params", '{"a": 1, "a": 2}', [" a: given twice in the same object; keep one of them"]),
     (
         "params",
