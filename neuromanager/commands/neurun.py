@@ -18,7 +18,7 @@ from neuromanager.local.options import add_options, read_manner
 from neuromanager.profile.config import check_env, check_programs, find_unexpanded
 from neuromanager.profile.demand import check_excess
 from neuromanager.profile.profile import Profile
-from neuromanager.schedulers import find_scheduler, is_batch_system
+from neuromanager.schedulers import find_scheduler, is_batch_system, list_schedulers
 from neuromanager.sweep.words import add_python
 from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.programs import find_program, is_program
@@ -113,7 +113,10 @@ def main(words: Sequence[str]) -> int:
     check_words(options, rest)
     repeats, manner, layout = parse_runs(options.runs), read_manner(options), read_arrangement(options)
     support, device, *command = rest
-    profile, source = _read_profile(options, support, device, command)
+    try:
+        profile, source = _read_profile(options, support, device, command)
+    except Failure as failure:
+        raise _note_value(failure, own) from None
     if is_batch_system(profile.scheduler):
         layout = layout._replace(capacity=layout.capacity or profile.capacity)
     like = _read_like(options)
@@ -126,7 +129,7 @@ def main(words: Sequence[str]) -> int:
         os.chdir(code.project)
     dependencies = _read_dependencies(options)
     given = like.input if like else _read_input(tuple(command), options.name, cwd)
-    _check_commands(profile, given.commands, cwd)
+    _check_commands(profile, given, cwd)
     request = Request(
         profile, given, repeats, options.name, tuple(options.tag), options.note, cwd, site_for_runs(), manner, layout
     )._replace(dependencies=dependencies, resume=options.resume, wait=options.wait, yes=options.yes, source=source)
@@ -136,6 +139,13 @@ def main(words: Sequence[str]) -> int:
     if profile.host is None:  # there the submission itself tells
         find_scheduler(profile.scheduler).check_programs()
     return start_detached(request) if options.detach else start(request)
+
+
+def _note_value(failure: Failure, own: Sequence[str]) -> Failure:
+    """With a word more if an option without a value was meant, and took SUPPORT for one."""
+    if len(own) > 1 and own[-1] in list_schedulers() and own[-2].startswith("-"):
+        return Failure(failure.code, *failure.faults, f"{own[-1]!r} is the value of {own[-2]}; give it another")
+    return failure
 
 
 def _read_profile(options: Options, support: str, device: str, command: Sequence[str]) -> tuple[Profile, str]:
@@ -186,10 +196,16 @@ def _read_input(command: Command, name: str | None, cwd: str) -> Input:
     return given._replace(commands=[add_python(line, lambda word: is_program(word, cwd)) for line in given.commands])
 
 
-def _check_commands(profile: Profile, commands: Sequence[Command], cwd: str) -> None:
+def _check_commands(profile: Profile, given: Input, cwd: str) -> None:
     """Raises Failure for a program that is missing; warns of what nobody reads: lines for sbatch, ::: of parallel."""
-    scheduler = find_scheduler(profile.scheduler)
-    check_programs(profile, commands, cwd, scheduler.SPELLING.images)
+    scheduler, commands = find_scheduler(profile.scheduler), given.commands
+    try:
+        check_programs(profile, commands, cwd, scheduler.SPELLING.images)
+    except Failure as failure:
+        if not given.used_stdin:
+            raise
+        told = "each line is a whole command; values are given before: neusweep -s x=a,b neurun ... {x}"
+        raise Failure(failure.code, *(f"standard input: {fault}; {told}" for fault in failure.faults)) from None
     if ":::" in commands[0] and "parallel" not in commands[0][0]:
         tell("warning: ::: is a word as any other; values are given before: neusweep -s x=a,b neurun ... {x}")
     for text in scheduler.find_directives(commands[0], cwd) if "directives" in scheduler.DOES else ():

@@ -16,8 +16,11 @@ from neuromanager.system.patterns import re
 from neuromanager.system.programs import is_program
 from neuromanager.system.quoting import quote_line, quote_word
 from neuromanager.system.site import Site
-from neuromanager.system.values import Any, Iterable, Sequence
+from neuromanager.system.values import Any, Iterable, Mapping, Sequence
 from neuromanager.terminal.console import tell
+
+_BUILT_IN: Mapping[str, Any] = {"cpu": {}, "gpu": {}}  # of this machine, without a file
+_PREFIXES = ("neusweep", "neusnap", "neuset")
 
 
 def find_profile(
@@ -26,10 +29,15 @@ def find_profile(
     """The profile, and the file that it is in or would be in. Raises Failure with every fault of it at once."""
     read, source = read_config(option)
     config = {name: drop_notes(devices) for name, devices in drop_notes(read).items()}
-    known = config.get(support, {"cpu": {}, "gpu": {}} if support == SUPPORT else None)
-    if (known is None or device not in known) and (mend := offer_place((support, device, *command), known or ())):
+    known = config.get(support, _BUILT_IN if support == SUPPORT else None)
+    words = (support, device, *command)
+    swapped = known is None and support in config.get(device, _BUILT_IN if device == SUPPORT else ())
+    mend = _show(device, support, command) if swapped else offer_place(words, known or ())
+    if (known is None or device not in known) and mend:
         missing = f"no support {support!r}" if known is None else f"{support}: no device {device!r}"
         raise Failure(WRONG_INPUT, f"{source}: {missing}; write neurun SUPPORT DEVICE COMMAND{mend}")
+    if support != SUPPORT and support.lower() == SUPPORT:
+        raise Failure(WRONG_INPUT, f"{source}: no support {support!r}; did you mean {SUPPORT!r}?")
     if not read and support != SUPPORT:
         raise Failure(
             WRONG_INPUT,
@@ -44,17 +52,23 @@ def find_profile(
 
 
 def offer_place(words: Sequence[str], devices: Iterable[str] = ()) -> str:
-    """The mend where a command stands in place of SUPPORT or DEVICE; empty where none of these two is a program.
+    """The mend where a command, or an option, stands in place of SUPPORT or DEVICE; empty where none does.
 
     ``devices``: those of the support, if the first word is one.
     """
+    if prefix := next((word for word in words[:2] if word in _PREFIXES), None):
+        return f", and {prefix} before neurun"
     for place, word in enumerate(words[:2]):
         if is_program(word) or "/" in word or word.endswith(".py"):
-            line = quote_line(words[place:])
             device = next((name for name in devices if name != "*"), None)
-            where = f"{words[0]} {device}" if place and device and words[0] != SUPPORT else f"{SUPPORT} cpu"
-            return f", as neurun {where} {line if len(line) < 60 else quote_word(word) + ' ...'}"
-    return ""
+            where = (words[0], device) if place and device and words[0] != SUPPORT else (SUPPORT, "cpu")
+            return _show(*where, words[place:])
+    return ", its options before SUPPORT" if words[1:] and words[1].startswith("-") else ""
+
+
+def _show(support: str, device: str, command: Sequence[str]) -> str:
+    line = quote_line(command)
+    return f", as neurun {quote_line((support, device))} {line if len(line) < 60 else quote_word(command[0]) + ' ...'}"
 
 
 def write_config(option: str | None, site: Site, host: str | None) -> int:

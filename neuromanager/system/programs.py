@@ -7,7 +7,10 @@ import sys
 
 from neuromanager.system.faults import NOT_EXECUTABLE, NOT_FOUND, WRONG_INPUT, Failure
 from neuromanager.system.patterns import re
+from neuromanager.system.quoting import quote_line, quote_word
 from neuromanager.system.values import Sequence
+
+_OF_A_SHELL = frozenset("source . cd export module alias ulimit umask eval set".split())
 
 
 def search_path(word: str, path: str | None = None) -> str | None:
@@ -49,6 +52,9 @@ def check_program(command: Sequence[str], directory: str, search: bool) -> None:
     if not word:
         raise Failure(NOT_FOUND, "expected a program, got an empty word")
     _check_slips(word, directory)
+    if word in _OF_A_SHELL and not search_path(word):
+        line = quote_word(quote_line(command))
+        raise Failure(NOT_FOUND, f"{word}: no program, but a word of the shell; write bash -c {line}")
     reads = word in ("python", "python3") and len(command) > 1 and command[1].endswith(".py")
     script = command[1] if reads else None
     for name in (word, script):
@@ -69,7 +75,10 @@ def _check_slips(word: str, directory: str) -> None:
             "variables of the profile",
         )
     if " " in word:
-        raise Failure(NOT_FOUND, f"{word!r}: no such program; write the words of a command without quotes around them")
+        mend = f"for a line of a shell write bash -c {quote_word(word)}"
+        if not any(letter in word for letter in "|&;<>$`*("):
+            mend = "write the words of a command without quotes around them"
+        raise Failure(NOT_FOUND, f"{word!r}: no such program; {mend}")
 
 
 def _check_path(name: str, path: str | None, executable: bool) -> None:
@@ -79,6 +88,11 @@ def _check_path(name: str, path: str | None, executable: bool) -> None:
             mend += "; name the interpreter (python3 ...), or make the script executable with a first line #!"
         elif path is None and os.path.isfile(name):
             mend += f"; to run the file here write ./{name}"
+        elif path is None and name.startswith("n"):
+            import difflib
+
+            near = difflib.get_close_matches(name, ("neurun", "neusweep", "neusnap", "neuset"), n=1, cutoff=0.75)
+            mend += f"; did you mean {near[0]!r}?" if near else ""
         raise Failure(NOT_FOUND, f"{name}: {mend}")
     if os.path.isdir(path):
         raise Failure(NOT_EXECUTABLE, f"{name}: a directory, not a program")

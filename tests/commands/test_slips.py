@@ -68,6 +68,39 @@ class SlipTest(unittest.TestCase):
                 said = self.refuse("neurun", *words, code=100)
                 self.assertIn(f"write neurun SUPPORT DEVICE COMMAND, as neurun local cpu {command}", said)
 
+    def test_words_in_another_order(self) -> None:
+        bare = ("./train.py", "--lr=0.1")
+        for words, mend in (
+            (["neurun", "bare", "local", *bare], "as neurun local bare ./train.py --lr=0.1"),
+            (["neurun", "local", "-j2", "bare", *bare], "its options before SUPPORT"),
+            (["neurun", "neusnap", "local", "bare", *bare], "and neusnap before neurun"),
+            (["neusweep", "-s", "lr=1", "neurun", "neuset", "a.yaml", "local", "bare"], "and neuset before neurun"),
+            (["neurun", "local", "neusweep", "-s", "lr=1", "bare", *bare], "and neusweep before neurun"),
+            (["neurun", "-s", "lr=1", "local", "bare", *bare], "neusweep -s NAME=V1,V2 neurun SUPPORT DEVICE COMMAND"),
+            (["neurun", "--tag", "local", "bare", *bare], "'local' is the value of --tag"),
+            (["neurun", "Local", "bare", *bare], "did you mean 'local'?"),
+        ):
+            self.assertIn(mend, self.refuse(*words, code=100), words)
+        (self.folder.path / "config.json").unlink()
+        for words, mend in (
+            (["neurun", "cpu", "local", *bare], "as neurun local cpu ./train.py --lr=0.1"),
+            (["neurun", "Local", "cpu", *bare], "did you mean 'local'?"),
+        ):
+            self.assertIn(mend, self.refuse(*words, code=100), words)
+
+    def test_a_command_of_the_suite_misspelt(self) -> None:
+        said = self.refuse("neusweep", "-s", "lr=1", "nuerun", "local", "bare", "./train.py", code=127)
+        self.assertIn("nuerun: no such program on PATH; did you mean 'neurun'?", said)
+
+    def test_a_line_of_a_shell_in_quotes(self) -> None:
+        said = self.refuse("neurun", "local", "bare", "ls | wc -l", code=127)
+        self.assertIn("for a line of a shell write bash -c 'ls | wc -l'", said)
+        self.assertIn("bash -c 'source env.sh'", self.refuse("neurun", "local", "bare", "source", "env.sh", code=127))
+
+    def test_a_line_of_standard_input_that_is_no_program(self) -> None:
+        said = self.refuse("neurun", "local", "bare", "-", code=127, stdin=b"./train.py\n\nnope 1\n")
+        self.assertIn("standard input: nope: no such program on PATH; each line is a whole command", said)
+
     def test_a_command_in_place_of_the_device(self) -> None:
         self.folder.write("config.json", {"slurm": {"*": {}, "big": {}}})
         said = self.refuse("neurun", "slurm", "./train.py", "--lr=1", code=100)
@@ -123,11 +156,28 @@ class SlipTest(unittest.TestCase):
             ("--timeout=10", "-r time=VALUE"),
             ("--cores=4", "-j N"),
             ("-d", "did you mean '--detach' or '--dry-run'?"),
+            ("--results=out", "runs/NAME/logs"),
+            ("-k", "neulog NAME"),
+            ("--keep-order", "neulog NAME"),
+            ("--bar", "neustat"),
+            ("--linebuffer", "--tee"),
+            ("--colsep=,", "neuimport csv"),
+            ("--sshlogin=a", '"host"'),
+            ("--memfree=1G", "-r mem=VALUE"),
         ):
             self.assertIn(mend, self.refuse("neurun", option, "local", "bare", "./train.py", code=100))
         self.assertIn("neuimport hydra", self.refuse("neusweep", "-m", "train.py", "lr=1,2", code=100))
         self.assertIn("-r account=VALUE", self.refuse("neurerun", "-A", "me", code=100))
         self.assertIn("did you mean '--all'?", self.refuse("neustat", "-a", code=100))
+        for words, mend in (
+            (("neurerun", "--force"), "neurun --like NAME"),
+            (("neurerun", "--detach"), "neurun --resume --detach"),
+            (("neustat", "--failed"), "--state=FAILED"),
+            (("neutable", "--sort=loss"), "--min NAME"),
+            (("neutable", "-o", "x.csv"), "--csv > FILE"),
+            (("neulog", "--tail=5"), "-n N"),
+        ):
+            self.assertIn(mend, self.refuse(*words, code=100), words)
 
     def test_an_option_of_neurun_before_neusweep_has_come_to_it(self) -> None:
         for word, rest in (("-j4", "-j4"), ("--runs=3", "--runs=3"), ("--dry-run", "--dry-run")):
