@@ -7,18 +7,22 @@ from neuromanager.system.quoting import quote_word
 
 # Where env has set a trap on EXIT, bash stays to do it, as run.sh does on a node; signals reach the program all the
 # same: those for the group by themselves (an asynchronous list ignores INT and QUIT unless that is undone), those for
-# the run's process alone by the traps. How the program ended is how bash ends.
+# the run's process alone by the traps, which are there before the program is. How the program ended is how bash ends.
 _STAY = r"""if [ -n "$(builtin trap -p EXIT)" ]; then
   builtin eval "neu_trap=($(builtin trap -p EXIT))"
   for neu_name in TERM INT HUP QUIT; do
     if [ -z "$(builtin trap -p "$neu_name")" ]; then builtin trap : "$neu_name"; fi
   done
-  (builtin trap - EXIT TERM INT HUP QUIT; builtin exec "${neu_words[@]}") <&0 &
+  neu_child='' neu_kept=()
+  neu_pass() { if [ -z "$neu_child" ]; then neu_kept+=("$1"); else builtin kill -s "$1" "$neu_child" || :; fi; }
+  for neu_name in USR1 USR2 ALRM; do builtin trap "neu_pass $neu_name" "$neu_name"; done
+  (builtin trap - EXIT TERM INT HUP QUIT USR1 USR2 ALRM; builtin exec "${neu_words[@]}") <&0 &
   neu_child=$!
-  for neu_name in USR1 USR2 ALRM; do builtin trap "kill -s $neu_name $neu_child" "$neu_name"; done
-  while :; do
-    builtin wait "$neu_child"; neu_code=$?
-    if ! builtin kill -0 "$neu_child" 2> /dev/null; then break; fi
+  for neu_name in ${neu_kept[@]+"${neu_kept[@]}"}; do neu_pass "$neu_name"; done
+  neu_gone=''
+  while [ -z "$neu_gone" ]; do  # a signal ends wait too, with a code of its own, but not the one for what is gone
+    builtin kill -0 "$neu_child" 2> /dev/null || neu_gone=yes
+    neu_code=0; builtin wait "$neu_child" || neu_code=$?
   done
   builtin trap - EXIT
   builtin eval "${neu_trap[2]}"

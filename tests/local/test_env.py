@@ -65,6 +65,15 @@ class ExitTrapTest(unittest.TestCase):
             self.assertFalse(self.scratch.exists(), number)
             self.folder.run("rm", "-rf", "runs", "ready", "told")
 
+    def test_a_signal_as_soon_as_the_program_is_there(self) -> None:
+        slow = "PS4='$(sleep 0.1)'; set -x"  # the shell that stays, not the program
+        text = "trap 'exit 5' USR1; kill -s USR1 $PPID; while :; do read -t 0.01 <> <(:); done"
+        for strict in ("set +e", "set -eu"):
+            folder = Folder(self, {"local": {"cpu": {"env": ["trap 'echo done > traps' EXIT", slow, strict]}}})
+            done = folder.run("neurun", "--name=t", "local", "cpu", "bash", "-c", text)
+            self.assertEqual((done.code, folder.ends("t")), (5, ["attempt=1 exit_code=5"]), done.stderr)
+            self.assertEqual(folder.read("traps"), "done\n")
+
 
 if __name__ == "__main__":
     unittest.main()
