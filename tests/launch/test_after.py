@@ -82,7 +82,7 @@ class AfterTest(DetachedCase):
     def test_words_that_lead_nowhere(self) -> None:
         self.neu("neurun", "--name=first", "local", "cpu", "true")
         self.refuse("'fisrt': no such experiment; did you mean 'first'?", "--after=fisrt")
-        self.refuse("no such experiment", "--after-any=")
+        self.refuse("the value is empty", "--after-any=")
         self.refuse("no run 1", "--after=first:1")
         self.refuse("first is this experiment itself, or waits for it", "--after=first", "--resume", "--name=first")
         self.refuse("--after-each: not supported by this machine; write --after", "--after-each=first")

@@ -92,10 +92,10 @@ class Batch:
             raise Kill
         return Taken(job)
 
-    def find(self, tokens: Sequence[str], _: Site) -> dict[str, str]:
+    def find(self, asked: Sequence[launches.Launch], _: Site) -> dict[str, str]:
         if self.chance.random() < 0.1:
             raise Failure(111, "no answer")
-        found = {token: self.jobs[token] for token in tokens if token in self.jobs}
+        found = {each.token: self.jobs[each.token] for each in asked if each.token in self.jobs}
         self.take_late(0.2)
         return found
 
