@@ -7,7 +7,7 @@ from neuromanager.results.series import Row, flatten
 from neuromanager.results.shapes import read_numbers
 from neuromanager.system.jsonvalues import load_json
 from neuromanager.system.patterns import re
-from neuromanager.system.values import Callable, Iterable, Iterator, Sequence
+from neuromanager.system.values import Callable, Collection, Iterable, Iterator, Sequence
 
 _BLOCK = 4096  # lines that are decoded as one array: json costs more for each call than for each line
 Pattern = "re.Pattern[bytes]"
@@ -85,8 +85,8 @@ def _decode_line(line: bytes) -> list[object]:
         return []
 
 
-def parse_jsonl_line(line: bytes) -> Row:
-    """As ``parse_jsonl``: {} for one that is not an object."""
+def parse_jsonl_line(line: bytes, names: object = None) -> Row:
+    """As ``parse_jsonl``: {} for one that is not an object. ``names``: as of ``parse_log_line``; json makes all."""
     return next((flatten(value) for value in _decode_line(line) if isinstance(value, dict)), {})
 
 
@@ -138,9 +138,12 @@ def parse_log(data: bytes) -> Iterator[Row]:
             yield {**make_whole(reading.steps), **make_whole(reading.values)}
 
 
-def parse_log_line(line: bytes) -> Row:
-    """As ``parse_log``, and without its reading for a line that differs in its digits alone from one before."""
-    numbers = read_numbers(line)
+def parse_log_line(line: bytes, names: Collection[str]) -> Row:
+    """As ``parse_log``, and without its reading for a line that differs in its digits alone from one before.
+
+    Those ``names`` are among it; the others may be.
+    """
+    numbers = read_numbers(line, names)
     if numbers is None:
         reading = read_line(line.decode("utf-8", "replace"))
         numbers = {**reading.steps, **reading.values} if reading else {}

@@ -205,12 +205,13 @@ def _read_zeros(shape: bytes) -> Shape | None | bool:
     return _read_shape(shape)
 
 
-def read_numbers(line: bytes) -> dict[str, float] | None:
-    """What one line says by its shape; None where the shape does not tell."""
+def read_numbers(line: bytes, names: Iterable[str]) -> dict[str, float] | None:
+    """What one line says of those names by its shape; None where the shape does not tell."""
     shape = _read_zeros(line.translate(_ZEROS))
     if isinstance(shape, bool) or (shape and shape.keys):
         return None
-    return {name: parse_number(line[cut].decode()) for name, cut in shape.cuts.items()} if shape else {}
+    cuts = shape.cuts if shape else {}
+    return {name: parse_number(line[cuts[name]].decode()) for name in names if name in cuts}
 
 
 def read_last(data: bytes) -> dict[str, Value] | None:

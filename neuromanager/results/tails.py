@@ -6,16 +6,19 @@ import os
 
 from neuromanager.results.lines import is_step
 from neuromanager.results.series import Row, Value
-from neuromanager.system.values import Callable, Mapping, Sequence
+from neuromanager.system.values import Callable, Collection, Mapping, Sequence
 
 _FIRST_BYTES, _MOST_BYTES = 1 << 11, 1 << 17  # of a piece; what no piece has is looked for in the whole
 _ESCAPE, _LONGEST = b"\x1b", 1000
 
 
 class Tail:
-    """The names that are looked for at the ends of files; whatever was written last is met first."""
+    """The names that are looked for at the ends of files; whatever was written last is met first.
 
-    def __init__(self, names: Sequence[str], parse: Callable[[bytes], Row]) -> None:
+    ``parse``: what a line says of some names, or of more.
+    """
+
+    def __init__(self, names: Sequence[str], parse: Callable[[bytes, Collection[str]], Row]) -> None:
         self._names, self._parse = frozenset(names), parse
         self._pieces = [_find_piece(name) for name in names]
 
@@ -41,13 +44,14 @@ class Tail:
         return end <= start or len(found) == len(self._names)
 
     def _read_lines(self, found: dict[str, Value], data: bytes) -> None:
-        end = len(data)
+        end = len(data) - data.endswith(b"\n")
         while end >= 0 and len(found) < len(self._names):
             end, stop = data.rfind(b"\n", 0, end), end
             line = data[end + 1 : stop]
             if line and self._may_say(line):
-                for name, value in self._parse(line).items():
-                    if name in self._names and value is not None:
+                row = self._parse(line, self._names)
+                for name in self._names:
+                    if (value := row.get(name)) is not None:
                         found.setdefault(name, value)
 
     def _may_say(self, line: bytes) -> bool:

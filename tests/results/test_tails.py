@@ -6,7 +6,7 @@ import json
 import random
 import tempfile
 import unittest
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from neuromanager.results import tails
 from neuromanager.results.formats import parse_jsonl, parse_jsonl_line, parse_log, parse_log_line
@@ -46,7 +46,9 @@ class TailTest(unittest.TestCase):
             self.addCleanup(setattr, tails, name, getattr(tails, name))
             setattr(tails, name, number)
 
-    def find(self, data: bytes, names: list[str], parse: Callable[[bytes], Row]) -> tuple[dict[str, Value], bool]:
+    def find(
+        self, data: bytes, names: list[str], parse: Callable[[bytes, Collection[str]], Row]
+    ) -> tuple[dict[str, Value], bool]:
         """What is found, and whether it is all."""
         tail, found = tails.Tail(names, parse), dict[str, Value]()
         with tempfile.TemporaryFile() as file:
@@ -55,7 +57,7 @@ class TailTest(unittest.TestCase):
             tail.find(found, file.fileno(), 7, 7 + len(data))
         return found, tail.is_complete(found)
 
-    def assert_same(self, data: bytes, parse: Callable[[bytes], Row], rows: Iterable[Row]) -> int:
+    def assert_same(self, data: bytes, parse: Callable[[bytes, Collection[str]], Row], rows: Iterable[Row]) -> int:
         series = make_series(rows)
         complete = 0
         for name in series.names():
