@@ -9,7 +9,8 @@ from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.events import Event, read_events
 from neuromanager.system.contexts import contextlib
 from neuromanager.system.files import is_ours, opened
-from neuromanager.system.patterns import re
+from neuromanager.system.patterns import is_number, re
+from neuromanager.system.quoting import read_count
 from neuromanager.system.values import Container, Iterator, Mapping, NamedTuple, Sequence
 
 PIECE = 1 << 16
@@ -79,11 +80,8 @@ def find_whole_logs(experiment: Experiment, index: int, job: str | None, names: 
 def _find_attempts(events: Sequence[Event]) -> dict[int, Mapping[str, str]]:
     """Attempt -> the details of its start; of two with one number (run.sh submitted twice by hand) the later."""
     started = [event.details for event in events if event.word == "started"]
-    return {
-        int(details["attempt"]): details
-        for details in started
-        if re.fullmatch(r"[1-9][0-9]{0,8}", details.get("attempt", ""))
-    }
+    numbers = ((details.get("attempt", ""), details) for details in started)
+    return {int(text): details for text, details in numbers if is_number(text) and text[0] != "0"}
 
 
 def find_log(experiment: Experiment, index: int, stream: str, details: Mapping[str, str]) -> str:
@@ -112,8 +110,7 @@ def _cut(
 
 
 def _read_size(details: Mapping[str, str], stream: str) -> int | None:
-    text = details.get(f"{stream}_bytes", "")
-    return int(text) if text and re.fullmatch(r"[0-9]{1,18}", text) else None
+    return read_count(details.get(f"{stream}_bytes"))
 
 
 def _has_bytes(path: str) -> bool:

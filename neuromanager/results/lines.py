@@ -34,7 +34,7 @@ STEPS = (
 
 _STEPS = frozenset(STEPS)
 _LONGEST = 1000  # characters of a line; the patterns below take a time that grows with its square
-_SPLITS = {
+SPLITS = {
     "train": "train",
     "training": "train",
     "val": "val",
@@ -46,8 +46,8 @@ _SPLITS = {
     "evaluation": "eval",
     "dev": "dev",
 }
-_SPLIT_LETTERS = frozenset(split[0] for split in _SPLITS)
-_SPLIT_IN_NAME = compile_late(rf"(?i)(?:^|[_/.-])(?:{'|'.join(_SPLITS)})(?:$|[_/.-])")
+_SPLIT_LETTERS = frozenset(split[0] for split in SPLITS)
+_SPLIT_IN_NAME = compile_late(rf"(?i)(?:^|[_/.-])(?:{'|'.join(SPLITS)})(?:$|[_/.-])")
 # Words that stand before numbers in sentences.
 _PROSE = frozenset(
     "a after and are at by done for from has have in is of on or than that the to took was with within over "
@@ -103,7 +103,7 @@ class Places(NamedTuple):
     keys: tuple[tuple[int, int], ...] = ()  # where names with digits stand
 
 
-_Pair = tuple[str, Place]
+Pair = tuple[str, Place]
 
 
 def parse_number(text: str) -> float:
@@ -157,21 +157,21 @@ def find_places(line: str) -> Places | None:
     cell = _CELLS.match(line.strip()) if "|" in line else None
     if cell:
         begin = start + len(line) - len(line.lstrip())
-        return _collect([_make_pair(cell[1].strip().replace(" ", "_"), cell, 2, begin)], {}, "", [(cell, begin)])
+        return collect([_make_pair(cell[1].strip().replace(" ", "_"), cell, 2, begin)], {}, "", [(cell, begin)])
     start += head
     split = _find_split(text)
     quoted = list(_QUOTED.finditer(text)) if "'" in text or '"' in text else []
     if quoted:
         pairs = [_make_pair(match[1], match, 2, start) for match in quoted]
-        return _collect(pairs, {}, split, [(match, start) for match in quoted])
+        return collect(pairs, {}, split, [(match, start) for match in quoted])
     words = [match for match in _STEP.finditer(text) if is_step(match[1])]
     steps = {match[1].lower(): Place(match[2], start + match.start(2)) for match in words}
     seen: list[tuple[re.Match[str], int]] = []
     assigned = _find_assigned(text, start, seen)
-    return _collect([*assigned, *_find_spaced(text, bool(steps or split), start, seen)], steps, split, seen)
+    return collect([*assigned, *_find_spaced(text, bool(steps or split), start, seen)], steps, split, seen)
 
 
-def _make_pair(name: str, match: re.Match[str], group: int, start: int) -> _Pair:
+def _make_pair(name: str, match: re.Match[str], group: int, start: int) -> Pair:
     return name, Place(match[group], start + match.start(group))
 
 
@@ -183,19 +183,19 @@ def _read_object(line: str) -> Places | None:
         value = load_json(line)
     except ValueError:
         return None
-    return _collect([(name, Place(repr(each))) for name, each in value.items() if isinstance(each, float)], {}, "", [])
+    return collect([(name, Place(repr(each))) for name, each in value.items() if isinstance(each, float)], {}, "", [])
 
 
 def _find_split(text: str) -> str:
     first = _FIRST_WORD.match(text) if text[0].lower() in _SPLIT_LETTERS else None
-    return _SPLITS.get(first[1].lower(), "") if first else ""
+    return SPLITS.get(first[1].lower(), "") if first else ""
 
 
-def _find_assigned(text: str, start: int, seen: list[tuple[re.Match[str], int]]) -> list[_Pair]:
+def _find_assigned(text: str, start: int, seen: list[tuple[re.Match[str], int]]) -> list[Pair]:
     found = []
     for match in _ASSIGNED.finditer(text):
         key, between, number = match.groups()
-        if key.lower() in _SPLITS:
+        if key.lower() in SPLITS:
             continue  # tqdm's "train: 100%|"
         if between == ":" and not is_step(key) and (key[-1].isdigit() or not re.search(r"[.eEn]", number)):
             continue  # host:8080, mAP@0.5:0.95
@@ -214,12 +214,12 @@ def _extend(text: str, start: int, key: str) -> str:
     words = [word for word in (before[1].split() if before else []) if word.lower() not in _PROSE]
     if is_step(key):
         return key
-    splits = [_SPLITS[word.lower()] for word in words if word.lower() in _SPLITS]
-    name = "_".join([word for word in words if word.lower() not in _SPLITS] + [key])
+    splits = [SPLITS[word.lower()] for word in words if word.lower() in SPLITS]
+    name = "_".join([word for word in words if word.lower() not in SPLITS] + [key])
     return f"{splits[-1]}/{name}" if splits else name
 
 
-def _find_spaced(text: str, begins: bool, start: int, seen: list[tuple[re.Match[str], int]]) -> list[_Pair]:
+def _find_spaced(text: str, begins: bool, start: int, seen: list[tuple[re.Match[str], int]]) -> list[Pair]:
     """``loss 0.3  accuracy 0.9``: of a line that begins with a step or a split, or has two of them."""
     if not _may_be_spaced(text):
         return []
@@ -243,18 +243,18 @@ def _may_be_spaced(text: str) -> bool:
 
 
 def _is_no_name(word: str) -> bool:
-    return word.lower() in _PROSE or is_step(word) or word.lower() in _SPLITS
+    return word.lower() in _PROSE or is_step(word) or word.lower() in SPLITS
 
 
 def _prefix(text: str, start: int, key: str) -> str:
     """``train loss 2.0, val loss 2.1`` are two names."""
     word = re.search(r"([A-Za-z]+) $", text[:start])
-    split = _SPLITS.get(word[1].lower()) if word else None
+    split = SPLITS.get(word[1].lower()) if word else None
     return f"{split}/{key}" if split else key
 
 
-def _collect(
-    pairs: list[_Pair], steps: dict[str, Place], split: str, seen: list[tuple[re.Match[str], int]]
+def collect(
+    pairs: list[Pair], steps: dict[str, Place], split: str, seen: list[tuple[re.Match[str], int]]
 ) -> Places | None:
     """``seen``: what was found, whose first group is its key, and where the text begins."""
     values: dict[str, Place] = {}

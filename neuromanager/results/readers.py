@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.logs import LogPart, find_bounds, find_parts, find_whole_logs, list_logs, read_pieces
@@ -128,7 +127,9 @@ class LogReader:
             from neuromanager.results.tails import Tail
 
             self._tail = Tail(last, parse_log_line)
-        counts = Counter(each.experiment for each in taken)
+        counts: dict[Experiment, int] = {}  # without collections, whose import takes longer
+        for each in taken:
+            counts[each.experiment] = counts.get(each.experiment, 0) + 1
         self._names = {experiment: list_logs(experiment) for experiment, count in counts.items() if count > _MANY}
 
     def read(self, taken: Taken) -> Series:

@@ -8,7 +8,6 @@ from neuromanager.experiment.states import Status
 from neuromanager.results.series import Series, Value, find_point, flatten, pick, thin
 from neuromanager.results.table import Column, Record
 from neuromanager.system.jsonvalues import load_json
-from neuromanager.system.patterns import re
 from neuromanager.system.quoting import split_line
 from neuromanager.system.values import Any, Iterable, Iterator, Mapping, NamedTuple, Sequence
 
@@ -59,9 +58,15 @@ def _read_words(command: str) -> Iterator[tuple[str, Value]]:
     except ValueError:
         return
     for word in words[1:]:
-        match = re.fullmatch(r"(?:--)?([A-Za-z_][\w.-]*)=(.*)", word, re.DOTALL)
-        if match:
-            yield match[1], parse_value(match[2])
+        name, equals, text = word.removeprefix("--").partition("=")
+        if equals and _is_name(name):
+            yield name, parse_value(text)
+
+
+def _is_name(text: str) -> bool:
+    """Whether a text is ``[A-Za-z_][\\w.-]*``."""
+    begins = text[:1] == "_" or (text[:1].isascii() and text[:1].isalpha())
+    return begins and all(letter.isalnum() or letter in "_.-" for letter in text)
 
 
 def parse_value(text: str) -> Value:

@@ -9,9 +9,9 @@ follow each other, as those of a program that prints with a fixed width, are not
 from __future__ import annotations
 
 import operator
-from collections import Counter
 
 from neuromanager.results.lines import Places, Value, find_places, make_whole, parse_number
+from neuromanager.results.plain import read_plain
 from neuromanager.system.values import Iterable, Iterator, Mapping, NamedTuple, Sequence, functools
 
 _ZEROS = bytes.maketrans(b"123456789", b"0" * 9)
@@ -51,7 +51,11 @@ class Block:
 
     def count(self) -> Mapping[bytes, int]:
         """How many lines there are of each shape, in the order of their appearance."""
-        return Counter(self.split()[1]) if self._only is None else {self._only: self._count_lines(self._only)}
+        if self._only is not None:
+            return {self._only: self._count_lines(self._only)}
+        from collections import Counter
+
+        return Counter(self.split()[1])
 
     def _count_lines(self, only: bytes) -> int:
         return (len(self._data) + 1) // (len(only) + 1)
@@ -237,7 +241,9 @@ def read_last(data: bytes) -> dict[str, Value] | None:
 def _read_shape(line: bytes) -> Shape | None | bool:
     """None for a line that measures nothing; False for one whose numbers do not stand in it as they are read."""
     text = line.decode("utf-8", "replace")
-    places = find_places(text)
+    places = read_plain(text)
+    if isinstance(places, bool):
+        places = find_places(text)
     if places is None:
         return None
     return (_make_shape(text, places) or False) if text.encode() == line else False
