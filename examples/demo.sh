@@ -4,7 +4,8 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 number=1
-while [[ -e runs/demo-$number ]]; do number=$((number + 1)); done
+names=$(ls -a runs runs/.trash 2> /dev/null; cat runs/.trash/emptied.txt 2> /dev/null) || true  # each is given once
+while grep -qx "demo-$number" <<< "$names"; do number=$((number + 1)); done
 
 command=(bin/neusweep bin/neurun --name="demo-$number" local cpu examples/train.py --steps=200)
 printf '$ %s\n' "${command[*]}"

@@ -78,6 +78,9 @@ def main(words: Sequence[str]) -> int:
     _check_together(options)
     most, template = _parse_size(options.max_size or "1G"), getattr(options, "as")
     selected = _select(operands)
+    launches = [launch for each in selected for launch in read_launches(each.experiment)]
+    if not options.into and not any(launch.there or launch.profile.get("host") for launch in launches):
+        tell("these runs were executed here, and their files are here; --into DIR makes links to them")
     pause = _PAUSE_SECONDS[0]
     while True:
         reports = read_reports(selected, HERE)

@@ -157,6 +157,8 @@ def _draw_curves(measured: Sequence[Measured], name: str, params: Sequence[str],
     def sample(each: Measured) -> list[tuple[float, float]]:
         return _list_curve(each.series, name)
 
+    if having and params and all(len(sample(each)) == 1 for each in having):
+        tell(f"{name}: one value in each run; to draw it against a parameter add -x {' or -x '.join(params)}")
     facets = _group(having, params, options, sample, lambda places: plot.smooth(places, width))
     steps = list(dict.fromkeys(each.series.step or "point" for each in having))
     axes = plot.Axes(" or ".join(steps) or "step", name, options.log or "", (), options.points, options.band != "none")

@@ -37,6 +37,12 @@ class LocalTest(unittest.TestCase):
         self.assertEqual((again.code, again.stdout), (0, ""))
         self.assertFalse((self.files.path / "ssh-was-called").exists())
 
+    def test_nothing_is_to_be_brought(self) -> None:
+        for words in ((), ("-p", "a.csv"), ("--logs",)):
+            done = self.files.run("neuget", *words, "x")
+            told = "neuget: these runs were executed here, and their files are here; --into DIR makes links to them"
+            self.assertEqual((done.code, done.stdout, done.errors()), (0, "", [told]))
+
     def test_refusals(self) -> None:
         for words, said in (
             (["--as", "{opt}_{file}"], "add {index}"),

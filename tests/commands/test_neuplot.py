@@ -110,6 +110,12 @@ class NeuplotTest(unittest.TestCase):
         before, frame, _ = self.read("a.txt").partition("+--")
         self.assertEqual([before.count(f"lr={lr}") for lr in (0.5, 1)], [1, 1], before + frame)
 
+    def test_a_single_value_is_no_curve(self) -> None:
+        lines = self.folder.run("neutable", "-k", "loss", "--json", "t").out
+        done = self.folder.run("neuplot", "-y", "loss", "-o", "a.txt", "-", stdin=lines)
+        told = "neuplot: loss: one value in each run; to draw it against a parameter add -x lr or -x opt"
+        self.assertEqual((done.code, done.errors()), (0, [told]))
+
     def test_smoothed_only_when_asked(self) -> None:
         self.plot("-y", "loss", "--by=lr", "--smooth=3", "-o", "a.svg", "t")
         self.assertAlmostEqual(self.blocks("a.dat")[0][1][1], (0.5 + 0.25 + 0.5 / 3) / 3)
