@@ -68,6 +68,8 @@ def _resolve(word: str, environ: Mapping[str, str]) -> Selected:
         return inside
     if directory is None and re.fullmatch(r"[0-9]+(_[0-9]+)?", word):
         return _resolve_job(word, environ)
+    if directory is None and not colon and (part := _find_part(word)):
+        raise ValueError(f"{word!r}: {part}")
     if directory is None:
         known = [experiment.name for experiment in find_experiments()]
         mend = offer_nearest(os.path.basename(place), known) if known else f"there is no experiment in ./{RUNS}"
@@ -82,6 +84,17 @@ def _resolve(word: str, environ: Mapping[str, str]) -> Selected:
         return Selected(experiment, tuple(parse_indices(numbers, count_runs(experiment))))
     except ValueError as error:
         raise ValueError(f"{word!r}: {error}") from None
+
+
+def _find_part(word: str) -> str | None:
+    """The mend for runs of an experiment that are named in no form there is: NAME:a, and NAME_4 as in runs/NAME."""
+    name, colon, numbers = word.partition(":")
+    if colon and is_whole(os.path.join(RUNS, name)):
+        return f"{numbers!r}: write run numbers as 0-9,12"
+    match = re.fullmatch(r"(.+)_([0-9]{1,9})(?:\.(?:stdout|stderr))?", word)
+    if match and is_whole(os.path.join(RUNS, match[1])):
+        return f"no such experiment; did you mean '{match[1]}:{match[2]}'?"
+    return None
 
 
 def _resolve_run_directory(word: str) -> Selected | None:

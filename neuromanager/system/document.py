@@ -207,7 +207,7 @@ def _say_error(error: Any, parts: Iterable[str | int]) -> list[str]:
             if name not in error.schema.get("properties", {})
             and not any(re.search(pattern, name) for pattern in patterns)
         ]
-        return [f"{join_path(path, name)}: unknown key; {offer_nearest(name, known)}" for name in unknown]
+        return [f"{join_path(path, name)}: unknown key; {_offer_key(name, known, error.schema)}" for name in unknown]
     if error.validator == "type":
         kinds = error.validator_value if isinstance(error.validator_value, list) else [error.validator_value]
         names = [name for kind in kinds if kind != "null" for name in _NAMES[kind].split(" or ")]
@@ -224,6 +224,13 @@ def _say_error(error: Any, parts: Iterable[str | int]) -> list[str]:
     if error.validator == "pattern" and "propertyNames" in error.absolute_schema_path:
         return [f"{join_path(path, error.instance)}: not a valid name{tail}"]
     return [f"{here}{_describe(error.instance)} does not fit{tail}"]
+
+
+def _offer_key(name: str, known: list[str], schema: dict[str, Any]) -> str:
+    """``x-unknown`` of a schema says where what resembles none of its keys may belong."""
+    offered = offer_nearest(name, known)
+    other = "" if offered.startswith("did") else schema.get("x-unknown", "")
+    return f"{other} ({offered})" if other else offered
 
 
 def _describe(value: Any) -> str:

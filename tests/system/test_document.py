@@ -65,6 +65,12 @@ CASES: list[tuple[str, str, list[str]]] = [
     ("params", "[1]", [' [0]: the number 1 where an object is expected; write {"lr": [0.1, 0.01], "steps": 100}']),
     ("params", "[]", [' an empty list; no point could be made; write {"lr": [0.1, 0.01]}']),
     ("params", "null", [' null where an object or a list is expected; write {"lr": [0.1, 0.01], "steps": 100}']),
+    (
+        "config",
+        '{"a": {"b": {"partition": "x"}}}',
+        [" a.b.partition: unknown key; an option of the scheduler stands in"],
+    ),
+    ("config", '{"a": {"b": {"resource": ""}}}', [" a.b.resource: unknown key; did you mean 'resources'?"]),
     ("config", "[]", [" a list where an object is expected"]),
     ("params", '{"a b": 1}', [' ["a b"]: not a valid name; a name has no space']),
     ("params", '{"": 1}', [' [""]: not a valid name']),
@@ -83,7 +89,7 @@ CASES: list[tuple[str, str, list[str]]] = [
     ),
     ("config", '{"local": {"cpu": {"enw": ""}}}', [" local.cpu.enw: unknown key; did you mean 'env'?"]),
     ("config", '{"local": {"cpu": {"Wrap": []}}}', [" local.cpu.Wrap: unknown key; did you mean 'wrap'?"]),
-    ("config", '{"local": {"cpu": {"qqqqqq": []}}}', [" local.cpu.qqqqqq: unknown key; known: env, resources, wrap"]),
+    ("config", '{"local": {"cpu": {"qqqqqq": []}}}', [' stands in "resources" (known: env, resources, wrap']),
     (
         "config",
         '{"local": {"cpu": {"env": 3, "resources": [], "wrap": "x", "variables": {"1a": "b", "NEU_X": "1"}}}}',
