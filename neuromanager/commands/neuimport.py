@@ -76,7 +76,8 @@ def main(words: Sequence[str]) -> int:
         raise Failure(WRONG_INPUT, f"{tool}: no such tool; {offer_nearest(tool, TOOLS)}")
     if options.config and tool != "clutils":
         raise Failure(WRONG_INPUT, f"--config: a sweep of {tool} holds no profile; only those of clutils do")
-    text, source = read_text_or_stdin(path, "name the sweep file of the other tool")
+    mend = "name the sweep file of the other tool"
+    text, source = read_text_or_stdin(path, mend, mend)
     if tool == "lines":
         return _print_lines(text, source, path)
     if tool in TEXTS:

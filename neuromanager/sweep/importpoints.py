@@ -242,14 +242,19 @@ def read_value(text: str) -> Any:
     return text if not match else parse_float(text) if match.group(1) or match.group(2) else parse_integer(text)
 
 
+_NO_COMMAS = {";": "put commas between names, and between values", "\t": "for a table with tabs write neuimport tsv"}
+
+
 def import_table(text: str, delimiter: str) -> Imported:
     """A row with names, then a row for each point; an empty field is a parameter that the point has not."""
     rows = [row for row in csv.reader(io.StringIO(text), delimiter=delimiter) if any(row)]
     if len(rows) < 2:
         return Imported({}, [], ["a row with names, and one for each point below it, are expected"])
     names, *points = rows
+    if len(names) == 1 and (mend := next((mend for sign, mend in _NO_COMMAS.items() if sign in names[0]), None)):
+        return Imported({}, [], [f"row 1: one name, {names[0]!r}; {mend}"])
     faults = [
-        f"row {place}: {len(row)} fields for {len(names)} names"
+        f"row {place}: {len(row)} field{'s' * (len(row) != 1)} for {len(names)} name{'s' * (len(names) != 1)}"
         for place, row in enumerate(points, 2)
         if len(row) != len(names)
     ]

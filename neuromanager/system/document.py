@@ -63,7 +63,7 @@ def read_text(path: str, missing: str) -> str:
     return read_text_or_stdin("./-" if path == "-" else path, missing)[0]
 
 
-def read_text_or_stdin(path: str, missing: str) -> tuple[str, str]:
+def read_text_or_stdin(path: str, missing: str, empty: str = "write a JSON object: { ... }") -> tuple[str, str]:
     """The text, and the name of its source for faults; ``-`` stands for standard input."""
     source = "standard input" if path == "-" else path
     try:
@@ -77,7 +77,7 @@ def read_text_or_stdin(path: str, missing: str) -> tuple[str, str]:
         mend = "; is this the right file?" if error.errno == errno.EFBIG else ""
         raise Failure(WRONG_INPUT, f"{source}: {error.strerror}{mend}") from None
     if not text.strip():
-        raise Failure(WRONG_INPUT, f"{source}: the file is empty; write a JSON object: {{ ... }}")
+        raise Failure(WRONG_INPUT, f"{source}: the file is empty; {empty}")
     return text, source
 
 

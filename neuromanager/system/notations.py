@@ -8,11 +8,12 @@ import sys
 from neuromanager.system.document import parse_json
 from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.jsonvalues import parse_float, parse_integer
-from neuromanager.system.patterns import compile_late
+from neuromanager.system.patterns import compile_late, re
 from neuromanager.system.values import Any
 
 _INTEGER = compile_late(r"-?(?:0|[1-9][0-9]*)")
-_FLOAT = compile_late(r"-?(?:0|[1-9][0-9]*)(?:\\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+_EXPONENTIAL = r"-?(?:0|[1-9][0-9]*)[eE][+-]?[0-9]+"
+_FLOAT = compile_late(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 
 
 def parse_json_or_yaml(text: str, path: str) -> Any:
@@ -51,6 +52,9 @@ def _parse_yaml(text: str, path: str) -> Any:
     for kind in ("int", "float"):
         Loader.add_constructor(f"tag:yaml.org,2002:{kind}", make_number)
     Loader.add_constructor("tag:yaml.org,2002:timestamp", lambda loader, node: node.value)
+    Loader.add_implicit_resolver(  # 1e-4, which is none in YAML 1.1
+        "tag:yaml.org,2002:float", re.compile(rf"(?:{_EXPONENTIAL})\Z"), list("-0123456789")
+    )
     try:
         return yaml.load(text, Loader)
     except (yaml.YAMLError, RecursionError, ValueError) as error:

@@ -211,6 +211,11 @@ class FurtherToolsTest(unittest.TestCase):
         if not importlib.util.find_spec("yaml"):
             self.skipTest("optional: this python has no package yaml")
         self.assertEqual(self.sweep("qanat", "q.yaml", text), ["p --lr 1.0e-4 --n 0", "p --lr 1.0e-4 --n 1"])
+        numbers = "parameters:\n  lr: {min: 0.001, max: 1e-1}\n  k: {values: [0.5, 1e-4, 3, 1.0.0, -2.50]}\n"
+        self.folder.write("w.yaml", f"program: p\nmethod: random\n{numbers}")
+        done = self.folder.run("neuimport", "wandb", "w.yaml")
+        made = '{\n  "lr": {"$uniform": [0.001, 1e-1]},\n  "k": [0.5, 1e-4, 3, "1.0.0", -2.50]\n}\n'
+        self.assertEqual((done.code, done.stdout), (0, made), done.stderr)
         self.folder.write("bad.yml", "a: [1")
         done = self.folder.run("neuimport", "wandb", "bad.yml")
         self.assertEqual((done.code, len(done.errors())), (100, 1))
@@ -236,6 +241,10 @@ class FurtherToolsTest(unittest.TestCase):
         self.assertEqual((done.code, json.loads(done.stdout)), (0, {"a,b": [[1, 2]]}), done.stderr)
         for tool, stdin, told in (
             ("tsv", b"\xff", "not UTF-8"),
+            ("lines", b"", "standard input: the file is empty; name the sweep file"),
+            ("csv", b"a;b\n1;2\n", "row 1: one name, 'a;b'; put commas between names, and between values"),
+            ("csv", b"a\tb\n1\t2\n", "row 1: one name, 'a\\tb'; for a table with tabs write neuimport tsv"),
+            ("csv", b"a,b\n1\n", "row 2: 1 field for 2 names"),
             ("hydra", b"t.py", "standard input: no override"),
             ("wandb", b"{", "standard input:1:2"),
         ):
