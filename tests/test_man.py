@@ -144,13 +144,16 @@ def fits(shown: str, output: str) -> bool:
 
 @contextlib.contextmanager
 def project_folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="examples-") as scratch:
+    scratch = tempfile.mkdtemp(prefix="examples-")
+    try:
         folder = Path(os.path.realpath(scratch)) / "project"
         folder.mkdir()
         for name in ("config.json", "params.json"):
             shutil.copy(ROOT / name, folder)
         shutil.copytree(ROOT / "examples", folder / "examples", ignore=shutil.ignore_patterns("__pycache__"))
         yield folder
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)  # a run of the session may still write there
 
 
 def run_session(steps: Sequence[Step], folder: Path, variables: Mapping[str, str]) -> list[tuple[str, int]]:

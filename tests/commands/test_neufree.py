@@ -37,6 +37,8 @@ class OnSlurm(unittest.TestCase):
             real = shutil.which(name, path=folder.environment["PATH"])
             folder.program(f"counting/{name}", f'#!/bin/sh\necho {name} >> "{folder.path}/asked"\nexec {real} "$@"\n')
         folder.environment["PATH"] = f"{folder.path}/counting:{folder.environment['PATH']}"
+        folder.run("scancel", "--full", "--user", getpass.getuser())  # what other tests have left
+        wait_until(lambda: not folder.run("squeue", "--noheader").stdout, "an empty queue")
         before = read_answer(folder, "slurm")["supply"][0]["free"]
         self.addCleanup(folder.run, "scontrol", "update", "nodename=n3", "state=resume")
         self.addCleanup(folder.run, "scancel", "--user", getpass.getuser())
