@@ -20,12 +20,13 @@ from neuromanager.profile.demand import check_excess
 from neuromanager.profile.profile import Profile
 from neuromanager.schedulers import find_scheduler, is_batch_system, list_schedulers
 from neuromanager.sweep.words import add_python
+from neuromanager.system.contexts import contextlib
 from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.programs import find_program, is_program
 from neuromanager.system.quoting import Command
 from neuromanager.system.site import HERE
 from neuromanager.system.spawn import become
-from neuromanager.system.values import TYPE_CHECKING, Sequence
+from neuromanager.system.values import TYPE_CHECKING, Iterator, Sequence
 from neuromanager.terminal.console import be_quiet, tell
 from neuromanager.terminal.options import Options, Parser, parse_options, split_words
 
@@ -110,13 +111,12 @@ def main(words: Sequence[str]) -> int:
         be_quiet()
     if options.init:
         return _write_config(options, own, rest)
-    check_words(options, rest)
+    with _noting_value(own):
+        check_words(options, rest)
     repeats, manner, layout = parse_runs(options.runs), read_manner(options), read_arrangement(options)
     support, device, *command = rest
-    try:
+    with _noting_value(own):
         profile, source = _read_profile(options, support, device, command)
-    except Failure as failure:
-        raise _note_value(failure, own) from None
     if is_batch_system(profile.scheduler):
         layout = layout._replace(capacity=layout.capacity or profile.capacity)
     like = _read_like(options)
@@ -141,11 +141,16 @@ def main(words: Sequence[str]) -> int:
     return start_detached(request) if options.detach else start(request)
 
 
-def _note_value(failure: Failure, own: Sequence[str]) -> Failure:
-    """With a word more if an option without a value was meant, and took SUPPORT for one."""
-    if len(own) > 1 and own[-1] in list_schedulers() and own[-2].startswith("-"):
-        return Failure(failure.code, *failure.faults, f"{own[-1]!r} is the value of {own[-2]}; give it another")
-    return failure
+@contextlib.contextmanager
+def _noting_value(own: Sequence[str]) -> Iterator[None]:
+    """Says more if an option was meant to have no value, and took SUPPORT for one."""
+    try:
+        yield
+    except Failure as failure:
+        if len(own) > 1 and own[-1] in list_schedulers() and own[-2].startswith("-"):
+            noted = f"{own[-1]!r} is the value of {own[-2]}; give it another"
+            raise Failure(failure.code, *failure.faults, noted) from None
+        raise
 
 
 def _read_profile(options: Options, support: str, device: str, command: Sequence[str]) -> tuple[Profile, str]:

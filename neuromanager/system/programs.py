@@ -48,7 +48,7 @@ def check_program(command: Sequence[str], directory: str, search: bool) -> None:
     """
     word = command[0]
     if word.startswith("-"):
-        raise Failure(WRONG_INPUT, f"expected a program, got {word!r}; options go before the command")
+        raise Failure(WRONG_INPUT, f"expected a program, got {word!r}; options come before the first operand")
     if not word:
         raise Failure(NOT_FOUND, "expected a program, got an empty word")
     _check_slips(word, directory)

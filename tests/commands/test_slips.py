@@ -78,6 +78,8 @@ class SlipTest(unittest.TestCase):
             (["neurun", "local", "neusweep", "-s", "lr=1", "bare", *bare], "and neusweep before neurun"),
             (["neurun", "-s", "lr=1", "local", "bare", *bare], "neusweep -s NAME=V1,V2 neurun SUPPORT DEVICE COMMAND"),
             (["neurun", "--tag", "local", "bare", *bare], "'local' is the value of --tag"),
+            (["neurun", "--requeue", "local", "bare", "./train.py"], "'local' is the value of --requeue"),
+            (["neurun", "local", "bare", "-j2", "./train.py"], "options come before the first operand"),
             (["neurun", "Local", "bare", *bare], "did you mean 'local'?"),
         ):
             self.assertIn(mend, self.refuse(*words, code=100), words)
