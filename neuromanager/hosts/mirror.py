@@ -8,10 +8,11 @@ from __future__ import annotations
 import os
 import re
 import threading
+from types import MappingProxyType
 
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.events import drop_logs
-from neuromanager.experiment.launches import find_current, may_reach, read_launches
+from neuromanager.experiment.launches import Launch, find_current, may_reach, read_launches
 from neuromanager.hosts.answers import list_begun, unpack, unzip
 from neuromanager.system.contexts import contextlib
 from neuromanager.system.files import read_bytes, write_file
@@ -38,17 +39,27 @@ Piece = tuple[Wanted, str, int, int]  # of a log: its path in the experiment, fr
 Asked = Mapping[tuple[str, bool], Sequence[Wanted]]  # host, and whether a person logs in there -> what is wanted
 
 
-def find_asked(chosen: Iterable[tuple[Experiment, Sequence[int]]], site: Site) -> Asked:
-    """Of those runs the ones that were last launched on a host. Raises OSError."""
+def find_asked(
+    chosen: Iterable[tuple[Experiment, Sequence[int]]],
+    site: Site,
+    known: Mapping[Experiment, Mapping[int, Launch]] = MappingProxyType({}),
+) -> Asked:
+    """Of those runs the ones that were last launched on a host. ``known``: the last launches of the runs of some
+    experiments, which are not read again. Raises OSError.
+    """
     asked: dict[tuple[str, bool], list[Wanted]] = {}
     for experiment, numbers in chosen:
-        current = find_current(read_launches(experiment))
+        current = known[experiment] if experiment in known else find_current(read_launches(experiment))
         places: dict[tuple[str, bool, str], list[int]] = {}
+        alike: dict[str, list[int]] = {}  # runs of one launch are in one place
         for number in numbers:
             launch = current.get(number)
-            if launch and launch.reached and launch.there and may_reach(experiment, launch):
+            if launch is None or not launch.reached or not launch.there:
+                continue
+            if launch.token not in alike:
                 key = (launch.reached, site.at(launch.profile).by_hand, launch.there)
-                places.setdefault(key, []).append(number)
+                alike[launch.token] = places.setdefault(key, []) if may_reach(experiment, launch) else []
+            alike[launch.token].append(number)
         for (host, by_hand, there), found in places.items():
             tokens = frozenset(current[number].token for number in found)
             asked.setdefault((host, by_hand), []).append(Wanted(experiment, there, found, tokens))

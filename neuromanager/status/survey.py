@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.events import find_begun, read_trail
-from neuromanager.experiment.launches import Launch, find_current, may_reach, read_launches
+from neuromanager.experiment.launches import Launch, find_current, read_launches
 from neuromanager.experiment.record import count_runs, read_record
 from neuromanager.experiment.select import Selected
 from neuromanager.experiment.states import UNKNOWN, Status, Trail
@@ -154,20 +154,13 @@ def _read_trails(survey: Survey) -> dict[int, Trail]:
 
 def _bring(surveys: Sequence[Survey], site: Site) -> dict[str, str]:
     """What runs that may go on have written on hosts; host -> why there was no answer."""
-    asked: dict[tuple[str, bool], list[Any]] = {}
-    for survey in surveys:
-        places: dict[tuple[str, bool, str], list[int]] = {}
-        for number in survey.numbers:
-            launch = None if number in survey.statuses else survey.current.get(number)
-            if launch and launch.reached and launch.there and may_reach(survey.experiment, launch):
-                there = site.at(launch.profile)
-                places.setdefault((launch.reached, there.by_hand, launch.there), []).append(number)
-        for (host, by_hand, folder), numbers in places.items():
-            tokens = frozenset(survey.current[number].token for number in numbers)
-            asked.setdefault((host, by_hand), []).append((survey.experiment, folder, numbers, tokens))
-    if not asked:
+    left = [
+        (survey.experiment, [number for number in survey.numbers if number not in survey.statuses])
+        for survey in surveys
+        if any(launch.there for launch in survey.launches)
+    ]
+    if not any(numbers for _, numbers in left):
         return {}
-    from neuromanager.hosts.mirror import Wanted, bring_events  # only where something is remote
+    from neuromanager.hosts.mirror import bring_events, find_asked  # only where something is remote
 
-    wanted = {host: [Wanted(*each) for each in rows] for host, rows in asked.items()}
-    return bring_events(wanted)
+    return bring_events(find_asked(left, site, {survey.experiment: survey.current for survey in surveys}))

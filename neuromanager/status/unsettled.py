@@ -40,17 +40,17 @@ def find_all(
         }
         if local:
             survey.statuses.update((each.number, each) for each in find_local(survey.experiment, local, survey.current))
-        submitting: dict[str, bool] = {}
+        alike: dict[str, tuple[list[Unsettled], tuple[frozenset[str], bool, bool, int]]] = {}  # by launch
         places = Counter(job for job, _ in {(launch.job, launch.reached) for launch in survey.launches if launch.job})
         shared = {job for job, count in places.items() if count > 1}
         for number in trails.keys() - local.keys():
             launch = survey.current[number]
-            if launch.is_unsure and launch.token not in submitting:
-                submitting[launch.token] = _is_at_work(survey.experiment, launch)
-            place = (launch.scheduler, launch.reached, may_reach(survey.experiment, launch))
-            rest = unsettled.setdefault(place, [])
-            at_work = submitting.get(launch.token, False)
-            more = (jobs, at_work, launch.job in shared, site.at(launch.profile).told_skew_seconds)
+            if launch.token not in alike:
+                place = (launch.scheduler, launch.reached, may_reach(survey.experiment, launch))
+                at_work = launch.is_unsure and _is_at_work(survey.experiment, launch)
+                skew = site.at(launch.profile).told_skew_seconds
+                alike[launch.token] = unsettled.setdefault(place, []), (jobs, at_work, launch.job in shared, skew)
+            rest, more = alike[launch.token]
             rest.append(Unsettled(survey.experiment, launch, number, trails[number], *more))
     for (scheduler, host, ours), runs in unsettled.items():
         why = silent.get(host or "") if ours else f"it is another user's, and {host} is not asked for you"
