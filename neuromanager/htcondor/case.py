@@ -115,18 +115,20 @@ def settle(case: Case) -> Status | None:
 
 
 def _settle_by_record(case: Case) -> Status | None:
+    if not (case.ours and case.ours.finished):
+        return None
     retries = has_any(case.resources, RETRYING) and not case.launch.arrangement.requeue
     return settle_by_events(case.base, case.ours, retries)
 
 
 def _read_logged(case: Case) -> End | None:
     """Ended, removed, or held for a failure."""
-    if find_value(case.resources, "log"):
-        return None  # theirs, and perhaps of several launches
     log = read_log(case.experiment.path("launches", f"{case.launch.token}.log"))
     event = log.jobs.get(case.proc) if log.cluster is not None and case.cluster in (None, log.cluster) else None
     if event is None or (event.kind == "held" and not is_failure(event.hold_code)):
         return None
+    if find_value(case.resources, "log"):
+        return None  # theirs, and perhaps of several launches
     codes = (event.exit_code, event.signal, event.hold_code, event.hold_subcode)
     seconds = event.seconds + (_find_shift(log.began, case.launch.asked) if case.launch.reached else 0)
     return End(event.kind, event.reason, *codes, event.hold_reason, format_time(seconds))

@@ -12,7 +12,7 @@ import time
 from neuromanager.system.files import read_text
 from neuromanager.system.patterns import compile_late
 from neuromanager.system.times import parse_moment
-from neuromanager.system.values import Mapping, NamedTuple, functools
+from neuromanager.system.values import Mapping, NamedTuple, Sequence, functools
 
 # 005 (123.004.000) 2026-11-27 12:24:37, or ...37.612Z, or 11/27 12:24:37: as the site has it.
 _HEAD = compile_late(
@@ -52,7 +52,11 @@ def parse_log(text: str, year: int) -> EventLog:
         if not match:
             continue
         cluster = int(match.group(2))
-        proc, lines, seconds = int(match.group(3)), block.strip("\n").split("\n"), _read_seconds(match, year)
+        proc, lines, seconds = (
+            int(match.group(3)),
+            block.strip("\n").split("\n"),
+            _read_seconds(match.groups()[3:], year),
+        )
         began = seconds if began is None and not match.group(10) else began
         event = _parse_event(match.group(1), lines, seconds, jobs.get(proc))
         if event:
@@ -85,9 +89,10 @@ def _parse_event(kind: str, lines: list[str], seconds: float, before: LoggedEven
     return None
 
 
-def _read_seconds(match: re.Match[str], year: int) -> float:
-    parts = match.group(4) or f"{year}", *match.groups()[4:9]
-    if match.group(10):
+@functools.lru_cache(maxsize=64)  # many are of one second
+def _read_seconds(parts: Sequence[str | None], year: int) -> float:
+    *parts, zone = parts[0] or f"{year}", *parts[1:]
+    if zone:
         return float(parse_moment("{}-{}-{}T{}:{}:{}Z".format(*parts)))
     return time.mktime((*map(int, parts), 0, 0, -1))  # type: ignore[arg-type]
 

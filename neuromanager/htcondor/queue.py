@@ -11,13 +11,15 @@ from neuromanager.system.values import Any, Iterable, Mapping, NamedTuple, Seque
 
 Row = Mapping[str, Any]  # a ClassAd, as far as it was asked for
 
+# Each of them costs in each row: of 10,000 jobs, a hundred milliseconds.
 _ATTRIBUTES = (
-    "ClusterId ProcId JobStatus NeuToken GlobalJobId QDate EnteredCurrentStatus JobCurrentStartDate JobStartDate "
-    "CompletionDate RemoteHost LastRemoteHost ExitBySignal ExitCode ExitSignal HoldReason HoldReasonCode "
-    "HoldReasonSubCode LastHoldReason LastHoldReasonCode LastHoldReasonSubCode LastJobStatus RemoveReason "
-    "LastRejMatchReason VacateReason VacateReasonCode TransferringInput TransferringOutput TerminationPending "
-    "JobMaterializeNextProcId JobMaterializePaused JobMaterializePauseReason JobMaterializeLimit TotalSubmitProcs"
+    "ClusterId ProcId JobStatus NeuToken EnteredCurrentStatus JobCurrentStartDate JobStartDate RemoteHost "
+    "LastRemoteHost ExitBySignal ExitCode ExitSignal HoldReason HoldReasonCode HoldReasonSubCode LastHoldReason "
+    "LastHoldReasonCode LastHoldReasonSubCode LastJobStatus RemoveReason LastRejMatchReason VacateReason "
+    "VacateReasonCode TransferringInput TransferringOutput TerminationPending JobMaterializeNextProcId "
+    "JobMaterializePaused JobMaterializePauseReason"
 ).split()
+_OF_FACTORIES = (*_ATTRIBUTES, "TotalSubmitProcs")
 
 
 class Answered(NamedTuple):
@@ -35,7 +37,7 @@ def queue_words(place: Sequence[str], clusters: Iterable[int], tokens: Iterable[
     terms += [f"member(NeuToken,{{{','.join(quoted)}}})"] if quoted else []
     kind = ["-factory:late_materialize"] if factories else []
     words = ["condor_q", *place, *kind, "-allusers", "-constraint", " || ".join(terms)]
-    return [*words, "-json", "-attributes", ",".join(_ATTRIBUTES)]
+    return [*words, "-json", "-attributes", ",".join(_OF_FACTORIES if factories else _ATTRIBUTES)]
 
 
 def history_words(place: Sequence[str], clusters: Iterable[int]) -> list[str]:

@@ -112,7 +112,7 @@ def _show_job(case: Case, row: Row) -> Status:
         return show_end(case.base, case.ours, End("ended"), None)
     started = _render_time(row.get("JobCurrentStartDate"))
     status = show_row(case.base, case.ours, case.trail.attempts, row, started)
-    if transfers_files(case.resources) and status.state == RUNNING:
+    if status.state == RUNNING and transfers_files(case.resources):
         return status._replace(reason=status.reason or "its output and its record come back when it ends")
     return status
 
