@@ -7,17 +7,23 @@ from neuromanager.experiment.numbers import MOST
 from neuromanager.system.faults import TROUBLE, WRONG_INPUT, Failure
 from neuromanager.system.files import read_bytes, read_text
 from neuromanager.system.jsonvalues import load_json
-from neuromanager.system.quoting import Command, split_line
+from neuromanager.system.quoting import Command, split_line, visible
 from neuromanager.system.values import Any, Sequence
 
 
 def read_record(experiment: Experiment) -> dict[str, Any]:
-    """experiment.json. Raises Failure for one that is damaged or cannot be read."""
+    """experiment.json. Raises Failure for one that is damaged or cannot be read, or was renamed.
+
+    Its runs and logs have its first name: under another one, completed runs would pass for such that never began.
+    """
     path = experiment.path("experiment.json")
     try:
         record = load_json(read_text(path))
         if not isinstance(record, dict):
             raise ValueError("not an object")
+        if (first := record.get("name", experiment.name)) != experiment.name:
+            mend = f"its runs and logs are called so: mv {experiment.name} {first}"
+            raise Failure(WRONG_INPUT, f"{experiment.directory}: was renamed, and was {first}; {visible(mend)}")
         return record
     except OSError as error:
         raise Failure(TROUBLE, f"{path}: {error.strerror}") from None

@@ -373,6 +373,29 @@ class CheckTest(unittest.TestCase):
 
 
 class FaultsTest(unittest.TestCase):
+    def test_one_that_was_renamed(self) -> None:
+        """Its logs, and the folders of its runs, are not found under another name."""
+        folder = make_folder(self)
+        Written(folder, "a", [None]).end(0)
+        Written(folder, "b", [None]).end(0)
+        (folder.path / "runs/a").rename(folder.path / "runs/c")
+        told = f"error: {folder.path}/runs/c: was renamed, and was a; its runs and logs are called so: mv c a"
+        for words, code in (
+            (["neustat", "c"], 100),
+            (["neulog", "c"], 100),
+            (["neutable", "c"], 100),
+            (["neustat"], 100),
+        ):
+            done = folder.run(*words)
+            self.assertEqual((done.code, done.errors()), (code, [f"{words[0]}: {told}"]), words)
+        for command in ("neurerun", "neuwait", "neucancel", "neuget", "neudiff"):
+            done = folder.run(command, "c")
+            self.assertEqual((done.code, told in done.stderr), (100, True), (command, done.stderr))
+        self.assertIn(told, folder.run("neurun", "--resume", "--name=c", "local", "cpu", "true").stderr)
+        self.assertIn(told, folder.run("neuin", "c", "true").stderr)
+        (folder.path / "runs/c").rename(folder.path / "runs/a")
+        self.assertEqual(folder.run("neustat", "--check", "a").code, 0)
+
     def test_words(self) -> None:
         folder = make_folder(self)
         Written(folder, "train-1", [None, None]).end(0)
