@@ -87,10 +87,14 @@ def main(words: Sequence[str]) -> int:
         write_all(texts) if options.no_pager else page(texts, os.environ)
     else:
         _write_bytes(excerpts, several, gaps)
-    if gaps.unspoken and not options.both:
-        count = f"{len(gaps.unspoken)} runs" if len(gaps.unspoken) > 1 else "the run"
-        tell(f"{count} wrote to standard error alone; -e shows it")
+    if not options.both:
+        _tell_unspoken(len(gaps.unspoken))
     return _finish(gaps, bool(first), options.failed, attempt)
+
+
+def _tell_unspoken(count: int) -> None:
+    if count:
+        tell(f"{f'{count} runs' if count > 1 else 'the run'} wrote to standard error alone; -e shows it")
 
 
 def _bring(selected: Sequence[Selected], streams: Sequence[str]) -> None:
@@ -271,4 +275,6 @@ def _follow(selected: Sequence[Selected], streams: Sequence[str], lines: int | N
         if live:
             sys.stdout.write("".join(text.feed(b"", final=True) + text.reset() for text in texts.values()))
             sys.stdout.flush()
+    if last is None and streams == ("stdout",):
+        _tell_unspoken(sum(_is_filled(one.experiment.log(one.number, "stderr")) for one in runs))
     return 0

@@ -210,6 +210,9 @@ class ShowTest(unittest.TestCase):
         folder.run("neurun", "--name=x", "--runs=2", "local", "cpu", "bash", "-c", "echo $NEU_INDEX >&2")
         shown = folder.run("neulog", "x")
         self.assertIn("neulog: 2 runs wrote to standard error alone; -e shows it\n", shown.stderr)
+        self.assertEqual(
+            folder.run("neulog", "-f", "x").errors(), ["neulog: 2 runs wrote to standard error alone; -e shows it"]
+        )
         for words in (["-e", "x"], ["-b", "x"], ["--failed", "x"]):
             self.assertNotIn("-e shows", folder.run("neulog", *words).stderr)
 
