@@ -47,6 +47,8 @@ def _find_lookalike(name: str, text: str) -> str | None:
     if form := _find_form(text):
         several = f"{len(parts)} texts" if len(parts) > 1 else "one text"
         return f"{name}: {text!r} is {several}; for numbers write '{name}={form}'"
+    if len(words := text.split()) > 1 and len(parts) == 1 and all(map(_is_bare, words)):
+        return f"{name}: {text!r} is one text; write -s {name}={','.join(words)} for {len(words)} values"
     for place, part in enumerate(parts):
         if place and "=" in part and _PARAMETER.fullmatch(part):
             mended = f"-s {name}={','.join(parts[:place])} -s {','.join(parts[place:])}"

@@ -77,6 +77,8 @@ def explain_json(text: str, error: Exception, source: str = "") -> str:
     before, after = text[: error.pos].rstrip(), text[error.pos :].lstrip()
     if source.endswith((".yaml", ".yml")) or (not before and re.match(r"[\w.-]+:(\s|$)", after)):
         return "not JSON, but YAML; write it as JSON, or see neuimport(1), which reads the sweep files of other tools"
+    if source.endswith((".csv", ".tsv")):
+        return f"not JSON, but a table; write neuimport {source[-3:]} {source} | neusweep -p - COMMAND"
     if after[:1] == "," and after[1:].lstrip()[:1] in ("}", "]"):  # where Python 3.13 points
         return "trailing comma: not allowed in JSON; remove it"
     if before.endswith(",") and after[:1] in ("}", "]"):

@@ -210,6 +210,18 @@ class SlipTest(unittest.TestCase):
         done = self.folder.run("neusweep", "--count", "-s", "lr=f(1,2)")
         self.assertIn("'f(1' is one text: commas separate values", done.stderr)
 
+    def test_values_with_blanks_between_them(self) -> None:
+        done = self.folder.run("neusweep", "--count", "-s", "lr=0.1 1e-2 -3")
+        self.assertEqual(done.stdout, "1\n")
+        self.assertIn("'0.1 1e-2 -3' is one text; write -s lr=0.1,1e-2,-3 for 3 values", done.stderr)
+        for value in ("a b", "1 epoch", "5"):
+            self.assertEqual(self.folder.run("neusweep", "--count", "-s", f"x={value}").stderr, "")
+
+    def test_a_table_in_place_of_a_sweep(self) -> None:
+        self.folder.write("points.csv", "a,b\n1,2\n")
+        said = self.refuse("neusweep", "-p", "points.csv", "-n", "x", code=100)
+        self.assertIn("neuimport csv points.csv | neusweep -p - COMMAND", said)
+
     def test_yaml(self) -> None:
         self.folder.write("sweep.yaml", "method: grid\n")
         self.assertIn("YAML; write it as JSON", self.refuse("neusweep", "-p", "sweep.yaml", "-n", "x", code=100))
