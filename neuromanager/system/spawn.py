@@ -135,17 +135,17 @@ def start(
     """
     with _starting:
         _paths.pop((words[0], env.get("PATH")), None)
-        before = {number: os.get_inheritable(number) for number in _list_descriptors() if number > 2}
+        before = _list_descriptors()
         changed = [number for number, inherited in before.items() if inherited != (number in pass_fds)]
         try:
             for number in changed:
-                os.set_inheritable(number, not before[number])
+                _set_inheritable(number, not before[number])
             return Started(start_program(tuple(words), env, descriptors, leads))
         except CannotExecute as failed:
             raise failed.error from None
         finally:
             for number in changed:
-                os.set_inheritable(number, before[number])
+                _set_inheritable(number, before[number])
 
 
 def _find_program(word: str, env: Mapping[str, str]) -> str:
@@ -190,23 +190,28 @@ def ignore(number: int) -> None:
 def keep_descriptors() -> None:
     """What our caller left open beyond 0-2 stays with us: no program is to hold a pipe or a lock of others."""
     for number in _list_descriptors():
-        if number > 2:
-            os.set_inheritable(number, False)
+        _set_inheritable(number, False)
 
 
-def _list_descriptors() -> list[int]:
-    """Those that are open."""
+def _list_descriptors() -> dict[int, bool]:
+    """Those beyond 0-2 that are open, and whether a program gets them."""
     try:
         numbers = list(map(int, os.listdir("/dev/fd")))
     except OSError:  # no /proc, where it is a link to
         numbers = list(range(min(os.sysconf("SC_OPEN_MAX"), _MOST_DESCRIPTORS)))
-    return [number for number in numbers if _is_open(number)]
+    found = {}
+    for number in numbers:
+        try:
+            if number > 2:
+                found[number] = os.get_inheritable(number)
+        except OSError:  # that of the listing itself, or another thread has closed it
+            continue
+    return found
 
 
-def _is_open(number: int) -> bool:
-    """That of the listing itself is not."""
+def _set_inheritable(number: int, inherited: bool) -> None:
     try:
-        os.fstat(number)
-        return True
-    except OSError:
-        return False
+        os.set_inheritable(number, inherited)
+    except OSError as error:
+        if error.errno != errno.EBADF:  # another thread has closed it since it was listed
+            raise

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import sys
+import threading
 import unittest
 
 from neuromanager.system.spawn import CannotExecute, keep_descriptors, start, start_program
@@ -88,6 +90,29 @@ class StartTest(unittest.TestCase):
         self.assertEqual([os.get_inheritable(number) for number in (handed, caller_s)], [False, True])
         with self.assertRaises(FileNotFoundError):
             start(("no-such-program",), self.folder.environment, {})
+
+    def test_another_thread_closes_what_it_had_open(self) -> None:
+        ended = threading.Event()
+
+        def open_and_close() -> None:
+            while not ended.is_set():
+                numbers = [os.dup(self.out) for _ in range(50)]
+                os.set_inheritable(numbers[-1], True)
+                for number in numbers:
+                    os.close(number)
+
+        self.addCleanup(sys.setswitchinterval, sys.getswitchinterval())
+        sys.setswitchinterval(1e-6)
+        threads = [threading.Thread(target=open_and_close) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        try:
+            for _ in range(20):
+                self.assertEqual(start(("true",), self.folder.environment, {}, (self.out,)).wait(60), 0)
+        finally:
+            ended.set()
+            for thread in threads:
+                thread.join()
 
     def test_waiting(self) -> None:
         started = start(("sleep", "60"), self.folder.environment, {})
