@@ -37,6 +37,7 @@ class CallerTest(unittest.TestCase):
     def from_caller(self, python: str, *words: str) -> tuple[int, str]:
         text = f"import os, signal\n{python}\nos.execvp('neurun', {['neurun', *words]!r})"
         done = self.folder.run("python3", "-c", text)
+        self.assertNotEqual(done.code, 125, done.stderr)
         return done.code, done.stdout
 
     def test_signals_that_are_blocked_reach_us_and_stay_blocked_for_the_program(self) -> None:
