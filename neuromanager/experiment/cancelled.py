@@ -13,7 +13,7 @@ from neuromanager.experiment.directory import Experiment, format_time
 from neuromanager.experiment.launches import read_launches
 from neuromanager.experiment.numbers import format_indices, parse_indices
 from neuromanager.experiment.record import read_lines
-from neuromanager.system.files import append_line, read_bytes
+from neuromanager.system.files import append_line, mark_file, read_bytes
 from neuromanager.system.values import TYPE_CHECKING, Iterable, Sequence, functools
 
 if TYPE_CHECKING:
@@ -39,15 +39,14 @@ def read_cancelled(experiment: Experiment) -> dict[str, set[int]]:
 
 def find_cancelled(experiment: Experiment, token: str) -> frozenset[int]:
     """Those of one launch; cancelled.txt is read once, however many runs ask."""
-    try:
-        changed = os.stat(experiment.path("cancelled.txt")).st_mtime_ns
-    except OSError:
+    path = experiment.path("cancelled.txt")
+    if not os.access(path, os.F_OK):  # what nearly always is so, without the making of an exception
         return frozenset()
-    return _parse_cancelled(experiment, changed).get(token, frozenset())
+    return _parse_cancelled(experiment, mark_file(path)).get(token, frozenset())
 
 
 @functools.lru_cache(maxsize=4)
-def _parse_cancelled(experiment: Experiment, changed: int) -> dict[str, frozenset[int]]:
+def _parse_cancelled(experiment: Experiment, mark: object) -> dict[str, frozenset[int]]:
     return {token: frozenset(runs) for token, runs in read_cancelled(experiment).items()}
 
 
@@ -94,7 +93,7 @@ class Cancellations:
         self._token = token or (launches[-1].token if launches else "")
 
     def cover(self, index: int) -> bool:
-        if not os.access(self._path, os.F_OK):  # what nearly always is so, without the making of an exception
+        if not os.access(self._path, os.F_OK):  # as above
             return False
         try:
             size = os.stat(self._path).st_size

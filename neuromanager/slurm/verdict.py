@@ -32,8 +32,14 @@ _HERE_SECONDS, _ELSEWHERE_SECONDS = 60, 300  # for an sbatch without an answer; 
 
 
 def settle(case: Case) -> Status | None:
-    """The end that the run recorded; a worker of it that Slurm killed for memory is in its log alone."""
+    """The end that the run recorded; a worker of it that Slurm killed for memory is in its log alone.
+
+    Slurm tells the processes of a job one after the other, the program before its recorder: of a run that neucancel
+    cancelled an end at once is on record as one that nobody asked for, and which it was is for Slurm to say.
+    """
     status = (settle_shared if case.packed else settle_by_events)(case.base, case.ours)
+    if status and not case.packed and is_cancelled(case):
+        return None
     if status and not case.packed and _read_evidence(case) == OUT_OF_MEMORY:
         resources = dict(case.launch.profile.get("resources") or {})
         return show_end(case.base, case.ours, Verdict(Meaning(OUT_OF_MEMORY)), OUT_OF_MEMORY, resources)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -430,6 +431,41 @@ class WitnessTest(QueueCase):
             self.assert_state(other, PENDING, True)
             self.assertIsNone(other.reason, "sacct tells none")
             Path(experiment.path("settled.json")).unlink()
+
+    def test_two_that_are_cancelled_at_one_tick_of_the_clock(self) -> None:
+        experiment = self.make(2)
+        self.launch(experiment, "a" * 12, range(2), "10")
+        told = self.files.write("runs/q/cancelled.txt", f"0 {'a' * 12} 2026-01-01T00:00:00Z\n")
+        self.assertEqual([found.state for found in self.read(experiment)], [CANCELLED, UNKNOWN])
+        tick = os.stat(told).st_mtime_ns
+        with open(told, "a") as file:
+            file.write(f"1 {'a' * 12} 2026-01-01T00:00:00Z\n")
+        os.utime(told, ns=(tick, tick))
+        self.assertEqual([found.state for found in self.read(experiment)], [CANCELLED, CANCELLED])
+
+    def test_the_end_of_one_that_was_cancelled_is_for_slurm_to_say(self) -> None:
+        """Slurm tells a program before its recorder: one that ends at once does so before that is told."""
+        experiment = self.make(3)
+        self.launch(experiment, "a" * 12, range(3), "10")
+        for number, code in enumerate((0, 5, 0)):
+            self.start(experiment, number, f"10_{number}")
+            append_event(experiment, number, "finished", {"attempt": 1, "exit_code": code})
+        self.files.write("runs/q/cancelled.txt", f"0-1 {'a' * 12} 2026-01-01T00:00:00Z\n")
+
+        def states() -> list[tuple[str, int | None]]:
+            with contextlib.suppress(FileNotFoundError):
+                Path(experiment.path("settled.json")).unlink()
+            return [(found.state, found.exit_code) for found in self.read(experiment)]
+
+        for ends, expected in (
+            ((CANCELLED, CANCELLED), [(CANCELLED, 0), (CANCELLED, 5)]),
+            ((COMPLETED, FAILED), [(COMPLETED, 0), (FAILED, 5)]),  # just before
+            ((), [(COMPLETED, 0), (FAILED, 5)]),  # Slurm has forgotten them
+        ):
+            self.answer("squeue", *(queued(f"10_{number}", end, "a" * 12) for number, end in enumerate(ends)))
+            self.assertEqual(states(), [*expected, (COMPLETED, 0)])
+        self.answer("squeue", *(queued(f"10_{number}", "COMPLETING", "a" * 12) for number in range(2)))
+        self.assertEqual(states(), [(RUNNING, None), (RUNNING, None), (COMPLETED, 0)])
 
     def test_the_controller_s_own_word_that_there_is_no_such_job(self) -> None:
         experiment = self.one()
