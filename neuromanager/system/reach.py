@@ -18,7 +18,7 @@ import time
 from neuromanager.system.contexts import contextlib
 from neuromanager.system.process import Answer, converse
 from neuromanager.system.quoting import quote_word
-from neuromanager.system.remotebash import render_session
+from neuromanager.system.remotebash import MOST_SAID_BYTES, render_session
 from neuromanager.system.site import IN_FLIGHT, Unreachable
 from neuromanager.system.ssh import (
     NotConnected,
@@ -262,7 +262,7 @@ def submit_there(
 
 
 def _read_answers(host: str, heard: Sequence[Heard], calls: Sequence[tuple[Sequence[str], str]]) -> Iterator[Answer]:
-    yield from (_read_answer(host, each) for each in heard)
+    yield from (_read_said(host, each) for each in heard)
     if len(heard) < len(calls) and not (heard and heard[-1].code):
         yield Answer(None, "", "")
 
@@ -281,4 +281,11 @@ def settle_there(host: str, by_hand: bool, claim: str) -> Answer:
     """
     session = reach(host, by_hand)
     session.send(f"neu_settle {quote_word(claim)}")
-    return _read_answer(host, session.receive())
+    return _read_said(host, session.receive())
+
+
+def _read_said(host: str, heard: Heard) -> Answer:
+    """Of what submits: a host keeps no more of what it said than is read."""
+    answer = _read_answer(host, heard)
+    endless = max(len(heard.out), len(heard.err)) >= MOST_SAID_BYTES
+    return answer._replace(exit_code=None, stdout="", endless=True) if endless else answer

@@ -7,6 +7,8 @@ start file may leave a process that holds the pipe); if start files break it, th
 
 from __future__ import annotations
 
+MOST_SAID_BYTES = 1 << 20  # on each stream, by what submits: a number, or what is wrong
+
 _BEGIN = "\nexec bash --noprofile --norc /dev/fd/3 3<&0 4>&1 </dev/null >&2\n"
 
 _SERVE = r"""export BASH_ENV= ENV=; neu_mark=@MARK@ neu_env=''
@@ -15,7 +17,7 @@ IFS= read -r -d '' -t 30 neu_env < <(
   exec 3<&- 4>&-; exec bash -l -c "$neu_tell" </dev/null 2>/dev/null
 ) || neu_env=''
 eval "${neu_env##*@SEP@}" 2>/dev/null; unset neu_env neu_tell BASH_ENV ENV
-unset -f printf echo read unset export test '[' cd mkdir mv cat timeout 2>/dev/null; IFS=$' \t\n'; unalias -a
+unset -f printf echo read unset export test '[' cd mkdir mv cat head timeout 2>/dev/null; IFS=$' \t\n'; unalias -a
 set +eu; set +o posix
 neu_done() {
   local code=$?
@@ -23,7 +25,7 @@ neu_done() {
 }
 neu_answer() {
   if [ ! -s "$1/code" ]; then return 250; fi
-  cat "$1/out"; cat "$1/err" >&2; return "$(<"$1/code")"
+  head -c @MOST@ "$1/out"; head -c @MOST@ "$1/err" >&2; return "$(<"$1/code")"
 }
 neu_keep() {  # CLAIM CODE: the last thing that is written of an answer
   echo "$2" > "$1/code.new"; mv "$1/code.new" "$1/code"
@@ -34,7 +36,8 @@ neu_submit() {  # CLAIM SECONDS COMMAND...: at most once, whoever asks; what it 
     (
       trap '' HUP PIPE
       timeout -k 5 "$seconds" "$@" > "$place/out" 2> "$place/err" < /dev/null
-      neu_keep "$place" $?
+      neu_code=$?; truncate -s '<@MOST@' "$place/out" "$place/err" 2>/dev/null
+      neu_keep "$place" "$neu_code"
     )
   elif [ ! -d "$place" ]; then
     mkdir -- "$place"; return 252
@@ -57,4 +60,4 @@ printf '\n%s hello %(%s)T\n' "$neu_mark" -1; printf '\n%s\n' "$neu_mark" >&2
 
 
 def render_session(mark: str) -> str:
-    return _BEGIN + _SERVE.replace("@MARK@", mark).replace("@SEP@", mark[::-1])
+    return _BEGIN + _SERVE.replace("@MARK@", mark).replace("@SEP@", mark[::-1]).replace("@MOST@", str(MOST_SAID_BYTES))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import unittest
 from pathlib import Path
@@ -163,6 +164,15 @@ class WaysTest(HostCase):
         self.assertTrue((code.parent / "other.part.2/thesis.tex").exists())
         self.assertFalse(code.exists())
         self.assertEqual(self.states("x"), ["COMPLETED"])
+
+    def test_an_sbatch_that_says_more_than_anybody_reads(self) -> None:
+        """Its job is found all the same, and what it said fills no disk there."""
+        real = f'{shutil.which("sbatch")} "$@" > /dev/null'
+        self.program_there("cedar", "sbatch", f"#!/bin/bash\n{real}\ntruncate -s 600M /dev/stdout\n")
+        done = self.done("neurun", "--name=x", "-r", "hold", "cedar", "cpu", "true")
+        self.assertIn("sbatch answers without end; its answer was lost, and Slurm has it as job", done.stderr)
+        sizes = [path.stat().st_size for path in self.there("x").glob("launches/*/out")]
+        self.assertTrue(sizes and max(sizes) <= 1 << 20, sizes)
 
     def test_room_for_nothing(self) -> None:
         """A full disk there: said in tar's words, and nothing stays."""
