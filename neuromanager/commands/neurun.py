@@ -128,7 +128,7 @@ def main(words: Sequence[str]) -> int:
     if code:
         os.chdir(code.project)
     dependencies = _read_dependencies(options)
-    given = like.input if like else _read_input(tuple(command), options.name, cwd)
+    given = like.input if like else _read_input(tuple(command), cwd)
     _check_commands(profile, given, cwd)
     request = Request(
         profile, given, repeats, options.name, tuple(options.tag), options.note, cwd, site_for_runs(), manner, layout
@@ -196,8 +196,8 @@ def _write_config(options: Options, own: Sequence[str], rest: Sequence[str]) -> 
     return write_config(options.config, HERE, rest[0] if rest else None)
 
 
-def _read_input(command: Command, name: str | None, cwd: str) -> Input:
-    given = read_input(command, os.environ, name)
+def _read_input(command: Command, cwd: str) -> Input:
+    given = read_input(command, os.environ)
     return given._replace(commands=[add_python(line, lambda word: is_program(word, cwd)) for line in given.commands])
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from neuromanager.experiment.directory import check_name
 from neuromanager.experiment.layout import MOST, Arrangement
 from neuromanager.launch.layout import find_unsupported
@@ -17,6 +19,9 @@ from neuromanager.terminal.options import Options, parse_number
 def check_words(options: Options, rest: Sequence[str]) -> None:
     """What can be told without the configuration. Raises Failure."""
     if options.name is not None:
+        if "{" in options.name and "NEU_POINTS" in os.environ:
+            mend = "one experiment has one name; neusweep --each makes one for each point"
+            raise Failure(WRONG_INPUT, f"--name: {options.name!r} varies over the sweep, and {mend}")
         check_name(options.name)
     if options.resume and options.name is None:
         raise Failure(WRONG_INPUT, "--resume: which experiment? Name it: --name NAME")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 from neuromanager.experiment.runs import Asked, SweptPoint
-from neuromanager.sweep.words import find_placeholders
 from neuromanager.system.contexts import contextlib
 from neuromanager.system.document import parse_json
 from neuromanager.system.faults import WRONG_INPUT, Failure
@@ -27,20 +26,13 @@ class Input(NamedTuple):
     asked: Sequence[Asked] = ()  # the runs themselves, where they are those of another experiment
 
 
-def read_input(words: Command, environ: Mapping[str, str], name: str | None) -> Input:
+def read_input(words: Command, environ: Mapping[str, str]) -> Input:
     """Reads standard input where ``-`` stands for it, and NEU_POINTS or NEU_POINT; raises Failure."""
     from_stdin = words == ("-",)
     if words[0] == "-" and not from_stdin:
         raise Failure(WRONG_INPUT, f"unexpected {quote_word(words[1])} after -, which reads whole command lines")
     commands = _read_lines() if from_stdin else [words]
-    points = _read_points(environ)
-    if name and points and find_placeholders([name], points[0].point):
-        raise Failure(
-            WRONG_INPUT,
-            f"--name: {name!r} varies over the sweep, and one experiment has one name; "
-            "neusweep --each makes one experiment for each point",
-        )
-    return Input(words, commands, points, from_stdin)
+    return Input(words, commands, _read_points(environ), from_stdin)
 
 
 def _read_lines() -> list[Command]:

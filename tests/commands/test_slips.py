@@ -90,6 +90,10 @@ class SlipTest(unittest.TestCase):
         ):
             self.assertIn(mend, self.refuse(*words, code=100), words)
 
+    def test_a_name_for_each_point(self) -> None:
+        said = self.refuse("neusweep", "-s", "a=1,2", "neurun", "--name=n{a}", "local", "bare", "./train.py", code=100)
+        self.assertIn("'n{a}' varies over the sweep, and one experiment has one name; neusweep --each", said)
+
     def test_a_command_of_the_suite_misspelt(self) -> None:
         said = self.refuse("neusweep", "-s", "lr=1", "nuerun", "local", "bare", "./train.py", code=127)
         self.assertIn("nuerun: no such program on PATH; did you mean 'neurun'?", said)
