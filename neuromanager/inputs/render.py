@@ -35,7 +35,7 @@ _OTHER_NUMBERS = {
     "toml": re.compile(r"[+-]?(?:inf|nan|[\d_]+(?:\.[\d_]+)?(?:[eE][+-]?[\d_]+)?)|0[xob][\da-fA-F_]+"),
     "yaml": re.compile(r"[+-]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)|[+-]?[\d_]+(?:\.[\d_]*)?|0[xo][\da-fA-F_]+"),
 }
-_TRUTHS = (
+_BOOLEANS = (
     (".true.", ".false."),
     (".TRUE.", ".FALSE."),
     (".t.", ".f."),
@@ -50,7 +50,7 @@ _TRUTHS = (
     ("On", "Off"),
     ("ON", "OFF"),
 )
-_TYPED_TRUTHS = {"json": (_TRUTHS[4],), "toml": (_TRUTHS[4],), "namelist": _TRUTHS[:4], "yaml": _TRUTHS[4:]}
+_TYPED_BOOLEANS = {"json": (_BOOLEANS[4],), "toml": (_BOOLEANS[4],), "namelist": _BOOLEANS[:4], "yaml": _BOOLEANS[4:]}
 _NOTHINGS = {"json": ("null",), "yaml": ("null", "~", "Null", "NULL")}
 _DATE = re.compile(r"\d{4}-\d\d-\d\d(?:[Tt ]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)?)?|\d\d:\d\d:\d\d(?:\.\d+)?")
 _C_TOKENS = re.compile(r"(?:[^\"'\\]|\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)+')*")
@@ -58,7 +58,7 @@ _YAML_PLAIN = re.compile(r"[A-Za-z_./~](?:[\w ./+@%-]*[\w./+@%-])?", re.A)
 
 
 def find_kind(old: str, form: str) -> str:
-    """number, truth, text, list or nothing."""
+    """number, boolean, text, list or nothing."""
     if not old or old in _NOTHINGS.get(form, ()):
         return "nothing"
     if old[0] in "\"'":
@@ -67,8 +67,8 @@ def find_kind(old: str, form: str) -> str:
         return "list"
     if _NUMBER.fullmatch(old) or (form in _OTHER_NUMBERS and _OTHER_NUMBERS[form].fullmatch(old)):
         return "number"
-    if any(old in pair for pair in _TYPED_TRUTHS.get(form, _TRUTHS)):
-        return "truth"
+    if any(old in pair for pair in _TYPED_BOOLEANS.get(form, _BOOLEANS)):
+        return "boolean"
     if form == "namelist" and re.search(r"[\s,*(]", old):
         return "list"
     return "text"
@@ -96,10 +96,10 @@ def render(value: Value, old: str, form: str) -> str:
             f"{_shorten(old)} is a list, and {_shorten(text_of(value))} is none; write [{_shorten(text_of(value))}]"
         )
     if isinstance(value, bool):
-        return _render_truth(value, old, was, form)
+        return _render_boolean(value, old, was, form)
     if isinstance(value, (int, float)):
         return _render_number(text_of(value), old, was, form)
-    if was == "truth" and (manner.typed or manner.strict):
+    if was == "boolean" and (manner.typed or manner.strict):
         raise Unfit(f"{old} is true or false, and {_shorten(value)!r} is neither")
     if was == "number" and form == "namelist" and _NUMBER.fullmatch(value):  # 1d-3, which JSON has no number for
         return value
@@ -143,8 +143,8 @@ def _render_item(item: Value, form: str) -> str:
     return _quote_double(item, form) if isinstance(item, str) else render(item, "", form)
 
 
-def _render_truth(value: bool, old: str, was: str, form: str) -> str:
-    pairs = _TYPED_TRUTHS.get(form, _TRUTHS)
+def _render_boolean(value: bool, old: str, was: str, form: str) -> str:
+    pairs = _TYPED_BOOLEANS.get(form, _BOOLEANS)
     for pair in pairs:
         if old in pair:
             return pair[0] if value else pair[1]
@@ -157,7 +157,7 @@ def _render_truth(value: bool, old: str, was: str, form: str) -> str:
 
 def _render_number(text: str, old: str, was: str, form: str) -> str:
     manner = MANNERS[form]
-    if was == "truth" and manner.strict:
+    if was == "boolean" and manner.strict:
         raise Unfit(f"{old} is true or false, and {text} is neither")
     if was == "text" and manner.typed:
         raise Unfit(f"{_shorten(old)} is a text, and {text} is a number; for a text write '\"{text}\"'")
