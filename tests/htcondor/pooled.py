@@ -6,6 +6,7 @@ from typing import Any
 
 from tests.beds.htcondor.inside import PoolTestCase
 from tests.beds.htcondor.pool import Pool, find_pool
+from tests.command import wait_until
 from tests.contract import SECONDS, ClusterCase
 
 __all__ = ["CONFIG", "SECONDS", "PooledCase"]
@@ -35,6 +36,10 @@ class PooledCase(PoolTestCase, ClusterCase):
 
     def remove(self, job: str) -> None:
         self.pool.ask("condor_rm", job)
+
+    def wait_for_queue(self, jobs: int) -> None:
+        """Until it has so many: what has ended, or was removed, leaves it a moment later."""
+        wait_until(lambda: len(self.queue()) == jobs, f"{jobs} in the queue", SECONDS)
 
     def queue(self, *words: str) -> list[str]:
         return self.pool.ask("condor_q", *words, "-af", "ClusterId", "ProcId", "JobStatus").split("\n")[:-1]

@@ -101,6 +101,7 @@ class OutageTest(PooledCase):
         """Nothing is left of what could not be made, and nothing is submitted."""
         full = self.make_full()
         self.fill(full)
+        self.wait_for_queue(0)
         done = self.files.run("bash", "-c", f"cd {full} && neurun htcondor cpu true")
         self.assertIn(done.code, (100, 111), done.stderr)
         self.assertEqual((self.queue(), os.path.exists(f"{full}/runs")), ([], False))
