@@ -31,7 +31,7 @@ class Tail:
         Whether that is settled: all is found, or all is read.
         """
         size = _FIRST_BYTES
-        while end > start and size <= _MOST_BYTES and len(found) < len(self._names):
+        while end > start and size <= _MOST_BYTES:
             place = max(start, end - size)
             data = os.pread(descriptor, end - place, place)
             if len(data) < end - place:
@@ -39,9 +39,11 @@ class Tail:
             cut = data.find(b"\n") + 1 if place > start else 0
             if cut or place == start:
                 self._read_lines(found, data[cut:])
+                if len(found) == len(self._names):
+                    return True
                 end = place + cut - 1  # without the newline
             size *= 8
-        return end <= start or len(found) == len(self._names)
+        return end <= start
 
     def _read_lines(self, found: dict[str, Value], data: bytes) -> None:
         end = len(data) - data.endswith(b"\n")
