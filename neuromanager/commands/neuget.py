@@ -141,9 +141,8 @@ def _bring(reports: Sequence[Report], options: Options, most: int) -> list[str]:
     total = sum(file.size for batch in batches for file in batch.files)
     if total > most and not options.yes and not options.dry_run:
         count = sum(len(batch.files) for batch in batches)
-        raise Failure(
-            WRONG_INPUT, f"{count} files, {total / 1e9:.2f} GB: more than --max-size; add --yes to bring them"
-        )
+        told = f"{count} file{'s' * (count != 1)}, {total / 1e9:.2f} GB"
+        raise Failure(WRONG_INPUT, f"{told}: more than --max-size; add --yes to bring more")
     for batch in batches:
         try:
             for path in _fetch(batch, options.dry_run):

@@ -74,7 +74,8 @@ def _bring_files(place: Place, patterns: Sequence[str]) -> bool:
     experiment, (found, landing) = place.experiment, list_new(place, patterns)
     new = landing.files
     if (total := sum(file.size for file in new)) > _MOST_BYTES:
-        tell(f"{experiment.name}: {len(new)} files, {total / 1e9:.1f} GB, are on {place.launch.reached}: see neuget")
+        told = f"{len(new)} file{'s' * (len(new) != 1)}, {total / 1e9:.1f} GB"
+        tell(f"{experiment.name}: {told}, on {place.launch.reached}: see neuget")
         return True
     session = HERE.at(place.launch.profile).session()
     for _ in fetch(session, place.launch.there or "", experiment.directory, new):

@@ -84,7 +84,7 @@ def _make_step_rows(
         records += more
         left_out += fewer
     if left_out:
-        tell(f"--points: {left_out} steps are not shown")
+        tell(f"--points: {left_out} step{' is' if left_out == 1 else 's are'} not shown")
     names = list(dict.fromkeys(name for record in records for name in record.results))
     return Rows(records, params, [name for name in names if not _says_nothing(name, records)], facts)
 

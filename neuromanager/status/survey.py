@@ -120,7 +120,8 @@ def _count_runs(experiment: Experiment, record: Mapping[str, Any]) -> int:
     count, recorded = count_runs(experiment), record.get("runs")
     if isinstance(recorded, int) and count < recorded:
         path = experiment.path("commands.txt")
-        raise Failure(WRONG_INPUT, f"{path}: has {count} lines, and experiment.json says {recorded} runs; restore it")
+        told = f"has {count} line{'s' * (count != 1)}, and experiment.json says {recorded} runs"
+        raise Failure(WRONG_INPUT, f"{path}: {told}; restore it")
     return count
 
 

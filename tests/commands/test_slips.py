@@ -278,7 +278,7 @@ class SlipTest(unittest.TestCase):
         (self.folder.path / "runs/a/commands.txt").write_text("true\n")
         done = self.folder.run("neustat", "--check", "a")
         self.assertEqual(done.code, 100)
-        self.assertIn("commands.txt: has 1 lines, and experiment.json says 2 runs", done.stderr)
+        self.assertIn("commands.txt: has 1 line, and experiment.json says 2 runs", done.stderr)
 
 
 if __name__ == "__main__":
