@@ -50,7 +50,7 @@ def find_foreign(code: Code) -> str | None:
     made_ns = os.stat(os.path.join(whole, "code.json")).st_mtime_ns
     known = {
         os.path.join(os.path.basename(code.top), path)
-        for path in _find_frozen(open_repository(code.project), code.commit)
+        for path in _find_frozen(open_repository(code.project, code.commit), code.commit)
     }
     for path in _walk(whole):
         built = code.prepare is not None and os.lstat(os.path.join(whole, path)).st_mtime_ns <= made_ns

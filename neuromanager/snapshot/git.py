@@ -54,6 +54,14 @@ class Repository(NamedTuple):
             raise Failure(TROUBLE, f"git {words[0]}, in {self.top}: {_said(answer.stderr)}")
         return answer.stdout
 
+    def has(self, commit: str) -> bool:
+        """Whether it is here, and not only in another repository."""
+        try:
+            self.ask("cat-file", "-e", f"{commit}^{{commit}}")
+        except Failure:
+            return False
+        return True
+
     def ask_line(self, *words: str, index: str | None = None, environ: Mapping[str, str] | None = None) -> str:
         return text_of(self.ask(*words, index=index, environ=environ)).strip()
 
@@ -71,6 +79,15 @@ def _ask(words: Sequence[str], data: bytes, folder: str, more: Mapping[str, str]
 def _said(stderr: bytes) -> str:
     lines = [line for line in text_of(stderr).split("\n") if line.strip() and not line.startswith("hint:")]
     return "; ".join(line.removeprefix("fatal: ").removeprefix("error: ").strip() for line in lines) or "failed"
+
+
+def read_also(directory: str) -> dict[str, str]:
+    """What lets git read the commits of another repository; none where there is none. Not to be written by."""
+    objects = os.path.join(directory, "objects")
+    if not os.path.isdir(objects):
+        return {}
+    quoted = objects.replace("\\", "\\\\").replace('"', '\\"')  # a path may have colons, which separate them
+    return {"GIT_ALTERNATE_OBJECT_DIRECTORIES": f'"{quoted}"'}
 
 
 def text_of(raw: bytes) -> str:

@@ -56,9 +56,18 @@ class Made(NamedTuple):
 _PLAIN = Made()
 
 
-def open_repository(project: str) -> Repository:
-    """That of the project, or one of our own. Raises Failure."""
-    return find_repository(project) or make_repository(project, os.path.join(project, RUNS, STORE, "git"))
+def name_own(project: str) -> str:
+    """The repository of our own, of a project that has none, or had none."""
+    return os.path.join(project, RUNS, STORE, "git")
+
+
+def open_repository(project: str, commit: str | None = None) -> Repository:
+    """That of the project, or one of our own, which may still have the ``commit`` that is meant. Raises Failure."""
+    found, own = find_repository(project), name_own(project)
+    if found and (commit is None or not os.path.isdir(own) or found.has(commit)):
+        return found
+    ours = make_repository(project, own)
+    return ours if not found or (commit and ours.has(commit)) else found
 
 
 def freeze(
@@ -73,7 +82,7 @@ def freeze(
     ``check`` may refuse, by a Failure, what is about to be frozen.
     """
     with opened_store(project) as store:
-        repository = open_repository(project)
+        repository = open_repository(project, wish.commit)
         check_links(project, repository.top, made.links)
         with taking_snapshot(repository, wish, store) as snapshot:
             frozen = _find_or_lay(snapshot, project, store, made, name, check)

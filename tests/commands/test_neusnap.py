@@ -360,6 +360,30 @@ class ExperimentTest(ScriptCase):
         self.assertEqual(len(tree.run("neusnap", "--clean").lines()), 1)
 
 
+class LateRepositoryTest(unittest.TestCase):
+    def test_a_repository_that_is_made_later(self) -> None:
+        """What was frozen before it stays readable, and no ref of the new one names what only the old one has."""
+        tree = Tree(self, make=False)
+        launch = ("neusnap", "neurun", "-q", "local", "cpu", "bash", "a.sh")
+        for text, name in (("one", "a-1"), ("two", "a-2")):
+            tree.write("a.sh", f"echo {text}\n")
+            if name == "a-2":
+                tree.git("init", "-q")
+                tree.commit()
+            self.assertEqual(tree.run(*launch).stdout, f"{text}\n")
+        for words, code, shown in ((["a-1", "a-2"], 1, "a.sh | 2 +-"), (["a-1"], 1, "a.sh | 2 +-"), (["a-2"], 0, "")):
+            done = tree.run("neudiff", *words)
+            self.assertEqual((done.code, shown in done.stdout, done.stderr), (code, True, ""), words)
+        told = tree.run("neusnap", "neurun", "--resume", "--name=a-1", "local", "cpu", "true")
+        self.assertIn("a.sh", told.stderr)
+        self.assertEqual(len(tree.run("neusnap", "--clean").lines()), 2)
+        self.assertEqual(tree.run("neusnap", "--of=a-1", "cat", "a.sh").stdout, "echo one\n")
+        self.assertEqual(tree.run("neurun", "-q", "--like=a-1", "local", "cpu").stdout, "one\n")
+        shutil.rmtree(tree.path / "runs")
+        tree.git("fsck", "--strict")
+        tree.git("gc", "-q", "--prune=now")
+
+
 class StoryTest(unittest.TestCase):
     """A program that reads a file of a fixed name: one base configuration, a grid, then the next idea."""
 
