@@ -221,11 +221,13 @@ class FaultTest(DetachedCase):
         (self.folder.path / "runs").mkdir()
         with held_lock(str(self.folder.path / "runs/.lock")):
             process = self.folder.start("neurun", "--detach", "--name=t", "local", "cpu", "./program")
-            wait_until(lambda: catches(process.pid, signal.SIGQUIT), "the one who waits")
+            wait_until(lambda: has_signal(process.pid, "SigCgt", signal.SIGQUIT), "the one who waits")
             child = next(child.pid for child in find_children(process.pid))
-            wait_until(lambda: catches(child, signal.SIGTERM), "the one who launches")
+            wait_until(lambda: has_signal(child, "SigCgt", signal.SIGTERM), "the one who launches")
+            os.kill(child, signal.SIGSTOP)  # what is passed on to it is seen as long as it waits
             os.kill(process.pid, signal.SIGTERM)
-            wait_until(lambda: is_alive(child), "the end of one who only notes the signal")
+            wait_until(lambda: has_signal(child, "ShdPnd", signal.SIGTERM), "what is passed on")
+            os.kill(child, signal.SIGCONT)
         done = finish(process)
         self.assertEqual((done.code, done.out), (-signal.SIGTERM, b""))
         wait_until(lambda: not self.ours(), "the end of all")
@@ -310,8 +312,9 @@ class RebootTest(DetachedCase):
         self.assertEqual([len(self.folder.ends("t", number)) for number in range(3)], [1, 1, 1])
 
 
-def catches(pid: int, number: int) -> bool:
-    mask = re.search(r"SigCgt:\s*([0-9a-f]+)", Path(f"/proc/{pid}/status").read_text())
+def has_signal(pid: int, mask_name: str, number: int) -> bool:
+    """Whether a process catches it (SigCgt), or it waits for the process (ShdPnd)."""
+    mask = re.search(rf"{mask_name}:\s*([0-9a-f]+)", Path(f"/proc/{pid}/status").read_text())
     return bool(mask and int(mask.group(1), 16) & (1 << (number - 1)))
 
 
