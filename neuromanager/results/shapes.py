@@ -19,6 +19,7 @@ _LINES_TO_A_SHAPE = 8  # fewer, and it is no program's table but prose: reading 
 _FREE_BYTES = 1 << 13  # of lines for which no shape has to pay
 _LEAST_BYTES = 1 << 15  # a short log is read before its runs are found
 _FEW = 8  # shapes
+_FEW_RUNS = 3  # that are looked at before it is asked whether they are long
 _LEAST_RUN = 32  # lines of one shape that are read at once
 _MIXED_BYTES = 1 << 12  # behind which the next run is looked for
 _BLOCK_BYTES = 1 << 18  # split at a time: what stays in the processor's cache is split twice as fast
@@ -138,10 +139,12 @@ class Known:
                     self.keys[shape] = read.keys
         return not self.keys or block.agrees(self.keys)
 
-    def find_cuts(self, lasts: Mapping[bytes, int]) -> dict[str, slice]:
+    def find_cuts(self, lasts: Mapping[bytes, int], names: Sequence[str]) -> dict[str, slice]:
         """Where the last number of each name stands, if the last line of each shape begins at ``lasts``."""
         cuts: dict[str, slice] = {}
-        for shape in sorted(lasts, key=lasts.__getitem__, reverse=True):  # the last one has most names
+        for shape in sorted(lasts, key=lasts.__getitem__, reverse=True):
+            if len(cuts) == len(names):  # most often the last shape has all of them
+                break
             if found := self.shapes.get(shape):
                 for name, cut in found.cuts.items():
                     if name not in cuts:
@@ -207,7 +210,7 @@ def _find_starts(zeros: bytes) -> dict[bytes, int] | None:
     while end < len(zeros):
         end, line = _find_run(zeros, end)
         runs += 1
-        if runs > _FEW and end < runs * _LEAST_RUN * len(line):
+        if runs > _FEW_RUNS and end < runs * _LEAST_RUN * len(line):
             return None
         starts[line[:-1]] = end - len(line)
     return starts
@@ -248,10 +251,11 @@ def read_last(data: bytes) -> dict[str, Value] | None:
         lasts = block.find_last()
         if not known.add(block, lasts, size):
             return None
-        cuts = known.find_cuts(lasts)
+        names = known.names()
+        cuts = known.find_cuts(lasts, names)
         texts.update((name, block.data[cut]) for name, cut in cuts.items())
         if len(block) == len(data) and not known.keys:
-            _before = block.zeros, {name: cuts[name] for name in known.names()}
+            _before = block.zeros, {name: cuts[name] for name in names}
     return make_whole({name: parse_number(texts[name].decode()) for name in known.names()})
 
 
