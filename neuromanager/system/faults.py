@@ -48,7 +48,9 @@ def offer_nearest(word: str, known: Iterable[str]) -> str:
     if not names:
         return "there is none"
     folded = {name.lower(): name for name in names}
-    near = difflib.get_close_matches(word.lower(), folded, n=1, cutoff=0.5)
+    near = [name for name in folded if len(word) > 2 and name.startswith(word.lower())]  # cpus: cpus-per-task, not gpus
+    if len(near) != 1:
+        near = difflib.get_close_matches(word.lower(), folded, n=1, cutoff=0.5)
     listed = "known: " + ", ".join(names) if len(names) <= (12 if near else 20) else f"{len(names)} are known"
     return f"did you mean {folded[near[0]]!r}? ({listed})" if near else listed
 

@@ -52,6 +52,7 @@ class CheckTest(unittest.TestCase):
             ("nice", "20"),
             ("gres", "tpu:1"),
             ("nicer", "1"),
+            ("cpus", "1"),
         )
         place = "config.json: local.cpu.resources."
         known = "known: time, gres, gpus, cpus-per-task, mem, nice"
@@ -61,6 +62,7 @@ class CheckTest(unittest.TestCase):
             (
                 f"{place}partition: not supported on this machine; {known}",
                 f"{place}nicer: not supported on this machine; did you mean 'nice'? ({known})",
+                f"{place}cpus: not supported on this machine; did you mean 'cpus-per-task'? ({known})",
                 f"{place}time: 'soon' is not a time; write 90s, 30m, 2h, 1d, "
                 "or minutes, MM:SS, HH:MM:SS, D-HH, D-HH:MM or D-HH:MM:SS",
                 f"{place}cpus-per-task: 100000 asked for each run, and this machine has {there}; ask for at most that",
