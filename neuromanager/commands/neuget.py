@@ -234,7 +234,7 @@ def _name(reports: Sequence[Report], options: Options, template: str) -> None:
 def _find_sources(report: Report, options: Options) -> Iterator[Source]:
     experiment, current = report.experiment, find_current(read_launches(report.experiment))
     numbers = [status.number for status in report.statuses if status.attempt and (options.running or not status.open)]
-    for run in read_runs(experiment, read_record(experiment), numbers):
+    for run in read_runs(experiment, read_record(experiment, "repeats"), numbers):
         launch, folder = current.get(run.number), experiment.run_directory(run.number)
         if launch is None:
             continue

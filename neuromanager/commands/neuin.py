@@ -74,7 +74,7 @@ def main(words: Sequence[str]) -> int:
 
 def _find_runs(selected: Selected, states: frozenset[str]) -> list[Run]:
     """Those that are meant and have a directory. Raises Failure for none."""
-    experiment, record = selected.experiment, read_record(selected.experiment)
+    experiment, record = selected.experiment, read_record(selected.experiment, "repeats")
     numbers = list(range(count_runs(experiment)) if selected.indices is None else selected.indices)
     word = word_for(experiment)
     if states:

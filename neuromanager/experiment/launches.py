@@ -13,6 +13,7 @@ import time
 from neuromanager.experiment.directory import Experiment, format_time
 from neuromanager.experiment.layout import PLAIN, Arrangement, arrangement_of
 from neuromanager.experiment.numbers import format_indices, parse_indices
+from neuromanager.experiment.record import check_profile
 from neuromanager.experiment.states import is_batch_system
 from neuromanager.system.contexts import contextlib
 from neuromanager.system.files import append_line, is_ours, read_bytes, read_text
@@ -201,7 +202,7 @@ def _parse_intent(value: Mapping[str, Any]) -> Launch:
         runs,
         str(value["asked"]),
         str(value["name"]),
-        dict(value["profile"]),
+        check_profile(value["profile"]),
         str(value["cwd"]),
         str(value["host"]),
         int(value["pid"]),

@@ -42,7 +42,7 @@ class Side(NamedTuple):
 
 def read_side(selected: Selected, label: str) -> Side:
     """Raises Failure for what cannot be read."""
-    experiment, record = selected.experiment, read_record(selected.experiment)
+    experiment, record = selected.experiment, read_record(selected.experiment, "command", "profile")
     numbers = list(range(count_runs(experiment)) if selected.indices is None else selected.indices)
     current = find_current(read_launches(experiment))
     launches = list({launch.token: launch for number in numbers if (launch := current.get(number))}.values())

@@ -43,7 +43,7 @@ def _print_rest(request: Request, experiment: Experiment) -> int:
     tell(f"{experiment.shown}: {missing.describe(launched=False)}")
     if not missing.numbers:
         return 0
-    runs = [*read_runs(experiment, read_record(experiment), missing.again), *missing.new]
+    runs = [*read_runs(experiment, read_record(experiment, "repeats"), missing.again), *missing.new]
     what = f"{describe_count(len(runs))} ({format_indices(missing.numbers)})"
     return _print(request, experiment, runs, count_runs(experiment) + len(missing.new), what, missing.flying)
 

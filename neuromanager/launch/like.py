@@ -50,7 +50,7 @@ def read_like(word: str, environ: Mapping[str, str]) -> Like:
     if environ.get("NEU_POINTS") or environ.get("NEU_SET"):
         raise Failure(WRONG_INPUT, "--like: takes points and files of that experiment; leave neusweep and neuset out")
     (selected,) = resolve_selections([word], environ)
-    experiment, record = selected.experiment, read_record(selected.experiment)
+    experiment, record = selected.experiment, read_record(selected.experiment, "command", "profile", "repeats")
     if selected.indices is not None:
         raise Failure(WRONG_INPUT, f"--like: {word}: takes all runs of an experiment; name no runs")
     command = tuple(map(str, record["command"]))

@@ -26,7 +26,7 @@ def make_job(experiment: Experiment, cwd: str, there: str | None = None) -> Job:
     ``there``: the experiment's folder on the host where it is executed.
     """
     commands, points = read_lines(experiment, "commands.txt"), read_lines(experiment, "params.txt")
-    repeats = None if os.path.exists(experiment.path("repeats.txt")) else read_record(experiment)["repeats"]
+    repeats = None if os.path.exists(experiment.path("repeats.txt")) else read_record(experiment, "repeats")["repeats"]
     point = None if not points else points[0] if len(commands) == 1 else ""
     command = split_command(experiment, commands, 0)
     if there:

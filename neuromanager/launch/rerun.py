@@ -113,7 +113,15 @@ def make_plan(report: Report, named: Sequence[int] | None, changes: Changes) -> 
     nodes = _find_dead_nodes(report.statuses) if changes.exclude_nodes else None
     groups: list[Group] = []
     faults: list[str] = []
-    for group in _group(report, chosen):
+    try:
+        made = _group(report, chosen)
+    except KeyError as error:
+        raise Failure(
+            WRONG_INPUT,
+            f"{experiment.directory}: damaged (no {error} in what was launched); launch these runs anew: "
+            f"neurun --like={experiment.name} SUPPORT DEVICE",
+        ) from None
+    for group in made:
         try:
             groups.append(_change(group, experiment, changes, nodes or ()))
         except Failure as failure:

@@ -89,7 +89,7 @@ def _refuse_second(experiment: Experiment) -> None:
 
 def find_missing(request: Request, experiment: Experiment) -> Missing:
     """Reads the experiment and asks its scheduler once. Raises Failure where that leaves open what is in flight."""
-    record = read_record(experiment)
+    record = read_record(experiment, "profile", "repeats")
     lines, points, repeats = _read_columns(experiment, record)
     _check_same(request, experiment, record)
     asked = find_asked(request, experiment.name)
@@ -191,7 +191,7 @@ def add_runs(experiment: Experiment, runs: Sequence[Run]) -> None:
     """Behind the runs that there are, whose lines stay as they are. Raises Failure."""
     if not runs:
         return
-    record = read_record(experiment)
+    record = read_record(experiment, "profile", "repeats")
     lines, points, repeats = _read_columns(experiment, record)
     regular = all(run.repeat == run.number % record["repeats"] for run in runs)
     listed = regular and not os.path.exists(experiment.path("repeats.txt"))

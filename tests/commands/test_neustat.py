@@ -434,6 +434,40 @@ class FaultsTest(unittest.TestCase):
                 self.assertEqual("good" in done.stdout, words != ["--tag=t"])
             shutil.rmtree(folder.path / "runs" / name)
 
+    def test_records_of_another_shape_are_damaged_ones(self) -> None:
+        """JSON, as their writers never wrote it: a person has edited them, or another user."""
+        folder = Folder(self, {"local": {"cpu": {"resources": {"time": "10"}}}})
+        for name in "tu":
+            self.assertEqual(folder.run("neurun", f"--name={name}", "local", "cpu", "false").code, 1)
+        like, resume = "neurun -n --like=t local cpu", "neurun -n --resume --name=t local cpu false"
+        for file, keys, value, line in (
+            ("experiment.json", ["command"], 5, like),
+            ("experiment.json", ["command"], None, "neudiff t u"),
+            ("experiment.json", ["repeats"], None, resume),
+            ("experiment.json", ["repeats"], [], resume),
+            ("experiment.json", ["repeats"], None, "neuin t true"),
+            ("experiment.json", ["profile"], [], "neustat t"),
+            ("experiment.json", ["profile", "env"], 5, resume),
+            ("jobs.jsonl", ["profile", "resources"], None, "neurerun -n t"),
+            ("jobs.jsonl", ["profile", "resources"], [], "neudiff t u"),
+            ("jobs.jsonl", ["profile", "env"], 5, "neurerun -n t"),
+        ):
+            path = folder.path / "runs/t" / file
+            text = path.read_text()
+            first, *rest = [text] if file == "experiment.json" else text.splitlines()
+            record = inner = json.loads(first)
+            for key in keys[:-1]:
+                inner = inner[key]
+            del inner[keys[-1]]
+            inner.update({} if value is None else {keys[-1]: value})
+            path.write_text("\n".join([json.dumps(record), *rest, ""]))
+            done = folder.run(*line.split())
+            self.assertNotEqual(done.code, 125, (file, keys, value, line, done.stderr))
+            self.assertNotIn("Traceback", done.stderr)
+            if file == "experiment.json":
+                self.assertEqual((done.code, "experiment.json: damaged" in done.stderr), (100, True), done.stderr)
+            path.write_text(text)
+
     def test_reader_that_leaves(self) -> None:
         folder = make_folder(self)
         Written(folder, "t", [None] * 3000)
