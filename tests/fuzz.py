@@ -66,6 +66,7 @@ _VALUES: tuple[Any, ...] = (
 _KEYS = ("$range", "$linspace", "$geomspace", "$uniform", "$loguniform", "$randint", "$files", "$lines", "$value")
 _MORE_KEYS = ("$words", "$include", "$exclude", "lr", "a", "", "env", "resources", "wrap", "variables", "local", "host")
 _PARAMS: Any = {"lr": [0.1, 0.01], "opt": {"adam": {}, "sgd": {"momentum": [0, 0.9]}}, "n": {"$range": [0, 3]}, "k": 3}
+_RECORDS = ("jobs.jsonl", "experiment.json")
 _CONFIG: Any = {
     "local": {"cpu": {"env": ["A=1"], "resources": {"time": "10"}, "wrap": [], "variables": {"B": "2"}}},
     "slurm": {"cpu": {"resources": {"time": "10", "mem": "1G", "gres": "gpu:1"}, "max_runs": 100}},
@@ -123,9 +124,11 @@ def _damage(pick: random.Random) -> Iterator[tuple[str, bytes]]:
         yield "params.json", _spoil(pick, _PARAMS)
     if pick.random() < 0.3:
         yield "config.json", _spoil(pick, _CONFIG)
-    for name in ("jobs.jsonl", "experiment.json", "commands.txt", "t_0/events.txt", "settled.json", "params.txt"):
+    of = pick.choice("tu")
+    for name in (*_RECORDS, "commands.txt", f"{of}_0/events.txt", "settled.json", "params.txt"):
         if pick.random() < 0.15:
-            yield f"runs/t/{name}", _break_bytes(pick, (_TEMPLATE / f"runs/t/{name}").read_bytes())
+            harm = _spoil_lines if name in _RECORDS and pick.random() < 0.6 else _break_bytes
+            yield f"runs/{of}/{name}", harm(pick, (_TEMPLATE / f"runs/{of}/{name}").read_bytes())
 
 
 def _surround(pick: random.Random) -> Iterator[tuple[str, str]]:
@@ -142,10 +145,20 @@ def _spoil(pick: random.Random, document: Any) -> bytes:
     return _break_bytes(pick, text) if pick.random() < 0.3 else text
 
 
+def _spoil_lines(pick: random.Random, data: bytes) -> bytes:
+    """JSON it remains, of another shape than what wrote it."""
+    values = [json.loads(line) for line in data.decode().splitlines()] if data.count(b"\n") < 5 else [json.loads(data)]
+    place = pick.randrange(len(values))
+    values[place] = _change(pick, values[place])
+    return "".join(f"{json.dumps(value)}\n" for value in values).encode()
+
+
 def _change(pick: random.Random, value: Any) -> Any:
-    """Something in it becomes something else, or is added."""
+    """Something in it becomes something else, is added, or is gone."""
     if isinstance(value, dict) and value and pick.random() < 0.8:
         name = pick.choice(sorted(value))
+        if pick.random() < 0.1:
+            return {key: kept for key, kept in value.items() if key != name}
         changed = {**value, name: _change(pick, value[name])}
         if pick.random() < 0.3:
             changed[pick.choice((*_KEYS, *_MORE_KEYS))] = _invent(pick, 2)
@@ -202,12 +215,12 @@ def make_template(folder: Path) -> None:
     for words in (
         ("neurun", "--runs=2", "--name=t", "local", "cpu", "bash", "-c", "echo loss=0.5 step=$NEU_INDEX"),
         ("neusweep", "-s", "lr=1,2", "neurun", "--name=u", "local", "cpu", "false"),
-        ("neustat", "t"),
+        ("neustat", "t", "u"),
     ):
         done = run_try(Try(words[0], list(words[1:]), b"", {}, {}), folder, _TEMPLATE)
         assert done.code in (0, 123), done
     (_TEMPLATE / "runs/t/params.txt").write_text('{"lr": 1}\n{"lr": 2}\n')
-    assert (_TEMPLATE / "runs/t/settled.json").exists()
+    assert all((_TEMPLATE / f"runs/{name}/settled.json").exists() for name in "tu")
 
 
 def run_try(each: Try, folder: Path, place: Path) -> Outcome:
