@@ -96,7 +96,7 @@ def explain_json(text: str, error: Exception, source: str = "") -> str:
     if error.msg == "Extra data":
         return "more than one JSON value; write one object, or a list"
     if re.match(r"[-+]?\.\d|\+", after) or re.match(r"\d[.\w]", text[error.pos - 1 :]):
-        return "a number that JSON writes otherwise; as in 0.5, 10, -1.0 or 1e-4"
+        return "a number in a form that JSON lacks; write it as 0.5, 10, -1.0 or 1e-4"
     return f"not JSON: {_lower(error.msg)}"
 
 

@@ -54,7 +54,7 @@ def check_program(command: Sequence[str], directory: str, search: bool) -> None:
     _check_slips(word, directory)
     if word in _OF_A_SHELL and not search_path(word):
         line = quote_word(quote_line(command))
-        raise Failure(NOT_FOUND, f"{word}: no program, but a word of the shell; write bash -c {line}")
+        raise Failure(NOT_FOUND, f"{word}: not a program, but a command of the shell; write bash -c {line}")
     reads = word in ("python", "python3") and len(command) > 1 and command[1].endswith(".py")
     script = command[1] if reads else None
     for name in (word, script):

@@ -30,7 +30,7 @@ CASES: list[tuple[str, str, list[str]]] = [
     ("params", '{"a": [1, True]}', ["1:11: True: written true in JSON"]),
     ("params", '{"a": None}', ["1:7: None: written null in JSON"]),
     *(
-        ("params", f'{{"a": [{number}]}}', [" a number that JSON writes otherwise; as in 0.5, 10, -1.0 or 1e-4"])
+        ("params", f'{{"a": [{number}]}}', [" a number in a form that JSON lacks; write it as 0.5, 10, -1.0 or 1e-4"])
         for number in (".5", "1.", "+1", "01", "0x10", "-.5")
     ),
     ("params", '{"a": [1 2]}', ["1:10: not JSON: expecting ',' delimiter"]),
