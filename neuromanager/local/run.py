@@ -269,6 +269,7 @@ def _conclude(pool: Pool, wish: int | None, recorder: Recorder, slots: Slots, co
             ),
             fault=True,
         )
+        failed = max(failed, recorder.begun - completed)  # with those that were to be started again
     if count > 1:
         tell(f"{count} runs: {completed} completed, {failed} failed", fault=failed > 0)
     elif isinstance(recorder.last, Ending):

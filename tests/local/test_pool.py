@@ -176,6 +176,10 @@ class HaltTest(PoolTest):
             ["attempt=1 signal=15 told=TERM state=CANCELLED reason='neurun gave up, as --halt says'"],
         )
 
+    def test_those_that_were_to_be_started_again_have_failed(self) -> None:
+        done = self.neurun("--name=again", "--runs=3", "--retries=1", "--halt=now", text="exit 3")
+        self.assertEqual(done.errors()[-1], "neurun: 3 runs: 0 completed, 3 failed", done.stderr)
+
     def test_a_share(self) -> None:
         done = self.neurun("--runs=20", "--halt=soon,fail=50%", text="[ $((NEU_INDEX % 2)) = 1 ]")
         self.assertIn("17 of 20 runs were not started", done.stderr)  # 2 of 3 have failed then
