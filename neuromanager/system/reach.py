@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 _HELLO_SECONDS = 60.0
 _SKEW_SECONDS = 2  # what is less is taken for the time of the answer's way
 _MOST_BYTES = 1 << 29  # of what is said in one answer; files come in pieces
+_MOST_NOISE = 1 << 24  # of what start files print before there is a shell
 _AGAIN_SECONDS = 120.0  # for a submission whose connection was lost
 
 
@@ -128,7 +129,8 @@ class Session:
             left = deadline - time.monotonic()
             if left <= 0:
                 self.close()
-                raise Unreachable(f"{self.host}: no answer within {patience_seconds:g} seconds")
+                how = f"; see whether ssh {self.host} bash gives a shell" if self._skew is None else ""
+                raise Unreachable(f"{self.host}: no answer within {patience_seconds:g} seconds{how}")
             self._read(min(left, 1.0))
 
     def _read(self, seconds: float) -> None:
@@ -139,9 +141,10 @@ class Session:
             data = os.read(key.fd, 1 << 18)
             if data:
                 self._buffers[key.data] += data
-                if len(self._buffers[key.data]) > _MOST_BYTES:
+                if len(self._buffers[key.data]) > (_MOST_NOISE if self._skew is None else _MOST_BYTES):
                     self.close()
-                    raise Unreachable(f"{self.host}: answers without end")
+                    how = f"; see what ssh {self.host} bash prints" if self._skew is None else ""
+                    raise Unreachable(f"{self.host}: answers without end{how}")
             else:
                 self._selector.unregister(key.fileobj)
         if not self._selector.get_map() or (ended and not heard):

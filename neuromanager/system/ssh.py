@@ -29,6 +29,7 @@ _OPTIONS = (
     "ServerAliveCountMax=3",
     "ClearAllForwardings=yes",
     "RemoteCommand=none",
+    "PermitLocalCommand=no",
     "LogLevel=ERROR",
 )
 
@@ -78,7 +79,10 @@ def find_way(host: str) -> Way:
     with calling_ssh(host):
         answer = ask([*ssh_program(), "-G", "--", host], _LOCAL_SECONDS)
         if answer.exit_code != 0:
-            raise OSError(0, answer.stderr.strip() or "ssh -G failed")
+            said = answer.stderr.strip().partition("\n")[0]
+            if answer.exit_code is None:
+                said = f"its configuration is not read within {_LOCAL_SECONDS:g} seconds; see what ssh -G {host} does"
+            raise OSError(0, said or "ssh -G failed")
         folder = _find_folder()
     settings = dict(line.partition(" ")[::2] for line in answer.stdout.split("\n"))
     key = hashlib.sha256("\0".join((*ssh_program(), host)).encode("utf-8", "surrogateescape")).hexdigest()[:16]
@@ -125,7 +129,13 @@ def connect(way: Way, by_hand: bool) -> tuple[str, ...]:
         return ("-o", "ControlMaster=no", "-o", "ProxyCommand=false")  # over a connection that is there, or not at all
     if way.options:
         with _alone(way):
-            if not is_connected(way):
+            code = ask_silently(ssh_words(way, "-O", "check"), _LOCAL_SECONDS)
+            if code is None:
+                raise NotConnected(
+                    "the shared connection does not answer; "
+                    f"kill its process, which ps shows as ssh: {os.path.dirname(way.refused)}/..."
+                )
+            if code != 0:
                 _make_connection(way)
     return ()
 

@@ -163,10 +163,22 @@ for mark in set(re.findall(b"[0-9a-f]{18}", sys.stdin.buffer.read1(1 << 20))):
         os.write(stream, b"\\n" + mark + b" 0 def\\n")
 sys.stdin.read()"""
         head = SSH.rsplit("\n", 2)[0]
-        for last, said in ((f"exec python3 -c '{marks}'", "answered with"), ("exec yes", "answers without end")):
+        for last, said in (
+            (f"exec python3 -c '{marks}'", "answered with"),
+            ("exec yes", "answers without end; see what"),
+        ):
             self.files.program("bin/ssh", f"{head}\n{last}\n")
             done = self.files.run("neuget", "-p", "*.csv", "x")
             self.assertEqual((done.code, f"far: {said}" in done.stderr), (111, True), done.stderr)
+
+    def test_a_configuration_that_ssh_refuses_is_one_line(self) -> None:
+        self.files.program(
+            "bin/ssh", "#!/bin/sh\nprintf 'config: line 2: Bad option\nconfig: terminating\n' >&2; exit 255\n"
+        )
+        done = self.files.run("neuget", "-p", "*.csv", "x")
+        self.assertEqual(done.code, 111)
+        self.assertIn("far: ssh: config: line 2: Bad option", done.stderr)
+        self.assertNotIn("terminating", done.stderr)
 
     def test_a_fifo_in_the_place_of_a_log(self) -> None:
         os.mkfifo(self.files.path / "runs/x/logs/x_0.stdout")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import unittest
@@ -65,6 +66,19 @@ class WaysTest(HostCase):
             known.write_text(text)
             refused = self.neu("neurun", "--name=x", "mp2", "cpu", "true")
             self.assertEqual((refused.code, f"mp2: {said}" in refused.stderr), (111, True), refused.stderr)
+
+    def test_a_command_of_the_user_s_that_ssh_would_run_here(self) -> None:
+        """It would read what is told to the host, and a connection waits until it has ended."""
+        ran = self.folder / "ran"
+        config = self.folder / "ssh_config"
+        config.write_text(
+            f"Host cedar\n  PermitLocalCommand yes\n  LocalCommand touch {shlex.quote(str(ran))}; cat >/dev/null\n"
+            f"Match all\n  Include {self.bed.directory}/config\n"
+        )
+        own = {"NEU_SSH": f"ssh -F {shlex.quote(str(config))}"}
+        self.assertIn("cedar: reachable", self.done("neuhost", "cedar", **own).stdout)
+        self.assertFalse(ran.exists())
+        self.done("neuhost", "--close", "cedar", **own)
 
     def test_a_first_config_of_a_host(self) -> None:
         made = self.done("neurun", "--init", "-c", "first.json", "cedar")
