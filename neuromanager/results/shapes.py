@@ -19,10 +19,11 @@ _LINES_TO_A_SHAPE = 8  # fewer, and it is no program's table but prose: reading 
 _FREE_BYTES = 1 << 13  # of lines for which no shape has to pay
 _LEAST_BYTES = 1 << 15  # a short log is read before its runs are found
 _FEW = 8  # shapes
+_PIECE_BYTES = 1 << 14  # compared at a time: a larger one would not stay in the cache
 _FEW_RUNS = 3  # that are looked at before it is asked whether they are long
 _LEAST_RUN = 32  # lines of one shape that are read at once
 _MIXED_BYTES = 1 << 12  # behind which the next run is looked for
-_BLOCK_BYTES = 1 << 18  # split at a time: what stays in the processor's cache is split twice as fast
+_BLOCK_BYTES = 1 << 17  # split at a time: what stays in the cache, and is not mapped anew, is split twice as fast
 
 
 Key = tuple[slice, bytes]
@@ -187,13 +188,16 @@ def _split_runs(data: bytes, zeros: bytes) -> Iterator[Block]:
 def _find_run(zeros: bytes, start: int) -> tuple[int, bytes]:
     """Where lines end that are like the first one, and that line."""
     end = zeros.find(b"\n", start) + 1
-    line, count = zeros[start:end], 1
-    left, torn = divmod(len(zeros) - end, len(line))
-    if not torn and zeros.endswith(line) and zeros.startswith(line * left, end):  # most often the last run
-        return len(zeros), line
-    while zeros.startswith(line * count, end):
-        end += count * len(line)
-        count *= 2
+    line, left = zeros[start:end], len(zeros) - end
+    short = left < _PIECE_BYTES and left % len(line) == 0
+    if short and zeros.endswith(line) and zeros.startswith(line * (left // len(line)), end):
+        return len(zeros), line  # most often the last run
+    count, piece = 1, line
+    while zeros.startswith(piece, end):
+        end += len(piece)
+        if len(piece) < _PIECE_BYTES:
+            count *= 2
+            piece = line * count
     while count > 1:  # fewer than so many are left
         count //= 2
         if zeros.startswith(line * count, end):

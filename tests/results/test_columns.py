@@ -52,7 +52,12 @@ class ColumnsTest(unittest.TestCase):
 
     def test_random_logs(self) -> None:
         chance = random.Random(SEED)
-        sizes = {"_BLOCK_BYTES": (1 << 18, 700, 50), "_LEAST_RUN": (32, 4, 1), "_MIXED_BYTES": (1 << 12, 200)}
+        sizes = {
+            "_BLOCK_BYTES": (1 << 17, 700, 50),
+            "_PIECE_BYTES": (1 << 14, 100),
+            "_LEAST_RUN": (32, 4, 1),
+            "_MIXED_BYTES": (1 << 12, 200),
+        }
         for name in sizes:
             self.addCleanup(setattr, shapes, name, getattr(shapes, name))
         read = 0
