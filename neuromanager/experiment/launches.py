@@ -195,6 +195,8 @@ def parse_launches(lines: list[str]) -> list[Launch]:
 
 def _parse_intent(value: Mapping[str, Any]) -> Launch:
     runs = tuple(parse_indices(value["runs"])) if value["runs"] else ()
+    if not str(value["token"]).isalnum():  # it stands in expressions and in names of files
+        raise ValueError("not a token")
     process = value.get("process")
     return Launch(
         str(value["token"]),

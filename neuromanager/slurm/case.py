@@ -75,7 +75,12 @@ def _told_job(case: Case) -> str | None:
 
 
 def _job_of(trail: Trail) -> str:
-    return trail.begun.get("job", "").partition("_")[0]
+    return _number_of(trail.begun.get("job", "").partition("_")[0])
+
+
+def _number_of(job: str) -> str:
+    """That of a record, which another user may have written: of all jobs in one question one must not spoil it."""
+    return job if job.isascii() and job.isdigit() else ""
 
 
 def _element_of(trail: Trail, number: int) -> int:
@@ -103,7 +108,7 @@ def make_cases(unsettled: Sequence[Unsettled]) -> list[Case]:
     for each in unsettled:
         launch, trail, job = each.launch, each.trail, _job_of(each.trail)
         by_hand = bool(launch.job and job and not _is_known(job, each) and (trail.started or "") >= launch.asked)
-        own = (launch.job or "").partition(";")[0]
+        own = _number_of((launch.job or "").partition(";")[0])
         element = elements.get(launch.token, {}).get(each.number, each.number)
         element = _element_of(trail, each.number) if by_hand else element
         current = job if by_hand else own or found.get(launch.token)

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import unittest
+from pathlib import Path
 
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.launches import (
@@ -70,6 +71,9 @@ class LaunchesTest(unittest.TestCase):
         self.assertEqual((launches[0].pid, launches[0].host), (os.getpid(), os.uname().nodename))
         self.assertTrue(lives(launches[0].pid, launches[0].process))
 
+    def read_intent(self) -> bytes:
+        return Path(self.experiment.path("jobs.jsonl")).read_bytes().split(b"\n")[0] + b"\n"
+
     def test_a_launch_here_is_never_unsure(self) -> None:
         self.intend("aa", [0], "local")
         self.assertFalse(read_launches(self.experiment)[0].is_unsure)
@@ -82,6 +86,8 @@ class LaunchesTest(unittest.TestCase):
             b'{"token": "zz", "job": "9"}\n',
             b'{"token": "cc", "runs": "9-2"}\n',
             b'{"token": ["aa"], "job": "9"}\n',
+            self.read_intent().replace(b'"aa"', b'"../a"'),
+            self.read_intent().replace(b'"aa"', b'"a\\"}) || true || ({\\""'),
         ):
             with open(self.experiment.path("jobs.jsonl"), "ab") as file:
                 file.write(rubbish)

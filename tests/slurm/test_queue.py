@@ -559,6 +559,17 @@ class WitnessTest(QueueCase):
         self.assertEqual([(each.number, each.state, each.open) for each in found], [(1, PENDING, True)])
         self.assertEqual(len(self.calls()), 1)
 
+    def test_a_number_that_is_none_spoils_no_question(self) -> None:
+        """Another user may have written it; and all experiments are asked about at once."""
+        first, second, third = self.make(1), self.make(1, "his"), self.make(1, "hers")
+        for experiment, token, job in ((first, "a", "10"), (second, "b", "12,x --me"), (third, "c", "13")):
+            self.launch(experiment, token * 12, range(1), job)
+        self.start(third, 0, "x")
+        self.answer("squeue", queued("10", "RUNNING", "a" * 12))
+        self.assert_state(self.read(first, second, third)[0], RUNNING, True)
+        for call in self.calls():
+            self.assertNotIn(",x", call)
+
     def test_a_cluster_is_asked_for_its_own_jobs(self) -> None:
         first, second = self.make(1), self.make(1, "far")
         self.launch(first, "a" * 12, range(1), "10")
