@@ -39,6 +39,7 @@ STREAMS = ("stdout", "stderr")
 _LARGEST_BYTES = 1 << 31
 _BACK_BYTES = 1 << 12  # in which the end of a line is looked for
 _MANY = 20  # runs of which one listing tells what logs there are, instead of an open for each that is missing
+_KEPT_BYTES = 1 << 22
 _AT_ONCE_BYTES = 1 << 28  # of a log that is read whole: pieces would be joined, and copied
 
 
@@ -123,6 +124,7 @@ class LogReader:
     def __init__(self, taken: Sequence[Taken], wanted: Wanted) -> None:
         self._wanted = wanted
         self._tail: Tail | None = None
+        self._kept = b""  # the last log: without it all memory would go back to the system, and be asked for anew
         if last := wanted.list_last():
             from neuromanager.results.tails import Tail
 
@@ -137,7 +139,9 @@ class LogReader:
         if self._tail and (found := self._read_ends(taken, self._tail)):
             return make_series([found])
         wanted = self._wanted
-        return make_log_series(b"\n".join(self.read_parts(taken)), parse_log, wanted.is_numeric, wanted.is_ordered)
+        data = b"\n".join(self.read_parts(taken))
+        self._kept = data if len(data) < _KEPT_BYTES else b""
+        return make_log_series(data, parse_log, wanted.is_numeric, wanted.is_ordered)
 
     def _read_ends(self, taken: Taken, tail: Tail) -> dict[str, Value] | None:
         """The last values of the names; None where the whole has to be read for them."""
