@@ -226,7 +226,8 @@ class FaultTest(DetachedCase):
             wait_until(lambda: has_signal(process.pid, "SigCgt", signal.SIGQUIT), "the one who waits")
             child = next(child.pid for child in find_children(process.pid))
             wait_until(lambda: has_signal(child, "SigCgt", signal.SIGTERM), "the one who launches")
-            os.kill(child, signal.SIGSTOP)  # what is passed on to it is seen as long as it waits
+            os.kill(child, signal.SIGSTOP)  # what is passed on to it is seen as long as it stands
+            wait_until(lambda: "\nState:\tT" in Path(f"/proc/{child}/status").read_text(), "the stop")
             os.kill(process.pid, signal.SIGTERM)
             wait_until(lambda: has_signal(child, "ShdPnd", signal.SIGTERM), "what is passed on")
             os.kill(child, signal.SIGCONT)
