@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Callable
 
 from neuromanager.experiment.cancelled import write_cancelled
+from neuromanager.experiment.events import read_trail
 from neuromanager.experiment.launches import Launch
 from neuromanager.experiment.layout import Arrangement
 from neuromanager.experiment.states import CANCELLED, PENDING, RUNNING, UNKNOWN, Status, begin, end
@@ -105,7 +106,7 @@ def look(
     return [(each, _judge(each, site)) for each in unsettled]
 
 
-def _judge(each: Unsettled, site: Site) -> Status:
+def _judge(each: Unsettled, site: Site, anew: bool = False) -> Status:
     job = each.launch.job or next(iter(find([each.launch], site).values()), None)
     base = Status(each.number, UNKNOWN, True, scheduler=NAME, job=f"{job}_{each.number}", token=each.launch.token)
     if job is None:
@@ -116,6 +117,8 @@ def _judge(each: Unsettled, site: Site) -> Status:
     if ours:
         return begin(base, each.trail)._replace(state=RUNNING)
     gone = (queue(site) / f"{job}.done").exists() or (queue(site) / f"{job}.{each.number}.off").exists()
+    if gone and not anew:  # the record was read before the queue
+        return _judge(each._replace(trail=read_trail(each.experiment, each.number)), site, True)
     return base._replace(state=CANCELLED, open=False) if gone else base._replace(state=PENDING)
 
 

@@ -68,7 +68,8 @@ class ThirdTest(unittest.TestCase):
 
     def test_resume_adds_what_is_new(self) -> None:
         self.go()
-        self.assertEqual(self.launch("--runs=2", "--wait").code, 0)
+        first = self.launch("--runs=2", "--wait")
+        self.assertEqual(first.code, 0, first.stderr)
         more = self.launch("--runs=5", "--resume", "--wait")
         self.assertEqual(more.code, 0, more.stderr)
         self.assertEqual(self.marks(), dict.fromkeys(range(5), 1))
