@@ -140,7 +140,7 @@ class OthersTest(unittest.TestCase):
         )
         self.assertEqual(lines(import_table("lr\topt\n\tadam\n01\tTrue\n", "\t")), ["--opt=adam", "--lr=01 --opt=True"])
         self.assertEqual(lines(import_table("seed\n1\n2\n", ",")), ["--seed=1", "--seed=2"])
-        self.assertEqual(import_table("a,b\n1\n", ",").faults, ["row 2: 1 fields for 2 names"])
+        self.assertEqual(import_table("a,b\n1\n", ",").faults, ["row 2: 1 field for 2 names"])
         self.assertTrue(import_table("a,b\n", ",").faults)
 
 
