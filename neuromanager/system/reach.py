@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import select
 import selectors
 import time
 
@@ -35,7 +36,7 @@ from neuromanager.system.values import TYPE_CHECKING, Iterator, Mapping, NamedTu
 if TYPE_CHECKING:
     from neuromanager.system.process import Dialogue
 
-_HELLO_SECONDS = 60.0
+STILL_SECONDS = 60.0  # that a host may say and take nothing
 _SKEW_SECONDS = 2  # what is less is taken for the time of the answer's way
 _MOST_BYTES = 1 << 29  # of what is said in one answer; files come in pieces
 _MOST_NOISE = 1 << 24  # of what start files print before there is a shell
@@ -93,7 +94,7 @@ class Session:
 
     def _greet(self) -> None:
         if self._skew is None:
-            _, _, words = self._collect(_HELLO_SECONDS)
+            _, _, words = self._collect(STILL_SECONDS)
             forget_refusal(self.way)
             skew = round(int(words[-1]) + 0.5 - (self._sent + time.time()) / 2)
             told_skews[self.host] = self._skew = (
@@ -101,11 +102,16 @@ class Session:
             )
 
     def _write(self, data: bytes) -> None:
-        """As far as it is taken; whether that was all shows when the answer is read."""
+        """As far as it is taken, which shows in the answer. Raises Unreachable: a login node may freeze a shell."""
         assert self._process.stdin
+        os.set_blocking(self._process.stdin.fileno(), False)
+        free, view = select.poll(), memoryview(data)
+        free.register(self._process.stdin, select.POLLOUT)
         with contextlib.suppress(BrokenPipeError):
-            view = memoryview(data)
             while view:
+                if not free.poll(STILL_SECONDS * 1000):
+                    self.close()
+                    raise Unreachable(f"{self.host}: takes nothing of what is sent, for {STILL_SECONDS:g} seconds")
                 view = view[self._process.stdin.write(view[: 1 << 16]) or 0 :]
 
     def _collect(self, patience_seconds: float) -> tuple[bytes, bytes, list[bytes]]:

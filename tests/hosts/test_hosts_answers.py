@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import unittest
+from unittest import mock
 
+from neuromanager.system import reach
+from neuromanager.system.site import Unreachable
 from tests.command import Folder
 
 SSH = """#!/bin/bash
@@ -179,6 +183,16 @@ sys.stdin.read()"""
         self.assertEqual(done.code, 111)
         self.assertIn("far: ssh: config: line 2: Bad option", done.stderr)
         self.assertNotIn("terminating", done.stderr)
+
+    def test_a_host_that_takes_nothing(self) -> None:
+        """In this process, where the minute is a moment."""
+        self.files.program("bin/ssh", f"{SSH.rsplit(chr(10), 2)[0]}\nexec sleep 60\n")
+        with mock.patch.dict(os.environ, NEU_SSH=shlex.quote(f"{self.files.path}/bin/ssh")):
+            session = reach.Session("far", by_hand=True)
+            self.addCleanup(session.close)
+            still = mock.patch.object(reach, "STILL_SECONDS", 0.2)
+            with still, self.assertRaisesRegex(Unreachable, "far: takes nothing"):
+                session.send("cat", b"x" * (1 << 20))
 
     def test_a_fifo_in_the_place_of_a_log(self) -> None:
         os.mkfifo(self.files.path / "runs/x/logs/x_0.stdout")
