@@ -275,14 +275,15 @@ def _tree(place: Path) -> dict[str, bytes | None]:
 
 def judge(each: Try, folder: Path) -> str | None:
     """What is wrong with it; None for nothing."""
-    place = folder / "it's"
-    shutil.rmtree(place, ignore_errors=True)
-    shutil.copytree(_TEMPLATE, place, symlinks=True)
+    place = Path(tempfile.mkdtemp(prefix="it's ", dir=folder))  # a new one: with --detach runs outlive their command
+    shutil.copytree(_TEMPLATE, place, symlinks=True, dirs_exist_ok=True)
     for name, content in each.changes.items():
         (place / name).write_bytes(content)
     before = set(_tree(place))
     done = run_try(each, folder, place)
-    return complain(each, done, set(_tree(place)) - before)
+    wrong = complain(each, done, set(_tree(place)) - before)
+    shutil.rmtree(place, ignore_errors=True)
+    return wrong
 
 
 def complain(each: Try, done: Outcome, left: set[str]) -> str | None:
