@@ -63,7 +63,7 @@ class Written:
                 f"{self.place}/params.txt", "".join(f"{p if isinstance(p, str) else json.dumps(p)}\n" for p in points)
             )
         intent = {
-            "token": f"token-{name}",
+            "token": f"token{name}".encode().hex(),
             "scheduler": scheduler,
             "runs": f"0-{len(points) - 1}",
             "asked": self.asked,

@@ -161,10 +161,11 @@ class KeptBackTest(StatusCase):
             ("sbatch failed (1); sbatch said: sbatch: error: AssocMaxSubmitJobLimit", LEFT),
             ("sbatch said: Invalid account", "sbatch said: Invalid account"),
         ):
+            token = launches.make_token()
             launches.write_intent(
-                self.experiment, said, [3], scheduler="slurm", name="e", profile={}, cwd="/", git=None
+                self.experiment, token, [3], scheduler="slurm", name="e", profile={}, cwd="/", git=None
             )
-            launches.write_refusal(self.experiment, said, said, full="Limit" in said)
+            launches.write_refusal(self.experiment, token, said, full="Limit" in said)
             self.assert_state(self.read(self.experiment)[3], CANCELLED, False, reason)
 
     def test_by_a_neurun_of_another_machine(self) -> None:
