@@ -11,6 +11,7 @@ A login node's python3 may be 3.6, which can read this file and none of the othe
 """
 
 import _signal  # type: ignore[import-not-found]  # in C; signal makes enumerations of it first
+import _thread
 import gc
 import os
 import sys
@@ -58,9 +59,18 @@ def _make_main(name: str) -> "Callable[[Sequence[str]], int]":
         main = _find_main(name)
         if _signal.getsignal(_signal.SIGINT) == _signal.SIG_DFL:  # as bin/* has it, for the time of the imports
             _signal.signal(_signal.SIGINT, _signal.default_int_handler)
+            sys.unraisablehook = _interrupt_again
         return main(words)
 
     return call
+
+
+def _interrupt_again(ignored: "sys.UnraisableHookArgs") -> None:
+    """Python drops an exception that nobody can catch, as in the callback of a weak reference: Ctrl-C comes again."""
+    if issubclass(ignored.exc_type, KeyboardInterrupt):
+        _thread.start_new_thread(os.kill, (os.getpid(), _signal.SIGINT))  # when this has returned
+    else:
+        sys.__unraisablehook__(ignored)
 
 
 def _find_main(name: str) -> "Callable[[Sequence[str]], int]":

@@ -123,6 +123,31 @@ class ImportingTest(unittest.TestCase):
         self.assertIn("ulimit -v", done.stderr)
 
 
+# A command that is interrupted in the callback of a weak reference, where Python drops the exception.
+DROPPING = """
+import os, signal, sys, time, types, weakref
+sys.path.insert(0, sys.argv[1])
+from neuromanager import start
+class Thing: pass
+def main(words):
+    thing = Thing()
+    watch = weakref.ref(thing, lambda _: [os.kill(os.getpid(), signal.SIGINT), time.monotonic()])
+    del thing
+    time.sleep(60)
+    return 0
+sys.modules["neuromanager.commands.neulog"] = types.SimpleNamespace(main=main)
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+start._run("neulog")
+"""
+
+
+class InterruptTest(unittest.TestCase):
+    def test_where_python_drops_it(self) -> None:
+        words = [sys.executable, "-c", DROPPING, str(ROOT)]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=50, check=False)
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (-signal.SIGINT, "", ""))
+
+
 class OldPythonTest(unittest.TestCase):
     """A login node's python3 may be 3.6: it can read the file in bin/ and where a command begins, and no other."""
 
