@@ -15,6 +15,7 @@ import _thread
 import gc
 import os
 import sys
+import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ _OLDEST = (3, 9)
 
 
 _YOUNG_OBJECTS = 20000  # made before garbage is looked for; with Python's 700 that is a twentieth of a start
+_AGAIN_SECONDS = 0.05  # in which the main thread goes on to where it waits, or may be interrupted
 
 
 def _start_again_if_needed() -> None:
@@ -59,18 +61,23 @@ def _make_main(name: str) -> "Callable[[Sequence[str]], int]":
         main = _find_main(name)
         if _signal.getsignal(_signal.SIGINT) == _signal.SIG_DFL:  # as bin/* has it, for the time of the imports
             _signal.signal(_signal.SIGINT, _signal.default_int_handler)
-            sys.unraisablehook = _interrupt_again
+            sys.unraisablehook = _tell_ignored
         return main(words)
 
     return call
 
 
-def _interrupt_again(ignored: "sys.UnraisableHookArgs") -> None:
-    """Python drops an exception that nobody can catch, as in the callback of a weak reference: Ctrl-C comes again."""
+def _tell_ignored(ignored: "sys.UnraisableHookArgs") -> None:
+    """Python drops an exception that nobody can catch, as in the callback of a weak reference; Ctrl-C is not lost."""
     if issubclass(ignored.exc_type, KeyboardInterrupt):
-        _thread.start_new_thread(os.kill, (os.getpid(), _signal.SIGINT))  # when this has returned
+        _thread.start_new_thread(_interrupt_again, ())
     else:
         sys.__unraisablehook__(ignored)
+
+
+def _interrupt_again() -> None:
+    time.sleep(_AGAIN_SECONDS)
+    os.kill(os.getpid(), _signal.SIGINT)
 
 
 def _find_main(name: str) -> "Callable[[Sequence[str]], int]":
