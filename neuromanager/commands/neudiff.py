@@ -6,14 +6,13 @@ import difflib
 import os
 import tempfile
 
-from neuromanager.experiment.directory import RUNS
 from neuromanager.experiment.launches import has_hosts
 from neuromanager.experiment.record import count_runs
 from neuromanager.experiment.select import Selected, resolve_selections
 from neuromanager.experiment.side import Side, read_side
-from neuromanager.snapshot.git import find_repository, read_also
+from neuromanager.snapshot.git import find_repository, read_also, refuse_foreign
+from neuromanager.snapshot.store import name_own
 from neuromanager.system.faults import ANSWER_NO, TROUBLE, WRONG_INPUT, Failure
-from neuromanager.system.files import is_ours
 from neuromanager.system.process import ask
 from neuromanager.system.site import HERE
 from neuromanager.system.values import Any, Iterator, Mapping, Sequence
@@ -151,11 +150,11 @@ def _diff_work_tree(folder: str, commit: str, how: Sequence[str]) -> str:
 
 def _ask_git(folder: str, *words: str, **variables: str) -> str:
     """Raises Failure when git does not answer: then nothing is known."""
-    store = os.path.join(folder, RUNS, ".code", "git")  # of a project that has no repository, or had none
+    store = name_own(folder)
     elder = read_also(store)
     place = [f"--git-dir={store}", f"--work-tree={folder}"] if elder and not find_repository(folder) else []
-    if elder and not is_ours(store):  # git itself asks whose a repository is only where it has found it
-        raise Failure(WRONG_INPUT, f"{store} is another user's, and git would execute what its config says")
+    if elder:
+        refuse_foreign(store)
     env = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C", **({} if place else elder), **variables}
     try:
         answer = ask(["git", "-C", folder, *place, *words], _PATIENCE_SECONDS, env)

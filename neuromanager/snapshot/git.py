@@ -117,11 +117,15 @@ def find_repository(folder: str) -> Repository | None:
     return Repository(top, directory, common, index)
 
 
+def refuse_foreign(directory: str) -> None:
+    """Raises Failure for another user's: git itself asks whose a repository is only where it has found it."""
+    if os.path.lexists(directory) and not is_ours(directory):
+        raise Failure(WRONG_INPUT, f"{directory} is another user's, and git would execute what its config says")
+
+
 def make_repository(folder: str, directory: str) -> Repository:
     """One of our own, for a folder without. Raises Failure."""
-    if os.path.lexists(directory) and not is_ours(directory):
-        # git itself asks whose a repository is only where it has found it.
-        raise Failure(WRONG_INPUT, f"{directory} is another user's, and git would execute what its config says")
+    refuse_foreign(directory)
     if not os.path.isdir(os.path.join(directory, "objects")):
         os.makedirs(directory, exist_ok=True)
         more = {"GIT_DIR": directory, "GIT_TEMPLATE_DIR": ""}
