@@ -9,7 +9,7 @@ import time
 
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.environment import FOLDER, find_environment
-from neuromanager.experiment.events import read_trail
+from neuromanager.experiment.events import find_begun, read_trail
 from neuromanager.experiment.launches import find_current, read_launches
 from neuromanager.experiment.record import read_record, split_command
 from neuromanager.hosts.answers import unpack
@@ -48,7 +48,7 @@ def lay(
     events, and logs as long as those and without content: so attempts are counted on, and logs go on as one, also where
     the record there was removed. What is there of runs that have not ``moved`` from another host is newer, and stays.
     """
-    begun = [number for number in numbers if os.path.exists(experiment.events(number))]
+    begun = _list_begun(experiment, numbers)
     names = [*_FILES, *_find_files(experiment, tokens)] if tokens else []
     inputs = [str(each["file"]) for each in read_record(experiment).get("inputs", ())] if numbers else []
     names += [f"{experiment.name}_{number}/{file}" for file in inputs for number in numbers]
@@ -74,6 +74,14 @@ def lay(
     if failed:
         words = failed.err.decode("utf-8", "replace").strip().split("\n")[-1]
         raise Failure(TROUBLE, f"{session.host}: {words}")
+
+
+def _list_begun(experiment: Experiment, numbers: Sequence[int]) -> list[int]:
+    """By one listing, and no question for each of 10,000 runs that are new."""
+    made = find_begun(experiment)
+    return [
+        number for number in numbers if (made is None or number in made) and os.path.exists(experiment.events(number))
+    ]
 
 
 def _find_files(experiment: Experiment, tokens: Sequence[str]) -> list[str]:
