@@ -52,11 +52,8 @@ def parse_log(text: str, year: int) -> EventLog:
         if not match:
             continue
         cluster = int(match.group(2))
-        proc, lines, seconds = (
-            int(match.group(3)),
-            block.strip("\n").split("\n"),
-            _read_seconds(match.groups()[3:], year),
-        )
+        proc, lines = int(match.group(3)), block.strip("\n").split("\n")
+        seconds = _read_seconds(match.groups()[3:], year)
         began = seconds if began is None and not match.group(10) else began
         event = _parse_event(match.group(1), lines, seconds, jobs.get(proc))
         if event:
