@@ -9,6 +9,7 @@ import time
 from neuromanager.experiment.catalog import read_runs, word_for
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.launches import Launch, find_current, read_launches
+from neuromanager.experiment.record import read_record
 from neuromanager.experiment.select import Selected, resolve_selections
 from neuromanager.hosts.fetch import File, fetch, list_code_files, matches
 from neuromanager.hosts.landing import Landing, choose_beside_code
@@ -233,7 +234,7 @@ def _name(reports: Sequence[Report], options: Options, template: str) -> None:
 def _find_sources(report: Report, options: Options) -> Iterator[Source]:
     experiment, current = report.experiment, find_current(read_launches(report.experiment))
     numbers = [status.number for status in report.statuses if status.attempt and (options.running or not status.open)]
-    for run in read_runs(experiment, numbers):
+    for run in read_runs(experiment, read_record(experiment, "repeats"), numbers):
         launch, folder = current.get(run.number), experiment.run_directory(run.number)
         if launch is None:
             continue

@@ -10,7 +10,7 @@ from neuromanager.experiment.catalog import read_runs, word_for
 from neuromanager.experiment.directory import find_script
 from neuromanager.experiment.events import read_trail
 from neuromanager.experiment.layout import MOST
-from neuromanager.experiment.record import count_runs
+from neuromanager.experiment.record import count_runs, read_record
 from neuromanager.experiment.runs import Run, describe_count
 from neuromanager.experiment.select import Selected, resolve_selections
 from neuromanager.experiment.states import parse_states
@@ -74,7 +74,7 @@ def main(words: Sequence[str]) -> int:
 
 def _find_runs(selected: Selected, states: frozenset[str]) -> list[Run]:
     """Those that are meant and have a directory. Raises Failure for none."""
-    experiment = selected.experiment
+    experiment, record = selected.experiment, read_record(selected.experiment, "repeats")
     numbers = list(range(count_runs(experiment)) if selected.indices is None else selected.indices)
     word = word_for(experiment)
     if states:
@@ -87,7 +87,7 @@ def _find_runs(selected: Selected, states: frozenset[str]) -> list[Run]:
         raise Failure(WRONG_INPUT, f"{word}: none of these runs has started")
     if len(there) < len(numbers):
         tell(f"{word}: {describe_count(len(numbers) - len(there))} left out, which never started")
-    return read_runs(experiment, there)
+    return read_runs(experiment, record, there)
 
 
 def _make_tasks(selected: Selected, runs: Sequence[Run], command: Command) -> list[Task]:

@@ -8,7 +8,7 @@ from neuromanager.experiment.catalog import read_runs
 from neuromanager.experiment.code import find_code
 from neuromanager.experiment.directory import Experiment
 from neuromanager.experiment.numbers import shorten_indices
-from neuromanager.experiment.record import count_runs
+from neuromanager.experiment.record import count_runs, read_record
 from neuromanager.experiment.runs import describe_count
 from neuromanager.experiment.select import Selected, resolve_selections
 from neuromanager.experiment.states import STATES
@@ -264,7 +264,9 @@ def _print_plan(plan: Plan, shown: str, manner: Manner) -> None:
             job = make_job(plan.experiment, group.cwd)
             print_script(launch, job, f"would submit {runs} again, {numbers}", led_by=f"{shown}: ")
         else:
-            places = print_commands(launch, read_runs(plan.experiment, group.numbers))
+            places = print_commands(
+                launch, read_runs(plan.experiment, read_record(plan.experiment, "repeats"), group.numbers)
+            )
             tell(f"{shown}: would run {runs} here again, {places}: {numbers}")
 
 

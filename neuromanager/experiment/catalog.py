@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 
 from neuromanager.experiment.directory import RUNS, Experiment
-from neuromanager.experiment.record import read_lines, read_record, split_command
+from neuromanager.experiment.record import read_lines, split_command
 from neuromanager.system.contexts import contextlib
 from neuromanager.system.faults import WRONG_INPUT, Failure
 from neuromanager.system.files import append_line
 from neuromanager.system.jsonvalues import dump_json, load_json
-from neuromanager.system.values import TYPE_CHECKING, Iterable, Mapping, Sequence
+from neuromanager.system.values import TYPE_CHECKING, Any, Iterable, Mapping, Sequence
 
 if TYPE_CHECKING:
     from neuromanager.experiment.runs import Run
@@ -31,11 +31,10 @@ def find_experiments(runs: str = RUNS) -> list[Experiment]:
     return [experiment for _, experiment in sorted(found)]
 
 
-def read_runs(experiment: Experiment, numbers: Sequence[int]) -> list[Run]:
-    """Those runs as experiment.json, commands.txt, params.txt and repeats.txt have them. Raises Failure."""
+def read_runs(experiment: Experiment, record: Mapping[str, Any], numbers: Sequence[int]) -> list[Run]:
+    """Those runs as commands.txt, params.txt and repeats.txt have them. Raises Failure."""
     from neuromanager.experiment.runs import NO_POINT, Run, find_repeat
 
-    every = read_record(experiment, "repeats")["repeats"]
     commands, points, repeats = (read_lines(experiment, f"{name}.txt") for name in ("commands", "params", "repeats"))
     if numbers and numbers[-1] >= len(commands):
         raise Failure(WRONG_INPUT, f"{experiment.path('commands.txt')}: no line for run {numbers[-1]}")
@@ -45,7 +44,7 @@ def read_runs(experiment: Experiment, numbers: Sequence[int]) -> list[Run]:
         found.append(
             Run(
                 number,
-                find_repeat(number, every, repeats),
+                find_repeat(number, record["repeats"], repeats),
                 split_command(experiment, commands, number),
                 None if point == NO_POINT else point,
             )

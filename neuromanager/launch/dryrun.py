@@ -7,7 +7,7 @@ import os
 from neuromanager.experiment.catalog import is_whole, read_runs
 from neuromanager.experiment.directory import RUNS, Experiment, find_free_names, stem_of
 from neuromanager.experiment.numbers import format_indices, shorten_indices
-from neuromanager.experiment.record import count_runs
+from neuromanager.experiment.record import count_runs, read_record
 from neuromanager.experiment.runs import Run, describe_count
 from neuromanager.experiment.submission import Job
 from neuromanager.launch.preview import preview
@@ -43,7 +43,7 @@ def _print_rest(request: Request, experiment: Experiment) -> int:
     tell(f"{experiment.shown}: {missing.describe(launched=False)}")
     if not missing.numbers:
         return 0
-    runs = [*read_runs(experiment, missing.again), *missing.new]
+    runs = [*read_runs(experiment, read_record(experiment, "repeats"), missing.again), *missing.new]
     what = f"{describe_count(len(runs))} ({format_indices(missing.numbers)})"
     return _print(request, experiment, runs, count_runs(experiment) + len(missing.new), what, missing.flying)
 

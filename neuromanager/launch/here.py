@@ -10,7 +10,7 @@ from neuromanager.experiment.directory import RUNS, Experiment
 from neuromanager.experiment.environment import environment_path
 from neuromanager.experiment.events import find_begun, read_trail
 from neuromanager.experiment.launches import make_token
-from neuromanager.experiment.record import read_lines
+from neuromanager.experiment.record import read_lines, read_record
 from neuromanager.experiment.runs import Run
 from neuromanager.launch.request import Launch, refusing, write_launch
 from neuromanager.local import run
@@ -43,7 +43,7 @@ def execute_here(launch: Launch, take_leave: TakeLeave | None = None) -> int:
 def _execute(launch: Launch, stdin: int | None, take_leave: TakeLeave | None) -> int:
     """The code of the command itself where the experiment has no other run."""
     experiment, numbers = launch.experiment, launch.numbers
-    runs = read_runs(experiment, numbers)
+    runs = read_runs(experiment, read_record(experiment, "repeats"), numbers)
     needs = check_resources(launch.profile, "config", launch.site.environ, launch.manner.idle_gpus)
     with refusing(experiment):
         begun = find_begun(experiment)  # not a question for each of 10,000 runs that are new

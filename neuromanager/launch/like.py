@@ -56,16 +56,16 @@ def read_like(word: str, environ: Mapping[str, str]) -> Like:
     command = tuple(map(str, record["command"]))
     if any("{name}" in each for each in command):
         raise Failure(WRONG_INPUT, f"--like: the command of {word_for(experiment)} has {{name}}; write the command")
-    asked = _read_asked(experiment)
+    asked = _read_asked(experiment, record)
     lines = list(dict.fromkeys(one.words for one in asked))
     given = Input(command, [command] if command != ("-",) else lines[:1], [], used_stdin=False, asked=asked)
     return Like(experiment, record, given._replace(commands=lines), tuple(inputs_of(experiment, record)))
 
 
-def _read_asked(experiment: Experiment) -> Sequence[Asked]:
+def _read_asked(experiment: Experiment, record: Mapping[str, Any]) -> Sequence[Asked]:
     """The lines of commands.txt, with the directories that the new runs will have."""
     asked = []
-    for run in read_runs(experiment, range(count_runs(experiment))):
+    for run in read_runs(experiment, record, range(count_runs(experiment))):
         place = experiment.run_directory(run.number)
         words = tuple(_put_place(word, place) for word in run.command)
         asked.append(
